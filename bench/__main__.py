@@ -1,0 +1,34 @@
+"""`python -m bench`: runs a verb, and tells a user's mistake in one line."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.errors import UserError
+
+EXIT_USAGE = 2
+
+
+def main() -> None:
+    """Run the verb on the command line and exit with its code."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    from bench import cli
+
+    try:
+        code = cli.main([word for word in arguments if word != "--debug"])
+    except UserError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        code = EXIT_USAGE
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Finds models and data sets: in the house, in a user's own file, or in an installed package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import datasets
+import models
+from bench.errors import UserError, unknown
+from datasets.contract import Dataset
+from models.contract import Predictor, Size
+
+
+@cache
+def all_models() -> dict[str, type[Predictor]]:
+    """Every model by name: those in `models/` and those under the entry point `nextframe.models`."""
+    return _found(models, Predictor, "nextframe.models")
+
+
+@cache
+def all_datasets() -> dict[str, type[Dataset]]:
+    """Every data set by name: in `datasets/` and under the entry point `nextframe.datasets`."""
+    return _found(datasets, Dataset, "nextframe.datasets")
+
+
+def model(reference: str) -> type[Predictor]:
+    """The model named `reference`, or written as `path/to/file.py:Class`.
+
+    Raises:
+        UserError: there is none; the message suggests the nearest name.
+    """
+    cls: type[Predictor] = _get("model", reference, all_models, Predictor)
+    return cls
+
+
+def dataset(reference: str) -> type[Dataset]:
+    """The data set named `reference`, or written as `path/to/file.py:Class`.
+
+    Raises:
+        UserError: there is none; the message suggests the nearest name.
+    """
+    cls: type[Dataset] = _get("data set", reference, all_datasets, Dataset)
+    return cls
+
+
+def size_of(cls: type[Predictor], asked: str) -> tuple[str, Size]:
+    """The name and content of the size `asked` for; a model with one size has just that one.
+
+    Raises:
+        UserError: the model has several sizes and none of that name.
+    """
+    if asked in cls.sizes:
+        return asked, cls.sizes[asked]
+    if len(cls.sizes) == 1:
+        return next(iter(cls.sizes.items()))
+    raise unknown(f"size of {cls.name}", asked, cls.sizes)
+
+
+def is_file_reference(reference: str) -> bool:
+    """Whether `reference` has the form `path/to/file.py:Class`."""
+    return reference.rpartition(":")[0].endswith(".py")
+
+
+# A base is abstract, which `type[T]` does not admit: hence Any.
+def _found(package: ModuleType, base: Any, group: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(info.name)
+        for cls in vars(module).values():
+            if _is_concrete(cls, base) and cls.__module__ == module.__name__:
+                _add(found, cls)
+    for point in entry_points(group=group):
+        _add(found, point.load())
+    return found
+
+
+def _add(found: dict[str, Any], cls: Any) -> None:
+    if found.setdefault(cls.name, cls) is not cls:
+        raise UserError(f"two classes are named {cls.name!r}: {found[cls.name]} and {cls}")
+
+
+def _is_concrete(cls: object, base: Any) -> bool:
+    return inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
+
+
+def _get(kind: str, reference: str, known: Callable[[], dict[str, Any]], base: Any) -> Any:
+    if is_file_reference(reference):
+        return _from_file(kind, reference, base)
+    found = known()
+    if reference not in found:
+        raise unknown(kind, reference, found)
+    return found[reference]
+
+
+def _from_file(kind: str, reference: str, base: Any) -> Any:
+    path_text, _, name = reference.rpartition(":")
+    path = Path(path_text).absolute()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    module = _load(path)
+    if not _is_concrete(getattr(module, name, None), base):
+        classes = [n for n, cls in vars(module).items() if _is_concrete(cls, base)]
+        raise unknown(f"{kind} in {path.name}", name, (n for n in classes if n != base.__name__))
+    return getattr(module, name)
+
+
+@cache
+def _load(path: Path) -> ModuleType:
+    """The module in the file `path`, which may import its neighbours."""
+    spec = importlib.util.spec_from_file_location(f"nextframe_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module

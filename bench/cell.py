@@ -1,0 +1,392 @@
+"""One cell from start to end: build, warm up, train under the clock, test, record."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench import flops, hardware, records
+from bench.checkpoint import Checkpoint
+from bench.clock import Clock
+from bench.evaluate import Evaluation, evaluate, validation_mse
+from bench.events import Event, Note, Phase, Progress
+from bench.plan import Cell
+from bench.profile import profile_steps
+from bench.tracking import Point, Store
+from bench.training import Training, seed_of, to_float
+
+FIT_CLIPS = 2000  # what a predictor without parameters may see of the training clips
+FIT_BATCH = 100
+EVALUATION_BATCH = 32
+WARM_UP_STEPS = 3
+WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
+STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
+CHECKPOINT_SECONDS = 30.0
+CURVE_POINTS = 200  # of the training loss, evenly spaced over the budget
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+class Interrupted(Exception):
+    """Somebody asked the cell to stop; its state is kept."""
+
+
+class CellRun:
+    """A cell being run. `run()` does all of it; what it did is in `metrics`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        store: Store,
+        checkpoint: Checkpoint,
+        run_id: str,
+        emit: Callable[[Event], None],
+        stop_asked: Callable[[], bool],
+    ) -> None:
+        """Build model, optimiser and clock on the cell's device.
+
+        Args:
+            cell: what to run.
+            store: where it is recorded, under `run_id`.
+            checkpoint: where its state is kept meanwhile; held by the caller.
+            run_id: its MLflow run.
+            emit: is told what happens.
+            stop_asked: says whether the cell should stop at the next opportunity.
+        """
+        self.cell, self.store, self.checkpoint, self.run_id = cell, store, checkpoint, run_id
+        self._emit, self._stop_asked = emit, stop_asked
+        self.metrics: dict[str, float] = {}
+        self._seconds = {"setup": 0.0, "validation": 0.0, "test": 0.0, "earlier": 0.0}
+        self._pending: list[Point] = []
+        self._loss_sum, self._loss_count, self._last_loss = 0.0, 0, math.nan
+        self._validation = {"last": math.nan, "best": math.inf, "done": 0}
+        self._best_state: dict[str, Tensor] | None = None
+        self._saved_at = time.monotonic()
+        with self._timed("setup"):
+            self._build()
+
+    # --- set-up ----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        cell, suite = self.cell, self.cell.suite
+        self._progress("setup", 0.0)
+        fabric = Fabric(
+            accelerator=cell.device,
+            devices=1,
+            precision="bf16-mixed" if suite.precision == "bf16" else "32-true",
+        )
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.deterministic = True
+        self._device = fabric.device
+        self._synchronize = hardware.synchronizer(cell.device)
+        torch.manual_seed(seed_of(cell.at.seed, "weights"))
+        model = cell.model(cell.dataset.spec.frame_shape, **cell.options)
+        self._cost = flops.cost(cell.model, cell.options, cell.dataset.spec)
+        self._trains = any(p.requires_grad for p in model.parameters())
+        if self._trains:
+            self._training = Training(model, cell.recipe, cell.dataset, cell.at.seed, fabric)
+            self._model: Any = self._training.model
+        else:
+            self._model = fabric.setup_module(model)
+        self._clock = Clock(suite.budget, self._synchronize, self._cost.train_flops or None)
+
+    def run(self) -> dict[str, float]:
+        """Train, test and record the cell; its final metrics.
+
+        Raises:
+            Diverged: the loss is no longer a number.
+            Interrupted: a stop was asked for.
+        """
+        with self._timed("setup"):
+            state = self.checkpoint.load(self._device)
+            if self._trains:
+                self._warm_up()
+            if state is not None:
+                self._restore(state)
+        if self._trains:
+            self._train()
+        else:
+            self._fit()
+        self._progress("test", 0.0)
+        with self._timed("test"):
+            result = self._test()
+        self._record(result)
+        return self.metrics
+
+    def _warm_up(self) -> None:
+        """Take a few steps that nothing remembers: the first ones allocate, tune and compile."""
+        before = _copy(self._training.state())
+        began = time.monotonic()
+        for number in range(WARM_UP_STEPS):
+            if time.monotonic() - began < WARM_UP_SECONDS and not self._stop_asked():
+                self._training.step(-1 - number, 0.0)
+        self._synchronize()
+        self._training.restore(before)
+
+    def _fit(self) -> None:
+        """Show a predictor without parameters some training clips, in place of training."""
+
+        def batches() -> Iterator[Tensor]:
+            generator = torch.Generator(self._device)
+            for number in range(FIT_CLIPS // FIT_BATCH):
+                self._heartbeat("train", number * FIT_BATCH / FIT_CLIPS)
+                generator.manual_seed(seed_of(self.cell.at.seed, number, "clips"))
+                clips = self.cell.dataset.train_clips(FIT_BATCH, generator)
+                yield to_float(clips, self._device)
+
+        self._model.module.fit(batches())
+        self._validate()
+
+    # --- training under the clock ----------------------------------------------------------------
+
+    def _train(self) -> None:
+        validations = self.cell.suite.evaluation.evaluations
+        while self._validation["done"] < validations:
+            self._train_until((self._validation["done"] + 1) / validations)
+            self._validate()
+            self._validation["done"] += 1
+            self._save()
+
+    def _train_until(self, goal: float) -> None:
+        """Train until the fraction `goal` of the budget is spent."""
+        while self._clock.progress < goal:
+            mark = min(goal, self._next_mark())
+            losses = self._train_stretch(mark)
+            self._note_losses(losses, due=self._clock.progress >= mark)
+            stop = self._stop_asked()
+            if stop or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+                self._save()
+            if stop:
+                raise Interrupted
+
+    def _next_mark(self) -> float:
+        """The fraction of the budget at which the loss curve has its next point."""
+        return (math.floor(self._clock.progress * CURVE_POINTS + 1e-9) + 1) / CURVE_POINTS
+
+    def _train_stretch(self, goal: float) -> list[float]:
+        """The losses of about a second of steps, and not beyond `goal`."""
+        losses: list[Tensor] = []
+        ends = time.monotonic() + STRETCH_SECONDS
+        with self._clock.running():
+            while self._clock.progress < goal and (not losses or time.monotonic() < ends):
+                losses.append(self._training.step(self._clock.steps, self._clock.progress))
+                self._clock.count_step(self.cell.recipe.batch_size)
+        return [float(loss) for loss in torch.stack(losses).tolist()]
+
+    def _note_losses(self, losses: list[float], due: bool) -> None:
+        """Tell of new losses; where the curve's next point is due, it is their mean."""
+        if not all(map(math.isfinite, losses)):
+            raise Diverged(f"the training loss became {losses[-1]} by step {self._clock.steps}")
+        self._loss_sum += sum(losses)
+        self._loss_count += len(losses)
+        self._last_loss = losses[-1]
+        if due:
+            self._point(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
+            self._point(records.TRAIN_SECONDS, self._clock.seconds)
+            self._loss_sum, self._loss_count = 0.0, 0
+        self._progress("train", self._clock.progress)
+
+    def _validate(self) -> None:
+        """Measure the validation clips, and keep the weights where they are the best so far."""
+        cell, held_out = self.cell, self.cell.suite.evaluation
+        with self._timed("validation"):
+            mse = validation_mse(
+                self._predict,
+                cell.dataset.held_out("validation"),
+                count=held_out.validation_clips,
+                context_frames=cell.dataset.spec.context_frames,
+                batch_size=EVALUATION_BATCH,
+                device=self._device,
+                heartbeat=partial(self._heartbeat, "validate"),
+            )
+            if mse < self._validation["best"] or self._best_state is None:
+                self._best_state = _copy(self._model.state_dict())
+        self._validation["last"] = mse
+        self._validation["best"] = min(mse, self._validation["best"])
+        self._point(records.VALIDATION_MSE, mse)
+        self._point(records.TRAIN_SECONDS, self._clock.seconds)
+        if not math.isfinite(mse):
+            raise Diverged(f"the validation MSE became {mse} by step {self._clock.steps}")
+
+    def _predict(self, context: Tensor, horizon: int) -> Tensor:
+        self._model.eval()
+        prediction: Tensor = self._model(context, horizon)
+        return prediction
+
+    # --- test and record -------------------------------------------------------------------------
+
+    def _test(self) -> Evaluation:
+        cell, held_out = self.cell, self.cell.suite.evaluation
+        self._peak_bytes = hardware.peak_memory_bytes(cell.device)
+        if self._best_state is not None:
+            self._model.load_state_dict(self._best_state)
+        return evaluate(
+            self._predict,
+            cell.dataset.held_out("test"),
+            count=held_out.test_clips,
+            context_frames=cell.dataset.spec.context_frames,
+            batch_size=EVALUATION_BATCH,
+            device=self._device,
+            showcase=range(held_out.showcase_clips),
+            heartbeat=partial(self._heartbeat, "test"),
+        )
+
+    def _record(self, result: Evaluation) -> None:
+        """Put everything that was measured into MLflow."""
+        self._progress("record", 1.0)
+        folder = self.checkpoint.folder / "artifacts"
+        folder.mkdir(exist_ok=True)
+        result.frames.to_parquet(folder / records.PER_FRAME_TABLE, index=False)
+        np.savez_compressed(folder / records.SHOWCASE, **result.showcase)
+        weights = {k: v.contiguous() for k, v in self._model.state_dict().items()}
+        save_file(weights, folder / records.CHECKPOINT)
+        self.store.attach(self.run_id, folder)
+        for name, reason in result.not_measured.items():
+            self._emit(Note(f"{name} not measured: {reason}"))
+            self.store.tag(self.run_id, {records.NOT_MEASURED + name: reason})
+        self.metrics = self._final_metrics(result)
+        horizon = [
+            Point.now(f"horizon/{name}", value, frame)
+            for name, values in result.horizon().items()
+            for frame, value in enumerate(values, 1)
+        ]
+        final = [Point.now(k, v, self._clock.steps) for k, v in self.metrics.items()]
+        self.store.points(self.run_id, self._pending + horizon + final)
+        self._pending = []
+
+    def _final_metrics(self, result: Evaluation) -> dict[str, float]:
+        clock, seconds = self._clock, self._seconds
+        metrics = {f"test/{name}": value for name, value in result.means().items()}
+        metrics |= {
+            records.VALIDATION_MSE: self._validation["last"],
+            "val/best_mse": self._validation["best"],
+            records.TRAIN_SECONDS: clock.seconds,
+            "time/setup_seconds": seconds["setup"],
+            "time/validation_seconds": seconds["validation"],
+            "time/test_seconds": seconds["test"],
+            "time/wall_seconds": seconds["earlier"] + _process_seconds(),
+            "train/steps": clock.steps,
+            "train/samples": clock.samples,
+            "speed/predict_frames_per_second": result.predict_frames_per_second,
+            "memory/peak_bytes": self._peak_bytes,
+            "model/parameters": self._cost.parameters,
+        }
+        if clock.seconds:
+            metrics["speed/train_samples_per_second"] = clock.samples / clock.seconds
+        if self._cost.predict_flops is not None:
+            metrics["model/flops_per_sample"] = self._cost.predict_flops
+        if self._cost.train_flops is not None:
+            metrics["train/flops"] = clock.samples * self._cost.train_flops
+        return metrics
+
+    def profile(self, folder: Path) -> str:
+        """Record a few training steps, after the budget; the ten costliest operations."""
+        self._progress("profile", 1.0)
+        steps = range(self._clock.steps, self._clock.steps + 10)
+        return profile_steps(lambda number: self._training.step(number, 1.0), steps, folder)
+
+    @property
+    def can_be_profiled(self) -> bool:
+        """Whether there are training steps to profile."""
+        return self._trains
+
+    # --- state, points, signs of life ------------------------------------------------------------
+
+    def _save(self) -> None:
+        """Keep the state, then send the points: after a kill in between they are sent again."""
+        self.checkpoint.save(
+            {
+                "training": self._training.state(),
+                "best": self._best_state,
+                "clock": self._clock.state(),
+                "loss": [self._loss_sum, self._loss_count, self._last_loss],
+                "validation": self._validation,
+                "seconds": self._seconds | {"earlier": self._wall_seconds},
+                "points": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
+            }
+        )
+        self.store.points(self.run_id, self._pending)
+        self._pending = []
+        self._saved_at = time.monotonic()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._training.restore(state["training"])
+        self._best_state = state["best"]
+        self._clock.restore(state["clock"])
+        self._loss_sum, self._loss_count, self._last_loss = state["loss"]
+        self._validation = state["validation"]
+        setup = self._seconds["setup"]
+        self._seconds = state["seconds"] | {"setup": state["seconds"]["setup"] + setup}
+        self._pending = [Point(*point) for point in state["points"]]
+        self._emit(Note(f"going on from step {self._clock.steps} ({self._clock})"))
+
+    @property
+    def _wall_seconds(self) -> float:
+        return self._seconds["earlier"] + _process_seconds()
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._seconds[part] += time.perf_counter() - began
+
+    def _point(self, key: str, value: float) -> None:
+        self._pending.append(Point.now(key, value, self._clock.steps))
+
+    def _heartbeat(self, phase: Phase, fraction: float) -> None:
+        """Tell the parent that the cell lives; stop here where that was asked for."""
+        self._progress(phase, fraction)
+        if self._stop_asked():
+            raise Interrupted
+
+    def _progress(self, phase: Phase, fraction: float) -> None:
+        started = hasattr(self, "_clock")
+        seconds = self._clock.seconds if started else 0.0
+        frames = self._clock.samples * self.cell.dataset.spec.clip_frames if started else 0
+        self._emit(
+            Progress(
+                phase,
+                fraction,
+                spent=str(self._clock) if started else "",
+                step=self._clock.steps if started else 0,
+                loss=_finite(self._last_loss),
+                validation_mse=_finite(self._validation["last"]),
+                best_validation_mse=_finite(self._validation["best"]),
+                frames_per_second=frames / seconds if seconds else None,
+                memory_bytes=hardware.peak_memory_bytes(self.cell.device),
+            )
+        )
+
+
+def _copy(tree: Any) -> Any:
+    """A deep copy of nested state, its tensors cloned where they are."""
+    if isinstance(tree, Tensor):
+        return tree.detach().clone()
+    if isinstance(tree, dict):
+        return {key: _copy(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_copy(value) for value in tree]
+    return tree
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _process_seconds() -> float:
+    """Wall time since this process was started, its imports included."""
+    return time.time() - psutil.Process().create_time()

@@ -1,0 +1,225 @@
+"""The verbs and their flags; what they do is elsewhere, and is imported when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie."""
+
+    results: Path = Path("results")
+    """Folder for the store, checkpoints and reports."""
+    tracking_uri: str | None = None
+    """MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the results folder)."""
+
+    @property
+    def uri(self) -> str:
+        """The store's URI."""
+        from bench.tracking import store_uri
+
+        return store_uri(self.tracking_uri, self.results)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags that give these places, without those that are the default."""
+        results = () if self.results == Path("results") else ("--results", str(self.results))
+        uri = () if self.tracking_uri is None else ("--tracking-uri", self.tracking_uri)
+        return (*results, *uri)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What overrides the suite file."""
+
+    budget: str | None = None
+    """Training per cell: 60s, 5m, 2000steps, 100000samples or 1e15flops."""
+    size: str | None = None
+    """Size of the models, such as published or small (auto: small on a CPU)."""
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
+    """Where to train."""
+    precision: Literal["auto", "32", "bf16"] | None = None
+    """Arithmetic (auto: bf16 on CUDA, else 32)."""
+
+    def apply(self, suite: Suite) -> Suite:
+        """The suite with these overrides."""
+        return suite.with_overrides(
+            budget=self.budget, size=self.size, device=self.device, precision=self.precision
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train, score and compare every cell of a suite; cells that are done are skipped."""
+
+    suite: str
+    """Name of a suite, or path to a TOML file."""
+    models: tuple[str, ...] = ()
+    """Only these models: names, globs such as 'conv*', or path/to/file.py:Class."""
+    datasets: tuple[str, ...] = ()
+    """Only these data sets: names, globs, or path/to/file.py:Class."""
+    seeds: tuple[int, ...] = ()
+    """These seeds instead of the suite's."""
+    overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+    force: str | None = None
+    """Run cells whose name matches this glob even if they are done."""
+    dry_run: bool = False
+    """Show the plan and stop."""
+    profile: bool = False
+    """Record a few training steps of each cell with torch.profiler, after its budget."""
+
+    def __call__(self) -> int:
+        """Run the suite."""
+        from bench import catalogue, plan
+        from bench import suite as suites
+        from bench.run import Invocation
+
+        suite = self.overrides.apply(suites.load(self.suite))
+        models = suites.select(self.models, suite.models, [*catalogue.all_models()])
+        datasets = suites.select(self.datasets, suite.datasets, [*catalogue.all_datasets()])
+        suite = plan.resolve_suite(
+            suite.with_overrides(
+                models=models or None, datasets=datasets or None, seeds=self.seeds or None
+            )
+        )
+        cells = plan.cells(suite, self.suite, self.places.flags)
+        invocation = Invocation(
+            suite, list(cells), self.places.results, self.places.uri, self.force, self.profile
+        )
+        return invocation.dry_run() if self.dry_run else invocation.run()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Run exactly one cell, whether or not it is done; `run` starts one such process a cell."""
+
+    suite: str
+    """Name of a suite, or path to a TOML file."""
+    model: str
+    """Name of a model, or path/to/file.py:Class."""
+    dataset: str
+    """Name of a data set, or path/to/file.py:Class."""
+    seed: int = 0
+    overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+    profile: bool = False
+    """Record a few training steps with torch.profiler, after the budget."""
+    events: Annotated[bool, tyro.conf.arg(help="Speak to a parent process: JSON lines.")] = False
+    parent: Annotated[str, tyro.conf.arg(help="MLflow run of the invocation.")] = ""
+
+    def __call__(self) -> int:
+        """Run the cell."""
+        from bench import plan, worker
+        from bench import suite as suites
+
+        suite = self.overrides.apply(suites.load(self.suite)).with_overrides(
+            models=[self.model], datasets=[self.dataset], seeds=[self.seed]
+        )
+        (cell,) = plan.cells(plan.resolve_suite(suite), self.suite, self.places.flags)
+        if cell.missing_data:
+            raise UserError(cell.missing_data)
+        return worker.run_alone(
+            cell, self.places.uri, self.places.results, self.parent, self.profile, self.events
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make a suite's report anew, from MLflow alone."""
+
+    suite: str
+    """Name of the suite, as MLflow's experiment is called."""
+    out: Path | None = None
+    """Folder to write to (default: RESULTS/SUITE/report)."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Write the report."""
+        from bench import report
+        from bench.tracking import Store
+
+        name = Path(self.suite).stem
+        out = self.out or self.places.results / name / "report"
+        path = report.build(Store(self.places.uri), name, out)
+        sys.stdout.write(f"{path}\n")
+        return 0
+
+
+@dataclass(frozen=True)
+class Ls:
+    """List models, data sets, suites or cells."""
+
+    what: Annotated[Literal["models", "datasets", "suites", "cells"], tyro.conf.Positional]
+    suite: str | None = None
+    """For cells: those of this suite, whether run or not (default: all that were run)."""
+    format: Literal["table", "json", "csv"] = "table"
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Print the list."""
+        from bench import listing
+        from bench.show import show
+
+        rows = listing.rows(self.what, self.suite, self.places.uri, self.places.results)
+        show(rows, listing.COLUMNS[self.what], self.format)
+        return 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """Run the contract test of a model or data set on a tiny batch."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """Its name, or path/to/file.py:Class."""
+
+    def __call__(self) -> int:
+        """Print one line a check."""
+        from bench import contracts
+
+        return contracts.check(self.name)
+
+
+@dataclass(frozen=True)
+class Ui:
+    """Open MLflow's own pages on the store."""
+
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+    host: str = "127.0.0.1"
+    port: int = 5000
+
+    def __call__(self) -> int:
+        """Serve until interrupted."""
+        from bench import ui
+
+        return ui.serve(self.places.uri, self.host, self.port)
+
+
+Verb = Run | Cell | Report | Ls | Check | Ui
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb that `arguments` name; its exit code.
+
+    Raises:
+        UserError: an argument is wrong.
+    """
+    verb = tyro.cli(
+        Verb,
+        prog="python -m bench",
+        description="A benchmark harness for video prediction.",
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
+    )
+    return verb()

@@ -1,0 +1,146 @@
+"""The budget: what it counts, and what pauses it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import UserError
+
+BudgetKind = Literal["seconds", "steps", "samples", "flops"]
+
+_UNITS: dict[str, tuple[BudgetKind, float]] = {
+    "s": ("seconds", 1),
+    "sec": ("seconds", 1),
+    "seconds": ("seconds", 1),
+    "m": ("seconds", 60),
+    "min": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "steps": ("steps", 1),
+    "samples": ("samples", 1),
+    "flops": ("flops", 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much training a cell is given."""
+
+    kind: BudgetKind
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """The budget written as `60s`, `5m`, `2h`, `2000steps`, `100000samples` or `1e15flops`.
+
+        Raises:
+            UserError: the text is none of these, or the amount is not above zero.
+        """
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]+)\s*", text.lower())
+        if match and match[2] in _UNITS:
+            kind, factor = _UNITS[match[2]]
+            try:
+                amount = float(match[1]) * factor
+            except ValueError:
+                amount = 0.0
+            if amount > 0:
+                return cls(kind, amount)
+        raise UserError(
+            f"budget {text!r} is not understood: write 60s, 5m, 2h, 2000steps, 100000samples "
+            "or 1e15flops"
+        )
+
+    def __str__(self) -> str:
+        unit = "s" if self.kind == "seconds" else self.kind
+        return f"{self.amount:.12g} {unit}"
+
+
+class Clock:
+    """Counts what a cell has spent. It runs only inside `running()`.
+
+    Time is read with the device synchronised at both ends of a running stretch, so that it holds
+    whole training steps, the wait for their batches included, and nothing else. Evaluation,
+    logging and checkpoints happen between stretches and cost nothing.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        synchronize: Callable[[], None],
+        flops_per_sample: float | None = None,
+    ) -> None:
+        """Start at zero.
+
+        Args:
+            budget: what may be spent.
+            synchronize: waits until the device has done all it was given.
+            flops_per_sample: of one training sample, forward and backward.
+
+        Raises:
+            UserError: a budget in FLOPs for a model whose FLOPs cannot be counted.
+        """
+        if budget.kind == "flops" and not flops_per_sample:
+            raise UserError("a budget in flops needs a model whose FLOPs can be counted")
+        self.budget = budget
+        self.steps = 0
+        self.samples = 0
+        self._flops_per_sample = flops_per_sample or 0.0
+        self._synchronize = synchronize
+        self._seconds_before = 0.0
+        self._since: float | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of the block."""
+        self._synchronize()
+        self._since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._synchronize()
+            self._seconds_before = self.seconds
+            self._since = None
+
+    def count_step(self, samples: int) -> None:
+        """Count one training step on `samples` clips."""
+        self.steps += 1
+        self.samples += samples
+
+    @property
+    def seconds(self) -> float:
+        """Training seconds spent; within a running stretch, as the host sees it."""
+        running = time.perf_counter() - self._since if self._since is not None else 0.0
+        return self._seconds_before + running
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations spent on training."""
+        return self.samples * self._flops_per_sample
+
+    @property
+    def spent(self) -> float:
+        """What has been spent, in the budget's unit."""
+        return float(getattr(self, self.budget.kind))
+
+    @property
+    def progress(self) -> float:
+        """The fraction of the budget spent, in [0, 1]."""
+        return min(1.0, self.spent / self.budget.amount)
+
+    def __str__(self) -> str:
+        if self.budget.kind == "flops":
+            return f"{self.spent:.3g}/{self.budget.amount:.3g} flops"
+        return f"{self.spent:.0f}/{self.budget}"
+
+    def state(self) -> dict[str, float]:
+        """What `restore` needs."""
+        return {"seconds": self.seconds, "steps": self.steps, "samples": self.samples}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from an earlier `state`."""
+        self._seconds_before = state["seconds"]
+        self.steps, self.samples = int(state["steps"]), int(state["samples"])

@@ -1,0 +1,28 @@
+"""The terminal side of a run: the plan, the bars, one line per finished cell, the final table."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TextIO
+
+from rich.console import Console
+
+from bench.console.display import Display, PlannedCell, RunSettings
+from bench.console.live import LiveDisplay
+from bench.console.plain import PlainDisplay
+
+__all__ = ["Display", "LiveDisplay", "PlainDisplay", "PlannedCell", "RunSettings", "display_for"]
+
+UNLIMITED_WIDTH = 10_000  # a file has no edge at which a table must be cut
+
+
+def display_for(stream: TextIO) -> Display:
+    """Bars where `stream` is a terminal that can redraw its lines, else plain lines."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # an arrow must not end a run in an ASCII locale
+    if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        return LiveDisplay(Console(file=stream, force_terminal=True, highlight=False))
+    return PlainDisplay(
+        Console(file=stream, force_terminal=False, highlight=False, width=UNLIMITED_WIDTH)
+    )

@@ -1,0 +1,81 @@
+"""What the launcher tells the user's terminal, whatever kind of terminal that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from bench.events import Finished, Note, Progress
+
+if TYPE_CHECKING:
+    from bench.report.table import Row
+
+State = Literal["done", "run", "resume", "blocked"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """One cell of the plan and what will become of it."""
+
+    name: str
+    """How the later calls name the cell."""
+    model: str
+    size: str
+    dataset: str
+    seed: int
+    state: State
+    estimated_seconds: float | None
+    """How long it will take from now, None where nobody knows; a cell that is done takes none."""
+    reason: str = ""
+    """Why it is blocked."""
+    test_mse: float | None = None
+    """The result of a cell that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What holds for every cell of a run, in words such as `cpu`, `32`, `small`, `120 s`."""
+
+    suite: str
+    device: str
+    precision: str
+    size: str
+    budget: str
+    workers: int = 1
+    """How many cells run at the same time."""
+
+
+class Display(Protocol):
+    """A run as its user sees it. Leaving it, however that happens, gives the terminal back."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def plan(self, cells: Sequence[PlannedCell], settings: RunSettings) -> None:
+        """Shows what will be done; call it before anything else."""
+
+    def cell_started(self, name: str) -> None:
+        """Says that the cell runs from now on."""
+
+    def event(self, name: str, event: Progress | Note) -> None:
+        """Shows a sign of life of a running cell."""
+
+    def cell_finished(
+        self, name: str, finished: Finished, command: str, log: Path | None = None
+    ) -> None:
+        """Shows how a cell ended; where it failed, also `log` and the `command` that re-runs it."""
+
+    def summary(
+        self, tables: Mapping[str, Sequence[Row]], report: Path | None, ui_command: str
+    ) -> None:
+        """Shows the final tables by title, where the report lies, how to open MLflow, failures."""

@@ -1,0 +1,65 @@
+"""The plan of a run as a matrix: models down, data sets across, what becomes of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from bench.console.display import PlannedCell, RunSettings, State
+from bench.console.tables import empty_table, in_parts
+from bench.units import duration, figure
+
+STYLES: dict[State, str] = {"done": "green", "run": "", "resume": "yellow", "blocked": "red"}
+
+
+def plan(cells: Sequence[PlannedCell], settings: RunSettings, console: Console) -> Group:
+    """The matrix, in as many parts as `console` is wide, and below it the totals."""
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    matrices = in_parts(datasets, lambda some: _matrix(cells, some), console)
+    return Group(*matrices, *_blocked(cells), _totals(cells, settings), Text())
+
+
+def _matrix(cells: Sequence[PlannedCell], datasets: Sequence[str]) -> Table:
+    table = empty_table()
+    for heading in ("model", "size", *datasets):
+        table.add_column(heading, overflow="fold")
+    for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
+        row = [cell for cell in cells if (cell.model, cell.size) == (model, size)]
+        entries = [_entry([cell for cell in row if cell.dataset == name]) for name in datasets]
+        table.add_row(model, size, *entries)
+    return table
+
+
+def _entry(seeds: Sequence[PlannedCell]) -> Text:
+    """The states of one model's cells on one data set: `run`, or `done 0 1, resume 2` by seed."""
+    words = []
+    for state, group in groupby(sorted(seeds, key=lambda cell: cell.state), lambda c: c.state):
+        alike = list(group)
+        word = state if len(seeds) == 1 else " ".join((state, *(str(c.seed) for c in alike)))
+        if len(seeds) == 1 and alike[0].test_mse is not None:
+            word = f"{state}, MSE {figure(alike[0].test_mse)}"
+        words.append(Text(word, STYLES[state]))
+    return Text(", ").join(words)
+
+
+def _blocked(cells: Sequence[PlannedCell]) -> Iterator[Text]:
+    for cell in cells:
+        if cell.state == "blocked":
+            yield Text.assemble((f"{cell.name} is blocked: ", "red"), cell.reason)
+
+
+def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:
+    states = [cell.state for cell in cells]
+    counts = [f"{states.count(state)} {state}" for state in STYLES if state in states]
+    ahead = [cell.estimated_seconds for cell in cells if cell.state in ("run", "resume")]
+    known = [seconds for seconds in ahead if seconds is not None]
+    total = f"about {duration(sum(known) / settings.workers)}" if known else "time unknown"
+    if known and len(known) < len(ahead):
+        total += f" and {len(ahead) - len(known)} of unknown length"
+    how = f"on {settings.device}, precision {settings.precision}, size {settings.size}"
+    what = f"{len(cells)} cells: {', '.join(counts)}; {total}"
+    return Text(f"{what}; {how}, budget {settings.budget}")

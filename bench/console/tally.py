@@ -1,0 +1,118 @@
+"""How far a run is: cells ended and failed, time left, results against copy-last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.console.display import PlannedCell
+from bench.events import Finished
+from bench.records import QUALITY, Status
+
+BASELINE = "copy_last"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A cell that ended in this run."""
+
+    name: str
+    status: str
+    seconds: float
+    error: str
+    command: str
+    log: Path | None
+    mse: float | None
+    versus_copy_last: float | None
+    """Its MSE as a multiple of copy-last's on the same data set, where that is known."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no result though it should have one."""
+        return self.status not in (Status.DONE, Status.SKIPPED)
+
+
+class Tally:
+    """Counts the cells of a plan as they start and end; `clock` gives seconds."""
+
+    def __init__(
+        self,
+        cells: Sequence[PlannedCell],
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cells = {cell.name: cell for cell in cells}
+        self._workers = workers
+        self._clock = clock
+        self._started: dict[str, float] = {}
+        self._baseline = {
+            cell.dataset: cell.test_mse
+            for cell in cells
+            if cell.model == BASELINE and cell.test_mse is not None
+        }
+        self._trained: list[tuple[PlannedCell, float]] = []
+        self.ended: list[Ended] = []
+
+    @property
+    def total(self) -> int:
+        """Cells that are done or can be run."""
+        return sum(cell.state != "blocked" for cell in self._cells.values())
+
+    @property
+    def finished(self) -> int:
+        """Cells that ended, now or earlier, well or badly."""
+        return len(self.ended) + sum(cell.state == "done" for cell in self._cells.values())
+
+    @property
+    def failures(self) -> list[Ended]:
+        """The cells that failed, in the order in which they did."""
+        return [ended for ended in self.ended if ended.failed]
+
+    def start(self, name: str) -> None:
+        """The cell runs from now on."""
+        self._started[name] = self._clock()
+
+    def end(self, name: str, finished: Finished, command: str, log: Path | None) -> Ended:
+        """The cell ended; its result is compared with copy-last where that has one."""
+        seconds = self._clock() - self._started.pop(name, self._clock())
+        cell, mse = self._cells[name], finished.metrics.get(QUALITY["mse"].key)
+        if finished.status == Status.DONE and finished.metrics.get("train/steps"):
+            self._trained.append((cell, seconds))
+        baseline, ratio = self._baseline.get(cell.dataset), None
+        if mse is not None and cell.model == BASELINE:
+            self._baseline[cell.dataset] = mse
+        elif mse is not None and baseline:
+            ratio = mse / baseline
+        self.ended.append(
+            Ended(name, finished.status, seconds, finished.error, command, log, mse, ratio)
+        )
+        return self.ended[-1]
+
+    def seconds_left(self) -> float | None:
+        """Time until the last cell ends, None while nothing tells how long a cell takes.
+
+        Cells that trained to their end correct the estimates of the others by the seconds they
+        took more or less, for what an estimate misses is much the same for each: imports, set-up,
+        evaluation. Where there is no estimate, the others will take as long as they did.
+        """
+        now, ended = self._clock(), {ended.name for ended in self.ended}
+        left = []
+        for name, cell in self._cells.items():
+            if cell.state in ("run", "resume") and name not in ended:
+                expected = self._expected_seconds(cell)
+                if expected is None:
+                    return None
+                left.append(max(0.0, expected - (now - self._started.get(name, now))))
+        return max(sum(left) / self._workers, max(left, default=0.0))
+
+    def _expected_seconds(self, cell: PlannedCell) -> float | None:
+        estimate = cell.estimated_seconds
+        misses = [
+            seconds - (trained.estimated_seconds or 0.0)
+            for trained, seconds in self._trained
+            if (trained.estimated_seconds is None) == (estimate is None)
+        ]
+        miss = sum(misses) / len(misses) if misses else None
+        return miss if estimate is None else estimate + (miss or 0.0)

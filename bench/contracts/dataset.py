@@ -1,0 +1,157 @@
+"""What any data set must do, one check a promise: by `python -m bench check`, and in our tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from datasets.contract import Clips, Dataset, HeldOutName
+
+_SPLITS: tuple[HeldOutName, ...] = ("validation", "test")
+_COUNT = 8
+"""How many clips a check looks at; held-out splits may have fewer."""
+
+
+def _require(promise: bool, otherwise: str) -> None:
+    if not promise:
+        raise AssertionError(otherwise)
+
+
+def _train(dataset: Dataset, seed: int, count: int = _COUNT) -> Tensor:
+    return dataset.train_clips(count, torch.Generator().manual_seed(seed))
+
+
+def _first(dataset: Dataset, split: HeldOutName) -> Tensor:
+    return dataset.held_out(split)[:_COUNT]
+
+
+def _fingerprints(clips: Tensor) -> set[bytes]:
+    return {clip.contiguous().numpy().tobytes() for clip in clips}
+
+
+def _require_clips(dataset: Dataset, clips: Tensor, count: int, what: str) -> None:
+    """Raise unless `clips` are `count` of the data set's clips: shape, type and device."""
+    shape = (count, dataset.spec.clip_frames, *dataset.spec.frame_shape)
+    _require(tuple(clips.shape) == shape, f"{what} are {tuple(clips.shape)}, not {shape}")
+    _require(clips.dtype == torch.uint8, f"{what} are {clips.dtype}, not torch.uint8")
+    _require(clips.device.type == "cpu", f"{what} are on {clips.device}, not the CPU")
+
+
+def spec_is_sane(dataset: Dataset) -> None:
+    """Channels, height, width, context frames and horizon are positive integers."""
+    spec = dataset.spec
+    sizes = (*spec.frame_shape, spec.context_frames, spec.horizon)
+    _require(len(spec.frame_shape) == 3, f"frame_shape {spec.frame_shape} is not (C,H,W)")
+    _require(
+        all(isinstance(size, int) and size > 0 for size in sizes),
+        f"a size in {spec} is no positive integer",
+    )
+
+
+def train_clips_have_the_shape_of_the_spec(dataset: Dataset) -> None:
+    """As many training clips as asked for, uint8 [count,T,C,H,W], on the generator's device."""
+    for count in (1, _COUNT):
+        _require_clips(dataset, _train(dataset, 0, count), count, "training clips")
+
+
+def pixels_span_the_byte(dataset: Dataset) -> None:
+    """Pixels are 0..255: frames scaled to [0,1] before the cast to uint8 are nearly black."""
+    for split in _SPLITS:
+        _require(int(_first(dataset, split).max()) > 1, f"no pixel of the {split} clips is above 1")
+    _require(int(_train(dataset, 0).max()) > 1, "no pixel of the training clips is above 1")
+
+
+def the_generator_decides_the_train_clips(dataset: Dataset) -> None:
+    """The same generator state gives the same training clips."""
+    _require(
+        torch.equal(_train(dataset, 0), _train(dataset, 0)),
+        "the same generator state gave other training clips: something else is random in them",
+    )
+
+
+def train_clips_go_on(dataset: Dataset) -> None:
+    """Another state gives other clips, and drawing advances the state."""
+    generator = torch.Generator().manual_seed(0)
+    first = dataset.train_clips(_COUNT, generator)
+    _require(
+        not torch.equal(first, dataset.train_clips(_COUNT, generator)),
+        "drawing twice from one generator gave the same training clips: its state stands still",
+    )
+    _require(
+        not torch.equal(first, _train(dataset, 1)),
+        "two seeds gave the same training clips: the generator is not used",
+    )
+
+
+def held_out_clips_have_the_shape_of_the_spec(dataset: Dataset) -> None:
+    """A held-out slice is uint8 [N,T,C,H,W] on the CPU and ends where the split does."""
+    for split in _SPLITS:
+        clips = dataset.held_out(split)
+        _require(len(clips) > 0, f"the {split} split is empty")
+        few = min(_COUNT, len(clips))
+        _require_clips(dataset, clips[:_COUNT], few, f"{split} clips")
+        past_the_end = clips[len(clips) - 1 : len(clips) + 3]
+        _require_clips(dataset, past_the_end, 1, f"{split} clips sliced past the end")
+
+
+def held_out_clips_are_fixed(dataset: Dataset) -> None:
+    """Every look at a held-out split shows the same pixels, also after training draws."""
+    for split in _SPLITS:
+        first = _first(dataset, split)
+        _train(dataset, 2)
+        _require(torch.equal(first, _first(dataset, split)), f"the {split} clips changed")
+
+
+def a_slice_depends_on_its_place_alone(dataset: Dataset) -> None:
+    """A clip is the same whichever slice it is read in."""
+    for split in _SPLITS:
+        clips: Clips = dataset.held_out(split)
+        together = clips[:_COUNT]
+        alone = torch.cat([clips[i : i + 1] for i in reversed(range(len(together)))]).flip(0)
+        _require(
+            torch.equal(together, alone), f"{split} clips differ when read one by one, last first"
+        )
+
+
+def no_clip_is_in_two_splits(dataset: Dataset) -> None:
+    """No clip looked at is in two of training, validation and test."""
+    train, validation, test = (
+        _fingerprints(clips)
+        for clips in (_train(dataset, 0, 64), *(_first(dataset, split) for split in _SPLITS))
+    )
+    _require(not train & validation, "a training clip is a validation clip")
+    _require(not train & test, "a training clip is a test clip")
+    _require(not validation & test, "a validation clip is a test clip")
+
+
+def the_digest_names_the_pixels(dataset: Dataset) -> None:
+    """The digest is 32 hexadecimal digits, the same twice, another for another split."""
+    counts = {split: min(_COUNT, len(dataset.held_out(split))) for split in _SPLITS}
+    digests = {split: dataset.digest(split, counts[split]) for split in _SPLITS}
+    for split, digest in digests.items():
+        _require(
+            len(digest) == 32 and set(digest) <= set("0123456789abcdef"),
+            f"the {split} digest {digest!r} is not 32 hexadecimal digits",
+        )
+        _require(digest == dataset.digest(split, counts[split]), f"the {split} digest changed")
+    _require(digests["validation"] != digests["test"], "validation and test have one digest")
+
+
+CHECKS: dict[str, Callable[[Dataset], None]] = {
+    check.__name__.replace("_", " "): check
+    for check in (
+        spec_is_sane,
+        train_clips_have_the_shape_of_the_spec,
+        pixels_span_the_byte,
+        the_generator_decides_the_train_clips,
+        train_clips_go_on,
+        held_out_clips_have_the_shape_of_the_spec,
+        held_out_clips_are_fixed,
+        a_slice_depends_on_its_place_alone,
+        no_clip_is_in_two_splits,
+        the_digest_names_the_pixels,
+    )
+}
+"""Each check by the promise it tests; where that is broken it raises AssertionError, one line."""

@@ -1,0 +1,82 @@
+"""What the machine has: which device and precision to use, and how to read its clock and memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from bench.errors import UserError
+
+Device = Literal["cpu", "cuda", "mps"]
+Precision = Literal["32", "bf16"]
+
+
+def resolve_device(asked: str) -> Device:
+    """The device to use: the one `asked` for, or for "auto" the best there is.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    present: dict[Device, bool] = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    for device, is_present in present.items():
+        if is_present and asked in ("auto", device):
+            return device
+    raise UserError(f"there is no {asked} device here: use --device auto or cpu")
+
+
+def resolve_precision(asked: str, device: Device) -> Precision:
+    """The precision to use: for "auto" bf16 where the device computes in it, else 32."""
+    if asked == "bf16" or (
+        asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(False)
+    ):
+        return "bf16"
+    return "32"
+
+
+def device_name(device: Device) -> str:
+    """The device as people know it, such as "NVIDIA H200" or "Intel Xeon, 2 threads"."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {torch.get_num_threads()} threads" if device == "cpu" else f"{name} (MPS)"
+
+
+def synchronizer(device: Device) -> Callable[[], None]:
+    """A function that returns once the device has done all it was given."""
+    if device == "cuda":
+        return torch.cuda.synchronize
+    if device == "mps":
+        return torch.mps.synchronize
+    return lambda: None
+
+
+def peak_memory_bytes(device: Device) -> int:
+    """The most memory used so far: allocated on CUDA, resident in the process elsewhere."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def kernel_oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since boot; 0 where unknown."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -1,0 +1,124 @@
+"""What `ls` lists: models, data sets, suites, and the cells that were run or will be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import catalogue, flops, records
+from bench import suite as suites
+from bench.checkpoint import Checkpoint
+from bench.plan import cells, open_dataset, resolve_suite
+from bench.records import Status
+from bench.tracking import CellRun, Store
+from datasets.contract import DataMissing, Spec
+
+COLUMNS = {
+    "models": ["name", "size", "parameters", "gflops", "year", "title", "paper"],
+    "datasets": ["name", "frames", "context", "horizon", "test_clips", "notice"],
+    "suites": ["name", "models", "datasets", "seeds", "budget"],
+    "cells": ["suite", "cell", "status", "test_mse", "train_seconds", "started", "error"],
+}
+AS_MOVING_MNIST = Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10)
+
+
+def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str, object]]:
+    """One row for each of `what`; its columns are `COLUMNS[what]`."""
+    if what == "cells":
+        return _cells(suite, uri, results)
+    return {"models": _models, "datasets": _datasets, "suites": _suites}[what]()
+
+
+def _models() -> list[dict[str, object]]:
+    """Every model in each of its sizes; parameters and FLOPs for 1x64x64, 10 -> 10 frames."""
+    found: list[dict[str, object]] = []
+    for name, model in sorted(catalogue.all_models().items()):
+        for size, content in model.sizes.items():
+            cost = flops.cost(model, content.options, AS_MOVING_MNIST)
+            row: dict[str, object] = {"name": name, "size": size, "parameters": cost.parameters}
+            if cost.predict_flops is not None:
+                row["gflops"] = round(cost.predict_flops / 1e9, 2)
+            if model.paper:
+                paper = model.paper
+                row |= {"year": paper.year, "title": paper.title, "paper": paper.url}
+            found.append(row)
+    return found
+
+
+def _datasets() -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for name in sorted(catalogue.all_datasets()):
+        try:
+            dataset = open_dataset(name)
+        except DataMissing as error:
+            found.append({"name": name, "notice": str(error)})
+            continue
+        spec = dataset.spec
+        found.append(
+            {
+                "name": name,
+                "frames": "x".join(map(str, spec.frame_shape)),
+                "context": spec.context_frames,
+                "horizon": spec.horizon,
+                "test_clips": len(dataset.held_out("test")),
+                "notice": dataset.notice or "",
+            }
+        )
+    return found
+
+
+def _suites() -> list[dict[str, object]]:
+    return [
+        {
+            "name": name,
+            "models": " ".join(suite.models),
+            "datasets": " ".join(suite.datasets),
+            "seeds": " ".join(map(str, suite.seeds)),
+            "budget": str(suite.budget),
+        }
+        for name in suites.names()
+        for suite in [suites.load(name)]
+    ]
+
+
+def _cells(reference: str | None, uri: str, results: Path) -> list[dict[str, object]]:
+    store = Store(uri)
+    if reference is None:
+        names = store.suites()
+        return [row for name in names for row in _recorded(name, store.cells(name), results)]
+    suite = resolve_suite(suites.load(reference))
+    recorded = store.cells(suite.name)
+    found = _recorded(suite.name, recorded, results)
+    known = {run.tags.get(records.CELL) for run in recorded}
+    for cell in cells(suite, reference, ()):
+        if cell.key not in known:
+            found.append({"suite": suite.name, "cell": cell.name, "status": "not run"})
+    return found
+
+
+def _recorded(suite: str, runs: list[CellRun], results: Path) -> list[dict[str, object]]:
+    """The newest run of each cell."""
+    newest: dict[str, CellRun] = {}
+    for run in runs:
+        newest.setdefault(run.tags.get(records.CELL, run.run_id), run)
+    return [
+        {
+            "suite": suite,
+            "cell": run.name,
+            "status": _status(run, results),
+            "test_mse": run.metrics.get("test/mse"),
+            "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
+            "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
+            "error": run.tags.get(records.ERROR, ""),
+        }
+        for run in newest.values()
+    ]
+
+
+def _status(run: CellRun, results: Path) -> str:
+    """The recorded status; a run that says it is running, with no process here, was interrupted."""
+    status = run.tags.get(records.STATUS, "")
+    checkpoint = Checkpoint(results, run.tags.get(records.CELL, ""))
+    is_ours = checkpoint.run_id == run.run_id
+    if status == Status.RUNNING and is_ours and not checkpoint.is_held:
+        return Status.INTERRUPTED
+    return status

@@ -1,0 +1,123 @@
+"""The only definitions of MSE, MAE, PSNR and SSIM, for batches of frames on any device.
+
+Every measure takes prediction and truth [...,C,H,W] in [0,1] and returns one value per frame [...]:
+leading dimensions, such as sequence and predicted frame, are kept. Values are float32, and exact to
+that, whatever autocast or TensorFloat setting the caller runs under. LPIPS is in `perceptual.py`,
+the better direction of each in `records.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FrameMetric = Callable[[Tensor, Tensor], Tensor]
+"""Prediction and truth [...,C,H,W] in [0,1] -> one value per frame [...]."""
+
+PERFECT_PSNR = 100.0
+"""Decibels of a perfect frame, and of any frame with an MSE of at most 1e-10."""
+
+_BACKENDS: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.mkldnn)
+_SSIM_WINDOW = 7
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+_COVARIANCE_NORM = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)
+
+
+class NotMeasured(Exception):
+    """The metric cannot be had here; the message is the reason, in one line."""
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Float32 arithmetic inside: no autocast, no TensorFloat-32 or bfloat16 in its place.
+
+    CUDA's matrix products are left out: their setting has an older name, and torch refuses to
+    multiply where the two disagree.
+    """
+    cudnn, mkldnn = _BACKENDS
+    backends = (cudnn.conv, mkldnn.conv, mkldnn.matmul)
+    previous = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, previous, strict=True):
+            backend.fp32_precision = precision
+
+
+def mse(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error over the elements of each frame; in [0,1] for frames in [0,1]."""
+    return (prediction.float() - truth.float()).square().mean((-3, -2, -1))
+
+
+def mae(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean absolute error over the elements of each frame; in [0,1] for frames in [0,1]."""
+    return (prediction.float() - truth.float()).abs().mean((-3, -2, -1))
+
+
+def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each frame in dB, for data range 1; at most 100."""
+    return -10 * mse(prediction, truth).clamp(min=10 ** (-PERFECT_PSNR / 10)).log10()
+
+
+def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity of each frame, in [-1,1], as scikit-image's defaults have it.
+
+    7x7 uniform window where it fits whole, sample covariance, data range 1, channels averaged
+    (Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity").
+    Written in the sum s and the difference d of the frames, it needs four window means, not five:
+
+        SSIM = (s² - d² + 2 C1) / (s² + d² + 2 C1) * (var s - var d + 2 C2) / (var s + var d + 2 C2)
+
+    Raises:
+        NotMeasured: where a side of the frame is shorter than the window.
+    """
+    *_, height, width = prediction.shape
+    if min(height, width) < _SSIM_WINDOW:
+        raise NotMeasured(f"SSIM needs frames of at least 7x7 pixels, not {height}x{width}")
+    with full_precision(prediction.device):
+        # In float64 on CUDA, whose float32 products may be TensorFloat-32.
+        dtype = torch.float64 if prediction.is_cuda else torch.float32
+        prediction, truth = prediction.to(dtype), truth.to(dtype)
+        values = torch.stack((prediction + truth, prediction - truth))
+        # Squares of centred values keep the digits that the variances are made of; the work is done
+        # in place because fresh memory costs a CPU more than the arithmetic.
+        offset = values.mean((-2, -1), keepdim=True)
+        values -= offset
+        mean, mean_square = _window_means(values), _window_means(values.square_())
+        variance = mean_square.addcmul_(mean, mean, value=-1).mul_(_COVARIANCE_NORM)
+        power = mean.add_(offset).square_()
+        luminance = _contrast(power, 2 * _SSIM_C1)
+        structure = _contrast(variance, 2 * _SSIM_C2)
+        return luminance.mul_(structure).mean((-3, -2, -1)).float()
+
+
+FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
+"""The measures of this file under their names in `records.QUALITY`."""
+
+
+def _contrast(of_sum_and_difference: Tensor, stabiliser: float) -> Tensor:
+    """(a - b + c) / (a + b + c) for a, b stacked in the first argument."""
+    total, difference = of_sum_and_difference.unbind()
+    return (total - difference).add_(stabiliser).div_((total + difference).add_(stabiliser))
+
+
+def _window_means(values: Tensor) -> Tensor:
+    """Means over the windows that fit in `values` [...,H,W]: [...,H-6,W-6].
+
+    Two products with banded matrices: quicker than pooling on a CPU, exact on every device.
+    """
+    height, width = values.shape[-2:]
+    return _band(height, values) @ (values @ _band(width, values).T)
+
+
+def _band(size: int, like: Tensor) -> Tensor:
+    """The matrix [size-6,size] that averages every 7 neighbours, on the device of `like`."""
+    ones = like.new_ones(size - _SSIM_WINDOW + 1, size)
+    return ones.triu().tril(_SSIM_WINDOW - 1) / _SSIM_WINDOW

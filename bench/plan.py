@@ -1,0 +1,195 @@
+"""The cells of a suite, resolved on this machine: what each is, and whether it still has to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from bench import catalogue, hardware, identity, records
+from bench.errors import UserError
+from bench.suite import Coordinates, Suite
+from datasets.contract import DataMissing, Dataset, HeldOutName
+from models.contract import Predictor, Recipe
+
+
+def resolve_suite(suite: Suite) -> Suite:
+    """The suite with every "auto" settled for this machine.
+
+    Raises:
+        UserError: this machine lacks the device asked for.
+    """
+    device = hardware.resolve_device(suite.device)
+    return suite.with_overrides(
+        device=device,
+        precision=hardware.resolve_precision(suite.precision, device),
+        size=suite.size if suite.size != "auto" else "small" if device == "cpu" else "published",
+    )
+
+
+@cache
+def open_dataset(reference: str) -> Dataset:
+    """The data set of that name, opened once.
+
+    Raises:
+        DataMissing: its data are not on this machine.
+    """
+    return catalogue.dataset(reference)()
+
+
+@cache
+def data_digest(reference: str, split: HeldOutName, clips: int) -> str:
+    """Digest of the pixels of the first `clips` of `split`.
+
+    Raises:
+        UserError: the split has fewer.
+    """
+    dataset = open_dataset(reference)
+    there = len(dataset.held_out(split))
+    if clips > there:
+        raise UserError(f"{reference} has {there} {split} clips, the suite asks for {clips}")
+    return dataset.digest(split, clips)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one data set with one seed, all of it settled."""
+
+    suite: Suite
+    suite_reference: str
+    at: Coordinates
+    places: tuple[str, ...] = ()
+    """The flags that say where results lie, where they are not the default."""
+
+    @cached_property
+    def model(self) -> type[Predictor]:
+        """The model's class."""
+        return catalogue.model(self.at.model)
+
+    @cached_property
+    def size(self) -> str:
+        """The model's size by name."""
+        return catalogue.size_of(self.model, self.suite.size)[0]
+
+    @cached_property
+    def options(self) -> Mapping[str, Any]:
+        """The keyword arguments that build this size."""
+        return self.model.sizes[self.size].options
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How it is trained: the suite's shared recipe, or the model's own."""
+        shared = self.suite.recipe
+        return shared if isinstance(shared, Recipe) else self.model.sizes[self.size].recipe
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set, opened.
+
+        Raises:
+            DataMissing: its data are not on this machine.
+        """
+        return open_dataset(self.at.dataset)
+
+    @cached_property
+    def missing_data(self) -> str:
+        """Why the data set cannot be opened; "" where it can."""
+        try:
+            _ = self.dataset
+        except DataMissing as error:
+            return str(error)
+        return ""
+
+    @property
+    def device(self) -> hardware.Device:
+        """The device it runs on."""
+        return hardware.resolve_device(self.suite.device)
+
+    @property
+    def dataset_name(self) -> str:
+        """The data set's name."""
+        return catalogue.dataset(self.at.dataset).name
+
+    @property
+    def name(self) -> str:
+        """Model, size, data set and seed, such as `convlstm-small/moving_mnist/0`."""
+        size = "" if self.size == "only" else f"-{self.size}"
+        return f"{self.model.name}{size}/{self.dataset_name}/{self.at.seed}"
+
+    @cached_property
+    def data_digests(self) -> dict[HeldOutName, str]:
+        """Digests of the held-out pixels this cell is measured on."""
+        held_out = self.suite.evaluation
+        return {
+            "validation": data_digest(self.at.dataset, "validation", held_out.validation_clips),
+            "test": data_digest(self.at.dataset, "test", held_out.test_clips),
+        }
+
+    @cached_property
+    def code_digest(self) -> str:
+        """Digest of the code that makes this cell's figures."""
+        return identity.code_digest([self.model, catalogue.dataset(self.at.dataset)])
+
+    @cached_property
+    def key(self) -> str:
+        """What makes this cell the same as one run before: configuration, code and data."""
+        return identity.digest(
+            [self.params, self.code_digest, None if self.missing_data else self.data_digests]
+        )
+
+    @cached_property
+    def params(self) -> dict[str, object]:
+        """What was chosen, under the names MLflow keeps it by."""
+        suite, budget = self.suite, self.suite.budget
+        shared = isinstance(suite.recipe, Recipe)
+        fields: dict[str, object] = {
+            "model": self.model.name,
+            "size": self.size,
+            "dataset": self.dataset_name,
+            "seed": self.at.seed,
+            "suite": suite.name,
+            "budget": str(budget),
+            f"budget.{budget.kind}": budget.amount,
+            "device": suite.device,
+            "precision": suite.precision,
+            "recipe": "shared" if shared else "published",
+        }
+        fields |= {f"recipe.{k}": v for k, v in dataclasses.asdict(self.recipe).items()}
+        fields |= {f"model.{key}": value for key, value in self.options.items()}
+        return fields | suite.evaluation.model_dump()
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows `python -m bench` to run this one cell."""
+        words = ["cell", "--suite", self.suite_reference, "--model", self.at.model]
+        words += ["--dataset", self.at.dataset, "--seed", str(self.at.seed)]
+        words += ["--budget", str(self.suite.budget).replace(" ", ""), "--size", self.suite.size]
+        words += ["--device", self.suite.device, "--precision", self.suite.precision]
+        return [*words, *self.places]
+
+    @property
+    def command(self) -> str:
+        """The line that runs this one cell again, wherever it runs."""
+        return shlex.join(["python", "-m", "bench", *self.arguments])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What is true of the cell before it runs."""
+        return {
+            records.KIND: "cell",
+            records.CELL: self.key,
+            records.STATUS: records.Status.RUNNING.value,
+            records.COMMAND: self.command,
+            records.COMMIT: identity.commit(),
+            records.CODE_DIGEST: self.code_digest,
+            records.DEVICE: hardware.device_name(self.device),
+            **identity.versions(),
+        }
+
+
+def cells(suite: Suite, reference: str, places: tuple[str, ...]) -> Iterator[Cell]:
+    """The cells of a resolved `suite`, which the user called `reference`."""
+    return (Cell(suite, reference, at, places) for at in suite.cells())

@@ -1,0 +1,92 @@
+"""The names everything is recorded under, and which direction of each measure is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How a cell ended, or that it has not."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "oom"
+    DIVERGED = "diverged"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of a cell: its MLflow metric name, its label and unit, and its better direction."""
+
+    key: str
+    label: str
+    unit: str = ""
+    better: str | None = None
+    """"lower", "higher", or None where neither is better."""
+
+    @property
+    def arrow(self) -> str:
+        """↓ where lower is better, ↑ where higher is, nothing where neither."""
+        return {"lower": "↓", "higher": "↑", None: ""}[self.better]
+
+
+QUALITY = {
+    measure.key.removeprefix("test/"): measure
+    for measure in (
+        Measure("test/mse", "MSE", better="lower"),
+        Measure("test/mae", "MAE", better="lower"),
+        Measure("test/psnr", "PSNR", "dB", better="higher"),
+        Measure("test/ssim", "SSIM", better="higher"),
+        Measure("test/lpips", "LPIPS", better="lower"),
+    )
+}
+"""The quality measures by short name; `horizon/<name>` has the same per predicted frame."""
+
+COST = {
+    measure.key: measure
+    for measure in (
+        Measure("time/train_seconds", "training", "s"),
+        Measure("time/setup_seconds", "set-up", "s", "lower"),
+        Measure("time/test_seconds", "test", "s", "lower"),
+        Measure("time/wall_seconds", "wall", "s", "lower"),
+        Measure("train/steps", "steps"),
+        Measure("train/samples", "samples"),
+        Measure("train/flops", "training FLOPs"),
+        Measure("speed/train_samples_per_second", "training speed", "samples/s", "higher"),
+        Measure("speed/predict_frames_per_second", "prediction speed", "frames/s", "higher"),
+        Measure("memory/peak_bytes", "peak memory", "bytes", "lower"),
+        Measure("model/parameters", "parameters"),
+        Measure("model/flops_per_sample", "FLOPs per sequence"),
+    )
+}
+"""What a cell cost, by metric key."""
+
+# Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
+TRAIN_LOSS = "train/loss"
+VALIDATION_MSE = "val/mse"
+TRAIN_SECONDS = "time/train_seconds"
+
+# Tags of a cell's run.
+CELL = "bench.cell"  # digest of the resolved configuration, the code and the data
+STATUS = "bench.status"
+ERROR = "bench.error"
+COMMAND = "bench.command"  # the line that runs this one cell again
+KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
+COMMIT = "bench.commit"
+DEVICE = "bench.device"  # the device's name
+CODE_DIGEST = "bench.code_digest"
+DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
+NOTICE = "bench.notice"  # the data set's notice, such as substituted digits
+NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
+
+# Artifacts of a cell's run.
+PER_FRAME_TABLE = "metrics.parquet"  # one row per test sequence x predicted frame
+SHOWCASE = "showcase.npz"  # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S]
+CHECKPOINT = "model.safetensors"
+LOG = "cell.log"
+PROFILE = "profile"

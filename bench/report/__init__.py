@@ -1,0 +1,50 @@
+"""The comparison report of a suite, made from MLflow alone and without torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UserError
+from bench.report.collect import cells, curves, horizon, sections, showcases
+from bench.report.frames import strips
+from bench.report.page import Chapter, write
+from bench.report.plots import horizon_panels, learning_panels, speed_panels, styles
+from bench.report.table import Row, rows, summary
+
+if TYPE_CHECKING:
+    from bench.tracking import Store
+
+
+def build(store: Store, suite: str, out: Path) -> Path:
+    """The path of the written report.html; report.md, table.csv and plots/*.png lie beside it.
+
+    Raises:
+        UserError: the store holds no cell of `suite`.
+    """
+    found = cells(store, suite)
+    if found.empty:
+        raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
+    looks = styles(found)
+    chapters = []
+    for number, section in enumerate(sections(found), start=1):
+        prefix = re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}")
+        figures = summary(section)
+        panels = [
+            *learning_panels(curves(store, section), looks, prefix),
+            *horizon_panels(horizon(store, section), looks, prefix),
+            *speed_panels(figures, looks, prefix),
+        ]
+        frames = strips(showcases(store, section), looks, prefix)
+        chapters.append(Chapter(section, figures, panels, frames))
+    return write(suite, chapters, looks, out)
+
+
+def tables(store: Store, suite: str) -> dict[str, list[Row]]:
+    """The printed tables of `suite` by title, newest first; none where no cell is recorded."""
+    found = cells(store, suite)
+    return {
+        f"{section.title} · {section.setting}": rows(summary(section))
+        for section in (() if found.empty else sections(found))
+    }

@@ -1,0 +1,232 @@
+"""MLflow's runs of a suite as DataFrames, split into sections whose cells may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench import records
+
+if TYPE_CHECKING:
+    from bench.tracking import CellRun, Store
+
+ONE_SIZE = "only"
+PARAMETERS = "model/parameters"
+TASK = ["dataset", "context_frames", "horizon", "data_digest"]
+SETTING = ["device", "precision", "budget", "recipe"]
+HORIZON_METRICS = ("mse", "ssim", "lpips", "psnr")
+DEVICE_BOUND = ("time/", "speed/", "memory/")
+_PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, records.KIND}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The newest cells of one task under one setting, which alone may be ranked together."""
+
+    dataset: str
+    context_frames: str
+    horizon: str
+    data_digest: str
+    device: str
+    precision: str
+    budget: str
+    recipe: str
+    size: str
+    cells: pd.DataFrame
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The cells that finished."""
+        return self.cells[self.cells["status"] == records.Status.DONE]
+
+    @property
+    def title(self) -> str:
+        """The data set and, where models come in sizes, the size."""
+        return self.dataset + ("" if self.size == ONE_SIZE else f", {self.size} models")
+
+    @property
+    def setting(self) -> str:
+        """What all cells of the section have in common, in a line."""
+        parts = (
+            f"{self.context_frames} → {self.horizon} frames",
+            f"{self.budget} of training",
+            self.device,
+            f"precision {self.precision}",
+            f"{self.recipe} recipe{'s' if self.recipe == 'published' else ''}",
+            f"test data {self.data_digest[:12]}",
+        )
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Showcase:
+    """A model's predictions of fixed test sequences, all uint8 [S,T,C,H,W]."""
+
+    label: str
+    model: str
+    sequence: npt.NDArray[np.int64]
+    context: npt.NDArray[np.uint8]
+    truth: npt.NDArray[np.uint8]
+    prediction: npt.NDArray[np.uint8]
+
+
+def cells(store: Store, suite: str) -> pd.DataFrame:
+    """One row per cell of `suite`, newest first; metrics stand under their MLflow names.
+
+    A cell that ended before it knew its task, data digest or device takes the newest known for the
+    same data set or device kind, so that it appears in the table it was meant for.
+    """
+    frame = pd.DataFrame([_row(run) for run in store.cells(suite)])
+    if frame.empty:
+        return frame
+    for column in (*records.COST, *(measure.key for measure in records.QUALITY.values())):
+        if column not in frame:
+            frame[column] = np.nan
+    for column in ("context_frames", "horizon", "data_digest"):
+        frame[column] = _fill(frame, column, "dataset")
+    frame["device"] = _fill(frame, "device", "device_kind")
+    frame["baseline"] = frame.groupby("model")[PARAMETERS].transform("min") == 0
+    return frame
+
+
+def each(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows as plain dictionaries."""
+    for row in frame.to_dict("records"):
+        yield {str(name): value for name, value in row.items()}
+
+
+def sections(cells: pd.DataFrame) -> list[Section]:
+    """The comparable groups of `cells`, the one with the newest trained cell first.
+
+    Cells belong together when task, data digest, device, precision, budget and size agree, and
+    the recipe is each model's own or one for all; models of one size join every size. A baseline
+    (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
+    task; where it ran on another device its quality counts and its cost is blank. Of several runs
+    of one cell the newest counts.
+    """
+    found = []
+    for _, same_task in cells.groupby(TASK, sort=False):
+        baselines = same_task[same_task["baseline"]]
+        trained = same_task[~same_task["baseline"]]
+        anchors = baselines if trained.empty else trained
+        for key, group in anchors.groupby(SETTING, sort=False):
+            for size in _sizes(group):
+                members = group[group["size"].isin([size, ONE_SIZE])]
+                joined = pd.concat([members, _lend(baselines, str(key[0]))])
+                newest = joined.drop_duplicates(["model", "size", "seed"])
+                common = next(each(members[[*TASK, *SETTING]]))
+                section = Section(**common, size=size, cells=newest.reset_index(drop=True))
+                found.append((members["started"].max(), section))
+    return [section for _, section in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def curves(store: Store, section: Section) -> pd.DataFrame:
+    """Training curves of trained cells: label, model, run_id, metric, train_seconds, value."""
+    rows = []
+    for cell in each(section.done[~section.done["baseline"]]):
+        clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
+        for metric in (records.TRAIN_LOSS, records.VALIDATION_MSE):
+            rows += [
+                (cell["label"], cell["model"], cell["run_id"], metric, clock[step], value)
+                for step, value in store.curve(cell["run_id"], metric)
+                if step in clock
+            ]
+    columns = ["label", "model", "run_id", "metric", "train_seconds", "value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def horizon(store: Store, section: Section) -> pd.DataFrame:
+    """Quality by predicted frame, mean over seeds: label, model, metric, frame, value."""
+    rows = [
+        (cell["label"], cell["model"], metric, frame, value)
+        for cell in each(section.done)
+        for metric in HORIZON_METRICS
+        for frame, value in store.curve(cell["run_id"], f"horizon/{metric}")
+    ]
+    keys = ["label", "model", "metric", "frame"]
+    frame = pd.DataFrame(rows, columns=[*keys, "value"])
+    return frame.groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def showcases(store: Store, section: Section) -> list[Showcase]:
+    """The stored predictions of each model's first seed, the lowest test MSE first."""
+    mse = records.QUALITY["mse"].key
+    first = section.done.sort_values("seed").drop_duplicates("label").sort_values(mse)
+    found = []
+    for cell in each(first):
+        path = store.artifact(cell["run_id"], records.SHOWCASE)
+        if path is not None:
+            with np.load(path) as stored:
+                found.append(Showcase(cell["label"], cell["model"], **stored))
+    return found
+
+
+def _row(run: CellRun) -> dict[str, Any]:
+    params, tags = run.params, run.tags
+    model, size = params.get("model", run.name), params.get("size", ONE_SIZE)
+    chosen = ("dataset", "precision", "budget", "recipe")
+    return {
+        "run_id": run.run_id,
+        "name": run.name,
+        "started": run.started,
+        "model": model,
+        "size": size,
+        "label": model if size == ONE_SIZE else f"{model}-{size}",
+        "seed": int(params.get("seed", 0)),
+        **{name: params.get(name, "unknown") for name in chosen},
+        "context_frames": params.get("context_frames"),
+        "horizon": params.get("horizon"),
+        "device_kind": params.get("device", "unknown"),
+        "device": tags.get(records.DEVICE) or None,
+        "data_digest": tags.get(records.DATA_DIGEST) or None,
+        "status": tags.get(records.STATUS, records.Status.RUNNING.value),
+        "reason": tags.get(records.ERROR, ""),
+        "command": tags.get(records.COMMAND, ""),
+        "notice": tags.get(records.NOTICE, ""),
+        "not_measured": _not_measured(tags),
+        "facts": _facts(run),
+        **run.metrics,
+    }
+
+
+def _not_measured(tags: dict[str, str]) -> dict[str, str]:
+    """The reasons given for missing metrics, by metric name."""
+    mark = records.NOT_MEASURED
+    return {key.removeprefix(mark): why for key, why in tags.items() if key.startswith(mark)}
+
+
+def _facts(run: CellRun) -> dict[str, str]:
+    """Everything recorded about how the cell was run."""
+    tags = {
+        key.removeprefix("bench."): value
+        for key, value in run.tags.items()
+        if key.startswith("bench.")
+        and key not in _PER_RUN
+        and not key.startswith(records.NOT_MEASURED)
+    }
+    return {name: value for name, value in {**run.params, **tags}.items() if value}
+
+
+def _fill(frame: pd.DataFrame, column: str, by: str) -> pd.Series[str]:
+    """`column` with its gaps filled by the newest value known in the same group of `by`."""
+    newest = frame.groupby(by)[column].transform("first")  # skips what is missing
+    return frame[column].fillna(newest).fillna("unknown")
+
+
+def _sizes(group: pd.DataFrame) -> list[str]:
+    """The sizes in `group` that have a section of their own."""
+    return [size for size in group["size"].unique() if size != ONE_SIZE] or [ONE_SIZE]
+
+
+def _lend(baselines: pd.DataFrame, device: str) -> pd.DataFrame:
+    """`baselines` with those measured on `device` first and the cost of the others blanked."""
+    lent = baselines.copy()
+    away = lent["device"] != device
+    bound = [column for column in lent.columns if column.startswith(DEVICE_BOUND)]
+    lent.loc[away, bound] = np.nan
+    return pd.concat([lent[~away], lent[away]])

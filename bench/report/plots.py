@@ -1,0 +1,252 @@
+"""Pictures of a section: an SVG that takes the page's colours, and the same as PNG."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from bench import records
+from bench.records import COST, QUALITY
+from bench.report.collect import HORIZON_METRICS, each
+from bench.report.table import COPY_LAST, MSE
+
+# Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "-.", (0, (1, 1)))
+GREY = "#7d8590"
+INK, FAINT = "#1f2328", "#d8dee4"  # in the SVG: the page's own ink and hairline
+PNG_DPI = 150
+LABEL_HEIGHT = 0.065  # as a fraction of the axes
+_RC: Any = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a $ in a name is no formula
+}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+styled = mpl.rc_context(_RC)
+"""Decorates a function that draws."""
+
+Dash = str | tuple[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How one model is drawn everywhere."""
+
+    color: str
+    dash: Dash
+    marker: str = "o"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name to write beside the point (x, y) of a plot."""
+
+    text: str
+    x: float
+    y: float
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A finished drawing; `name` is its file name without the ending."""
+
+    name: str
+    title: str
+    svg: str
+    png: bytes
+
+
+def styles(cells: pd.DataFrame) -> dict[str, Style]:
+    """A style for every model of the suite: baselines grey, copy-last dashed, the rest coloured."""
+    baseline = cells.groupby("model")["baseline"].first()
+    trained = sorted(baseline.index[~baseline])
+    others = sorted(set(baseline.index[baseline]) - {COPY_LAST})
+    found = {COPY_LAST: Style(GREY, "--", "s")}
+    found |= {name: Style(GREY, (0, (1, 1 + i)), "D") for i, name in enumerate(others)}
+    for index, name in enumerate(trained):
+        turn, place = divmod(index, len(PALETTE))
+        found[name] = Style(PALETTE[place], DASHES[turn % len(DASHES)])
+    return found
+
+
+@styled
+def learning_panels(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Picture]:
+    """Training loss and validation MSE against training seconds; each seed is one line."""
+    wanted = (
+        (records.TRAIN_LOSS, "loss", "training loss", "Training loss, each model's own"),
+        (records.VALIDATION_MSE, "validation-mse", "validation MSE", "Validation MSE over time"),
+    )
+    found = []
+    for metric, name, label, title in wanted:
+        lines = curves[curves["metric"] == metric]
+        if lines.empty:
+            continue
+        figure, axes = _panel("training time (s)", f"{label} ↓")
+        ends = {}
+        for _, line in lines.groupby(["label", "run_id"]):
+            cell = line.iloc[0]
+            ends[cell["label"]] = _learning_line(axes, line, styles[cell["model"]])
+        if (lines["value"] > 0).all():
+            axes.set_yscale("log")
+            _plain_numbers(axes.yaxis)
+        _label_ends(axes, ends)
+        found.append(draw(figure, f"{prefix}-{name}", title))
+    return found
+
+
+@styled
+def horizon_panels(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Picture]:
+    """Each quality measure against the predicted frame."""
+    found = []
+    for metric in HORIZON_METRICS:
+        lines = quality[quality["metric"] == metric]
+        if lines.empty:
+            continue
+        measure = QUALITY[metric]
+        unit = f" ({measure.unit})" if measure.unit else ""
+        figure, axes = _panel("predicted frame", f"test {measure.label}{unit} {measure.arrow}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ends = {}
+        for name, line in lines.sort_values("frame").groupby("label"):
+            style = styles[line["model"].iloc[0]]
+            axes.plot(
+                line["frame"],
+                line["value"],
+                color=style.color,
+                linestyle=style.dash,
+                marker=style.marker,
+                markersize=3,
+            )
+            ends[str(name)] = (float(line["value"].iloc[-1]), style)
+        _label_ends(axes, ends)
+        title = f"{measure.label} by predicted frame"
+        found.append(draw(figure, f"{prefix}-horizon-{metric}", title))
+    return found
+
+
+@styled
+def speed_panels(summary: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Picture]:
+    """Test MSE against training and prediction speed; the dashed line is copy-last's MSE."""
+    wanted = (
+        ("train_samples_per_second", "speed/train_samples_per_second", "training-speed"),
+        ("predict_frames_per_second", "speed/predict_frames_per_second", "prediction-speed"),
+    )
+    found = []
+    done = summary[summary["status"] == records.Status.DONE]
+    for column, key, name in wanted:
+        points = done[done[column].notna() & done[MSE].notna() & (done[column] > 0)]
+        if points.empty:
+            continue
+        measure = COST[key]
+        figure, axes = _panel(f"{measure.label} ({measure.unit}) →", "test MSE ↓")
+        axes.set_xscale("log")
+        axes.margins(x=0.15, y=0.15)
+        for copied in done.loc[done["model"] == COPY_LAST, MSE]:
+            axes.axhline(copied, color=GREY, linestyle="--", linewidth=1)
+        labels = [_dot(axes, row, column, styles[row["model"]]) for row in each(points)]
+        _plain_numbers(axes.xaxis)
+        axes.autoscale_view()
+        _write(labels, axes)
+        title = f"Quality against {measure.label}"
+        found.append(draw(figure, f"{prefix}-{name}", title))
+    return found
+
+
+def draw(figure: Figure, name: str, title: str) -> Picture:
+    """`figure` as SVG and PNG; call it from a `styled` function."""
+    png, svg = io.BytesIO(), io.StringIO()
+    figure.savefig(png, format="png", dpi=PNG_DPI, facecolor="white")
+    with mpl.rc_context({"svg.hashsalt": name}):  # or the ids of two pictures in a page clash
+        figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
+    text = svg.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--line)")
+    return Picture(name, title, text, png.getvalue())
+
+
+def _panel(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    return figure, axes
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis in full, more of them where it spans little."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def _learning_line(axes: Axes, line: pd.DataFrame, style: Style) -> tuple[float, Style]:
+    """Draw one seed's curve, a long one smoothed over a faint original; its end and style."""
+    seconds, values = line["train_seconds"], line["value"]
+    window = len(values) // 30
+    if window > 1:
+        axes.plot(seconds, values, color=style.color, alpha=0.2, linewidth=0.8)
+        values = values.rolling(window, min_periods=1, center=True).median()
+    axes.plot(seconds, values, color=style.color, linestyle=style.dash)
+    return float(values.iloc[-1]), style
+
+
+def _label_ends(axes: Axes, ends: dict[str, tuple[float, Style]]) -> None:
+    """Write each line's label beside the axes, at the height where the line ends."""
+    axes.autoscale_view()
+    right = axes.get_xlim()[1]
+    _write([Label(name, right, value, style.color) for name, (value, style) in ends.items()], axes)
+
+
+def _write(labels: list[Label], axes: Axes) -> None:
+    """Write `labels` to the right of their points, moved up where they would overlap."""
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    free = -1.0
+    for label in sorted(labels, key=lambda label: label.y):
+        free = max(float(to_fraction.transform((label.x, label.y))[1]), free + LABEL_HEIGHT)
+        axes.annotate(
+            label.text,
+            (label.x, free),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=label.color,
+        )
+
+
+def _dot(axes: Axes, row: dict[str, Any], column: str, style: Style) -> Label:
+    """Draw one model as a dot with its 95 % interval, where it has one; the label to write."""
+    spread = row[f"{MSE}_half_width"]
+    axes.errorbar(
+        row[column],
+        row[MSE],
+        yerr=spread if spread > 0 else None,
+        color=style.color,
+        marker=style.marker,
+        markersize=7,
+        capsize=3,
+    )
+    return Label(row["label"], row[column], row[MSE], style.color)

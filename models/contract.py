@@ -1,0 +1,109 @@
+"""What a model must be: a `Predictor`, the sizes it comes in, and the recipe that trains it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FrameShape = tuple[int, int, int]
+"""Channels, height and width of one frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is trained. Schedules run over `progress`, the fraction of the budget spent."""
+
+    source: str
+    learning_rate: float
+    batch_size: int
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One size of a model: the keyword arguments that build it and the recipe that trains it."""
+
+    recipe: Recipe
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Where a model comes from."""
+
+    title: str
+    year: int
+    url: str
+
+
+DEFAULT_RECIPE = Recipe(source="the harness's default", learning_rate=1e-3, batch_size=16)
+
+
+class Predictor(nn.Module, ABC):
+    """A model that continues a video. Subclass it, write `forward`, and the harness does the rest.
+
+    Class attributes:
+        name: how suites, tables and the command line call it (default: the class's name).
+        paper: the publication it follows, if any.
+        sizes: its sizes by name; a model with one size calls it "only".
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[Paper | None] = None
+    sizes: ClassVar[Mapping[str, Size]] = {"only": Size(DEFAULT_RECIPE)}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    def __init__(self, frame_shape: FrameShape) -> None:
+        """Build for frames of `frame_shape` = (channels, height, width).
+
+        Raises:
+            ValueError: where the architecture cannot take that shape, naming the constraint.
+        """
+        super().__init__()
+        self.frame_shape = frame_shape
+
+    @abstractmethod
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        """The next `horizon` frames [B,horizon,C,H,W] after `context` [B,T,C,H,W] in [0,1].
+
+        Any T, any horizon; no state survives the call.
+        """
+
+    def training_loss(
+        self,
+        clip: Tensor,
+        context_frames: int,
+        progress: float,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """The scalar to minimise on `clip` [B,T+horizon,C,H,W] in [0,1].
+
+        Args:
+            clip: context and future frames together.
+            context_frames: how many of them are given at test time.
+            progress: fraction of the budget spent, in [0,1]; schedules are functions of it.
+            generator: the source of all random numbers, on the clip's device.
+        """
+        context, future = clip[:, :context_frames], clip[:, context_frames:]
+        return F.mse_loss(self(context, future.shape[1]), future)
+
+    def fit(self, clips: Iterable[Tensor]) -> None:
+        """Set the buffers of a predictor without parameters from training `clips` [B,T,C,H,W].
+
+        Called once, in place of training; a predictor with parameters is never given it.
+        """

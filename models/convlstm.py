@@ -1,0 +1,112 @@
+"""ConvLSTM: an LSTM whose products with weights are convolutions (Shi et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.contract import FrameShape, Paper, Recipe, Size
+from models.layers.frame_by_frame import FrameByFrame
+from models.layers.joint_conv import JointConv
+
+CellState = tuple[Tensor, Tensor]
+"""Hidden and cell state, each [B,width,h,w]."""
+
+
+class ConvLSTMCell(nn.Module):
+    """One ConvLSTM layer: equation (3) of Shi et al. 2015.
+
+    Args:
+        inputs: channels of the input.
+        width: channels of the hidden and the cell state.
+        kernel: side of the convolutions, odd.
+        peephole: height and width of the maps where the gates see the cell state through a weight
+            for each channel and position, as the paper's Hadamard products do, and have biases;
+            None for the form in common use, without either. Peepholes start at zero.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, kernel: int, peephole: tuple[int, int] | None
+    ) -> None:
+        super().__init__()
+        self.gates = JointConv(inputs, width, 4 * width, kernel, bias=peephole is not None)
+        self.peephole = (
+            nn.Parameter(torch.zeros(3, width, *peephole)) if peephole is not None else None
+        )
+
+    def forward(self, x: Tensor, state: CellState | None) -> CellState:
+        """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
+        hidden, cell = (None, None) if state is None else state
+        i, f, g, o = self.gates(x, hidden).chunk(4, 1)
+        if self.peephole is not None and cell is not None:
+            i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
+        update = i.sigmoid() * g.tanh()
+        cell = update if cell is None else torch.addcmul(update, f.sigmoid(), cell)
+        if self.peephole is not None:
+            o = o + self.peephole[2] * cell
+        return o.sigmoid() * cell.tanh(), cell
+
+
+class ConvLSTM(FrameByFrame):
+    """Stacked ConvLSTM layers on patches, predicting frame by frame.
+
+    The form in common use (predrnn-pytorch, OpenSTL): no peepholes, no biases, a 1x1 convolution
+    to pixels. OpenSTL counts 15,083,520 parameters, of which 3,407,872 never take part; they are
+    left out here.
+    """
+
+    name = "convlstm"
+    paper = Paper(
+        "Convolutional LSTM Network: A Machine Learning Approach for Precipitation Nowcasting",
+        2015,
+        "https://arxiv.org/abs/1506.04214",
+    )
+    sizes: ClassVar[Mapping[str, Size]] = {
+        "published": Size(
+            Recipe(
+                source="OpenSTL, Moving MNIST, ConvLSTM-S",
+                learning_rate=5e-4,
+                batch_size=16,
+                schedule="one_cycle",
+            )
+        ),
+        "small": Size(
+            Recipe(
+                source="tuned here for 120 s on two CPU cores",
+                learning_rate=5e-3,
+                batch_size=8,
+                schedule="one_cycle",
+                clip_norm=1.0,
+            ),
+            {"width": 32, "layers": 2, "kernel": 3},
+        ),
+    }
+
+    def __init__(
+        self,
+        frame_shape: FrameShape,
+        *,
+        width: int = 128,
+        layers: int = 4,
+        kernel: int = 5,
+        patch: int = 4,
+        peephole: bool = False,
+    ) -> None:
+        super().__init__(frame_shape, width=width, patch=patch)
+        channels, *map_shape = self.patched_shape
+        seen = (map_shape[0], map_shape[1]) if peephole else None
+        self.cells = nn.ModuleList(
+            ConvLSTMCell(width if layer else channels, width, kernel, seen)
+            for layer in range(layers)
+        )
+
+    def step(self, frame: Tensor, state: list[CellState] | None) -> tuple[Tensor, list[CellState]]:
+        """Hidden state of the top layer, and the states of all layers."""
+        features, new = frame, []
+        for layer, cell in enumerate(self.cells):
+            new.append(cell(features, None if state is None else state[layer]))
+            features = new[-1][0]
+        return features, new

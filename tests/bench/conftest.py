@@ -1,0 +1,120 @@
+"""A user's own models and suite, small enough to run whole cells in child processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+USER_MODELS = '''
+import os, time
+import torch
+from torch import nn
+from models.contract import Predictor, Recipe, Size
+
+RECIPE = Recipe(source="test", learning_rate=1e-2, batch_size=2)
+
+class Tiny(Predictor):
+    """The last frame, filtered, over and over."""
+
+    sizes = {"only": Size(RECIPE)}
+
+    def __init__(self, frame_shape):
+        super().__init__(frame_shape)
+        self.filter = nn.Conv2d(frame_shape[0], frame_shape[0], 3, padding=1)
+
+    def forward(self, context, horizon):
+        return self.filter(context[:, -1])[:, None].expand(-1, horizon, -1, -1, -1)
+
+class Slow(Tiny):
+    """Long enough in training to be killed in it; dropout shows whether randomness resumes."""
+
+    def training_loss(self, clip, context_frames, progress, generator):
+        time.sleep(0.02)
+        clip = nn.functional.dropout(clip, 0.1)
+        return super().training_loss(clip, context_frames, progress, generator)
+
+class Raises(Tiny):
+    def forward(self, context, horizon):
+        raise LookupError("no such key in the model")
+
+class Diverges(Tiny):
+    def training_loss(self, clip, context_frames, progress, generator):
+        return super().training_loss(clip, context_frames, progress, generator) / 0.0
+
+class RunsOut(Tiny):
+    def training_loss(self, clip, context_frames, progress, generator):
+        return torch.empty(1 << 50).sum()
+
+class Crashes(Tiny):
+    def training_loss(self, clip, context_frames, progress, generator):
+        os.abort()
+
+class Hangs(Tiny):
+    def training_loss(self, clip, context_frames, progress, generator):
+        time.sleep(3600)
+'''
+
+SUITE = """
+models = ["copy_last", "{models}:Tiny"]
+datasets = ["moving_mnist"]
+budget = "8steps"
+
+[evaluation]
+test_clips = 4
+validation_clips = 2
+evaluations = 4
+showcase_clips = 1
+
+[limits]
+silence_seconds = 40
+"""
+
+
+@pytest.fixture
+def user_models(tmp_path: Path) -> Path:
+    """A file of models outside the house."""
+    path = tmp_path / "mine.py"
+    path.write_text(USER_MODELS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def user_suite(tmp_path: Path, user_models: Path) -> Path:
+    """A suite file outside the house, of one user's model and a baseline."""
+    path = tmp_path / "own.toml"
+    path.write_text(SUITE.format(models=user_models), encoding="utf-8")
+    return path
+
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Runs `python -m bench ARGUMENTS` in a child process; results lie under `tmp_path`."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [*map(str, arguments)]
+        if words[0] in ("run", "cell", "report"):
+            words += ["--results", str(tmp_path / "results")]
+        return subprocess.run(
+            command(*words), env=environment(), capture_output=True, text=True, timeout=280
+        )
+
+    return run
+
+
+def command(*arguments: str) -> list[str]:
+    """The words of a child process that runs the program."""
+    return [sys.executable, "-m", "bench", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child process; one thread, for tests run side by side."""
+    ours = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | ours

@@ -1,0 +1,85 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.clock import Budget, Clock
+from bench.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "amount"),
+    [
+        ("60s", "seconds", 60),
+        ("5m", "seconds", 300),
+        ("1.5 h", "seconds", 5400),
+        ("2000steps", "steps", 2000),
+        ("100000 samples", "samples", 100_000),
+        ("1e15flops", "flops", 1e15),
+    ],
+)
+def test_budgets_are_written_as_people_write_them(text: str, kind: str, amount: float) -> None:
+    assert Budget.parse(text) == Budget(kind, amount)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "60", "s", "-5s", "0s", "5 parsecs", "1.2.3s"])
+def test_what_is_no_budget_is_refused_with_the_forms_that_are(text: str) -> None:
+    with pytest.raises(UserError, match="write 60s"):
+        Budget.parse(text)
+
+
+@given(st.sampled_from(["seconds", "steps", "samples"]), st.integers(1, 10**9))
+def test_a_budget_reads_back_what_it_writes(kind: str, amount: int) -> None:
+    budget = Budget(kind, float(amount))  # type: ignore[arg-type]
+    assert Budget.parse(str(budget)) == budget
+
+
+def test_time_outside_a_running_stretch_is_free() -> None:
+    clock = Clock(Budget("seconds", 10), lambda: None)
+    with clock.running():
+        time.sleep(0.05)
+    spent = clock.seconds
+    time.sleep(0.05)
+    assert clock.seconds == spent
+    assert 0.05 <= spent < 0.09
+
+
+def test_the_device_is_waited_for_at_both_ends_of_a_stretch() -> None:
+    waits: list[str] = []
+    clock = Clock(Budget("seconds", 10), lambda: waits.append("wait"))
+    with clock.running():
+        waits.append("work")
+    assert waits == ["wait", "work", "wait"]
+
+
+def test_work_that_the_device_finishes_late_is_counted() -> None:
+    clock = Clock(Budget("seconds", 10), lambda: time.sleep(0.03))
+    with clock.running():
+        pass
+    assert clock.seconds >= 0.03
+
+
+@pytest.mark.parametrize(
+    ("budget", "progress"),
+    [("10steps", 0.3), ("12samples", 1.0), ("4800flops", 0.5), ("48samples", 0.25)],
+)
+def test_progress_is_the_fraction_spent(budget: str, progress: float) -> None:
+    clock = Clock(Budget.parse(budget), lambda: None, flops_per_sample=200)
+    for _ in range(3):
+        clock.count_step(samples=4)
+    assert clock.progress == pytest.approx(progress)
+
+
+def test_a_restored_clock_goes_on_where_it_was() -> None:
+    first = Clock(Budget("steps", 10), lambda: None)
+    with first.running():
+        first.count_step(4)
+    second = Clock(Budget("steps", 10), lambda: None)
+    second.restore(first.state())
+    assert (second.steps, second.samples, second.seconds) == (1, 4, first.seconds)
+
+
+def test_flops_cannot_be_a_budget_where_they_cannot_be_counted() -> None:
+    with pytest.raises(UserError, match="FLOPs can be counted"):
+        Clock(Budget("flops", 1e9), lambda: None, flops_per_sample=None)

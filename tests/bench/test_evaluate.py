@@ -1,0 +1,231 @@
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from bench import evaluate as module
+from bench.evaluate import Evaluation, Predict, evaluate, validation_mse
+from bench.metrics import mae, mse, psnr
+from bench.perceptual import WeightsMissing
+from bench.records import QUALITY
+
+CPU = torch.device("cpu")
+CONTEXT, HORIZON = 3, 2
+
+
+class Split:
+    """Seven random clips; remembers the largest slice that was asked for."""
+
+    def __init__(self, side: int = 9) -> None:
+        generator = torch.Generator().manual_seed(3)
+        shape = (7, CONTEXT + HORIZON, 1, side, side)
+        self.pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        self.largest = 0
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, window: slice, /) -> Tensor:
+        self.largest = max(self.largest, len(self.pixels[window]))
+        return self.pixels[window]
+
+
+class Lightness:
+    """In the place of LPIPS: the difference of mean lightness."""
+
+    @classmethod
+    def load(cls, device: torch.device) -> "Lightness":
+        return cls()
+
+    def __call__(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        return (prediction.mean((-3, -2, -1)) - truth.mean((-3, -2, -1))).abs()
+
+
+class Missing:
+    @classmethod
+    def load(cls, device: torch.device) -> "Missing":
+        raise WeightsMissing("no weights today")
+
+
+@pytest.fixture(autouse=True)
+def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Perceptual", Lightness)
+
+
+def copy_last(context: Tensor, horizon: int) -> Tensor:
+    return context[:, -1:].expand(-1, horizon, -1, -1, -1)
+
+
+def run(
+    predict: Predict = copy_last,
+    split: Split | None = None,
+    count: int = 7,
+    batch_size: int = 3,
+    showcase: tuple[int, ...] = (),
+    heard: list[float] | None = None,
+) -> Evaluation:
+    return evaluate(
+        predict,
+        split or Split(),
+        count=count,
+        context_frames=CONTEXT,
+        batch_size=batch_size,
+        device=CPU,
+        showcase=showcase,
+        heartbeat=(heard if heard is not None else []).append,
+    )
+
+
+def test_one_row_per_sequence_and_predicted_frame() -> None:
+    frames = run().frames
+    assert list(frames.columns) == ["sequence", "frame", *QUALITY]
+    assert frames["sequence"].tolist() == [s for s in range(7) for _ in range(HORIZON)]
+    assert frames["frame"].tolist() == [1, 2] * 7
+    assert frames.notna().all(axis=None)
+    assert set(frames.dtypes.astype(str)) == {"int64", "float64"}
+
+
+def test_rows_hold_the_metrics_of_their_own_frame() -> None:
+    split = Split()
+    clips = split.pixels.double().numpy() / 255
+    frames = run(split=split).frames
+    for row in frames.itertuples():
+        truth = clips[row.sequence, CONTEXT + row.frame - 1, 0]
+        guess = clips[row.sequence, CONTEXT - 1, 0]
+        error = ((truth - guess) ** 2).mean()
+        assert row.mse == pytest.approx(error, rel=1e-5)
+        assert row.mae == pytest.approx(abs(truth - guess).mean(), rel=1e-5)
+        assert row.psnr == pytest.approx(-10 * np.log10(error), rel=1e-5)
+        expected = structural_similarity(truth, guess, data_range=1)
+        assert row.ssim == pytest.approx(expected, abs=1e-5)
+        assert row.lpips == pytest.approx(abs(truth.mean() - guess.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_figures_do_not_depend_on_the_batch_size(batch_size: int) -> None:
+    whole, parts = run(batch_size=3), run(batch_size=batch_size)
+    np.testing.assert_allclose(parts.frames, whole.frames, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_at_a_time_is_read_and_reported() -> None:
+    split, heard = Split(), list[float]()
+    run(split=split, batch_size=3, heard=heard)
+    assert split.largest == 3
+    assert heard == pytest.approx([3 / 7, 6 / 7, 1])
+
+
+def test_the_first_clips_are_scored_or_all_where_there_are_fewer() -> None:
+    assert run(count=4).frames["sequence"].max() == 3
+    assert len(run(count=50).frames) == 7 * HORIZON
+
+
+def test_means_and_horizon_are_those_of_the_rows() -> None:
+    result = run()
+    truth, last = Split().pixels[:, CONTEXT:] / 255, Split().pixels[:, CONTEXT - 1 : CONTEXT] / 255
+    for name, metric in {"mse": mse, "mae": mae, "psnr": psnr}.items():
+        values = metric(last.expand_as(truth), truth)
+        assert result.means()[name] == pytest.approx(values.mean().item(), rel=1e-5)
+        assert result.horizon()[name].tolist() == pytest.approx(values.mean(0).tolist(), rel=1e-5)
+    assert list(result.means()) == list(QUALITY)
+    assert result.horizon().index.tolist() == [1, 2]
+
+
+def test_predictions_are_clamped_before_every_metric() -> None:
+    split = Split()
+    split.pixels.fill_(255)
+    result = run(lambda context, horizon: copy_last(context, horizon) * 3, split, showcase=(0,))
+    assert result.means() == {"mse": 0, "mae": 0, "psnr": 100, "ssim": 1, "lpips": 0}
+    assert result.showcase["prediction"].min() == 255
+
+
+def test_low_precision_predictions_are_scored_in_float32() -> None:
+    result = run(lambda context, horizon: copy_last(context, horizon).bfloat16())
+    assert result.means()["mse"] == pytest.approx(run().means()["mse"], rel=1e-2)
+
+
+def test_a_broken_prediction_is_not_averaged_away() -> None:
+    def broken(context: Tensor, horizon: int) -> Tensor:
+        prediction = copy_last(context, horizon).clone()
+        prediction[0, 0, 0, 0, 0] = torch.nan
+        return prediction
+
+    result = run(broken, showcase=(0,))
+    assert all(math.isnan(value) for value in result.means().values())
+    assert result.horizon().isna().all(axis=1).tolist() == [True, False]
+
+
+def test_what_cannot_be_measured_is_nan_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Perceptual", Missing)
+    result = run(split=Split(side=6))
+    assert result.not_measured == {
+        "lpips": "no weights today",
+        "ssim": "SSIM needs frames of at least 7x7 pixels, not 6x6",
+    }
+    assert result.frames[["ssim", "lpips"]].isna().all(axis=None)
+    assert list(result.means()) == ["mse", "mae", "psnr"]
+    assert result.horizon().columns.tolist() == ["mse", "mae", "psnr"]
+
+
+def test_the_showcase_is_kept_as_bytes_in_the_order_of_the_split() -> None:
+    split = Split()
+    kept = run(split=split, showcase=(5, 0, 2, 99)).showcase
+    clips = split.pixels[[0, 2, 5]].numpy()
+    assert kept["sequence"].tolist() == [0, 2, 5]
+    np.testing.assert_array_equal(kept["context"], clips[:, :CONTEXT])
+    np.testing.assert_array_equal(kept["truth"], clips[:, CONTEXT:])
+    np.testing.assert_array_equal(kept["prediction"], clips[:, [CONTEXT - 1] * HORIZON])
+    assert {kept[name].dtype for name in ("context", "truth", "prediction")} == {np.dtype("uint8")}
+
+
+def test_showcase_predictions_are_rounded_not_cut() -> None:
+    def nearly_100(context: Tensor, horizon: int) -> Tensor:
+        return torch.full_like(copy_last(context, horizon), 99.7 / 255)
+
+    assert np.unique(run(nearly_100, showcase=(1,)).showcase["prediction"]).tolist() == [100]
+
+
+def test_no_showcase_is_an_empty_one() -> None:
+    assert run().showcase["prediction"].shape == (0, HORIZON, 1, 9, 9)
+
+
+def test_speed_is_of_the_forward_pass_without_the_first_batch() -> None:
+    calls = []
+
+    def slow(context: Tensor, horizon: int) -> Tensor:
+        calls.append(len(context))
+        time.sleep(0.0 if len(calls) == 1 else 0.1)
+        return copy_last(context, horizon)
+
+    speed = run(slow, count=4, batch_size=2).predict_frames_per_second
+    assert calls == [2, 2]
+    assert 0.3 < speed / (2 * HORIZON / 0.1) <= 1
+
+
+def test_gradients_are_off_and_a_wrong_shape_is_refused() -> None:
+    weight = torch.ones((), requires_grad=True)
+
+    def one_frame(context: Tensor, horizon: int) -> Tensor:
+        assert not (context * weight).requires_grad
+        return copy_last(context, 1)  # would broadcast against the truth
+
+    with pytest.raises(ValueError, match=r"shape \[3, 1, 1, 9, 9\], the truth \[3, 2, 1, 9, 9\]"):
+        run(one_frame)
+
+
+def test_validation_is_the_same_mse() -> None:
+    heard = list[float]()
+    value = validation_mse(
+        copy_last,
+        Split(),
+        count=5,
+        context_frames=CONTEXT,
+        batch_size=2,
+        device=CPU,
+        heartbeat=heard.append,
+    )
+    assert value == pytest.approx(run(count=5).means()["mse"], rel=1e-6)
+    assert heard == pytest.approx([2 / 5, 4 / 5, 1])

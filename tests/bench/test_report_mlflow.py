@@ -1,0 +1,52 @@
+"""The report from a real MLflow store, in a process that never loads torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from bench import records, report
+from bench.tracking import Point, Store
+
+folder = Path(sys.argv[1])
+store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+clip = np.random.default_rng(0).integers(0, 256, (1, 4, 1, 16, 16), np.uint8)
+np.savez(folder / records.SHOWCASE, context=clip, truth=clip, prediction=clip, sequence=[0])
+for model, size, mse in (("copy_last", "only", 0.05), ("convlstm", "small", 0.02)):
+    tags = {records.KIND: "cell", records.DEVICE: "CPU", records.DATA_DIGEST: "feed"}
+    run = store.begin("mnist", f"{model}/moving_mnist/0", tags)
+    params = {"model": model, "size": size, "seed": 0, "dataset": "moving_mnist"}
+    store.params(run, params | {"device": "cpu", "precision": "32", "budget": "4 steps"})
+    frames = [(f"horizon/{name}", frame) for name in ("mse", "ssim") for frame in (1, 2)]
+    points = [Point.now(key, mse * frame, frame) for key, frame in frames]
+    points += [Point.now("test/mse", mse, 4), Point.now("model/parameters", mse < 0.05, 4)]
+    for step in (1, 2, 4):
+        points.append(Point.now(records.TRAIN_SECONDS, step / 10, step))
+        points.append(Point.now(records.TRAIN_LOSS, mse / step, step))
+    store.points(run, points)
+    store.attach(run, folder / records.SHOWCASE)
+    store.end(run, records.Status.DONE)
+report.build(store, "mnist", folder / "out")
+assert "torch" not in sys.modules
+"""
+
+
+def test_mlflow_alone_makes_the_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "convlstm-small predicts moving_mnist best" in page
+    assert "60 % below copy-last" in page
+    pictures = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
+    assert pictures == {
+        f"1-moving_mnist-{name}.png" for name in ("loss", "horizon-mse", "horizon-ssim", "frames-0")
+    }

@@ -1,0 +1,110 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import records
+from bench.errors import UserError
+from bench.records import Status
+from bench.tracking import Point, Store, store_uri
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Store(store_uri(None, tmp_path / "results"))
+
+
+def _cell_run(store: Store, name: str = "a/b/0", parent: str = "") -> str:
+    return store.begin("mnist", name, {records.KIND: "cell", records.CELL: "k"}, parent)
+
+
+def test_a_run_reads_back_as_it_was_written(store: Store, tmp_path: Path) -> None:
+    parent = store.begin("mnist", "mnist 120 s", {records.KIND: "suite"})
+    run_id = _cell_run(store, parent=parent)
+    store.params(run_id, {"model": "convlstm", "budget.seconds": 120})
+    store.points(run_id, [Point.now("val/mse", value, step) for step, value in [(2, 0.5), (1, 1)]])
+    store.data_set(run_id, "moving_mnist", "datasets.moving_mnist", {"test": "abc"})
+    (tmp_path / "log.txt").write_text("hello", encoding="utf-8")
+    store.attach(run_id, tmp_path / "log.txt")
+    store.end(run_id, Status.DONE)
+    (run,) = store.cells("mnist")
+    assert (run.run_id, run.name) == (run_id, "a/b/0")
+    assert run.params == {"model": "convlstm", "budget.seconds": "120"}
+    assert run.tags[records.STATUS] == "done"
+    assert run.tags["mlflow.parentRunId"] == parent == store.latest_invocation("mnist")
+    assert store.curve(run_id, "val/mse") == [(1, 1.0), (2, 0.5)]
+    local = store.artifact(run_id, "log.txt")
+    assert local is not None
+    assert local.read_text(encoding="utf-8") == "hello"
+    assert store.artifact(run_id, "absent.txt") is None
+
+
+def test_points_sent_again_are_recorded_once(store: Store) -> None:
+    run_id = _cell_run(store)
+    points = [Point.now("train/loss", step / 10, step) for step in range(1500)]
+    store.points(run_id, points)
+    store.points(run_id, points + [Point.now("train/loss", 1.0, 1500)])
+    assert len(store._client.get_metric_history(run_id, "train/loss")) == 1501
+
+
+def test_the_newest_run_comes_first(store: Store) -> None:
+    runs = [_cell_run(store, name) for name in ("first", "second")]
+    assert [run.run_id for run in store.cells("mnist")] == runs[::-1]
+
+
+def test_a_suite_without_runs_has_none(store: Store) -> None:
+    assert store.cells("absent") == []
+    assert store.latest_invocation("absent") is None
+    assert store.suites() == []
+
+
+def test_a_moved_results_folder_keeps_its_artifacts(store: Store, tmp_path: Path) -> None:
+    run_id = _cell_run(store)
+    (tmp_path / "log.txt").write_text("hello", encoding="utf-8")
+    store.attach(run_id, tmp_path / "log.txt")
+    shutil.move(tmp_path / "results", tmp_path / "elsewhere")
+    moved = Store(store_uri(None, tmp_path / "elsewhere"))
+    assert moved.artifact(run_id, "log.txt") is not None
+    new = _cell_run(moved)
+    moved.attach(new, tmp_path / "log.txt")
+    assert not (tmp_path / "results").exists()
+
+
+def test_two_processes_may_create_the_store_at_once(tmp_path: Path) -> None:
+    uri = store_uri(None, tmp_path)
+    code = "import sys; from bench.tracking import Store; Store(sys.argv[1]).experiment('mnist')"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, uri], env=environment) for _ in range(2)
+    ]
+    assert [child.wait() for child in children] == [0, 0]
+
+
+def test_a_store_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot open the MLflow store") as caught:
+        Store(store_uri(None, tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [None, "http://flag"])
+def test_the_flag_goes_before_the_environment(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    assert store_uri(given, tmp_path) == (given or "http://environment")
+
+
+def test_a_long_error_is_cut_to_what_mlflow_takes(store: Store) -> None:
+    run_id = _cell_run(store)
+    store.end(run_id, Status.FAILED, "x" * 20_000)
+    (run,) = store.cells("mnist")
+    assert run.tags[records.ERROR].startswith("xxx")
+
+
+def test_mlflow_sends_nothing_home() -> None:
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -1,0 +1,127 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from bench.training import Training, learning_rate_factor, seed_of, to_float
+from datasets.contract import Clips, Dataset, HeldOutName, Spec
+from models.contract import Predictor, Recipe
+
+FRAME = (1, 8, 8)
+
+
+class Noise(Dataset):
+    spec = Spec(FRAME, 2, 1)
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        shape = (count, 3, *FRAME)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        return torch.zeros(4, 3, *FRAME, dtype=torch.uint8)
+
+
+class Filter(Predictor):
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.filter = nn.Conv2d(1, 1, 3, padding=1)
+        self.seen: list[Tensor] = []
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        self.seen.append(context.detach().clone())
+        frame = nn.functional.dropout(self.filter(context[:, -1]), 0.5, self.training)
+        return frame[:, None].expand(-1, horizon, -1, -1, -1)
+
+
+def _training(seed: int = 0, **fields: object) -> Training:
+    recipe = Recipe(**({"source": "", "learning_rate": 0.1, "batch_size": 4} | fields))  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    return Training(Filter(FRAME), recipe, Noise(), seed, fabric)
+
+
+def _weights(training: Training) -> list[Tensor]:
+    return [p.detach().clone() for p in training.model.parameters()]
+
+
+def test_going_on_from_a_state_repeats_the_undisturbed_run() -> None:
+    whole, first, second = _training(), _training(), _training()
+    for number in range(6):
+        whole.step(number, number / 6)
+    for number in range(3):
+        first.step(number, number / 6)
+    second.restore(first.state())
+    torch.rand(7)  # whatever happened in between
+    for number in range(3, 6):
+        second.step(number, number / 6)
+    assert all(map(torch.equal, _weights(whole), _weights(second)))
+
+
+def test_a_state_taken_before_warm_up_undoes_it() -> None:
+    plain, warmed = _training(), _training()
+    before = {k: v.clone() for k, v in warmed.state()["model"].items()}
+    start = {"model": before, "optimizer": warmed.state()["optimizer"]}
+    warmed.step(-1, 0.0)
+    warmed.restore(start)
+    for training in (plain, warmed):
+        training.step(0, 0.0)
+    assert all(map(torch.equal, _weights(plain), _weights(warmed)))
+
+
+def test_the_clips_depend_on_the_seed_and_not_on_the_model() -> None:
+    trainings = [_training(seed) for seed in (0, 0, 1)]
+    trainings[1].step(5, 0.0)
+    for training in trainings:
+        training.step(0, 0.0)
+    one, two, other = (training.model.module.seen[-1] for training in trainings)
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_gradients_are_clipped_to_the_recipes_norm() -> None:
+    free, clipped = (_training(optimizer="sgd", clip_norm=norm) for norm in (None, 1e-4))
+    moved = []
+    for training in (free, clipped):
+        before = _weights(training)
+        training.step(0, 0.0)
+        pairs = zip(before, _weights(training), strict=True)
+        moved.append(math.sqrt(sum(float(((a - b) ** 2).sum()) for a, b in pairs)))
+    assert moved[1] == pytest.approx(0.1 * 1e-4, rel=1e-2)
+    assert moved[0] > 10 * moved[1]
+
+
+@given(st.sampled_from(["constant", "cosine", "one_cycle"]), st.floats(0, 1))
+def test_a_schedule_stays_between_nothing_and_the_full_rate(schedule: str, progress: float) -> None:
+    recipe = Recipe("", 1.0, 1, schedule=schedule)  # type: ignore[arg-type]
+    assert 0 <= learning_rate_factor(recipe, progress) <= 1
+
+
+def test_one_cycle_is_pytorchs() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, cycle_momentum=False
+    )
+    recipe = Recipe("", 1.0, 1, schedule="one_cycle")
+    for step in range(100):
+        # PyTorch turns at step 29.3 of 100, ours at 30 % of the budget.
+        assert learning_rate_factor(recipe, step / 100) == pytest.approx(
+            theirs.get_last_lr()[0], abs=0.04
+        )
+        optimizer.step()
+        theirs.step()
+
+
+def test_seeds_differ_by_every_part() -> None:
+    seeds = {seed_of(0, 1, "clips"), seed_of(1, 0, "clips"), seed_of(0, 1, "loss"), seed_of(0, 11)}
+    assert len(seeds) == 4
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_bytes_become_floats_from_0_to_1() -> None:
+    clips = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    assert to_float(clips, torch.device("cpu")).tolist() == pytest.approx([0, 0.2, 1])

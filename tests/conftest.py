@@ -1,0 +1,32 @@
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import NoReturn
+from urllib.error import URLError
+
+import pytest
+from hypothesis import settings
+
+from datasets import digits
+
+# How long an example takes on a shared machine says nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+def _refuse(root: str, download: bool) -> NoReturn:
+    raise URLError("tests download nothing")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test downloads a data set; where MNIST is absent, a temporary folder has the substitute.
+
+    So the processes that tests start try no download either, and the user's folder stays as it is.
+    """
+    offline = SimpleNamespace(datasets=SimpleNamespace(MNIST=_refuse, MovingMNIST=_refuse))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "import_torchvision", lambda: offline)
+        if digits.load_official() is None:
+            patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
+            digits.load()
+        yield

@@ -1,0 +1,197 @@
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import datasets
+from bench.contracts.dataset import CHECKS
+from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
+
+
+def _shipped(parent: type[Dataset] = Dataset) -> Iterator[type[Dataset]]:
+    """Every concrete data set of the package."""
+    for child in parent.__subclasses__():
+        if child.__module__.startswith("datasets."):
+            yield child
+            yield from _shipped(child)
+
+
+for module in pkgutil.iter_modules(datasets.__path__, "datasets."):
+    importlib.import_module(module.name)
+SHIPPED = sorted(_shipped(), key=lambda each: each.name)
+
+
+@pytest.fixture(scope="module", params=SHIPPED, ids=[each.name for each in SHIPPED])
+def dataset(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dataset]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param.name == "moving_mnist/official":
+            patch.setenv("NEXTFRAME_DATA", str(_with_published_clips(tmp_path_factory)))
+        try:
+            made = request.param()
+        except DataMissing as missing:
+            pytest.skip(str(missing))
+        yield made
+
+
+def _with_published_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a small file of the official test set's form."""
+    folder = tmp_path_factory.mktemp("published")
+    sequences = np.random.default_rng(0).integers(256, size=(20, 12, 64, 64), dtype=np.uint8)
+    np.save(folder / "mnist_test_seq.npy", sequences)
+    return folder
+
+
+@pytest.mark.parametrize("promise", CHECKS)
+def test_every_data_set_keeps(dataset: Dataset, promise: str) -> None:
+    CHECKS[promise](dataset)
+
+
+def _noise(count: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, 4, 1, 8, 8), generator=generator, dtype=torch.uint8)
+
+
+class _Clips:
+    def __init__(self, read: Callable[[slice], Tensor], count: int) -> None:
+        self._read, self._count = read, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, window: slice, /) -> Tensor:
+        return self._read(window)
+
+
+class Sound(Dataset):
+    """Noise that keeps every promise; each of its subclasses breaks one."""
+
+    name = "sound"
+    spec = Spec((1, 8, 8), 3, 1)
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(256, (count, 4, 1, 8, 8), generator=generator, dtype=torch.uint8)
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        return _Clips(_noise(5, {"validation": 1001, "test": 1002}[split]).__getitem__, 5)
+
+
+class NoHorizon(Sound):
+    spec = Spec((1, 8, 8), 4, 0)
+
+
+class FloatClips(Sound):
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return super().train_clips(count, generator) / 255
+
+
+class FewerClips(Sound):
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return super().train_clips(max(count // 2, 1), generator)
+
+
+class ScaledPixels(Sound):
+    def held_out(self, split: HeldOutName) -> Clips:
+        return _Clips((_noise(5, 1001) // 255).__getitem__, 5)
+
+
+class GlobalRandomness(Sound):
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        super().train_clips(count, generator)
+        return torch.randint(256, (count, 4, 1, 8, 8), dtype=torch.uint8)
+
+
+class FrozenTraining(Sound):
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return _noise(count, 0)
+
+
+class PeekedState(Sound):
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return super().train_clips(count, generator.clone_state())
+
+
+class EmptySplit(Sound):
+    def held_out(self, split: HeldOutName) -> Clips:
+        return _Clips(_noise(5, 1001)[:0].__getitem__, 0)
+
+
+class OverlongSlice(Sound):
+    def held_out(self, split: HeldOutName) -> Clips:
+        return _Clips(lambda window: _noise(window.stop - (window.start or 0), 1001), 5)
+
+
+class FreshTestClips(Sound):
+    def held_out(self, split: HeldOutName) -> Clips:
+        return _Clips(torch.randint(256, (5, 4, 1, 8, 8), dtype=torch.uint8).__getitem__, 5)
+
+
+class OrderDependentClips(Sound):
+    def held_out(self, split: HeldOutName) -> Clips:
+        generator = torch.Generator().manual_seed({"validation": 1001, "test": 1002}[split])
+        shape = (4, 1, 8, 8)
+
+        def draw(window: slice) -> Tensor:
+            count = len(range(*window.indices(5)))
+            return torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+
+        return _Clips(draw, 5)
+
+
+class TestIsTrain(Sound):
+    __test__ = False
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        clips = self.train_clips(5, torch.Generator().manual_seed(0))
+        return _Clips(clips.__getitem__, 5) if split == "test" else super().held_out(split)
+
+
+class ValidationIsTest(Sound):
+    def held_out(self, split: HeldOutName) -> Clips:
+        return super().held_out("test")
+
+
+class LongDigest(Sound):
+    def digest(self, split: HeldOutName, count: int) -> str:
+        return super().digest(split, count) * 2
+
+
+BROKEN = {
+    NoHorizon: "spec is sane",
+    FloatClips: "train clips have the shape of the spec",
+    FewerClips: "train clips have the shape of the spec",
+    ScaledPixels: "pixels span the byte",
+    GlobalRandomness: "the generator decides the train clips",
+    FrozenTraining: "train clips go on",
+    PeekedState: "train clips go on",
+    EmptySplit: "held out clips have the shape of the spec",
+    OverlongSlice: "held out clips have the shape of the spec",
+    FreshTestClips: "held out clips are fixed",
+    OrderDependentClips: "a slice depends on its place alone",
+    TestIsTrain: "no clip is in two splits",
+    ValidationIsTest: "no clip is in two splits",
+    LongDigest: "the digest names the pixels",
+}
+
+
+@pytest.mark.parametrize("promise", CHECKS)
+def test_a_sound_data_set_passes(promise: str) -> None:
+    CHECKS[promise](Sound())
+
+
+@pytest.mark.parametrize(("broken", "promise"), BROKEN.items())
+def test_a_broken_promise_is_noticed_in_one_line(broken: type[Dataset], promise: str) -> None:
+    with pytest.raises(AssertionError) as complaint:
+        CHECKS[promise](broken())
+    assert str(complaint.value)
+    assert "\n" not in str(complaint.value)
+
+
+def test_every_check_has_been_seen_to_fail() -> None:
+    assert set(BROKEN.values()) == set(CHECKS)

@@ -1,0 +1,136 @@
+"""Every model at its small size keeps the contract, and the contract catches those that do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.contracts.predictor import CHECKS, ContractBroken
+from models.contract import Predictor
+from models.convlstm import ConvLSTM
+from models.copy_last import CopyLast
+from models.maxvit import MaxViT
+from models.mean_frame import MeanFrame
+from models.predrnn import PredRNN
+
+MODELS: list[type[Predictor]] = [ConvLSTM, CopyLast, MaxViT, MeanFrame, PredRNN]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.name)
+def test_model_keeps_the_contract(model_class: type[Predictor], check: str) -> None:
+    CHECKS[check](model_class)
+
+
+class _Good(Predictor):
+    """Copies the last frame, scaled: the smallest predictor with a parameter."""
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return self.scale * context[:, -1:].repeat(1, horizon, 1, 1, 1)
+
+
+class _TooShort(_Good):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context, max(1, horizon - 1))
+
+
+class _GreyOnly(_Good):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context, horizon)[:, :, :1]
+
+
+class _RefusesSilently(_Good):
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        if frame_shape[1] != frame_shape[2]:
+            raise ValueError
+        super().__init__(frame_shape)
+
+
+class _TenFramesAtMost(_Good):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context, min(horizon, 10))
+
+
+class _OverflowsWhenRounded(_Good):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        rounded = torch.is_autocast_enabled("cpu")
+        return super().forward(context, horizon) * (torch.inf if rounded else 1.0)
+
+
+class _MixesTheBatch(_Good):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context - context.mean(0), horizon)
+
+
+class _Remembers(_Good):
+    last: Tensor | None = None
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        before, self.last = self.last, context.mean()
+        return super().forward(context, horizon) + (0.0 if before is None else before)
+
+
+class _DeadParameter(_Good):
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.dead = nn.Parameter(torch.ones(1))
+
+
+class _GlobalNoise(_Good):
+    def training_loss(
+        self,
+        clip: Tensor,
+        context_frames: int,
+        progress: float,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        return super().training_loss(clip, context_frames, progress, generator) + torch.rand(())
+
+
+class _LooksAtValues(_Good):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context, horizon) * (1.0 if context.sum().item() > 0 else 2.0)
+
+
+class _HiddenWeight(_Good):
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.hidden = torch.rand(())
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context, horizon) * self.hidden
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_checks_pass_a_good_model(check: str) -> None:
+    CHECKS[check](_Good)
+
+
+@pytest.mark.parametrize(
+    ("check", "model_class"),
+    [
+        ("shape", _TooShort),
+        ("colour", _GreyOnly),
+        ("rectangle", _RefusesSilently),
+        ("any length", _TenFramesAtMost),
+        ("autocast", _OverflowsWhenRounded),
+        ("batch", _MixesTheBatch),
+        ("no state", _Remembers),
+        ("gradients", _DeadParameter),
+        ("randomness", _GlobalNoise),
+        ("round trip", _HiddenWeight),
+    ],
+)
+def test_checks_catch_a_broken_model(check: str, model_class: type[Predictor]) -> None:
+    with pytest.raises(ContractBroken):
+        CHECKS[check](model_class)
+
+
+def test_meta_check_catches_a_model_that_reads_values() -> None:
+    with pytest.raises(RuntimeError, match="meta"):
+        CHECKS["meta device"](_LooksAtValues)
