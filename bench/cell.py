@@ -17,11 +17,12 @@ from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench import flops, hardware, records
+from bench import hardware, records
 from bench.checkpoint import Checkpoint
 from bench.clock import Clock
 from bench.evaluate import Evaluation, evaluate, validation_mse
 from bench.events import Event, Note, Phase, Progress
+from bench.flops import Cost
 from bench.plan import Cell
 from bench.profile import profile_steps
 from bench.tracking import Point, Store
@@ -95,7 +96,7 @@ class CellRun:
         self._synchronize = hardware.synchronizer(cell.device)
         torch.manual_seed(seed_of(cell.at.seed, "weights"))
         model = cell.model(cell.dataset.spec.frame_shape, **cell.options)
-        self._cost = flops.cost(cell.model, cell.options, cell.dataset.spec)
+        self._cost = Cost(cell.model, cell.options, cell.dataset.spec)
         self._trains = any(p.requires_grad for p in model.parameters())
         if self._trains:
             self._training = Training(model, cell.recipe, cell.dataset, cell.at.seed, fabric)
@@ -293,8 +294,8 @@ class CellRun:
             metrics["train/flops"] = clock.samples * self._cost.train_flops
         return metrics
 
-    def profile(self, folder: Path) -> str:
-        """Record a few training steps, after the budget; the ten costliest operations."""
+    def profile(self, folder: Path) -> list[str]:
+        """Record a few training steps, after the budget; the ten costliest operations, a line each."""
         self._progress("profile", 1.0)
         steps = range(self._clock.steps, self._clock.steps + 10)
         return profile_steps(lambda number: self._training.step(number, 1.0), steps, folder)

@@ -186,9 +186,9 @@ class Check:
 
     def __call__(self) -> int:
         """Print one line a check."""
-        from bench import contracts
+        from bench import check
 
-        return contracts.check(self.name)
+        return check.check(self.name)
 
 
 @dataclass(frozen=True)

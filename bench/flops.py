@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,37 +14,46 @@ from datasets.contract import Spec
 from models.contract import Predictor
 
 
-@dataclass(frozen=True, slots=True)
 class Cost:
-    """What one sequence costs; FLOPs are None where the model cannot run on shapes alone."""
+    """What one sequence costs a model, counted on PyTorch's `meta` device: shapes, no content.
 
-    parameters: int
-    predict_flops: float | None
-    train_flops: float | None
-
-
-def cost(cls: type[Predictor], options: Mapping[str, Any], spec: Spec) -> Cost:
-    """Parameters, and FLOPs (two per multiply-add) to predict and to train on one sequence.
-
-    Counted on PyTorch's `meta` device, where tensors have shapes but no content. Attention counts
-    as the matrix products it is made of.
+    FLOPs are two per multiply-add; attention counts as the matrix products it is made of. They
+    are None where the model cannot run on shapes alone.
     """
-    with torch.device("meta"):
-        model = cls(spec.frame_shape, **options)
-    parameters = sum(p.numel() for p in model.parameters())
-    clip = torch.empty(1, spec.clip_frames, *spec.frame_shape, device="meta")
 
-    def predict() -> None:
+    def __init__(self, cls: type[Predictor], options: Mapping[str, Any], spec: Spec) -> None:
+        """Build `cls` with `options` for the frames of `spec`."""
+        with torch.device("meta"):
+            self._model = cls(spec.frame_shape, **options)
+            self._clip = torch.empty(1, spec.clip_frames, *spec.frame_shape)
+        self._spec = spec
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
+
+    @cached_property
+    def predict_flops(self) -> float | None:
+        """To predict one sequence."""
+        context = self._clip[:, : self._spec.context_frames]
         with torch.no_grad():
-            model(clip[:, : spec.context_frames], spec.horizon)
+            return _count(lambda: self._model(context, self._spec.horizon))
 
-    def train() -> None:
-        model.training_loss(clip, spec.context_frames, 0.5, None).backward()  # type: ignore[no-untyped-call]
+    @cached_property
+    def train_flops(self) -> float | None:
+        """To train on one sequence, forward and backward."""
+        if not self.parameters:
+            return 0.0
+        context_frames = self._spec.context_frames
+        return _count(
+            lambda: self._model.training_loss(  # type: ignore[no-untyped-call]
+                self._clip, context_frames, 0.5, None
+            ).backward()
+        )
 
-    return Cost(parameters, _count(predict), _count(train) if parameters else 0.0)
 
-
-def _count(work: Any) -> float | None:
+def _count(work: Callable[[], object]) -> float | None:
     try:
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             work()

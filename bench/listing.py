@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import catalogue, flops, records
+from bench import catalogue, records
 from bench import suite as suites
 from bench.checkpoint import Checkpoint
-from bench.plan import cells, open_dataset, resolve_suite
+from bench.flops import Cost
+from bench.plan import cells, resolve_suite
 from bench.records import Status
 from bench.tracking import CellRun, Store
-from datasets.contract import DataMissing, Spec
+from datasets.contract import Spec
 
 COLUMNS = {
     "models": ["name", "size", "parameters", "gflops", "year", "title", "paper"],
-    "datasets": ["name", "frames", "context", "horizon", "test_clips", "notice"],
+    "datasets": ["name", "what"],
     "suites": ["name", "models", "datasets", "seeds", "budget"],
     "cells": ["suite", "cell", "status", "test_mse", "train_seconds", "started", "error"],
 }
@@ -33,7 +34,7 @@ def _models() -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for name, model in sorted(catalogue.all_models().items()):
         for size, content in model.sizes.items():
-            cost = flops.cost(model, content.options, AS_MOVING_MNIST)
+            cost = Cost(model, content.options, AS_MOVING_MNIST)
             row: dict[str, object] = {"name": name, "size": size, "parameters": cost.parameters}
             if cost.predict_flops is not None:
                 row["gflops"] = round(cost.predict_flops / 1e9, 2)
@@ -45,25 +46,11 @@ def _models() -> list[dict[str, object]]:
 
 
 def _datasets() -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    for name in sorted(catalogue.all_datasets()):
-        try:
-            dataset = open_dataset(name)
-        except DataMissing as error:
-            found.append({"name": name, "notice": str(error)})
-            continue
-        spec = dataset.spec
-        found.append(
-            {
-                "name": name,
-                "frames": "x".join(map(str, spec.frame_shape)),
-                "context": spec.context_frames,
-                "horizon": spec.horizon,
-                "test_clips": len(dataset.held_out("test")),
-                "notice": dataset.notice or "",
-            }
-        )
-    return found
+    """Every data set; none is opened, for that may fetch it."""
+    return [
+        {"name": name, "what": (cls.__doc__ or "").strip().partition("\n")[0]}
+        for name, cls in sorted(catalogue.all_datasets().items())
+    ]
 
 
 def _suites() -> list[dict[str, object]]:

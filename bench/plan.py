@@ -10,6 +10,8 @@ from functools import cache, cached_property
 from typing import Any
 
 from bench import catalogue, hardware, identity, records
+from bench.console import PlannedCell, RunSettings
+from bench.console.display import State
 from bench.errors import UserError
 from bench.suite import Coordinates, Suite
 from datasets.contract import DataMissing, Dataset, HeldOutName
@@ -28,6 +30,12 @@ def resolve_suite(suite: Suite) -> Suite:
         precision=hardware.resolve_precision(suite.precision, device),
         size=suite.size if suite.size != "auto" else "small" if device == "cpu" else "published",
     )
+
+
+def run_settings(suite: Suite, workers: int = 1) -> RunSettings:
+    """What holds for every cell of a resolved `suite`, as the terminal shows it."""
+    budget = str(suite.budget)
+    return RunSettings(suite.name, suite.device, suite.precision, suite.size, budget, workers)
 
 
 @cache
@@ -160,6 +168,17 @@ class Cell:
         fields |= {f"recipe.{k}": v for k, v in dataclasses.asdict(self.recipe).items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
         return fields | suite.evaluation.model_dump()
+
+    def planned(
+        self,
+        state: State = "run",
+        estimated_seconds: float | None = None,
+        reason: str = "",
+        test_mse: float | None = None,
+    ) -> PlannedCell:
+        """The cell as the terminal shows it in the plan."""
+        place = self.model.name, self.size, self.dataset_name, self.at.seed
+        return PlannedCell(self.name, *place, state, estimated_seconds, reason, test_mse)
 
     @property
     def arguments(self) -> list[str]:

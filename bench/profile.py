@@ -11,19 +11,19 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 WAIT_STEPS = 1
 WARM_UP_STEPS = 1
 COSTLIEST = 10
+TABLE = "costliest_operations.txt"
 
 
-def profile_steps(step: Callable[[int], object], numbers: Sequence[int], folder: Path) -> str:
-    """The ten costliest operations of the steps `numbers`, as a table.
+def profile_steps(step: Callable[[int], object], numbers: Sequence[int], folder: Path) -> list[str]:
+    """The ten costliest operations of the steps `numbers`, a line each, the costliest first.
 
-    A trace for TensorBoard's profiler tab (torch-tb-profiler) and for Perfetto is written to
-    `folder`. The first two steps are left out of it.
+    `folder` gets a trace for TensorBoard's profiler tab (torch-tb-profiler) and for Perfetto, and
+    the whole table of operations. The first two steps are left out.
     """
     cuda = torch.cuda.is_available()
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     recorded = len(numbers) - WAIT_STEPS - WARM_UP_STEPS
     with profile(
-        activities=activities,
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])],
         schedule=schedule(wait=WAIT_STEPS, warmup=WARM_UP_STEPS, active=recorded, repeat=1),
         on_trace_ready=tensorboard_trace_handler(str(folder)),
         record_shapes=True,
@@ -31,5 +31,19 @@ def profile_steps(step: Callable[[int], object], numbers: Sequence[int], folder:
         for number in numbers:
             step(number)
             profiler.step()
-    order = "self_cuda_time_total" if cuda else "self_cpu_time_total"
-    return str(profiler.key_averages().table(sort_by=order, row_limit=COSTLIEST))
+    averages = profiler.key_averages()
+    time = "self_device_time_total" if cuda else "self_cpu_time_total"
+    (folder / TABLE).write_text(averages.table(sort_by=time, row_limit=100), encoding="utf-8")
+    return [
+        f"{share:.1%} {name}, {calls / recorded:g} calls a step"
+        for share, name, calls in _costliest(averages, time)
+    ]
+
+
+def _costliest(averages: Sequence[object], time: str) -> list[tuple[float, str, int]]:
+    """Share of the time, name and calls of the costliest operations."""
+    rows = [(float(getattr(row, time)), str(row.key), int(row.count)) for row in averages]  # type: ignore[attr-defined]
+    operations = [row for row in rows if not row[1].startswith("ProfilerStep")]
+    total = sum(spent for spent, _, _ in operations) or 1.0
+    ranked = sorted(operations, reverse=True)[:COSTLIEST]
+    return [(spent / total, name, calls) for spent, name, calls in ranked]

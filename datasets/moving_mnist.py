@@ -11,6 +11,7 @@ from torch import Tensor
 
 from datasets import digits
 from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
+from datasets.download import download
 from datasets.folders import find
 
 CANVAS, DIGIT = 64, 28
@@ -164,7 +165,7 @@ def _official_file() -> Path:
     """The path of the official test file, downloaded if need be."""
     names = [f"{folder}mnist_test_seq.npy" for folder in ("", "moving_mnist/", "MovingMNIST/")]
     if find(*names) is None:
-        digits.download("MovingMNIST", names[1])
+        download("MovingMNIST", names[1])
     path = find(*names)
     if path is None:
         raise DataMissing(

@@ -6,7 +6,7 @@ from urllib.error import URLError
 import pytest
 from hypothesis import settings
 
-from datasets import digits
+from datasets import digits, download
 
 # How long an example takes on a shared machine says nothing about the code.
 settings.register_profile("untimed", deadline=None)
@@ -25,7 +25,7 @@ def _no_data_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """
     offline = SimpleNamespace(datasets=SimpleNamespace(MNIST=_refuse, MovingMNIST=_refuse))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits, "import_torchvision", lambda: offline)
+        patch.setattr(download, "import_torchvision", lambda: offline)
         if digits.load_official() is None:
             patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
             digits.load()

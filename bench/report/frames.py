@@ -106,8 +106,8 @@ def _draw_blocks(
     height, width = blocks[0].images[0].shape[1:3]
     rows = [len(block.images) for block in blocks]
     inches = INCHES * height / width
-    size = (1.4 + INCHES * columns, inches * sum(rows) + 0.12 * len(rows) + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
+    size = (1.7 + INCHES * columns, inches * sum(rows) + 0.12 * len(rows) + 0.4)
+    figure = Figure(figsize=size, layout="compressed")
     every = figure.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
     for axes, block in zip(every, blocks, strict=True):
         axes.imshow(_grid(block.images, columns), interpolation="none")
@@ -136,4 +136,4 @@ def _number(axes: Axes, frames: npt.NDArray[np.int64], width: int) -> None:
     """Write the frame numbers, counted from the present, above the row."""
     places = np.arange(len(frames)) * (width + GAP) + width / 2
     axes.set_xticks(places, [f"{frame:+d}".replace("-", MINUS) for frame in frames])
-    axes.tick_params(labeltop=True, labelbottom=False, pad=1)
+    axes.tick_params("x", labeltop=True, labelbottom=False, pad=1)

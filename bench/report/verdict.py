@@ -54,7 +54,7 @@ def _runner_up(section: Section, trained: pd.DataFrame) -> str:
         for bound in difference(_seeds(section, second), _seeds(section, first))
     )
     if math.isnan(low):
-        return f"{gap}, by too few seeds to say whether that is chance."
+        return f"{gap}; with so few seeds that may be chance."
     seeds = f"{first['n']} and {second['n']} seeds"
     interval = f"95 % interval {low:.1f} to {high:.1f} %, {seeds}"
     if low <= 0 <= high:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.damped import damped
+
 
 class SqueezeExcite(nn.Module):
     """Channels scaled by a gate that sees all of them, averaged over the map (Hu et al. 2018)."""
@@ -40,7 +42,7 @@ class MBConv(nn.Module):
             nn.BatchNorm2d(inner),
             nn.GELU(approximate="tanh"),
             SqueezeExcite(inner, max(1, outputs // 4)),
-            nn.Conv2d(inner, outputs, 1),
+            damped(nn.Conv2d(inner, outputs, 1)),
         )
         self.shortcut = nn.Sequential()
         if stride > 1:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.damped import damped
+
 Partition = Literal["block", "grid"]
 
 
@@ -86,7 +88,7 @@ class PartitionAttention(nn.Module):
         self.heads = width // head_width
         self.norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
-        self.merge = nn.Linear(width, width)
+        self.merge = damped(nn.Linear(width, width))
         offsets = (2 * window[0] - 1) * (2 * window[1] - 1)
         self.bias = nn.Parameter(torch.zeros(self.heads, offsets))
         self.register_buffer("index", relative_index(window), persistent=False)
@@ -94,7 +96,7 @@ class PartitionAttention(nn.Module):
             nn.LayerNorm(width),
             nn.Linear(width, 4 * width),
             nn.GELU(approximate="tanh"),
-            nn.Linear(4 * width, width),
+            damped(nn.Linear(4 * width, width)),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,12 +1,15 @@
 """A user's own models and suite, small enough to run whole cells in child processes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from bench.tracking import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,12 +94,21 @@ def user_suite(tmp_path: Path, user_models: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with an empty MLflow store, to be copied: creating one takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    Store(f"sqlite:///{folder / 'mlflow.db'}")
+    return folder
+
+
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, empty_store: Path) -> Bench:
     """Runs `python -m bench ARGUMENTS` in a child process; results lie under `tmp_path`."""
+    shutil.copytree(empty_store, tmp_path / "results")
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]

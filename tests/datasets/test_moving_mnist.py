@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datasets import digits
+from datasets import digits, download
 from datasets.contract import DataMissing, HeldOutName
 from datasets.folders import find
 from datasets.moving_mnist import MovingMNIST, OfficialMovingMNIST, render, trajectories
@@ -182,7 +182,7 @@ def test_official_variant_downloads_its_file(
         np.save(Path(root, "MovingMNIST", published.name), _sequences())
 
     torchvision = SimpleNamespace(datasets=SimpleNamespace(MovingMNIST=moving_mnist))
-    monkeypatch.setattr(digits, "import_torchvision", lambda: torchvision)
+    monkeypatch.setattr(download, "import_torchvision", lambda: torchvision)
     assert len(OfficialMovingMNIST().held_out("test")) == 12
     assert published.exists()
 

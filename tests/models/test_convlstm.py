@@ -16,7 +16,8 @@ def literal_cell(cell: ConvLSTMCell, inputs: list[Tensor]) -> tuple[list[Tensor]
     width, channels = len(kernel) // 4, inputs[0].shape[1]
     w_x = dict(zip("ifco", kernel[:, :channels].split(width), strict=True))
     w_h = dict(zip("ifco", kernel[:, channels:].split(width), strict=True))
-    b = dict(zip("ifco", torch.zeros(4, width).double() if bias is None else bias.split(width)))
+    biases = torch.zeros(4 * width).double() if bias is None else bias
+    b = dict(zip("ifco", biases.split(width), strict=True))
     shape = (len(inputs[0]), width, *inputs[0].shape[2:])
     peep = torch.zeros(3, *shape[1:]).double() if cell.peephole is None else cell.peephole
     w_ci, w_cf, w_co = peep
@@ -27,7 +28,9 @@ def literal_cell(cell: ConvLSTMCell, inputs: list[Tensor]) -> tuple[list[Tensor]
     h, c = torch.zeros(shape).double(), torch.zeros(shape).double()
     hidden = []
     for x in inputs:
-        add = {g: convolve(x, w_x[g]) + convolve(h, w_h[g]) + b[g].view(1, -1, 1, 1) for g in "ifco"}
+        add = {
+            g: convolve(x, w_x[g]) + convolve(h, w_h[g]) + b[g].view(1, -1, 1, 1) for g in "ifco"
+        }
         i = torch.sigmoid(add["i"] + w_ci * c)
         f = torch.sigmoid(add["f"] + w_cf * c)
         c = f * c + i * torch.tanh(add["c"])

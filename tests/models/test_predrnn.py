@@ -30,9 +30,7 @@ def literal_cell(cell: STLSTMCell, x: Tensor, h: Tensor, c: Tensor, m: Tensor) -
     i_ = torch.sigmoid(convolve(x, v_xi) + convolve(m, v_mi))
     f_ = torch.sigmoid(convolve(x, v_xf) + convolve(m, v_mf) + 1.0)
     m = f_ * m + i_ * g_
-    o = torch.sigmoid(
-        convolve(x, w_xo) + convolve(h, w_ho) + convolve(c, w_co) + convolve(m, w_mo)
-    )
+    o = torch.sigmoid(convolve(x, w_xo) + convolve(h, w_ho) + convolve(c, w_co) + convolve(m, w_mo))
     h = o * torch.tanh(convolve(torch.cat((c, m), 1), cell.memories_to_hidden.weight))
     return [h, c, m]
 

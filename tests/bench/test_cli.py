@@ -1,0 +1,73 @@
+"""What a user types and reads: one clear line for a mistake, exit code 2, nothing half-written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench.conftest import Bench
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--suite", "mnits"], "unknown suite 'mnits': did you mean 'mnist'?"),
+        (["run", "--suite", "smoke", "--models", "convlstn"], "did you mean 'convlstm'?"),
+        (["run", "--suite", "smoke", "--budget", "soon"], "write 60s, 5m"),
+        (["run", "--suite", "smoke", "--size", "tiny", "--models", "convlstm"], "published"),
+        (["run", "--suite", "smoke", "--device", "mps"], "there is no mps device here"),
+        (["run", "--suite", "absent.toml"], "no suite file absent.toml"),
+        (["report", "--suite", "smoke"], "no cell of the suite 'smoke'"),
+        (["check", "convltsm"], "did you mean 'convlstm'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    bench: Bench, tmp_path: Path, words: list[str], message: str
+) -> None:
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    done = bench(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    written = {p.name for p in tmp_path.rglob("*") if p.is_file()} - {p.name for p in before}
+    assert written <= {"mlflow.lock"}
+
+
+def test_debug_shows_the_traceback(bench: Bench) -> None:
+    assert "Traceback" in bench("run", "--suite", "mnits", "--debug").stderr
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
+    done = bench("run", "--suite", "smoke", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "predrnn" in done.stdout
+    assert not (tmp_path / "results" / "smoke").exists()
+
+
+def test_one_cell_can_be_run_by_hand(bench: Bench, user_suite: Path, user_models: Path) -> None:
+    model = f"{user_models}:Tiny"
+    done = bench(
+        "cell", "--suite", user_suite, "--model", model, "--dataset", "moving_mnist", "--profile"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Tiny/moving_mnist/0" in done.stdout
+    assert "ten costliest operations" in done.stdout
+    assert "aten::" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [("models", "convlstm"), ("datasets", "moving_mnist"), ("suites", "mnist")]
+)
+def test_ls_lists_what_there_is(bench: Bench, what: str, name: str) -> None:
+    assert name in bench("ls", what).stdout
+    rows = json.loads(bench("ls", what, "--format", "json").stdout)
+    assert name in {row["name"] for row in rows}
+
+
+def test_check_keeps_a_good_model_and_breaks_a_bad_one(bench: Bench, user_models: Path) -> None:
+    good = bench("check", f"{user_models}:Tiny")
+    assert good.returncode == 0, good.stdout
+    bad = bench("check", f"{user_models}:Raises")
+    assert bad.returncode == 1
+    assert "no such key in the model" in bad.stdout

@@ -1,0 +1,68 @@
+"""A cell that goes wrong costs that cell alone, and is named for what it was."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import records
+from bench.tracking import CellRun, Store, store_uri
+from tests.bench.conftest import Bench
+
+EXPECTED = {
+    "copy_last": ("done", ""),
+    "Raises": ("failed", "LookupError: no such key in the model"),
+    "Diverges": ("diverged", "the training loss became"),
+    "RunsOut": ("oom", "RuntimeError"),
+    "Crashes": ("failed", "crashed with SIGABRT"),
+    "Hangs": ("timeout", "no sign of life for 25 s"),
+    "Tiny": ("done", ""),
+}
+
+
+@pytest.fixture
+def bad_suite(tmp_path: Path, user_models: Path, user_suite: Path) -> Path:
+    models = [name if name == "copy_last" else f"{user_models}:{name}" for name in EXPECTED]
+    text = user_suite.read_text(encoding="utf-8").splitlines()
+    text[1] = f"models = {models}"
+    path = tmp_path / "bad.toml"
+    path.write_text("\n".join(text).replace("= 40", "= 25"), encoding="utf-8")
+    return path
+
+
+def _runs(tmp_path: Path) -> dict[str, CellRun]:
+    store = Store(store_uri(f"sqlite:///{tmp_path}/results/mlflow.db", tmp_path))
+    return {run.params["model"]: run for run in store.cells("bad")}
+
+
+def test_every_way_to_fail_has_its_name_and_spares_the_others(
+    bench: Bench, bad_suite: Path, tmp_path: Path
+) -> None:
+    done = bench("run", "--suite", bad_suite)
+    assert done.returncode == 1, done.stderr
+    runs = _runs(tmp_path)
+    for model, (status, error) in EXPECTED.items():
+        assert runs[model].tags[records.STATUS] == status, model
+        assert error in runs[model].tags[records.ERROR]
+        if status != "done":
+            assert runs[model].tags[records.COMMAND] in done.stdout
+            assert f"--model {tmp_path}/mine.py:{model}" in runs[model].tags[records.COMMAND]
+    page = (tmp_path / "results" / "bad" / "report" / "report.html").read_text(encoding="utf-8")
+    table = (tmp_path / "results" / "bad" / "report" / "report.md").read_text(encoding="utf-8")
+    for text in (page, table):
+        assert "no such key in the model" in text
+        assert "Hangs" in text
+    _the_failures_run_again_and_the_rest_does_not(bench, bad_suite, tmp_path)
+
+
+def _the_failures_run_again_and_the_rest_does_not(
+    bench: Bench, bad_suite: Path, tmp_path: Path
+) -> None:
+    before = _runs(tmp_path)
+    again = bench("run", "--suite", bad_suite, "--models", "Ra*", "Ti*")
+    assert again.returncode == 2
+    words = [f"{tmp_path}/mine.py:{name}" for name in ("Raises", "Tiny")]
+    again = bench("run", "--suite", bad_suite, "--models", *words)
+    assert again.returncode == 1, again.stderr
+    after = _runs(tmp_path)
+    assert after["Tiny"].run_id == before["Tiny"].run_id
+    assert after["Raises"].tags[records.STATUS] == "failed"

@@ -1,0 +1,137 @@
+"""Kills at any moment cost at most the time since the last checkpoint, and change no figure."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench import records
+from bench.tracking import CellRun, Store
+from tests.bench.conftest import command, environment
+
+STEPS = 300  # of 20 ms
+
+
+@pytest.fixture
+def slow_suite(tmp_path: Path, user_models: Path, user_suite: Path) -> Path:
+    text = user_suite.read_text(encoding="utf-8").replace('"copy_last", ', "")
+    text = text.replace(":Tiny", ":Slow").replace("8steps", f"{STEPS}steps")
+    path = tmp_path / "slow.toml"
+    path.write_text(text.replace("evaluations = 4", "evaluations = 30"), encoding="utf-8")
+    return path
+
+
+def _start(suite: Path, results: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("run", "--suite", str(suite), "--results", str(results)),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _run(suite: Path, results: Path) -> CellRun:
+    process = _start(suite, results)
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    (run,) = _cells(results)
+    return run
+
+
+def _cells(results: Path) -> list[CellRun]:
+    return Store(f"sqlite:///{results}/mlflow.db").cells("slow")
+
+
+def _quality(run: CellRun) -> dict[str, float]:
+    return {k: v for k, v in run.metrics.items() if k.startswith(("test/", "val/", "train/"))}
+
+
+def _child_of(process: subprocess.Popen[str]) -> psutil.Process | None:
+    for child in psutil.Process(process.pid).children():
+        if "cell" in child.cmdline():
+            return child
+    return None
+
+
+def _wait_for_a_checkpoint(results: Path, process: subprocess.Popen[str], newer: float) -> None:
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        states = [path.stat().st_mtime for path in results.glob("checkpoints/*/state.pt")]
+        if any(changed > newer for changed in states):
+            return
+        time.sleep(0.05)
+    pytest.fail("no checkpoint was written: " + (process.communicate()[0] or ""))
+
+
+def _kill_parent(process: subprocess.Popen[str]) -> None:
+    process.kill()
+
+
+def _kill_child(process: subprocess.Popen[str]) -> None:
+    child = _child_of(process)
+    assert child is not None
+    child.kill()
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+
+
+def test_kills_of_parent_and_child_and_ctrl_c_change_no_figure(
+    slow_suite: Path, empty_store: Path, tmp_path: Path
+) -> None:
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    undisturbed = _run(slow_suite, calm)
+    kills: list[Callable[[subprocess.Popen[str]], None]] = [_kill_child, _kill_parent, _interrupt]
+    moments = random.Random(0)
+    for kill in kills:
+        started = time.time()
+        process = _start(slow_suite, rough)
+        _wait_for_a_checkpoint(rough, process, newer=started)
+        time.sleep(moments.uniform(0, 0.3))
+        child = _child_of(process)
+        kill(process)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == {"_kill_child": 1, "_kill_parent": -9}.get(
+            kill.__name__, 130
+        ), output
+        if child is not None:
+            child.wait(timeout=60)  # a parent's end ends its child
+    run = _run(slow_suite, rough)
+    assert _quality(run) == _quality(undisturbed)
+    assert len(_cells(rough)) == 1
+    assert run.metrics["train/steps"] == STEPS
+    _the_curve_is_whole(rough, run, calm, undisturbed)
+
+
+def _the_curve_is_whole(rough: Path, run: CellRun, calm: Path, undisturbed: CellRun) -> None:
+    curves = [
+        Store(f"sqlite:///{results}/mlflow.db").curve(cell.run_id, records.TRAIN_LOSS)
+        for results, cell in ((rough, run), (calm, undisturbed))
+    ]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) >= 150
+
+
+def test_a_second_run_of_a_suite_is_refused_while_the_first_lasts(
+    slow_suite: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    first = _start(slow_suite, results)
+    try:
+        _wait_for_a_checkpoint(results, first, newer=0)
+        second = _start(slow_suite, results)
+        output, _ = second.communicate(timeout=60)
+        assert second.returncode == 2
+        assert "already running" in output
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate(timeout=60)
