@@ -23,7 +23,7 @@ from models.contract import Predictor, Size
 
 @cache
 def all_models() -> dict[str, type[Predictor]]:
-    """Every model by name: those in `models/` and those under the entry point `nextframe.models`."""
+    """Every model by name: in `models/` and under the entry point `nextframe.models`."""
     return _found(models, Predictor, "nextframe.models")
 
 

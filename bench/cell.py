@@ -295,7 +295,7 @@ class CellRun:
         return metrics
 
     def profile(self, folder: Path) -> list[str]:
-        """Record a few training steps, after the budget; the ten costliest operations, a line each."""
+        """The ten costliest operations of a training step, a line each; `folder` has the trace."""
         self._progress("profile", 1.0)
         steps = range(self._clock.steps, self._clock.steps + 10)
         return profile_steps(lambda number: self._training.step(number, 1.0), steps, folder)

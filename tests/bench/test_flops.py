@@ -1,0 +1,53 @@
+import pytest
+from torch import Tensor, nn
+
+from bench.flops import Cost
+from datasets.contract import Spec
+from models.contract import Predictor
+
+SPEC = Spec((1, 8, 8), 3, 2)
+
+
+class OneProduct(Predictor):
+    """A 5x5 convolution a predicted frame: 25 multiply-adds a pixel."""
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.filter = nn.Conv2d(1, 1, 5, padding=2, bias=False)
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        filtered: Tensor = self.filter(context[:, -1])
+        return filtered[:, None].repeat(1, horizon, 1, 1, 1)
+
+
+class LooksAtPixels(OneProduct):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context if context.sum().item() > 0 else -context, horizon)
+
+
+def test_a_multiply_add_counts_as_two() -> None:
+    cost = Cost(OneProduct, {}, SPEC)
+    assert cost.parameters == 25
+    assert cost.predict_flops == 2 * 25 * 64
+    # Backward: only the weight's gradient, for the clip needs none.
+    assert cost.train_flops == 2 * cost.predict_flops
+
+
+def test_a_model_that_must_see_pixels_has_no_count() -> None:
+    assert Cost(LooksAtPixels, {}, SPEC).predict_flops is None
+
+
+def test_a_baseline_trains_for_nothing() -> None:
+    from models.copy_last import CopyLast
+
+    assert Cost(CopyLast, {}, SPEC).train_flops == 0.0
+
+
+def test_the_published_convlstm_costs_what_is_published() -> None:
+    from models.convlstm import ConvLSTM
+
+    options = ConvLSTM.sizes["published"].options
+    flops = Cost(ConvLSTM, options, Spec((1, 64, 64), 10, 10)).predict_flops
+    assert flops is not None
+    # 56.8 G multiply-adds with the zero states of the first step, which ours leaves out.
+    assert flops / 2e9 == pytest.approx(56.8, rel=0.05)

@@ -1,0 +1,49 @@
+"""What the README shows must run as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import check, cli
+from bench.clock import Budget
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_model_is_complete_in_under_40_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = _blocks("python")
+    assert source.count("\n") < 40
+    path = tmp_path / "residual.py"
+    path.write_text(source, encoding="utf-8")
+    assert check.check(f"{path}:Residual") == 0, capsys.readouterr().out
+
+
+def test_the_suite_is_valid_but_for_the_users_own_model(tmp_path: Path) -> None:
+    from bench import suite
+
+    (text,) = _blocks("toml")
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace(', "path/to/mine.py:Mine"', ""), encoding="utf-8")
+    assert suite.load(str(path)).budget == Budget("seconds", 600)
+
+
+def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+    assert ["bench run --suite mnist" in commands[0], "pytest" in commands[1]] == [True, True]
+    assert all("-c constraints.txt" in command for command in commands)
+
+
+@pytest.mark.parametrize("verb", ["run", "cell", "report", "ls", "check", "ui"])
+def test_every_verb_it_names_exists(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"python -m bench {verb}" in README
+    with pytest.raises(SystemExit) as end:
+        cli.main([verb, "--help"])
+    assert end.value.code == 0
+    assert "usage" in capsys.readouterr().out
