@@ -10,14 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
 from torch import Tensor
 
-from bench import hardware, records
+from bench import hardware, recording, records
 from bench.checkpoint import Checkpoint
 from bench.clock import Clock
 from bench.evaluate import Evaluation, evaluate, validation_mse
@@ -90,8 +88,7 @@ class CellRun:
             devices=1,
             precision="bf16-mixed" if suite.precision == "bf16" else "32-true",
         )
-        torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.deterministic = True
+        hardware.set_arithmetic()
         self._device = fabric.device
         self._synchronize = hardware.synchronizer(cell.device)
         torch.manual_seed(seed_of(cell.at.seed, "weights"))
@@ -118,10 +115,13 @@ class CellRun:
                 self._warm_up()
             if state is not None:
                 self._restore(state)
-        if self._trains:
-            self._train()
-        else:
-            self._fit()
+        try:
+            if self._trains:
+                self._train()
+            else:
+                self._fit()
+        finally:
+            self._send_points()  # also those of a cell that fails
         self._progress("test", 0.0)
         with self._timed("test"):
             result = self._test()
@@ -212,7 +212,7 @@ class CellRun:
                 context_frames=cell.dataset.spec.context_frames,
                 batch_size=EVALUATION_BATCH,
                 device=self._device,
-                heartbeat=partial(self._heartbeat, "validate"),
+                heartbeat=lambda _: self._heartbeat("validate", self._clock.progress),
             )
             if mse < self._validation["best"] or self._best_state is None:
                 self._best_state = _copy(self._model.state_dict())
@@ -250,49 +250,30 @@ class CellRun:
         """Put everything that was measured into MLflow."""
         self._progress("record", 1.0)
         folder = self.checkpoint.folder / "artifacts"
-        folder.mkdir(exist_ok=True)
-        result.frames.to_parquet(folder / records.PER_FRAME_TABLE, index=False)
-        np.savez_compressed(folder / records.SHOWCASE, **result.showcase)
-        weights = {k: v.contiguous() for k, v in self._model.state_dict().items()}
-        save_file(weights, folder / records.CHECKPOINT)
+        recording.write_artifacts(result, self._model.state_dict(), folder)
         self.store.attach(self.run_id, folder)
         for name, reason in result.not_measured.items():
             self._emit(Note(f"{name} not measured: {reason}"))
             self.store.tag(self.run_id, {records.NOT_MEASURED + name: reason})
         self.metrics = self._final_metrics(result)
-        horizon = [
-            Point.now(f"horizon/{name}", value, frame)
-            for name, values in result.horizon().items()
-            for frame, value in enumerate(values, 1)
-        ]
         final = [Point.now(k, v, self._clock.steps) for k, v in self.metrics.items()]
-        self.store.points(self.run_id, self._pending + horizon + final)
-        self._pending = []
+        self._pending += recording.horizon_points(result) + final
+        self._send_points()
 
     def _final_metrics(self, result: Evaluation) -> dict[str, float]:
-        clock, seconds = self._clock, self._seconds
-        metrics = {f"test/{name}": value for name, value in result.means().items()}
-        metrics |= {
+        seconds = self._seconds
+        return {
+            **recording.quality(result),
+            **recording.spent(self._clock, self._cost),
             records.VALIDATION_MSE: self._validation["last"],
-            "val/best_mse": self._validation["best"],
-            records.TRAIN_SECONDS: clock.seconds,
+            records.BEST_VALIDATION_MSE: self._validation["best"],
             "time/setup_seconds": seconds["setup"],
             "time/validation_seconds": seconds["validation"],
             "time/test_seconds": seconds["test"],
-            "time/wall_seconds": seconds["earlier"] + _process_seconds(),
-            "train/steps": clock.steps,
-            "train/samples": clock.samples,
+            "time/wall_seconds": self._wall_seconds,
             "speed/predict_frames_per_second": result.predict_frames_per_second,
             "memory/peak_bytes": self._peak_bytes,
-            "model/parameters": self._cost.parameters,
         }
-        if clock.seconds:
-            metrics["speed/train_samples_per_second"] = clock.samples / clock.seconds
-        if self._cost.predict_flops is not None:
-            metrics["model/flops_per_sample"] = self._cost.predict_flops
-        if self._cost.train_flops is not None:
-            metrics["train/flops"] = clock.samples * self._cost.train_flops
-        return metrics
 
     def profile(self, folder: Path) -> list[str]:
         """The ten costliest operations of a training step, a line each; `folder` has the trace."""
@@ -320,9 +301,12 @@ class CellRun:
                 "points": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
             }
         )
+        self._send_points()
+        self._saved_at = time.monotonic()
+
+    def _send_points(self) -> None:
         self.store.points(self.run_id, self._pending)
         self._pending = []
-        self._saved_at = time.monotonic()
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._training.restore(state["training"])

@@ -21,7 +21,7 @@ class Places:
 
     results: Path = Path("results")
     """Folder for the store, checkpoints and reports."""
-    tracking_uri: str | None = None
+    tracking_uri: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
     """MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the results folder)."""
 
     @property
@@ -43,9 +43,9 @@ class Places:
 class Overrides:
     """What overrides the suite file."""
 
-    budget: str | None = None
+    budget: Annotated[str | None, tyro.conf.arg(metavar="BUDGET")] = None
     """Training per cell: 60s, 5m, 2000steps, 100000samples or 1e15flops."""
-    size: str | None = None
+    size: Annotated[str | None, tyro.conf.arg(metavar="SIZE")] = None
     """Size of the models, such as published or small (auto: small on a CPU)."""
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None
     """Where to train."""
@@ -65,15 +65,15 @@ class Run:
 
     suite: str
     """Name of a suite, or path to a TOML file."""
-    models: tuple[str, ...] = ()
+    models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
     """Only these models: names, globs such as 'conv*', or path/to/file.py:Class."""
-    datasets: tuple[str, ...] = ()
+    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATASET ...")] = ()
     """Only these data sets: names, globs, or path/to/file.py:Class."""
-    seeds: tuple[int, ...] = ()
+    seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED ...")] = ()
     """These seeds instead of the suite's."""
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
-    force: str | None = None
+    force: Annotated[str | None, tyro.conf.arg(metavar="GLOB")] = None
     """Run cells whose name matches this glob even if they are done."""
     dry_run: bool = False
     """Show the plan and stop."""
@@ -218,8 +218,12 @@ def main(arguments: list[str]) -> int:
     verb = tyro.cli(
         Verb,
         prog="python -m bench",
-        description="A benchmark harness for video prediction.",
+        description="A benchmark harness for video prediction. (--debug shows tracebacks.)",
         args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
+        config=(
+            tyro.conf.OmitSubcommandPrefixes,
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.FlagCreatePairsOff,
+        ),
     )
     return verb()

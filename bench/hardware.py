@@ -43,6 +43,14 @@ def resolve_precision(asked: str, device: Device) -> Precision:
     return "32"
 
 
+def set_arithmetic() -> None:
+    """Make "32" mean float32, not TF32, and cuDNN repeat itself while it picks its fastest way."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = True
+
+
 def device_name(device: Device) -> str:
     """The device as people know it, such as "NVIDIA H200" or "Intel Xeon, 2 threads"."""
     if device == "cuda":

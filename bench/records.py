@@ -69,6 +69,7 @@ COST = {
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
 TRAIN_LOSS = "train/loss"
 VALIDATION_MSE = "val/mse"
+BEST_VALIDATION_MSE = "val/best_mse"
 TRAIN_SECONDS = "time/train_seconds"
 
 # Tags of a cell's run.

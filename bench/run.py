@@ -23,10 +23,9 @@ from bench.launch.local import Job, Launcher, Started, default_total_seconds
 from bench.plan import Cell, run_settings
 from bench.records import Status
 from bench.suite import Suite
-from bench.tracking import CellRun, Store
+from bench.tracking import CellRun, Store, store_exists
 
-EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
+EXIT_CODES = {Status.DONE: 0, Status.FAILED: 1, Status.INTERRUPTED: 130}
 OTHER_SECONDS = 60.0  # a guess, before anything is known: set-up, validation and test of a cell
 
 
@@ -91,8 +90,7 @@ class Invocation:
 
     def dry_run(self) -> int:
         """Show the plan, write nothing; the exit code."""
-        missing = self.uri.startswith("sqlite:///") and not Path(self.uri[10:]).exists()
-        earlier = [] if missing else Store(self.uri).cells(self.suite.name)
+        earlier = Store(self.uri).cells(self.suite.name) if store_exists(self.uri) else []
         with display_for(sys.stdout) as display:
             display.plan(list(self.planned(earlier).values()), run_settings(self.suite))
         return 0
@@ -101,14 +99,12 @@ class Invocation:
         """Run what is not done, then report; the exit code."""
         launcher = Launcher(self.cells[0].device)
         with self._alone(), display_for(sys.stdout) as display:
-            for notice in {c.dataset.notice for c in self.cells if not c.missing_data} - {None}:
-                announce(f"note: {notice}")
+            self._tell_notices()
             store = Store(self.uri, announce)
             earlier = store.cells(self.suite.name)
             self._close_stale(store, earlier)
             planned = self.planned(earlier)
-            workers = len(launcher.slots)
-            display.plan(list(planned.values()), run_settings(self.suite, workers))
+            display.plan([*planned.values()], run_settings(self.suite, len(launcher.slots)))
             todo = [cell for cell, plan in planned.items() if plan.state in ("run", "resume")]
             blocked = [cell for cell, plan in planned.items() if plan.state == "blocked"]
             invocation = self._begin(store) if todo or blocked else None
@@ -117,11 +113,21 @@ class Invocation:
                 self._close_in_mlflow(store, cell, finished, invocation or "")
             with _passing_signals_to(launcher.stop):
                 self._launch(store, launcher, display, todo, invocation or "")
-            self._report(store, display, invocation or store.latest_invocation(self.suite.name))
+            status = self._status(launcher)
+            self._report(store, display, invocation, status)
+        return EXIT_CODES[status]
+
+    def _tell_notices(self) -> None:
+        """Tell, once a run, what each data set wants known."""
+        for notice in dict.fromkeys(c.dataset.notice for c in self.cells if not c.missing_data):
+            if notice:
+                announce(f"note: {notice}")
+
+    def _status(self, launcher: Launcher) -> Status:
         if launcher.stopped:
-            return EXIT_INTERRUPTED
+            return Status.INTERRUPTED
         failed = any(f.status != Status.DONE for f in self._finished.values())
-        return EXIT_FAILED if failed else 0
+        return Status.FAILED if failed else Status.DONE
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -211,16 +217,18 @@ class Invocation:
             store.attach(run_id, checkpoint.log)
         store.end(run_id, Status(finished.status), finished.error)
 
-    def _report(self, store: Store, display: Display, invocation: str | None) -> None:
+    def _report(
+        self, store: Store, display: Display, invocation: str | None, status: Status
+    ) -> None:
         """Write the report, attach it to the parent run, and say where everything lies."""
         folder = self.results / self.suite.name / "report"
         path = report.build(store, self.suite.name, folder)
+        keeper = invocation or store.latest_invocation(self.suite.name)
+        if keeper is not None:
+            store.attach(keeper, folder, "report")
         if invocation is not None:
-            store.attach(invocation, folder, "report")
-            if self._invocation_file.exists():
-                done = all(f.status == Status.DONE for f in self._finished.values())
-                store.end(invocation, Status.DONE if done else Status.FAILED)
-                self._invocation_file.unlink()
+            store.end(invocation, status)
+            self._invocation_file.unlink()
         display.summary(report.tables(store, self.suite.name), path, store.ui_command)
 
 

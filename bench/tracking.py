@@ -69,6 +69,11 @@ def store_uri(tracking_uri: str | None, results: Path) -> str:
     return given or f"sqlite:///{(results / 'mlflow.db').absolute()}"
 
 
+def store_exists(uri: str) -> bool:
+    """Whether opening the store would create nothing."""
+    return not uri.startswith(_SQLITE) or Path(uri[len(_SQLITE) :]).exists()
+
+
 class Store:
     """An MLflow tracking store. One experiment is one suite."""
 

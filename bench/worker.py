@@ -242,5 +242,4 @@ def run_alone(cell: Cell, uri: str, results: Path, parent: str, profile: bool, e
 
             finished = work(cell, store, results, show, stop, parent, profile)
             display.cell_finished(cell.name, finished, cell.command)
-    ends = {Status.DONE: 0, Status.INTERRUPTED: 130}
-    return ends.get(Status(finished.status), 1)
+    return {Status.DONE: 0, Status.INTERRUPTED: 130}.get(Status(finished.status), 1)

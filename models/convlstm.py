@@ -81,7 +81,7 @@ class ConvLSTM(FrameByFrame):
                 schedule="one_cycle",
                 clip_norm=1.0,
             ),
-            {"width": 24, "layers": 2},
+            {"width": 32, "layers": 2},
         ),
     }
 

@@ -88,7 +88,7 @@ class MaxViT(Predictor):
                 schedule="one_cycle",
                 clip_norm=1.0,
             ),
-            {"stem": 128, "widths": (64, 128, 256), "depths": (2, 2, 2)},
+            {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2)},
         ),
     }
 

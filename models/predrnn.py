@@ -91,7 +91,7 @@ class PredRNN(FrameByFrame):
                 schedule="one_cycle",
                 clip_norm=1.0,
             ),
-            {"width": 16, "layers": 2},
+            {"width": 20, "layers": 2},
         ),
     }
 

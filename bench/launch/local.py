@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -140,9 +141,16 @@ class _Child:
         if overdue:
             self._end(signal.SIGTERM)
         self._reader.join(timeout=5)
+        self._close()
         if overdue:
             return Finished(Status.TIMEOUT, overdue)
         return self._finished or self._guess(self._process.returncode)
+
+    def _close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
     def _overdue(self) -> str:
         now, job = time.monotonic(), self._job

@@ -1,0 +1,64 @@
+"""A remote tracking server does as well as a local store, for cells and for the report."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.conftest import Bench, environment
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_store: Path) -> Iterator[str]:
+    """The address of an MLflow server that keeps artifacts itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes((empty_store / "mlflow.db").read_bytes())
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    ours = environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(command, env=ours, **quiet)  # type: ignore[call-overload]
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.3)
+    pytest.fail("the MLflow server did not start")
+
+
+def test_a_suite_runs_into_a_server_and_is_reported_from_it(
+    server: str, bench: Bench, user_suite: Path, tmp_path: Path
+) -> None:
+    done = bench("run", "--suite", user_suite, "--tracking-uri", server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list((tmp_path / "server" / "artifacts").rglob("report.html"))
+    out = tmp_path / "elsewhere"
+    again = bench("report", "--suite", "own", "--tracking-uri", server, "--out", out)
+    assert again.returncode == 0, again.stderr
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Tiny" in page
+    assert list((out / "plots").glob("*frames*.png"))
