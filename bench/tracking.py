@@ -33,6 +33,7 @@ from bench.errors import UserError
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 SYSTEM_METRICS_SECONDS = 10
+TRAINING_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # how MLflow shows it
 _SQLITE = "sqlite:///"
 
 
@@ -120,7 +121,8 @@ class Store:
         found = self._client.get_experiment_by_name(suite)
         if found is None:
             try:
-                return str(self._client.create_experiment(suite, self._artifact_location(suite)))
+                place = self._artifact_location(suite)
+                return str(self._client.create_experiment(suite, place, TRAINING_PAGES))
             except MlflowException:  # another process was first
                 found = self._client.get_experiment_by_name(suite)
         if found is None or found.lifecycle_stage != "active":

@@ -75,7 +75,7 @@ class ConvLSTM(FrameByFrame):
         ),
         "small": Size(
             Recipe(
-                source="tuned here by runs of about a minute on one CPU core",
+                source="ours; learning rate by validation MSE after 400 to 600 steps",
                 learning_rate=1e-2,
                 batch_size=4,
                 schedule="one_cycle",

@@ -82,7 +82,7 @@ class MaxViT(Predictor):
         ),
         "small": Size(
             Recipe(
-                source="tuned here by runs of about a minute on one CPU core",
+                source="ours; learning rate by validation MSE after 400 to 600 steps",
                 learning_rate=1e-3,
                 batch_size=4,
                 schedule="one_cycle",

@@ -85,7 +85,7 @@ class PredRNN(FrameByFrame):
         ),
         "small": Size(
             Recipe(
-                source="tuned here by runs of about a minute on one CPU core",
+                source="ours; learning rate by validation MSE after 400 to 600 steps",
                 learning_rate=2e-3,
                 batch_size=4,
                 schedule="one_cycle",

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import NoReturn
@@ -5,6 +6,9 @@ from urllib.error import URLError
 
 import pytest
 from hypothesis import settings
+
+# Tests run side by side, and so do their child processes: one thread each. Before torch's import.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from datasets import digits, download
 

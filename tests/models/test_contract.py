@@ -6,15 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import catalogue
 from bench.contracts.predictor import CHECKS, ContractBroken
 from models.contract import Predictor
-from models.convlstm import ConvLSTM
-from models.copy_last import CopyLast
-from models.maxvit import MaxViT
-from models.mean_frame import MeanFrame
-from models.predrnn import PredRNN
 
-MODELS: list[type[Predictor]] = [ConvLSTM, CopyLast, MaxViT, MeanFrame, PredRNN]
+MODELS = [*catalogue.all_models().values()]
 
 
 @pytest.mark.parametrize("check", CHECKS)
