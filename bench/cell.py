@@ -18,6 +18,7 @@ from torch import Tensor
 from bench import hardware, recording, records
 from bench.checkpoint import Checkpoint
 from bench.clock import Clock
+from bench.curves import Curves
 from bench.evaluate import Evaluation, evaluate, validation_mse
 from bench.events import Event, Note, Phase, Progress
 from bench.flops import Cost
@@ -33,7 +34,6 @@ WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
 CHECKPOINT_SECONDS = 30.0
-CURVE_POINTS = 200  # of the training loss, evenly spaced over the budget
 
 
 class Diverged(Exception):
@@ -70,9 +70,7 @@ class CellRun:
         self._emit, self._stop_asked = emit, stop_asked
         self.metrics: dict[str, float] = {}
         self._seconds = {"setup": 0.0, "validation": 0.0, "test": 0.0, "earlier": 0.0}
-        self._pending: list[Point] = []
-        self._loss_sum, self._loss_count, self._last_loss = 0.0, 0, math.nan
-        self._validation = {"last": math.nan, "best": math.inf, "done": 0}
+        self._validations_done = 0
         self._best_state: dict[str, Tensor] | None = None
         self._saved_at = time.monotonic()
         with self._timed("setup"):
@@ -82,7 +80,7 @@ class CellRun:
 
     def _build(self) -> None:
         cell, suite = self.cell, self.cell.suite
-        self._progress("setup", 0.0)
+        self._emit(Progress("setup", 0.0))
         fabric = Fabric(
             accelerator=cell.device,
             devices=1,
@@ -101,6 +99,7 @@ class CellRun:
         else:
             self._model = fabric.setup_module(model)
         self._clock = Clock(suite.budget, self._synchronize, self._cost.train_flops or None)
+        self._curves = Curves(self._clock)
 
     def run(self) -> dict[str, float]:
         """Train, test and record the cell; its final metrics.
@@ -156,27 +155,26 @@ class CellRun:
 
     def _train(self) -> None:
         validations = self.cell.suite.evaluation.evaluations
-        while self._validation["done"] < validations:
-            self._train_until((self._validation["done"] + 1) / validations)
+        while self._validations_done < validations:
+            self._train_until((self._validations_done + 1) / validations)
             self._validate()
-            self._validation["done"] += 1
+            self._validations_done += 1
             self._save()
 
     def _train_until(self, goal: float) -> None:
         """Train until the fraction `goal` of the budget is spent."""
         while self._clock.progress < goal:
-            mark = min(goal, self._next_mark())
+            mark = min(goal, self._curves.next_mark)
             losses = self._train_stretch(mark)
-            self._note_losses(losses, due=self._clock.progress >= mark)
+            if not all(map(math.isfinite, losses)):
+                raise Diverged(f"the training loss became {losses[-1]} by step {self._clock.steps}")
+            self._curves.add_losses(losses, due=self._clock.progress >= mark)
+            self._progress("train", self._clock.progress)
             stop = self._stop_asked()
             if stop or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
                 self._save()
             if stop:
                 raise Interrupted
-
-    def _next_mark(self) -> float:
-        """The fraction of the budget at which the loss curve has its next point."""
-        return (math.floor(self._clock.progress * CURVE_POINTS + 1e-9) + 1) / CURVE_POINTS
 
     def _train_stretch(self, goal: float) -> list[float]:
         """The losses of about a second of steps, and not beyond `goal`."""
@@ -187,19 +185,6 @@ class CellRun:
                 losses.append(self._training.step(self._clock.steps, self._clock.progress))
                 self._clock.count_step(self.cell.recipe.batch_size)
         return [float(loss) for loss in torch.stack(losses).tolist()]
-
-    def _note_losses(self, losses: list[float], due: bool) -> None:
-        """Tell of new losses; where the curve's next point is due, it is their mean."""
-        if not all(map(math.isfinite, losses)):
-            raise Diverged(f"the training loss became {losses[-1]} by step {self._clock.steps}")
-        self._loss_sum += sum(losses)
-        self._loss_count += len(losses)
-        self._last_loss = losses[-1]
-        if due:
-            self._point(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
-            self._point(records.TRAIN_SECONDS, self._clock.seconds)
-            self._loss_sum, self._loss_count = 0.0, 0
-        self._progress("train", self._clock.progress)
 
     def _validate(self) -> None:
         """Measure the validation clips, and keep the weights where they are the best so far."""
@@ -214,12 +199,8 @@ class CellRun:
                 device=self._device,
                 heartbeat=lambda _: self._heartbeat("validate", self._clock.progress),
             )
-            if mse < self._validation["best"] or self._best_state is None:
+            if self._curves.add_validation(mse):
                 self._best_state = _copy(self._model.state_dict())
-        self._validation["last"] = mse
-        self._validation["best"] = min(mse, self._validation["best"])
-        self._point(records.VALIDATION_MSE, mse)
-        self._point(records.TRAIN_SECONDS, self._clock.seconds)
         if not math.isfinite(mse):
             raise Diverged(f"the validation MSE became {mse} by step {self._clock.steps}")
 
@@ -257,16 +238,15 @@ class CellRun:
             self.store.tag(self.run_id, {records.NOT_MEASURED + name: reason})
         self.metrics = self._final_metrics(result)
         final = [Point.now(k, v, self._clock.steps) for k, v in self.metrics.items()]
-        self._pending += recording.horizon_points(result) + final
-        self._send_points()
+        self.store.points(self.run_id, recording.horizon_points(result) + final)
 
     def _final_metrics(self, result: Evaluation) -> dict[str, float]:
         seconds = self._seconds
         return {
             **recording.quality(result),
             **recording.spent(self._clock, self._cost),
-            records.VALIDATION_MSE: self._validation["last"],
-            records.BEST_VALIDATION_MSE: self._validation["best"],
+            records.VALIDATION_MSE: self._curves.last_validation_mse,
+            records.BEST_VALIDATION_MSE: self._curves.best_validation_mse,
             "time/setup_seconds": seconds["setup"],
             "time/validation_seconds": seconds["validation"],
             "time/test_seconds": seconds["test"],
@@ -295,28 +275,25 @@ class CellRun:
                 "training": self._training.state(),
                 "best": self._best_state,
                 "clock": self._clock.state(),
-                "loss": [self._loss_sum, self._loss_count, self._last_loss],
-                "validation": self._validation,
+                "curves": self._curves.state(),
+                "validations_done": self._validations_done,
                 "seconds": self._seconds | {"earlier": self._wall_seconds},
-                "points": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
             }
         )
         self._send_points()
         self._saved_at = time.monotonic()
 
     def _send_points(self) -> None:
-        self.store.points(self.run_id, self._pending)
-        self._pending = []
+        self.store.points(self.run_id, self._curves.take_pending())
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._training.restore(state["training"])
         self._best_state = state["best"]
         self._clock.restore(state["clock"])
-        self._loss_sum, self._loss_count, self._last_loss = state["loss"]
-        self._validation = state["validation"]
+        self._curves.restore(state["curves"])
+        self._validations_done = state["validations_done"]
         setup = self._seconds["setup"]
         self._seconds = state["seconds"] | {"setup": state["seconds"]["setup"] + setup}
-        self._pending = [Point(*point) for point in state["points"]]
         self._emit(Note(f"going on from step {self._clock.steps} ({self._clock})"))
 
     @property
@@ -329,9 +306,6 @@ class CellRun:
         yield
         self._seconds[part] += time.perf_counter() - began
 
-    def _point(self, key: str, value: float) -> None:
-        self._pending.append(Point.now(key, value, self._clock.steps))
-
     def _heartbeat(self, phase: Phase, fraction: float) -> None:
         """Tell the parent that the cell lives; stop here where that was asked for."""
         self._progress(phase, fraction)
@@ -339,19 +313,18 @@ class CellRun:
             raise Interrupted
 
     def _progress(self, phase: Phase, fraction: float) -> None:
-        started = hasattr(self, "_clock")
-        seconds = self._clock.seconds if started else 0.0
-        frames = self._clock.samples * self.cell.dataset.spec.clip_frames if started else 0
+        clock, curves = self._clock, self._curves
+        frames = clock.samples * self.cell.dataset.spec.clip_frames
         self._emit(
             Progress(
                 phase,
                 fraction,
-                spent=str(self._clock) if started else "",
-                step=self._clock.steps if started else 0,
-                loss=_finite(self._last_loss),
-                validation_mse=_finite(self._validation["last"]),
-                best_validation_mse=_finite(self._validation["best"]),
-                frames_per_second=frames / seconds if seconds else None,
+                spent=str(clock),
+                step=clock.steps,
+                loss=_finite(curves.last_loss),
+                validation_mse=_finite(curves.last_validation_mse),
+                best_validation_mse=_finite(curves.best_validation_mse),
+                frames_per_second=frames / clock.seconds if frames else None,
                 memory_bytes=hardware.peak_memory_bytes(self.cell.device),
             )
         )
