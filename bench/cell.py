@@ -33,7 +33,8 @@ EVALUATION_BATCH = 32
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
-CHECKPOINT_SECONDS = 30.0
+SAVING_SHARE = 0.01  # of the time that may go into checkpoints and into sending points
+LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints, however long one takes
 
 
 class Diverged(Exception):
@@ -72,7 +73,7 @@ class CellRun:
         self._seconds = {"setup": 0.0, "validation": 0.0, "test": 0.0, "earlier": 0.0}
         self._validations_done = 0
         self._best_state: dict[str, Tensor] | None = None
-        self._saved_at = time.monotonic()
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
         with self._timed("setup"):
             self._build()
 
@@ -159,7 +160,7 @@ class CellRun:
             self._train_until((self._validations_done + 1) / validations)
             self._validate()
             self._validations_done += 1
-            self._save()
+        self._save()
 
     def _train_until(self, goal: float) -> None:
         """Train until the fraction `goal` of the budget is spent."""
@@ -171,7 +172,7 @@ class CellRun:
             self._curves.add_losses(losses, due=self._clock.progress >= mark)
             self._progress("train", self._clock.progress)
             stop = self._stop_asked()
-            if stop or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+            if stop or self._save_is_due:
                 self._save()
             if stop:
                 raise Interrupted
@@ -268,8 +269,14 @@ class CellRun:
 
     # --- state, points, signs of life ------------------------------------------------------------
 
+    @property
+    def _save_is_due(self) -> bool:
+        waited = time.monotonic() - self._saved_at
+        return waited > min(self._save_seconds / SAVING_SHARE, LONGEST_SECONDS_AT_STAKE)
+
     def _save(self) -> None:
         """Keep the state, then send the points: after a kill in between they are sent again."""
+        began = time.monotonic()
         self.checkpoint.save(
             {
                 "training": self._training.state(),
@@ -282,6 +289,7 @@ class CellRun:
         )
         self._send_points()
         self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - began
 
     def _send_points(self) -> None:
         self.store.points(self.run_id, self._curves.take_pending())

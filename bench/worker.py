@@ -83,13 +83,20 @@ def work(
         UserError: another process is running this cell.
     """
     checkpoint = Checkpoint(results, cell.key)
-    with checkpoint.held(), _log(checkpoint.log):
+    with checkpoint.held(), _log(checkpoint.log) as log:
+        journal = display_for(log)
+
+        def tell(event: Event) -> None:
+            emit(event)
+            if isinstance(event, Progress | Note):
+                journal.event(cell.name, event)
+
         resumed = checkpoint.run_id is not None and store.resume(checkpoint.run_id, parent)
         run_id = (checkpoint.run_id or "") if resumed else _begin(cell, store, checkpoint, parent)
         with store.system_metrics(run_id, resumed):
-            finished = _attempt(cell, store, checkpoint, run_id, emit, stop, profile)
-        if checkpoint.log.exists():
-            store.attach(run_id, checkpoint.log)
+            finished = _attempt(cell, store, checkpoint, run_id, tell, stop, profile)
+        log.write(f"{cell.name}: {finished.status} {finished.error}\n")
+        store.attach(run_id, checkpoint.log)
         store.end(run_id, Status(finished.status), finished.error)
         if finished.status == Status.DONE:
             checkpoint.remove()
@@ -182,14 +189,14 @@ def _profile(
 
 
 @contextlib.contextmanager
-def _log(path: Path) -> Iterator[None]:
-    """Write what the block prints to `path` too."""
+def _log(path: Path) -> Iterator[TextIO]:
+    """The file `path`, open to be added to; what the block prints goes there too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", buffering=1) as log:
         streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = _Tee(streams[0], log), _Tee(streams[1], log)
         try:
-            yield
+            yield log
         finally:
             sys.stdout, sys.stderr = streams
 

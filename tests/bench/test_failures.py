@@ -46,6 +46,10 @@ def test_every_way_to_fail_has_its_name_and_spares_the_others(
         if status != "done":
             assert runs[model].tags[records.COMMAND] in done.stdout
             assert f"--model {tmp_path}/mine.py:{model}" in runs[model].tags[records.COMMAND]
+    store = Store(store_uri(f"sqlite:///{tmp_path}/results/mlflow.db", tmp_path))
+    log = store.artifact(runs["Raises"].run_id, records.LOG)
+    assert log is not None
+    assert "Traceback" in log.read_text(encoding="utf-8")
     page = (tmp_path / "results" / "bad" / "report" / "report.html").read_text(encoding="utf-8")
     table = (tmp_path / "results" / "bad" / "report" / "report.md").read_text(encoding="utf-8")
     for text in (page, table):

@@ -89,6 +89,15 @@ def test_the_artifacts_are_what_the_figures_were_made_of(
     assert sum(w.numel() for w in weights.values()) >= run.metrics["model/parameters"]
 
 
+def test_the_log_tells_what_happened(smoke: tuple[Path, object], runs: dict[str, CellRun]) -> None:
+    store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
+    log = store.artifact(runs["convlstm"].run_id, records.LOG)
+    assert log is not None
+    text = log.read_text(encoding="utf-8")
+    assert "train 4/4 steps" in text
+    assert text.endswith("convlstm-small/moving_mnist/0: done \n")
+
+
 def test_the_curves_can_be_plotted_against_seconds(
     smoke: tuple[Path, object], runs: dict[str, CellRun]
 ) -> None:
