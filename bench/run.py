@@ -210,6 +210,8 @@ class Invocation:
         """Record how a cell ended that could not do so itself."""
         checkpoint = self._checkpoint(cell)
         run_id = checkpoint.run_id
+        if run_id is None and finished.status == Status.INTERRUPTED:
+            return  # it had not begun: there is nothing to tell of
         if run_id is None:
             run_id = store.begin(self.suite.name, cell.name, cell.tags, invocation)
             store.params(run_id, cell.params)
