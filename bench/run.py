@@ -26,7 +26,8 @@ from bench.suite import Suite
 from bench.tracking import CellRun, Store, store_exists
 
 EXIT_CODES = {Status.DONE: 0, Status.FAILED: 1, Status.INTERRUPTED: 130}
-OTHER_SECONDS = 60.0  # a guess, before anything is known: set-up, validation and test of a cell
+OTHER_SECONDS = 45.0  # a guess, before anything is known: set-up, validation and test of a cell
+BASELINE_SECONDS = 15.0  # the same for a model that is not trained
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Invocation:
                 return run.metrics["time/wall_seconds"]
         budget, spec = self.suite.budget, cell.dataset.spec
         if Cost(cell.model, cell.options, spec).parameters == 0:
-            return OTHER_SECONDS
+            return BASELINE_SECONDS
         return budget.amount + OTHER_SECONDS if budget.kind == "seconds" else None
 
     # --- running ---------------------------------------------------------------------------------
@@ -231,7 +232,8 @@ class Invocation:
         if invocation is not None:
             store.end(invocation, status)
             self._invocation_file.unlink()
-        display.summary(report.tables(store, self.suite.name), path, store.ui_command)
+        tables = report.tables(store, self.suite.name, [cell.key for cell in self.cells])
+        display.summary(tables, path, store.ui_command)
 
 
 def announce(text: str) -> None:

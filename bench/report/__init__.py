@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,18 @@ def build(store: Store, suite: str, out: Path) -> Path:
     return write(suite, chapters, looks, out)
 
 
-def tables(store: Store, suite: str) -> dict[str, list[Row]]:
-    """The printed tables of `suite` by title, newest first; none where no cell is recorded."""
+def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, list[Row]]:
+    """The printed tables by title that hold the cells with these `keys`, newest first.
+
+    A baseline, which stands in many tables, counts only where no trained cell is asked for.
+    """
     found = cells(store, suite)
+    if found.empty:
+        return {}
+    asked = found[found["key"].isin(keys)]
+    runs = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["run_id"])
     return {
         f"{section.title} · {section.setting}": rows(summary(section))
-        for section in (() if found.empty else sections(found))
+        for section in sections(found)
+        if runs & set(section.cells["run_id"])
     }

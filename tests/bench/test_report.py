@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -24,6 +25,7 @@ from bench.report.statistics import difference, half_width
 from bench.report.verdict import verdict
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
+KEYS = itertools.count()
 HORIZON = 10
 
 
@@ -151,6 +153,7 @@ def _tags(label: str, seed: int, status: records.Status) -> dict[str, str]:
     return {
         records.KIND: "cell",
         records.STATUS: status.value,
+        records.CELL: f"{label}/{seed}/{next(KEYS)}",
         records.COMMAND: f"python -m bench cell --cell {label}/moving_mnist/{seed}",
         records.DEVICE: "Example CPU, 2 cores",
         records.COMMIT: "0123abcd",
@@ -443,10 +446,21 @@ def test_the_same_store_gives_the_same_page(store: FakeStore, tmp_path: Path) ->
 
 
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
-    (title,) = tables = report.tables(store, "mnist")
+    keys = {run.tags[records.CELL] for run in store.runs}
+    (title,) = tables = report.tables(store, "mnist", keys)
     assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
     assert tables[title] == list(printed(store).values())
-    assert report.tables(store, "nothing") == {}
+    assert report.tables(store, "nothing", keys) == {}
+
+
+def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) -> None:
+    longer = {"budget": "600 s", "budget.seconds": "600"}
+    store.add("convlstm", 0.02, seed=7, params=longer)
+    baselines = [run.tags[records.CELL] for run in store.runs[:2]]
+    newest = store.runs[-1].tags[records.CELL]
+    (title,) = report.tables(store, "mnist", [newest, *baselines])
+    assert "600 s of training" in title
+    assert len(report.tables(store, "mnist", baselines)) == 2
 
 
 def test_cell_skipped_before_its_task_was_known_joins_its_table(store: FakeStore) -> None:
