@@ -67,6 +67,9 @@ class MaxViT(Predictor):
     again. On maps this small the attention windows are `window` positions a side (paper: 7), more
     where that does not divide the map and the whole map where it is smaller. The decoder (the
     paper has none) doubles the map back stage by stage, joining the encoder's map each time.
+
+    The small size is fewer layers at more channels: on 64x64 frames MaxViT-T costs 1.3 GFLOP a
+    sequence, less than the 3 GFLOP that the small sizes of all models share.
     """
 
     name = "maxvit"

@@ -58,8 +58,11 @@ def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:
     ahead = [cell.estimated_seconds for cell in cells if cell.state in ("run", "resume")]
     known = [seconds for seconds in ahead if seconds is not None]
     total = f"about {duration(sum(known) / settings.workers)}" if known else "time unknown"
-    if known and len(known) < len(ahead):
+    if not ahead:
+        total = "nothing to run"
+    elif known and len(known) < len(ahead):
         total += f" and {len(ahead) - len(known)} of unknown length"
     how = f"on {settings.device}, precision {settings.precision}, size {settings.size}"
-    what = f"{len(cells)} cells: {', '.join(counts)}; {total}"
+    number = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+    what = f"{number}: {', '.join(counts)}; {total}"
     return Text(f"{what}; {how}, budget {settings.budget}")
