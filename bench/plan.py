@@ -152,6 +152,7 @@ class Cell:
     def params(self) -> dict[str, object]:
         """What was chosen, under the names MLflow keeps it by."""
         suite, budget = self.suite, self.suite.budget
+        recipe = dataclasses.asdict(self.recipe)
         shared = isinstance(suite.recipe, Recipe)
         fields: dict[str, object] = {
             "model": self.model.name,
@@ -163,9 +164,10 @@ class Cell:
             f"budget.{budget.kind}": budget.amount,
             "device": suite.device,
             "precision": suite.precision,
-            "recipe": "shared" if shared else "published",
+            # Two shared recipes are two settings: the table keeps them apart by this name.
+            "recipe": f"shared {identity.digest(recipe)[:6]}" if shared else "published",
         }
-        fields |= {f"recipe.{k}": v for k, v in dataclasses.asdict(self.recipe).items()}
+        fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
         return fields | suite.evaluation.model_dump()
 

@@ -45,6 +45,8 @@ class Invocation:
         self._finished: dict[str, Finished] = {}
         for cell in self.cells:  # settles each: a mistake must show before anything is written
             _ = cell.name, cell.key
+        if all(cell.missing_data for cell in self.cells):
+            raise UserError(self.cells[0].missing_data)
 
     # --- the plan --------------------------------------------------------------------------------
 
