@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from bench import records, report
 from bench.checkpoint import Checkpoint
-from bench.console import Display, PlannedCell, display_for
+from bench.console import Display, PlannedCell, announce, display_for
 from bench.errors import UserError
 from bench.events import Finished, Note, Progress
 from bench.flops import Cost
@@ -236,11 +236,6 @@ class Invocation:
             self._invocation_file.unlink()
         tables = report.tables(store, self.suite.name, [cell.key for cell in self.cells])
         display.summary(tables, path, store.ui_command)
-
-
-def announce(text: str) -> None:
-    """Tell the user, beside the display."""
-    sys.stderr.write(f"{text}\n")
 
 
 @contextlib.contextmanager

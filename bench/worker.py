@@ -18,7 +18,7 @@ import torch
 from bench import records
 from bench.cell import CellRun, Diverged, Interrupted
 from bench.checkpoint import Checkpoint
-from bench.console import display_for
+from bench.console import announce, display_for
 from bench.events import Event, Finished, Note, Progress, encode
 from bench.plan import Cell, run_settings
 from bench.records import Status
@@ -228,7 +228,7 @@ def run_alone(cell: Cell, uri: str, results: Path, parent: str, profile: bool, e
     stop = StopRequest()
     stop.on_signals()
     out = sys.stdout
-    store = Store(uri, lambda text: print(text, file=sys.stderr))  # noqa: T201
+    store = Store(uri, announce)
     if events:
         stop.on_end_of(sys.stdin)
 

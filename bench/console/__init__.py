@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from typing import TextIO
 
 from rich.console import Console
@@ -12,9 +13,22 @@ from bench.console.display import Display, PlannedCell, RunSettings
 from bench.console.live import LiveDisplay
 from bench.console.plain import PlainDisplay
 
-__all__ = ["Display", "LiveDisplay", "PlainDisplay", "PlannedCell", "RunSettings", "display_for"]
+__all__ = [
+    "Display",
+    "LiveDisplay",
+    "PlainDisplay",
+    "PlannedCell",
+    "RunSettings",
+    "announce",
+    "display_for",
+]
 
 UNLIMITED_WIDTH = 10_000  # a file has no edge at which a table must be cut
+
+
+def announce(text: str) -> None:
+    """Tells the user of something beside the display."""
+    sys.stderr.write(f"{text}\n")
 
 
 def display_for(stream: TextIO) -> Display:

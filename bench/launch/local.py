@@ -58,6 +58,11 @@ class Launcher:
         return self._stops > 0
 
     @property
+    def stopped_twice(self) -> bool:
+        """Whether the stop was asked for again: no child is waited for any more."""
+        return self._stops > 1
+
+    @property
     def slots(self) -> list[dict[str, str]]:
         """The environment of each cell that may run at one time: one for each GPU, else one."""
         if self.device != "cuda":
@@ -165,7 +170,7 @@ class _Child:
         self._process.send_signal(number)
         ends = time.monotonic() + GRACE_SECONDS
         while self._process.poll() is None:
-            if time.monotonic() > ends or self._launcher._stops > 1:
+            if time.monotonic() > ends or self._launcher.stopped_twice:
                 self._process.kill()
                 self._process.wait()
             time.sleep(POLL_SECONDS / 4)
