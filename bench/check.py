@@ -47,8 +47,12 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     if catalogue.is_file_reference(reference):
         try:
             return predictor.CHECKS, catalogue.model(reference)
-        except UserError:
-            return _dataset(reference)
+        except UserError as no_model:
+            try:
+                catalogue.dataset(reference)
+            except UserError:
+                raise no_model from None
+        return _dataset(reference)
     if reference in catalogue.all_models():
         return predictor.CHECKS, catalogue.model(reference)
     if reference in catalogue.all_datasets():

@@ -80,6 +80,7 @@ COMMAND = "bench.command"  # the line that runs this one cell again
 KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
+THREADS = "bench.threads"
 CODE_DIGEST = "bench.code_digest"
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
 NOTICE = "bench.notice"  # the data set's notice, such as substituted digits

@@ -147,8 +147,8 @@ class Store:
             self._client.update_run(run_id, status="RUNNING")
         except MlflowException:
             return False
-        if parent:
-            self.tag(run_id, {"mlflow.parentRunId": parent})
+        under = {"mlflow.parentRunId": parent} if parent else {}
+        self.tag(run_id, {records.STATUS: records.Status.RUNNING, records.ERROR: "", **under})
         return True
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:

@@ -93,6 +93,7 @@ def work(
 
         resumed = checkpoint.run_id is not None and store.resume(checkpoint.run_id, parent)
         run_id = (checkpoint.run_id or "") if resumed else _begin(cell, store, checkpoint, parent)
+        _describe(cell, store, run_id)
         with store.system_metrics(run_id, resumed):
             finished = _attempt(cell, store, checkpoint, run_id, tell, stop, profile)
         log.write(f"{cell.name}: {finished.status} {finished.error}\n")
@@ -106,10 +107,15 @@ def work(
 
 
 def _begin(cell: Cell, store: Store, checkpoint: Checkpoint, parent: str) -> str:
-    """A new MLflow run for the cell, with all that is known before it starts."""
+    """A new MLflow run for the cell, which its checkpoint knows from now on."""
     checkpoint.forget_state()
     run_id = store.begin(cell.suite.name, cell.name, cell.tags, parent)
     checkpoint.run_id = run_id
+    return run_id
+
+
+def _describe(cell: Cell, store: Store, run_id: str) -> None:
+    """Record all that is known before the cell starts; again on resuming, for a kill in between."""
     spec = cell.dataset.spec
     store.params(
         run_id,
@@ -118,16 +124,15 @@ def _begin(cell: Cell, store: Store, checkpoint: Checkpoint, parent: str) -> str
             "context_frames": spec.context_frames,
             "horizon": spec.horizon,
             "frame_shape": "x".join(map(str, spec.frame_shape)),
-            "threads": torch.get_num_threads(),
         },
     )
     tags = {records.DATA_DIGEST: cell.data_digests["test"]}
+    tags[records.THREADS] = str(torch.get_num_threads())
     if cell.dataset.notice:
         tags[records.NOTICE] = cell.dataset.notice
     store.tag(run_id, tags)
     module = type(cell.dataset).__module__
     store.data_set(run_id, cell.dataset_name, module, cell.data_digests)
-    return run_id
 
 
 def _attempt(

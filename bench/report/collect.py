@@ -172,7 +172,7 @@ def _row(run: CellRun) -> dict[str, Any]:
     chosen = ("dataset", "precision", "budget", "recipe")
     return {
         "run_id": run.run_id,
-        "key": run.tags.get(records.CELL, ""),
+        "key": tags.get(records.CELL, ""),
         "name": run.name,
         "started": run.started,
         "model": model,

@@ -65,6 +65,12 @@ def test_ls_lists_what_there_is(bench: Bench, what: str, name: str) -> None:
     assert name in {row["name"] for row in rows}
 
 
+def test_check_of_a_misspelt_class_suggests_the_near_one(bench: Bench, user_models: Path) -> None:
+    done = bench("check", f"{user_models}:Tyni")
+    assert done.returncode == 2
+    assert "did you mean 'Tiny'?" in done.stderr
+
+
 def test_check_keeps_a_good_model_and_breaks_a_bad_one(bench: Bench, user_models: Path) -> None:
     good = bench("check", f"{user_models}:Tiny")
     assert good.returncode == 0, good.stdout

@@ -44,6 +44,21 @@ def test_a_run_reads_back_as_it_was_written(store: Store, tmp_path: Path) -> Non
     assert store.artifact(run_id, "absent.txt") is None
 
 
+def test_a_resumed_run_is_running_again_under_its_new_parent(store: Store) -> None:
+    run_id = _cell_run(store)
+    for _ in range(2):  # a kill may leave a run half described: doing it again must do no harm
+        store.params(run_id, {"model": "convlstm"})
+        store.data_set(run_id, "moving_mnist", "datasets.moving_mnist", {"test": "abc"})
+    store.end(run_id, Status.FAILED, "it broke")
+    assert store.resume(run_id, "new parent")
+    (run,) = store.cells("mnist")
+    assert run.tags[records.STATUS] == "running"
+    assert run.tags[records.ERROR] == ""
+    assert run.tags["mlflow.parentRunId"] == "new parent"
+    assert len(store._client.get_run(run_id).inputs.dataset_inputs) == 1
+    assert not store.resume("0" * 32)
+
+
 def test_points_sent_again_are_recorded_once(store: Store) -> None:
     run_id = _cell_run(store)
     points = [Point.now("train/loss", step / 10, step) for step in range(1500)]
