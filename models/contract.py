@@ -1,4 +1,4 @@
-"""What a model must be: a `Predictor`, the sizes it comes in, and the recipe that trains it."""
+"""What a model must be: a `Predictor` or a `Recogniser`, its sizes, and the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Task = Literal["prediction", "recognition"]
 
 FrameShape = tuple[int, int, int]
 """Channels, height and width of one frame."""
@@ -28,6 +30,9 @@ class Recipe:
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     clip_norm: float | None = None
+    """The longest gradient of all parameters together; longer ones are shortened."""
+    clip_value: float | None = None
+    """The largest element of a gradient; larger ones are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +55,37 @@ class Paper:
 DEFAULT_RECIPE = Recipe(source="the harness's default", learning_rate=1e-3, batch_size=16)
 
 
-class Predictor(nn.Module, ABC):
-    """A model that continues a video. Subclass it, write `forward`, and the harness does the rest.
+class Model(nn.Module, ABC):
+    """What predictors and recognisers share: a name, a paper, sizes.
 
     Class attributes:
         name: how suites, tables and the command line call it (default: the class's name).
         paper: the publication it follows, if any.
         sizes: its sizes by name; a model with one size calls it "only".
+        task: "prediction" of the next frames, or "recognition" of what a clip shows.
     """
 
     name: ClassVar[str]
     paper: ClassVar[Paper | None] = None
     sizes: ClassVar[Mapping[str, Size]] = {"only": Size(DEFAULT_RECIPE)}
+    task: ClassVar[Task]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+
+
+class Predictor(Model):
+    """A model that continues a video. Subclass it, write `forward`, and the harness does the rest.
+
+    Class attributes, beside those of `Model`:
+        losses: the methods that give the losses of one training step, in turn. After each, its
+            gradients update the parameters that it depends on, and no others.
+    """
+
+    task = "prediction"
+    losses: ClassVar[tuple[str, ...]] = ("training_loss",)
 
     def __init__(self, frame_shape: FrameShape) -> None:
         """Build for frames of `frame_shape` = (channels, height, width).
@@ -97,7 +116,8 @@ class Predictor(nn.Module, ABC):
             clip: context and future frames together.
             context_frames: how many of them are given at test time.
             progress: fraction of the budget spent, in [0,1]; schedules are functions of it.
-            generator: the source of all random numbers, on the clip's device.
+            generator: the source of random numbers, on the clip's device. Layers that draw from
+                PyTorch's global state, such as dropout, may: it is seeded for every step.
         """
         context, future = clip[:, :context_frames], clip[:, context_frames:]
         return F.mse_loss(self(context, future.shape[1]), future)
@@ -107,3 +127,27 @@ class Predictor(nn.Module, ABC):
 
         Called once, in place of training; a predictor with parameters is never given it.
         """
+
+
+class Recogniser(Model):
+    """A model that says which of `classes` a clip shows. Subclass it and write `forward`."""
+
+    task = "recognition"
+
+    def __init__(self, frame_shape: FrameShape, classes: int) -> None:
+        """Build for frames of `frame_shape` = (channels, height, width) and that many classes.
+
+        Raises:
+            ValueError: where the architecture cannot take that shape, naming the constraint.
+        """
+        super().__init__()
+        self.frame_shape = frame_shape
+        self.classes = classes
+
+    @abstractmethod
+    def forward(self, clip: Tensor) -> Tensor:
+        """Logits [B,classes] of `clip` [B,T,C,H,W] in [0,1]; any T, no state survives the call."""
+
+    def training_loss(self, clip: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy, the scalar to minimise, of `clip` [B,T,C,H,W] with int64 `labels` [B]."""
+        return F.cross_entropy(self(clip), labels)
