@@ -1,4 +1,7 @@
-"""Finds models and data sets: in the house, in a user's own file, or in an installed package."""
+"""Finds models and data sets: in the house, in a user's own file, or in an installed package.
+
+They are written by name or as `path/to/file.py:Class`, either with options (`bench.reference`).
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,21 @@ from typing import Any
 import datasets
 import models
 from bench.errors import UserError, unknown
+from bench.reference import Reference
 from datasets.contract import Dataset
-from models.contract import Predictor, Size
+from models.contract import Model, Predictor, Size
 
 
 @cache
-def all_models() -> dict[str, type[Predictor]]:
+def all_models() -> dict[str, type[Model]]:
     """Every model by name: in `models/` and under the entry point `nextframe.models`."""
-    return _found(models, Predictor, "nextframe.models")
+    return _found(models, Model, "nextframe.models")
+
+
+@cache
+def predictors() -> dict[str, type[Predictor]]:
+    """Every model that predicts frames, by name."""
+    return {name: cls for name, cls in all_models().items() if issubclass(cls, Predictor)}
 
 
 @cache
@@ -33,27 +43,52 @@ def all_datasets() -> dict[str, type[Dataset]]:
     return _found(datasets, Dataset, "nextframe.datasets")
 
 
-def model(reference: str) -> type[Predictor]:
-    """The model named `reference`, or written as `path/to/file.py:Class`.
+def model(reference: str) -> type[Model]:
+    """The class of the model that `reference` names.
 
     Raises:
-        UserError: there is none; the message suggests the nearest name.
+        UserError: there is none, or it has no such option; the message suggests the nearest name.
     """
-    cls: type[Predictor] = _get("model", reference, all_models, Predictor)
+    cls: type[Model] = _get("model", reference, all_models, Model)
+    return cls
+
+
+def predictor(reference: str) -> type[Predictor]:
+    """The class of the model that `reference` names, which predicts frames.
+
+    Raises:
+        UserError: as `model`, and where it is a recogniser.
+    """
+    cls = model(reference)
+    if not issubclass(cls, Predictor):
+        raise UserError(f"{reference} recognises what a clip shows; this needs a frame predictor")
     return cls
 
 
 def dataset(reference: str) -> type[Dataset]:
-    """The data set named `reference`, or written as `path/to/file.py:Class`.
+    """The class of the data set that `reference` names.
 
     Raises:
-        UserError: there is none; the message suggests the nearest name.
+        UserError: there is none, or it has no such option; the message suggests the nearest name.
     """
     cls: type[Dataset] = _get("data set", reference, all_datasets, Dataset)
     return cls
 
 
-def size_of(cls: type[Predictor], asked: str) -> tuple[str, Size]:
+def open_dataset(reference: str) -> Dataset:
+    """The data set that `reference` names, with its options.
+
+    Raises:
+        UserError: there is none, or it cannot take these options.
+        DataMissing: its data are not on this machine.
+    """
+    try:
+        return dataset(reference)(**Reference.parse(reference).options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{reference}: {error}") from error
+
+
+def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
     """The name and content of the size `asked` for; a model with one size has just that one.
 
     Raises:
@@ -68,7 +103,7 @@ def size_of(cls: type[Predictor], asked: str) -> tuple[str, Size]:
 
 def is_file_reference(reference: str) -> bool:
     """Whether `reference` has the form `path/to/file.py:Class`."""
-    return reference.rpartition(":")[0].endswith(".py")
+    return reference.partition("(")[0].rpartition(":")[0].endswith(".py")
 
 
 # A base is abstract, which `type[T]` does not admit: hence Any.
@@ -94,12 +129,15 @@ def _is_concrete(cls: object, base: Any) -> bool:
 
 
 def _get(kind: str, reference: str, known: Callable[[], dict[str, Any]], base: Any) -> Any:
+    written = Reference.parse(reference)
     if is_file_reference(reference):
-        return _from_file(kind, reference, base)
-    found = known()
-    if reference not in found:
-        raise unknown(kind, reference, found)
-    return found[reference]
+        cls = _from_file(kind, written.name, base)
+    else:
+        if written.name not in known():
+            raise unknown(kind, written.name, known())
+        cls = known()[written.name]
+    written.check_options(cls)
+    return cls
 
 
 def _from_file(kind: str, reference: str, base: Any) -> Any:

@@ -27,9 +27,10 @@ from bench.profile import profile_steps
 from bench.tracking import Point, Store
 from bench.training import Training, seed_of, to_float
 
-FIT_CLIPS = 2000  # what a predictor without parameters may see of the training clips
-FIT_BATCH = 100
+FIT_FRAMES = 40_000  # what a predictor without parameters may see of the training clips
+FIT_FRAMES_AT_ONCE = 2_000
 EVALUATION_BATCH = 32
+EVALUATION_FRAMES = 8_000  # in a batch at most: clips of a thousand frames come a few at a time
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
@@ -140,13 +141,16 @@ class CellRun:
 
     def _fit(self) -> None:
         """Show a predictor without parameters some training clips, in place of training."""
+        clip_frames = self.cell.dataset.spec.clip_frames
+        batch_size = max(1, FIT_FRAMES_AT_ONCE // clip_frames)
+        count = FIT_FRAMES // (batch_size * clip_frames)
 
         def batches() -> Iterator[Tensor]:
             generator = torch.Generator(self._device)
-            for number in range(FIT_CLIPS // FIT_BATCH):
-                self._heartbeat("train", number * FIT_BATCH / FIT_CLIPS)
+            for number in range(count):
+                self._heartbeat("train", number / count)
                 generator.manual_seed(seed_of(self.cell.at.seed, number, "clips"))
-                clips = self.cell.dataset.train_clips(FIT_BATCH, generator)
+                clips = self.cell.dataset.train_clips(batch_size, generator)
                 yield to_float(clips, self._device)
 
         self._model.module.fit(batches())
@@ -196,7 +200,7 @@ class CellRun:
                 cell.dataset.held_out("validation"),
                 count=held_out.validation_clips,
                 context_frames=cell.dataset.spec.context_frames,
-                batch_size=EVALUATION_BATCH,
+                batch_size=self._evaluation_batch,
                 device=self._device,
                 heartbeat=lambda _: self._heartbeat("validate", self._clock.progress),
             )
@@ -204,6 +208,12 @@ class CellRun:
                 self._best_state = _copy(self._model.state_dict())
         if not math.isfinite(mse):
             raise Diverged(f"the validation MSE became {mse} by step {self._clock.steps}")
+
+    @property
+    def _evaluation_batch(self) -> int:
+        return min(
+            EVALUATION_BATCH, max(1, EVALUATION_FRAMES // self.cell.dataset.spec.clip_frames)
+        )
 
     def _predict(self, context: Tensor, horizon: int) -> Tensor:
         self._model.eval()
@@ -222,7 +232,7 @@ class CellRun:
             cell.dataset.held_out("test"),
             count=held_out.test_clips,
             context_frames=cell.dataset.spec.context_frames,
-            batch_size=EVALUATION_BATCH,
+            batch_size=self._evaluation_batch,
             device=self._device,
             showcase=range(held_out.showcase_clips),
             heartbeat=partial(self._heartbeat, "test"),

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench import catalogue
-from bench.contracts import dataset, predictor
+from bench.contracts import dataset, predictor, recogniser
 from bench.errors import UserError, unknown
 from datasets.contract import DataMissing
+from models.contract import Model, Predictor
 
 
 def check(reference: str) -> int:
@@ -46,7 +47,7 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     """The checks that apply to `reference`, and what they are given."""
     if catalogue.is_file_reference(reference):
         try:
-            return predictor.CHECKS, catalogue.model(reference)
+            return _model(catalogue.model(reference))
         except UserError as no_model:
             try:
                 catalogue.dataset(reference)
@@ -54,15 +55,19 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
                 raise no_model from None
         return _dataset(reference)
     if reference in catalogue.all_models():
-        return predictor.CHECKS, catalogue.model(reference)
-    if reference in catalogue.all_datasets():
+        return _model(catalogue.all_models()[reference])
+    if reference.partition("(")[0] in catalogue.all_datasets():
         return _dataset(reference)
     known = [*catalogue.all_models(), *catalogue.all_datasets()]
     raise unknown("model or data set", reference, known)
 
 
+def _model(cls: type[Model]) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+    return predictor.CHECKS if issubclass(cls, Predictor) else recogniser.CHECKS, cls
+
+
 def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     try:
-        return dataset.CHECKS, catalogue.dataset(reference)()
+        return dataset.CHECKS, catalogue.open_dataset(reference)
     except DataMissing as error:
         raise UserError(str(error)) from error

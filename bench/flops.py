@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -45,12 +46,14 @@ class Cost:
         """To train on one sequence, forward and backward."""
         if not self.parameters:
             return 0.0
-        context_frames = self._spec.context_frames
-        return _count(
-            lambda: self._model.training_loss(  # type: ignore[no-untyped-call]
-                self._clip, context_frames, 0.5, None
-            ).backward()
-        )
+        return _count(self._train)
+
+    def _train(self) -> None:
+        for name in self._model.losses:
+            loss: Tensor = getattr(self._model, name)(
+                self._clip, self._spec.context_frames, 0.5, None
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _count(work: Callable[[], object]) -> float | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from bench import catalogue, records
 from bench import suite as suites
@@ -12,14 +16,16 @@ from bench.plan import cells, resolve_suite
 from bench.records import Status
 from bench.tracking import CellRun, Store
 from datasets.contract import Spec
+from models.contract import Model, Paper, Predictor, Recogniser
 
 COLUMNS = {
-    "models": ["name", "size", "parameters", "gflops", "year", "title", "paper"],
+    "models": ["name", "size", "task", "parameters", "gflops", "year", "title", "paper"],
     "datasets": ["name", "what"],
     "suites": ["name", "models", "datasets", "seeds", "budget"],
     "cells": ["suite", "cell", "status", "test_mse", "train_seconds", "started", "error"],
 }
 AS_MOVING_MNIST = Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10)
+SOMETHING_SOMETHING_CLASSES = 174
 
 
 def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str, object]]:
@@ -30,19 +36,33 @@ def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str
 
 
 def _models() -> list[dict[str, object]]:
-    """Every model in each of its sizes; parameters and FLOPs for 1x64x64, 10 -> 10 frames."""
-    found: list[dict[str, object]] = []
-    for name, model in sorted(catalogue.all_models().items()):
-        for size, content in model.sizes.items():
-            cost = Cost(model, content.options, AS_MOVING_MNIST)
-            row: dict[str, object] = {"name": name, "size": size, "parameters": cost.parameters}
-            if cost.predict_flops is not None:
-                row["gflops"] = round(cost.predict_flops / 1e9, 2)
-            if model.paper:
-                paper = model.paper
-                row |= {"year": paper.year, "title": paper.title, "paper": paper.url}
-            found.append(row)
-    return found
+    """Every model in each of its sizes, as for 1x64x64: 10 -> 10 frames, or 174 classes."""
+    return [
+        {"name": name, "size": size, "task": model.task}
+        | _cost(model, content.options)
+        | _published(model.paper)
+        for name, model in sorted(catalogue.all_models().items())
+        for size, content in model.sizes.items()
+    ]
+
+
+def _cost(model: type[Model], options: Mapping[str, Any]) -> dict[str, object]:
+    """Parameters, and of a predictor FLOPs."""
+    cost: dict[str, object] = {}
+    if issubclass(model, Predictor):
+        predictor = Cost(model, options, AS_MOVING_MNIST)
+        cost["parameters"] = predictor.parameters
+        if predictor.predict_flops is not None:
+            cost["gflops"] = round(predictor.predict_flops / 1e9, 2)
+    elif issubclass(model, Recogniser):
+        with torch.device("meta"):
+            built = model(AS_MOVING_MNIST.frame_shape, SOMETHING_SOMETHING_CLASSES, **options)
+        cost["parameters"] = sum(p.numel() for p in built.parameters())
+    return cost
+
+
+def _published(paper: Paper | None) -> dict[str, object]:
+    return {"year": paper.year, "title": paper.title, "paper": paper.url} if paper else {}
 
 
 def _datasets() -> list[dict[str, object]]:

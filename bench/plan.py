@@ -13,6 +13,7 @@ from bench import catalogue, hardware, identity, records
 from bench.console import PlannedCell, RunSettings
 from bench.console.display import State
 from bench.errors import UserError
+from bench.reference import Reference
 from bench.suite import Coordinates, Suite
 from datasets.contract import DataMissing, Dataset, HeldOutName
 from models.contract import Predictor, Recipe
@@ -45,7 +46,7 @@ def open_dataset(reference: str) -> Dataset:
     Raises:
         DataMissing: its data are not on this machine.
     """
-    return catalogue.dataset(reference)()
+    return catalogue.open_dataset(reference)
 
 
 @cache
@@ -75,7 +76,12 @@ class Cell:
     @cached_property
     def model(self) -> type[Predictor]:
         """The model's class."""
-        return catalogue.model(self.at.model)
+        return catalogue.predictor(self.at.model)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, with the options asked for."""
+        return Reference.parse(self.at.model).label(self.model.name)
 
     @cached_property
     def size(self) -> str:
@@ -84,8 +90,8 @@ class Cell:
 
     @cached_property
     def options(self) -> Mapping[str, Any]:
-        """The keyword arguments that build this size."""
-        return self.model.sizes[self.size].options
+        """The keyword arguments that build it: its size's, and those asked for."""
+        return {**self.model.sizes[self.size].options, **Reference.parse(self.at.model).options}
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -118,14 +124,15 @@ class Cell:
 
     @property
     def dataset_name(self) -> str:
-        """The data set's name."""
-        return catalogue.dataset(self.at.dataset).name
+        """The data set's name, with the options asked for."""
+        name = catalogue.dataset(self.at.dataset).name
+        return Reference.parse(self.at.dataset).label(name)
 
     @property
     def name(self) -> str:
         """Model, size, data set and seed, such as `convlstm-small/moving_mnist/0`."""
         size = "" if self.size == "only" else f"-{self.size}"
-        return f"{self.model.name}{size}/{self.dataset_name}/{self.at.seed}"
+        return f"{self.model_name}{size}/{self.dataset_name}/{self.at.seed}"
 
     @cached_property
     def data_digests(self) -> dict[HeldOutName, str]:
@@ -155,7 +162,7 @@ class Cell:
         recipe = dataclasses.asdict(self.recipe)
         shared = isinstance(suite.recipe, Recipe)
         fields: dict[str, object] = {
-            "model": self.model.name,
+            "model": self.model_name,
             "size": self.size,
             "dataset": self.dataset_name,
             "seed": self.at.seed,
@@ -179,7 +186,7 @@ class Cell:
         test_mse: float | None = None,
     ) -> PlannedCell:
         """The cell as the terminal shows it in the plan."""
-        place = self.model.name, self.size, self.dataset_name, self.at.seed
+        place = self.model_name, self.size, self.dataset_name, self.at.seed
         return PlannedCell(self.name, *place, state, estimated_seconds, reason, test_mse)
 
     @property

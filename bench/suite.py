@@ -137,14 +137,15 @@ def load(reference: str) -> Suite:
 def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str]) -> list[str]:
     """The names that `patterns` pick: out of those `listed` in the suite, else of all `known`.
 
-    A pattern may be a name, a glob such as `conv*`, or `path/to/file.py:Class`.
+    A pattern may be a name or `path/to/file.py:Class`, either with options, or a glob such as
+    `conv*`.
 
     Raises:
         UserError: a pattern picks nothing.
     """
     picked: list[str] = []
     for pattern in patterns:
-        if catalogue.is_file_reference(pattern):
+        if catalogue.is_file_reference(pattern) or "(" in pattern:
             picked.append(pattern)
             continue
         matches = fnmatch.filter(listed, pattern) or fnmatch.filter(known, pattern)
@@ -157,7 +158,7 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
 def _check_references(suite: Suite, place: str) -> None:
     try:
         for model in suite.models:
-            catalogue.model(model)
+            catalogue.predictor(model)
         for dataset in suite.datasets:
             catalogue.dataset(dataset)
     except UserError as error:

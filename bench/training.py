@@ -72,7 +72,9 @@ class Training:
         self._fabric = fabric
         self._generator = torch.Generator(fabric.device)
         self.model, self._optimizer = fabric.setup(model, self._new_optimizer(model))
-        self.model.mark_forward_method("training_loss")
+        self._losses = model.losses
+        for name in self._losses:
+            self.model.mark_forward_method(name)
 
     def _new_optimizer(self, model: Predictor) -> torch.optim.Optimizer:
         recipe = self.recipe
@@ -89,28 +91,37 @@ class Training:
         return optimizer
 
     def step(self, number: int, progress: float) -> Tensor:
-        """The loss, left on the device, of training step `number` at `progress` of the budget."""
-        spec = self._dataset.spec
+        """Training step `number` at `progress` of the budget; its last loss, on the device."""
         clips = self._draw(number)
         torch.manual_seed(seed_of(self._seed, number, "model"))
         self._generator.manual_seed(seed_of(self._seed, number, "loss"))
         self.model.train()
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * learning_rate_factor(self.recipe, progress)
-        loss: Tensor = self.model.training_loss(
-            clips, spec.context_frames, progress, self._generator
+        for name in self._losses:
+            loss = self._update(name, clips, progress)
+        return loss
+
+    def _update(self, loss_name: str, clips: Tensor, progress: float) -> Tensor:
+        """One update by the gradients of that loss, which is returned, left on the device."""
+        context_frames = self._dataset.spec.context_frames
+        loss: Tensor = getattr(self.model, loss_name)(
+            clips, context_frames, progress, self._generator
         )
+        # No gradient, unlike one of zero, leaves a parameter and its optimiser state alone.
         self._optimizer.zero_grad(set_to_none=True)
         self._fabric.backward(loss)
-        if self.recipe.clip_norm is not None:
-            self._fabric.clip_gradients(
-                self.model,
-                self._optimizer,
-                max_norm=self.recipe.clip_norm,
-                error_if_nonfinite=False,  # the check would wait for the device at every step
-            )
+        self._clip_gradients()
         self._optimizer.step()
         return loss.detach()
+
+    def _clip_gradients(self) -> None:
+        recipe, clip = self.recipe, self._fabric.clip_gradients
+        if recipe.clip_value is not None:
+            clip(self.model, self._optimizer, clip_val=recipe.clip_value)
+        if recipe.clip_norm is not None:
+            # Looking for infinities would wait for the device at every step.
+            clip(self.model, self._optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
 
     def _draw(self, number: int) -> Tensor:
         self._generator.manual_seed(seed_of(self._seed, number, "clips"))

@@ -19,11 +19,21 @@ class DataMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The task a data set poses: `context_frames` given, `horizon` to predict."""
+    """The task a data set poses: `context_frames` given, `horizon` to predict.
+
+    Raises:
+        ValueError: where one of the two is no whole number from 1 on.
+    """
 
     frame_shape: tuple[int, int, int]
     context_frames: int
     horizon: int
+
+    def __post_init__(self) -> None:
+        for name in ("context_frames", "horizon"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}")
 
     @property
     def clip_frames(self) -> int:

@@ -20,6 +20,8 @@ STEP = 0.1
 """How far a digit moves between frames; 1 is the whole way across, CANVAS - DIGIT pixels."""
 
 _HELD_OUT_CLIPS = 10_000
+_LONGEST_CONTEXT = 2_000
+_FRAMES_AT_ONCE = 64  # pasted together; bounds the memory of long clips
 _SEEDS: dict[HeldOutName, int] = {"validation": 1, "test": 2}
 
 
@@ -57,13 +59,38 @@ class MovingMNIST(Dataset):
 
     def held_out(self, split: HeldOutName) -> Clips:
         """The 10,000 fixed clips of `split`, rendered as they are read."""
+        return self._rendered(split, first_frame=0)
+
+    def _rendered(self, split: HeldOutName, first_frame: int) -> Clips:
+        """The clips of `split`, from `first_frame` of the motion on."""
         pool, shape = self._held_out_digits[split], (_HELD_OUT_CLIPS, DIGITS_PER_CLIP)
         # Raw PCG64 output is the same for ever and everywhere; numpy's distributions may change.
         raw = np.random.PCG64(_SEEDS[split]).random_raw(math.prod(shape) * 4)
         uniform = torch.from_numpy((raw >> 11) * 2.0**-53).view(*shape, 4)
         chosen = (uniform[..., 0] * len(pool)).long()
-        corners = trajectories(uniform[..., 1:3], uniform[..., 3] * math.tau, self.spec.clip_frames)
-        return _RenderedClips(pool, chosen, corners)
+        start, angle = uniform[..., 1:3], uniform[..., 3] * math.tau
+        frames = range(first_frame, first_frame + self.spec.clip_frames)
+        return _RenderedClips(pool, chosen, start, angle, frames)
+
+
+class LongMovingMNIST(MovingMNIST):
+    """Moving MNIST with up to 2,000 context frames, for models that remember.
+
+    Held-out clips end in the same frames however many come before them, so that results with short
+    and long contexts are of one task. Frames are made as they are read.
+    """
+
+    name = "moving_mnist/long"
+
+    def __init__(self, context_frames: int = 1000, horizon: int = 10) -> None:
+        """Raises ValueError where `context_frames` is more than 2,000."""
+        super().__init__(context_frames, horizon)
+        if context_frames > _LONGEST_CONTEXT:
+            raise ValueError(f"context_frames is {_LONGEST_CONTEXT} at most, not {context_frames}")
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        """The 10,000 fixed clips of `split`; frame 2,000 of their motion is the first predicted."""
+        return self._rendered(split, first_frame=_LONGEST_CONTEXT - self.spec.context_frames)
 
 
 class OfficialMovingMNIST(MovingMNIST):
@@ -115,27 +142,39 @@ def render(images: Tensor, corners: Tensor) -> Tensor:
     """
     clips, _, frames, _ = corners.shape
     canvas = images.new_zeros(clips, frames, CANVAS * CANVAS)
-    side = torch.arange(DIGIT, device=images.device)
-    pixels = (side[:, None] * CANVAS + side).flatten()
     origins = corners[..., 0] * CANVAS + corners[..., 1]
-    for image, origin in zip(images.flatten(2).unbind(1), origins.unbind(1), strict=True):
-        where = origin[..., None] + pixels
-        ink = image[:, None].expand(-1, frames, -1)
-        canvas.scatter_(2, where, torch.maximum(canvas.gather(2, where), ink))
+    for first in range(0, frames, _FRAMES_AT_ONCE):
+        part = slice(first, first + _FRAMES_AT_ONCE)
+        _paste(images, origins[..., part], canvas[:, part])
     return canvas.view(clips, frames, 1, CANVAS, CANVAS)
 
 
-class _RenderedClips:
-    """Clips kept as digits and trajectories."""
+def _paste(images: Tensor, origins: Tensor, canvas: Tensor) -> None:
+    """Draw `images` [B,D,28,28] into `canvas` [B,T,64*64], their corners at `origins` [B,D,T]."""
+    side = torch.arange(DIGIT, device=images.device)
+    pixels = (side[:, None] * CANVAS + side).flatten()
+    for image, origin in zip(images.flatten(2).unbind(1), origins.unbind(1), strict=True):
+        where = origin[..., None] + pixels
+        ink = image[:, None].expand(-1, canvas.shape[1], -1)
+        canvas.scatter_(2, where, torch.maximum(canvas.gather(2, where), ink))
 
-    def __init__(self, pool: Tensor, chosen: Tensor, corners: Tensor) -> None:
-        self._pool, self._chosen, self._corners = pool, chosen, corners
+
+class _RenderedClips:
+    """Clips kept as digits and how they start to move; `frames` of the motion are shown."""
+
+    def __init__(
+        self, pool: Tensor, chosen: Tensor, start: Tensor, angle: Tensor, frames: range
+    ) -> None:
+        self._pool, self._chosen, self._frames = pool, chosen, frames
+        self._start, self._angle = start, angle
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, window: slice, /) -> Tensor:
-        return render(self._pool[self._chosen[window]], self._corners[window])
+        corners = trajectories(self._start[window], self._angle[window], self._frames.stop)
+        shown = corners[:, :, self._frames.start :]
+        return render(self._pool[self._chosen[window]], shown)
 
 
 class _PublishedClips:

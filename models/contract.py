@@ -1,4 +1,4 @@
-"""What a model must be: a `Predictor` or a `Recogniser`, its sizes, and the recipe that trains it."""
+"""What a model must be: a `Predictor` or `Recogniser`, its sizes, the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -74,6 +74,10 @@ class Model(nn.Module, ABC):
         super().__init_subclass__(**keywords)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__
+
+    @abstractmethod
+    def forward(self, *arguments: Any) -> Tensor:
+        """What the model makes of a clip; see the two kinds below."""
 
 
 class Predictor(Model):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from models.contract import FrameShape, Predictor, Size
+from bench.contracts.promises import (
+    FRAME,
+    require,
+    require_close,
+    require_gradients,
+    require_loss,
+    seeded,
+    small_size,
+    video,
+)
+from models.contract import FrameShape, Predictor
 
-FRAME: FrameShape = (1, 64, 64)
 CONTEXT_FRAMES, HORIZON = 3, 2
-
-
-class ContractBroken(Exception):
-    """A class does not keep the contract; the message says what it did."""
 
 
 def check_shape(model_class: type[Predictor]) -> None:
@@ -33,7 +37,7 @@ def check_rectangle(model_class: type[Predictor]) -> None:
     try:
         _check_frames(model_class, (1, 64, 96))
     except ValueError as error:
-        _require(len(str(error)) > 10, "refuses 64 x 96 frames without naming the constraint")
+        require(len(str(error)) > 10, "refuses 64 x 96 frames without naming the constraint")
 
 
 def check_any_length(model_class: type[Predictor]) -> None:
@@ -41,90 +45,87 @@ def check_any_length(model_class: type[Predictor]) -> None:
     model = build(model_class, FRAME)
     with torch.no_grad():
         for context_frames, horizon in ((1, 1), (1, 3), (12, 1), (2, 12)):
-            context = _video(1, context_frames, FRAME)
+            context = video(1, context_frames, FRAME)
             _check_prediction(model(context, horizon), context, horizon)
 
 
 def check_autocast(model_class: type[Predictor]) -> None:
     """Under bfloat16 autocast predictions and loss stay near those of float32."""
-    model, clip = build(model_class, FRAME), _video(1, 3, FRAME)
+    model, clip = build(model_class, FRAME), video(1, 3, FRAME)
     with torch.no_grad():
         exact = model(clip[:, :2], 1)
         with torch.autocast("cpu", torch.bfloat16):
             rounded = model(clip[:, :2], 1)
-            loss = model.training_loss(clip, 2, 0.5, _generator())
+            loss = model.training_loss(clip, 2, 0.5, seeded())
     _check_prediction(rounded, clip[:, :2], 1)
-    _check_loss(loss)
+    require_loss(loss)
     distance = (rounded.float() - exact).abs().max().item()
-    _require(distance < 0.1, f"bfloat16 autocast moves a prediction by {distance:.2g}")
+    require(distance < 0.1, f"bfloat16 autocast moves a prediction by {distance:.2g}")
 
 
 def check_batch(model_class: type[Predictor]) -> None:
     """A prediction does not depend on what else is in the batch."""
-    model, context = build(model_class, FRAME), _video(3, CONTEXT_FRAMES, FRAME)
+    model, context = build(model_class, FRAME), video(3, CONTEXT_FRAMES, FRAME)
     with torch.no_grad():
         together = model(context, HORIZON)
         apart = torch.cat([model(context[[b]], HORIZON) for b in range(len(context))])
-    _require_close(together, apart, "predictions depend on the rest of the batch")
+    require_close(together, apart, "predictions depend on the rest of the batch")
 
 
 def check_no_state(model_class: type[Predictor]) -> None:
     """A prediction is the same again after other clips, another batch size and a training loss."""
-    model, context = build(model_class, FRAME), _video(2, CONTEXT_FRAMES, FRAME)
+    model, context = build(model_class, FRAME), video(2, CONTEXT_FRAMES, FRAME)
     with torch.no_grad():
         before = model(context, HORIZON)
-        model(_video(3, CONTEXT_FRAMES, FRAME, seed=1), HORIZON)
-        model.training_loss(_video(1, 5, FRAME, seed=2), CONTEXT_FRAMES, 0.5, _generator())
+        model(video(3, CONTEXT_FRAMES, FRAME, seed=1), HORIZON)
+        model.training_loss(video(1, 5, FRAME, seed=2), CONTEXT_FRAMES, 0.5, seeded())
         after = model(context, HORIZON)
-    _require_close(before, after, "state survives a call")
+    require_close(before, after, "state survives a call")
 
 
 def check_gradients(model_class: type[Predictor]) -> None:
-    """The training loss is a finite scalar, and every parameter has a finite gradient from it."""
+    """Training losses are finite scalars; from them every parameter has a finite gradient."""
     model = build(model_class, FRAME).train()
     for progress in (0.0, 0.5, 1.0):
         model.zero_grad()
-        loss = model.training_loss(_video(2, 5, FRAME), CONTEXT_FRAMES, progress, _generator())
-        _check_loss(loss)
-        if not list(model.parameters()):
-            return
-        loss.backward()  # type: ignore[no-untyped-call]
-        for name, parameter in model.named_parameters():
-            _require(parameter.grad is not None, f"parameter {name} takes no part in the loss")
-            finite = parameter.grad is not None and bool(parameter.grad.isfinite().all())
-            _require(finite, f"the gradient of {name} is not finite")
+        for loss in _losses(model, video(2, 5, FRAME), progress, seeded()):
+            require_loss(loss)
+            if not list(model.parameters()):
+                return
+            loss.backward()  # type: ignore[no-untyped-call]
+        require_gradients(model)
 
 
 def check_randomness(model_class: type[Predictor]) -> None:
-    """The same generator state gives the same loss, whatever the global random state is."""
-    model, clip = build(model_class, FRAME).train(), _video(2, 5, FRAME)
-    with torch.no_grad():
-        losses = []
-        for seed in (1, 2):
-            torch.manual_seed(seed)
-            losses.append(model.training_loss(clip, CONTEXT_FRAMES, 0.2, _generator()))
-    _require_close(losses[0], losses[1], "the same generator state gives another loss")
+    """The same states of the generator and of PyTorch give the same losses."""
+    losses = []
+    for _ in range(2):
+        model = build(model_class, FRAME).train()
+        torch.manual_seed(1)
+        with torch.no_grad():
+            losses.append(torch.stack([*_losses(model, video(2, 5, FRAME), 0.2, seeded())]))
+    require_close(losses[0], losses[1], "the same random states give another loss")
 
 
 def check_meta(model_class: type[Predictor]) -> None:
     """The model runs on the meta device, where its FLOPs are counted without computing."""
     model = build(model_class, FRAME).to("meta")
-    clip = _video(2, 5, FRAME).to("meta")
+    clip = video(2, 5, FRAME).to("meta")
     prediction = model(clip[:, :CONTEXT_FRAMES], HORIZON)
-    _require(prediction.device.type == "meta", "predictions of meta tensors are on another device")
-    loss = model.training_loss(clip, CONTEXT_FRAMES, 0.5, None)
-    _require(loss.shape == (), f"the training loss has shape {list(loss.shape)}, not a scalar's")
+    require(prediction.device.type == "meta", "predictions of meta tensors are on another device")
+    for loss in _losses(model, clip, 0.5, None):
+        require(loss.shape == (), f"a training loss has shape {list(loss.shape)}, not a scalar's")
 
 
 def check_round_trip(model_class: type[Predictor]) -> None:
     """A fresh model given another's state_dict predicts the same."""
-    model, context = build(model_class, FRAME), _video(1, CONTEXT_FRAMES, FRAME)
+    model, context = build(model_class, FRAME), video(1, CONTEXT_FRAMES, FRAME)
     torch.manual_seed(1)
     copy = model_class(FRAME, **small_size(model_class).options).eval()
     copy.load_state_dict(model.state_dict())
     with torch.no_grad():
         same = model(context, HORIZON), copy(context, HORIZON)
-    _require_close(*same, "a model restored from its state_dict predicts something else")
+    require_close(*same, "a model restored from its state_dict predicts something else")
 
 
 CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
@@ -143,12 +144,6 @@ CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
 """Every check by name; each takes the class, returns nothing, and raises where it is broken."""
 
 
-def small_size(model_class: type[Predictor]) -> Size:
-    """The size to test a class at: "small", or else the first it names."""
-    sizes = model_class.sizes
-    return sizes["small"] if "small" in sizes else next(iter(sizes.values()))
-
-
 def build(model_class: type[Predictor], frame_shape: FrameShape) -> Predictor:
     """The class at its small size for `frame_shape`, seeded, in evaluation mode.
 
@@ -157,49 +152,33 @@ def build(model_class: type[Predictor], frame_shape: FrameShape) -> Predictor:
     torch.manual_seed(0)
     model = model_class(frame_shape, **small_size(model_class).options).eval()
     if not list(model.parameters()):
-        model.fit([_video(2, 3, frame_shape)])
+        model.fit([video(2, 3, frame_shape)])
     return model
 
 
+def _losses(
+    model: Predictor, clip: Tensor, progress: float, generator: torch.Generator | None
+) -> Iterator[Tensor]:
+    """The losses of one training step, in turn."""
+    for name in model.losses:
+        yield getattr(model, name)(clip, CONTEXT_FRAMES, progress, generator)
+
+
 def _check_frames(model_class: type[Predictor], frame_shape: FrameShape) -> None:
-    model, context = build(model_class, frame_shape), _video(2, CONTEXT_FRAMES, frame_shape)
+    model, context = build(model_class, frame_shape), video(2, CONTEXT_FRAMES, frame_shape)
     given = context.clone()
     with torch.no_grad():
         prediction = model(context, HORIZON)
     _check_prediction(prediction, context, HORIZON)
-    _require(prediction.dtype == context.dtype, f"predictions are {prediction.dtype}")
-    _require(torch.equal(context, given), "the context is changed in place")
+    require(prediction.dtype == context.dtype, f"predictions are {prediction.dtype}")
+    require(torch.equal(context, given), "the context is changed in place")
 
 
 def _check_prediction(prediction: Tensor, context: Tensor, horizon: int) -> None:
     wanted = (len(context), horizon, *context.shape[2:])
-    _require(
+    require(
         prediction.shape == wanted,
         f"predictions have shape {list(prediction.shape)}, not {list(wanted)}",
     )
-    _require(prediction.is_floating_point(), f"predictions are {prediction.dtype}")
-    _require(bool(prediction.isfinite().all()), "predictions are not finite")
-
-
-def _check_loss(loss: Tensor) -> None:
-    _require(loss.shape == (), f"the training loss has shape {list(loss.shape)}, not a scalar's")
-    _require(math.isfinite(loss.item()), f"the training loss is {loss.item()}")
-
-
-def _require_close(first: Tensor, second: Tensor, complaint: str) -> None:
-    distance = (first - second).abs().max().item()
-    _require(distance < 1e-4, f"{complaint} (they differ by {distance:.2g})")
-
-
-def _require(kept: bool, complaint: str) -> None:
-    if not kept:
-        raise ContractBroken(complaint)
-
-
-def _video(clips: int, frames: int, frame_shape: FrameShape, seed: int = 0) -> Tensor:
-    """Random clips [B,T,C,H,W] in [0,1]."""
-    return torch.rand(clips, frames, *frame_shape, generator=_generator(seed))
-
-
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    require(prediction.is_floating_point(), f"predictions are {prediction.dtype}")
+    require(bool(prediction.isfinite().all()), "predictions are not finite")

@@ -4,6 +4,7 @@ import pytest
 
 from bench import catalogue
 from bench.errors import UserError
+from bench.reference import Reference
 from models.contract import Predictor
 
 
@@ -49,3 +50,39 @@ def test_a_model_of_one_size_has_it_whatever_is_asked() -> None:
     assert catalogue.size_of(catalogue.model("copy_last"), "published")[0] == "only"
     with pytest.raises(UserError, match="size of convlstm 'tiny'"):
         catalogue.size_of(catalogue.model("convlstm"), "tiny")
+
+
+def test_options_are_written_behind_the_name() -> None:
+    written = Reference.parse("convlstm(peephole=True, width=8)")
+    assert (written.name, written.options) == ("convlstm", {"peephole": True, "width": 8})
+    assert written.label("convlstm") == "convlstm(peephole=True, width=8)"
+    assert Reference.parse("convlstm").label("convlstm") == "convlstm"
+    assert catalogue.model("convlstm(peephole=True)") is catalogue.model("convlstm")
+
+
+def test_options_of_a_users_file_are_written_behind_the_class(user_models: Path) -> None:
+    assert catalogue.is_file_reference(f"{user_models}:Tiny(width=3)")
+    with pytest.raises(UserError, match=r"unknown option of .*Tiny 'width'"):
+        catalogue.model(f"{user_models}:Tiny(width=3)")
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("convlstm(peephol=True)", "unknown option of convlstm 'peephol': did you mean 'peephole'"),
+        ("convlstm(8)", "write name"),
+        ("convlstm(width=)", "write name"),
+        ("convlstm(width=__import__('os'))", "write name"),
+        ("convlstm(width=8", "write name"),
+    ],
+)
+def test_a_mistake_in_options_is_told(reference: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        catalogue.model(reference)
+
+
+def test_a_data_set_opens_with_its_options() -> None:
+    spec = catalogue.open_dataset("moving_mnist(context_frames=3, horizon=4)").spec
+    assert (spec.context_frames, spec.horizon) == (3, 4)
+    with pytest.raises(UserError, match="context_frames"):
+        catalogue.open_dataset("moving_mnist(context_frames='many')")

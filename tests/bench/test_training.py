@@ -94,6 +94,39 @@ def test_gradients_are_clipped_to_the_recipes_norm() -> None:
     assert moved[0] > 10 * moved[1]
 
 
+def test_gradients_are_cut_to_the_recipes_value() -> None:
+    training = _training(optimizer="sgd", clip_value=1e-4)
+    before = _weights(training)
+    training.step(0, 0.0)
+    pairs = zip(before, _weights(training), strict=True)
+    moved = torch.cat([(a - b).abs().flatten() for a, b in pairs])
+    assert 0 < moved.max() <= 0.1 * 1e-4 * 1.01
+
+
+class TwoPhases(Filter):
+    """Its first loss moves `first`, its second moves the filter."""
+
+    losses = ("first_loss", "training_loss")
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.first = nn.Parameter(torch.ones(1))
+
+    def first_loss(self, *_: object) -> Tensor:
+        return self.first.square().sum()
+
+
+def test_each_loss_of_a_step_updates_its_own_parameters_alone() -> None:
+    recipe = Recipe("", learning_rate=0.1, batch_size=4)
+    training = Training(TwoPhases(FRAME), recipe, Noise(), 0, Fabric(accelerator="cpu", devices=1))
+    training.step(0, 0.0)
+    training.step(1, 0.0)
+    state = training.state()["optimizer"]["state"]
+    # Adam counts its updates: had the other loss moved a parameter too, it would have four.
+    assert {float(each["step"]) for each in state.values()} == {2.0}
+    assert training.model.module.first.item() == pytest.approx(0.8, abs=0.01)
+
+
 @given(st.sampled_from(["constant", "cosine", "one_cycle"]), st.floats(0, 1))
 def test_a_schedule_stays_between_nothing_and_the_full_rate(schedule: str, progress: float) -> None:
     recipe = Recipe("", 1.0, 1, schedule=schedule)  # type: ignore[arg-type]

@@ -11,10 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datasets import digits, download
+from datasets import digits, download, moving_mnist
 from datasets.contract import DataMissing, HeldOutName
 from datasets.folders import find
-from datasets.moving_mnist import MovingMNIST, OfficialMovingMNIST, render, trajectories
+from datasets.moving_mnist import (
+    LongMovingMNIST,
+    MovingMNIST,
+    OfficialMovingMNIST,
+    render,
+    trajectories,
+)
 
 unit = st.floats(0, 1)
 angles = st.floats(0, math.tau)
@@ -218,3 +224,25 @@ def test_official_variant_has_twenty_frames_and_no_more(published: Path) -> None
     np.save(published, _sequences())
     with pytest.raises(ValueError, match="20 frames"):
         OfficialMovingMNIST(horizon=11)
+
+
+def test_long_clips_end_in_the_same_frames_whatever_the_context() -> None:
+    short, long = (LongMovingMNIST(frames).held_out("test")[3:5] for frames in (4, 200))
+    assert long.shape == (2, 210, 1, 64, 64)
+    assert torch.equal(short, long[:, -14:])
+
+
+def test_long_clips_are_the_motion_of_the_short_ones_later() -> None:
+    whole = LongMovingMNIST(2000).held_out("validation")[:1]
+    assert torch.equal(whole[:, :20], MovingMNIST().held_out("validation")[:1])
+
+
+def test_a_context_beyond_the_longest_is_refused() -> None:
+    with pytest.raises(ValueError, match="2000 at most, not 2001"):
+        LongMovingMNIST(2001)
+
+
+def test_pasting_in_parts_is_pasting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = MovingMNIST().held_out("test")[:2]
+    monkeypatch.setattr(moving_mnist, "_FRAMES_AT_ONCE", 7)
+    assert torch.equal(clips, MovingMNIST().held_out("test")[:2])

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bench import catalogue
-from bench.contracts.predictor import CHECKS, ContractBroken
-from models.contract import Predictor
+from bench.contracts import recogniser
+from bench.contracts.predictor import CHECKS
+from bench.contracts.promises import ContractBroken
+from models.contract import Predictor, Recogniser
 
-MODELS = [*catalogue.all_models().values()]
+MODELS = [*catalogue.predictors().values()]
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.name)
 def test_model_keeps_the_contract(model_class: type[Predictor], check: str) -> None:
     CHECKS[check](model_class)
+
+
+RECOGNISERS = [c for c in catalogue.all_models().values() if issubclass(c, Recogniser)]
+
+
+@pytest.mark.parametrize("check", recogniser.CHECKS)
+@pytest.mark.parametrize("model_class", RECOGNISERS, ids=lambda model: model.name)
+def test_recogniser_keeps_the_contract(model_class: type[Recogniser], check: str) -> None:
+    recogniser.CHECKS[check](model_class)
 
 
 class _Good(Predictor):
@@ -77,7 +90,7 @@ class _DeadParameter(_Good):
         self.dead = nn.Parameter(torch.ones(1))
 
 
-class _GlobalNoise(_Good):
+class _ForeignNoise(_Good):
     def training_loss(
         self,
         clip: Tensor,
@@ -85,7 +98,7 @@ class _GlobalNoise(_Good):
         progress: float,
         generator: torch.Generator | None,
     ) -> Tensor:
-        return super().training_loss(clip, context_frames, progress, generator) + torch.rand(())
+        return super().training_loss(clip, context_frames, progress, generator) + random.random()
 
 
 class _LooksAtValues(_Good):
@@ -118,7 +131,7 @@ def test_checks_pass_a_good_model(check: str) -> None:
         ("batch", _MixesTheBatch),
         ("no state", _Remembers),
         ("gradients", _DeadParameter),
-        ("randomness", _GlobalNoise),
+        ("randomness", _ForeignNoise),
         ("round trip", _HiddenWeight),
     ],
 )
@@ -130,3 +143,71 @@ def test_checks_catch_a_broken_model(check: str, model_class: type[Predictor]) -
 def test_meta_check_catches_a_model_that_reads_values() -> None:
     with pytest.raises(RuntimeError, match="meta"):
         CHECKS["meta device"](_LooksAtValues)
+
+
+class _GoodRecogniser(Recogniser):
+    """A linear map of the mean brightness of each frame's half."""
+
+    def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(frame_shape, classes)
+        self.head = nn.Linear(2, classes)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        half = self.frame_shape[1] // 2
+        top, bottom = clip[..., :half, :].mean((1, 2, 3, 4)), clip[..., half:, :].mean((1, 2, 3, 4))
+        logits: Tensor = self.head(torch.stack((top, bottom), 1))
+        return logits
+
+
+class _FramesAsClips(_GoodRecogniser):
+    def forward(self, clip: Tensor) -> Tensor:
+        return torch.cat([super(_FramesAsClips, self).forward(clip[:, [t]]) for t in range(2)])
+
+
+class _ComparesClips(_GoodRecogniser):
+    def forward(self, clip: Tensor) -> Tensor:
+        return super().forward(clip - clip.mean(0))
+
+
+class _RemembersClips(_GoodRecogniser):
+    before = 0.0
+
+    def forward(self, clip: Tensor) -> Tensor:
+        logits = super().forward(clip) + self.before
+        self.before = clip.sum().item()
+        return logits
+
+
+class _DeadHead(_GoodRecogniser):
+    def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(frame_shape, classes)
+        self.dead = nn.Linear(2, classes)
+
+
+class _HiddenHead(_GoodRecogniser):
+    def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(frame_shape, classes)
+        self.hidden = torch.rand(())
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return super().forward(clip) * self.hidden
+
+
+@pytest.mark.parametrize("check", recogniser.CHECKS)
+def test_checks_pass_a_good_recogniser(check: str) -> None:
+    recogniser.CHECKS[check](_GoodRecogniser)
+
+
+@pytest.mark.parametrize(
+    ("check", "model_class"),
+    [
+        ("shape", _FramesAsClips),
+        ("batch", _ComparesClips),
+        ("no state", _RemembersClips),
+        ("gradients", _DeadHead),
+        ("round trip", _HiddenHead),
+    ],
+)
+def test_checks_catch_a_broken_recogniser(check: str, model_class: type[Recogniser]) -> None:
+    with pytest.raises(ContractBroken):
+        recogniser.CHECKS[check](model_class)

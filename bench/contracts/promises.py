@@ -1,0 +1,58 @@
+"""What the checks of predictors and recognisers share: test clips, and how a promise is broken."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from models.contract import FrameShape, Model, Size
+
+FRAME: FrameShape = (1, 64, 64)
+
+
+class ContractBroken(Exception):
+    """A class does not keep the contract; the message says what it did."""
+
+
+def small_size(model_class: type[Model]) -> Size:
+    """The size to test a class at: "small", or else the first it names."""
+    sizes = model_class.sizes
+    return sizes["small"] if "small" in sizes else next(iter(sizes.values()))
+
+
+def video(clips: int, frames: int, frame_shape: FrameShape, seed: int = 0) -> Tensor:
+    """Random clips [B,T,C,H,W] in [0,1]."""
+    return torch.rand(clips, frames, *frame_shape, generator=seeded(seed))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """A source of random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def require(kept: bool, complaint: str) -> None:
+    """Raise `ContractBroken` with `complaint` unless `kept`."""
+    if not kept:
+        raise ContractBroken(complaint)
+
+
+def require_close(first: Tensor, second: Tensor, complaint: str) -> None:
+    """Raise `ContractBroken` where the two differ by more than rounding."""
+    distance = (first - second).abs().max().item()
+    require(distance < 1e-4, f"{complaint} (they differ by {distance:.2g})")
+
+
+def require_loss(loss: Tensor) -> None:
+    """Raise `ContractBroken` unless `loss` is a finite scalar."""
+    require(loss.shape == (), f"a training loss has shape {list(loss.shape)}, not a scalar's")
+    require(math.isfinite(loss.item()), f"a training loss is {loss.item()}")
+
+
+def require_gradients(model: Model) -> None:
+    """Raise `ContractBroken` unless every parameter has a finite gradient."""
+    for name, parameter in model.named_parameters():
+        require(parameter.grad is not None, f"parameter {name} takes no part in the loss")
+        finite = parameter.grad is not None and bool(parameter.grad.isfinite().all())
+        require(finite, f"the gradient of {name} is not finite")
