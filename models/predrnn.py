@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,16 @@ FORGET_BIAS = 1.0  # added to both forget gates, as the authors' code does
 CellState = tuple[Tensor, Tensor]
 """Hidden state and temporal memory of one layer, each [B,width,h,w]."""
 
-StackState = tuple[list[CellState], Tensor | None]
-"""The states of all layers, and the zigzag memory [B,width,h,w] on its way to the next."""
+Increments = tuple[Tensor, Tensor]
+"""What one layer adds to its temporal and to the zigzag memory, each [B,width,h,w]."""
+
+
+class StackState(NamedTuple):
+    """All layers after a step; the zigzag memory [B,width,h,w] is on its way to the bottom."""
+
+    cells: list[CellState]
+    memory: Tensor | None
+    increments: list[Increments]
 
 
 class STLSTMCell(nn.Module):
@@ -42,23 +50,27 @@ class STLSTMCell(nn.Module):
 
     def forward(
         self, x: Tensor, state: CellState | None, memory: Tensor | None
-    ) -> tuple[CellState, Tensor]:
-        """New state and zigzag memory for x [B,inputs,h,w]; None stands for all zeros."""
+    ) -> tuple[CellState, Tensor, Increments]:
+        """New state, zigzag memory, and increments of the two memories for x [B,inputs,h,w].
+
+        None stands for a state or memory of all zeros.
+        """
         hidden, cell = (None, None) if state is None else state
         i, f, g, o = self.temporal(x, hidden).chunk(4, 1)
-        cell = _remember(cell, i, f, g)
-        memory = _remember(memory, *self.spatial(x, memory).chunk(3, 1))
+        cell, cell_increment = _remember(cell, i, f, g)
+        memory, memory_increment = _remember(memory, *self.spatial(x, memory).chunk(3, 1))
         memories = torch.cat((cell, memory), 1)
         gate = (o + self.memories_to_gate(memories)).sigmoid()
-        return (gate * self.memories_to_hidden(memories).tanh(), cell), memory
+        hidden = gate * self.memories_to_hidden(memories).tanh()
+        return (hidden, cell), memory, (cell_increment, memory_increment)
 
 
-def _remember(memory: Tensor | None, i: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    """The memory after forgetting by f and adding g as far as i lets it."""
-    update = i.sigmoid() * g.tanh()
+def _remember(memory: Tensor | None, i: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """The memory after forgetting by f and adding g as far as i lets it, and what was added."""
+    increment = i.sigmoid() * g.tanh()
     if memory is None:
-        return update
-    return torch.addcmul(update, (f + FORGET_BIAS).sigmoid(), memory)
+        return increment, increment
+    return torch.addcmul(increment, (f + FORGET_BIAS).sigmoid(), memory), increment
 
 
 class PredRNN(FrameByFrame):
@@ -111,11 +123,13 @@ class PredRNN(FrameByFrame):
         )
 
     def step(self, frame: Tensor, state: StackState | None) -> tuple[Tensor, StackState]:
-        """Hidden state of the top layer, and the states of all layers with the zigzag memory."""
-        old, memory = (None, None) if state is None else state
-        features, new = frame, []
+        """Hidden state of the top layer, and the state of the stack."""
+        memory = None if state is None else state.memory
+        features, cells, increments = frame, [], []
         for layer, cell in enumerate(self.cells):
-            layer_state, memory = cell(features, None if old is None else old[layer], memory)
-            new.append(layer_state)
-            features = layer_state[0]
-        return features, (new, memory)
+            old = None if state is None else state.cells[layer]
+            new, memory, increment = cell(features, old, memory)
+            cells.append(new)
+            increments.append(increment)
+            features = new[0]
+        return features, StackState(cells, memory, increments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from models.contract import FrameShape, Predictor
 from models.layers.patches import from_patches, patched_shape, to_patches
-from models.layers.scheduled_sampling import draw_truth, truth_rate
+from models.layers.scheduled_sampling import Truth, choose, draw_truth, truth_rate
 
 
 class FrameByFrame(Predictor):
@@ -58,15 +59,29 @@ class FrameByFrame(Predictor):
     ) -> Tensor:
         """MSE of all T+horizon-1 next-frame predictions on `clip` [B,T+horizon,C,H,W]."""
         frames = to_patches(clip, self.patch)
-        rate = truth_rate(progress, self.sampling_ends_at)
-        truth = draw_truth(clip, frames.shape[1] - 1 - context_frames, rate, generator)
-        predictions: list[Tensor] = []
-        state = None
-        for t, true_frame in enumerate(frames[:, :-1].unbind(1)):
-            frame = true_frame
-            if t >= context_frames:
-                own = predictions[-1]
-                frame = own if truth is None else true_frame.where(truth[t - context_frames], own)
-            features, state = self.step(frame, state)
-            predictions.append(self.output(features))
+        truth = self.truth(clip, context_frames, progress, generator)
+        predictions = [prediction for prediction, _ in self.unroll(frames, truth)]
         return F.mse_loss(torch.stack(predictions, 1), frames[:, 1:])
+
+    def truth(
+        self,
+        clip: Tensor,
+        context_frames: int,
+        progress: float,
+        generator: torch.Generator | None,
+    ) -> list[Truth]:
+        """Which of the T+horizon-1 steps on `clip` read the true frame; the first always does."""
+        rate = truth_rate(progress, self.sampling_ends_at)
+        future_steps = clip.shape[1] - 1 - context_frames
+        return [True] * context_frames + draw_truth(clip, future_steps, rate, generator)
+
+    def unroll(self, frames: Tensor, truth: list[Truth]) -> Iterator[tuple[Tensor, Any]]:
+        """The prediction [B,c,h,w] and the state after each of `frames` [B,T,c,h,w] but the last.
+
+        Where `truth` says so a step reads the prediction of the step before instead.
+        """
+        state, prediction = None, frames[:, 0]
+        for true_frame, is_true in zip(frames[:, :-1].unbind(1), truth, strict=True):
+            features, state = self.step(choose(is_true, true_frame, prediction), state)
+            prediction = self.output(features)
+            yield prediction, state

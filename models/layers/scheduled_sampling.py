@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+Truth = Tensor | bool
+"""Whether a step reads the true frame: a mask [B,1,1,1], or one answer for all sequences."""
+
 
 def truth_rate(progress: float, ends_at: float) -> float:
     """Probability of reading the true frame: 1 at the start, falling linearly to 0 at `ends_at`.
@@ -17,9 +20,19 @@ def truth_rate(progress: float, ends_at: float) -> float:
 
 def draw_truth(
     clip: Tensor, steps: int, rate: float, generator: torch.Generator | None
-) -> list[Tensor] | None:
-    """For each of `steps` a mask [B,1,1,1], True where the true frame is read; None for never."""
-    if rate == 0.0 or steps == 0:
-        return None
+) -> list[Truth]:
+    """For each of `steps` whether the true frame is read, drawn for each sequence at `rate`.
+
+    Nothing is drawn where the rate leaves nothing to chance.
+    """
+    if rate in (0.0, 1.0):
+        return [rate == 1.0] * steps
     draws = torch.rand(steps, len(clip), 1, 1, 1, generator=generator, device=clip.device)
     return list((draws < rate).unbind(0))
+
+
+def choose(truth: Truth, true_frame: Tensor, own: Tensor) -> Tensor:
+    """The frame [B,c,h,w] that a step reads: the true one or the model's own."""
+    if isinstance(truth, bool):
+        return true_frame if truth else own
+    return true_frame.where(truth, own)

@@ -57,7 +57,7 @@ def test_cell_is_the_papers_forward_and_backward() -> None:
     h, c, m = (torch.randn(2, 4, 6, 7).double().requires_grad_() for _ in range(3))
     leaves = [x, h, c, m, *cell.parameters()]
 
-    (new_h, new_c), new_m = cell(x, (h, c), m)
+    (new_h, new_c), new_m, _ = cell(x, (h, c), m)
     expected = literal_cell(cell, x, h, c, m)
 
     torch.testing.assert_close([new_h, new_c, new_m], expected, rtol=0, atol=1e-10)

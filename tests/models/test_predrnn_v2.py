@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.predrnn import PredRNN
+from models.predrnn_v2 import PredRNNV2, context_rate, future_rate
+
+TINY = {"width": 4, "layers": 2, "kernel": 3}
+
+
+def test_published_size_is_predrnn_with_a_shared_adapter() -> None:
+    with torch.device("meta"):
+        model = PredRNNV2((1, 64, 64), **PredRNNV2.sizes["published"].options)
+    adapter = 128 * 128
+    assert sum(p.numel() for p in model.parameters()) == 23_838_720 + adapter == 23_855_104
+
+
+def test_it_predicts_as_predrnn_does_and_reads_the_true_context() -> None:
+    torch.manual_seed(0)
+    model, plain = PredRNNV2((1, 8, 12), **TINY), PredRNN((1, 8, 12), **TINY)
+    weights = model.state_dict()
+    del weights["adapter.weight"]
+    plain.load_state_dict(weights)
+    context = torch.rand(2, 3, 1, 8, 12)
+    torch.testing.assert_close(model(context, 4), plain(context, 4))
+
+
+@pytest.mark.parametrize(
+    ("steps", "context", "future"),
+    [
+        (0, 0.5, 0.5),
+        (24_999, 0.5, 0.5),
+        (25_000, 0.5, 0.5),
+        (27_500, 1 - 0.5 * math.exp(-1), 0.45),
+        (37_500, 1 - 0.5 * math.exp(-5), 0.25),
+        (50_000, 1.0, 0.0),
+        (80_000, 1.0, 0.0),
+    ],
+)
+def test_schedules_are_those_of_80_000_steps(steps: int, context: float, future: float) -> None:
+    assert context_rate(steps / 80_000) == pytest.approx(context, abs=1e-4)
+    assert future_rate(steps / 80_000) == pytest.approx(future, abs=1e-4)
+
+
+def test_sampling_leaves_out_only_the_first_frame() -> None:
+    model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(4000, 7, 1, 1, 1)
+    first, *masks = model.truth(clip, 4, 0.4, torch.Generator().manual_seed(0))
+    assert first is True
+    rates = [mask.float().mean().item() for mask in masks if isinstance(mask, Tensor)]
+    assert rates == pytest.approx([context_rate(0.4)] * 3 + [future_rate(0.4)] * 2, abs=0.03)
+
+
+def test_at_the_end_the_context_is_read_and_nothing_else() -> None:
+    model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(2, 7, 1, 8, 12)
+    assert model.truth(clip, 4, 1.0, None) == [True] * 4 + [False] * 2
+
+
+def test_a_step_that_reads_its_own_prediction_leaves_the_true_frame_unread() -> None:
+    """In the context too: a mask of all sequences hides its second frame."""
+    torch.manual_seed(0)
+    model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(2, 4, 1, 8, 12)
+    other = clip.clone()
+    other[:, 1] = torch.rand(2, 1, 8, 12)
+    hidden = torch.zeros(2, 1, 1, 1, dtype=torch.bool)
+
+    def last(clip: Tensor, second: Tensor) -> Tensor:
+        frames = torch.nn.functional.pixel_unshuffle(clip, 4)
+        return [prediction for prediction, _ in model.unroll(frames, [True, second, True])][-1]
+
+    torch.testing.assert_close(last(clip, hidden), last(other, hidden), rtol=0, atol=0)
+    assert not torch.allclose(last(clip, ~hidden), last(other, ~hidden))
+
+
+def test_overlap_is_the_mean_cosine_of_channels_whatever_its_sign() -> None:
+    model = PredRNNV2((1, 8, 12), **TINY)
+    torch.nn.init.dirac_(model.adapter.weight)
+    increment, other = torch.randn(2, 2, 4, 2, 3)
+    other[..., 0] = increment[..., 0] = 0.0
+    apart = torch.zeros_like(increment)
+    apart[..., 0] = 1.0
+    overlap = model.overlap
+    assert overlap([(increment, -3 * increment)]).item() == pytest.approx(1.0, abs=1e-5)
+    assert overlap([(increment, apart)]).item() == pytest.approx(0.0, abs=1e-5)
+    both = overlap([(increment, increment), (increment, apart)])
+    assert both.item() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_decoupling_is_added_with_its_weight() -> None:
+    torch.manual_seed(0)
+    model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(2, 5, 1, 8, 12)
+    losses = []
+    for model.decoupling in (0.0, 0.1, 0.2):
+        losses.append(model.training_loss(clip, 3, 1.0, None).item())
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+def test_four_sequences_are_learnt_by_heart(learns_by_heart: Callable[..., None]) -> None:
+    torch.manual_seed(0)
+    learns_by_heart(PredRNNV2((1, 32, 32), width=16, layers=2, kernel=3))
