@@ -1,0 +1,91 @@
+"""ConvLSTM recogniser: what the seq2seq autoencoder foretells, averaged into class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.contract import FrameShape, Paper, Recipe, Recogniser, Size
+from models.layers.latent_feedback import LatentFeedback
+
+STEPS = 10  # of the decoder
+
+
+class MeanConv3d(nn.Conv3d):
+    """The mean over all positions of a zero-padded 3x3x3 convolution, without convolving.
+
+    The mean of a sum is the sum of means: a tap of the kernel sees the sum of the input over all
+    positions but those that it would see beyond the edge, so that 27 sums a channel do.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Means [B,outputs] for x [B,inputs,T,H,W]."""
+        positions = x[0, 0].numel()
+        for _ in range(3):
+            x = tap_sums(x, 2)
+        return F.linear(x.flatten(1) / positions, self.weight.flatten(1), self.bias)
+
+
+def tap_sums(x: Tensor, dim: int) -> Tensor:
+    """Sums over `dim` that the taps before, at and after a position see, along a new last axis."""
+    total = x.sum(dim)
+    return torch.stack((total - x.select(dim, -1), total, total - x.select(dim, 0)), -1)
+
+
+class ConvLSTMRecogniser(Recogniser):
+    """The ConvLSTM of the Something-Something study: ten steps beyond the clip, then the mean.
+
+    The encoder-decoder is that of `convlstm_seq2seq`. Its ten hidden states go through a 3x3x3
+    convolution, the mean over time and space and a linear layer, with nothing between: as the
+    published model has it, the scores are linear in the hidden states.
+    """
+
+    name = "convlstm_recogniser"
+    paper = Paper(
+        "ConvLSTM vs SITH: convlstm_pytorch_something_something",
+        2021,
+        "https://github.com/J-Yash/convlstm-vs-sith",
+    )
+    sizes: ClassVar[Mapping[str, Size]] = {
+        "published": Size(
+            Recipe(
+                source="J-Yash/convlstm-vs-sith, without its plateau schedule",
+                learning_rate=8e-3,
+                batch_size=10,
+                optimizer="sgd",
+                momentum=0.9,
+                weight_decay=1e-5,
+            )
+        ),
+        "small": Size(
+            Recipe(
+                source="ours; not tuned",
+                learning_rate=1e-2,
+                batch_size=4,
+                schedule="one_cycle",
+                clip_norm=1.0,
+            ),
+            {"width": 13, "features": 64},
+        ),
+    }
+
+    def __init__(
+        self, frame_shape: FrameShape, classes: int, *, width: int = 64, features: int = 512
+    ) -> None:
+        super().__init__(frame_shape, classes)
+        self.autoencoder = LatentFeedback(frame_shape[0], width)
+        self.features = MeanConv3d(width, features)
+        self.scores = nn.Linear(features, classes)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Logits [B,classes] of `clip` [B,T,C,H,W]; any T."""
+        hidden = self.autoencoder(clip, STEPS)
+        logits: Tensor = self.scores(self.features(torch.stack(hidden, 2)))
+        return logits
