@@ -87,7 +87,8 @@ class Run:
         from bench.run import Invocation
 
         suite = self.overrides.apply(suites.load(self.suite))
-        models = suites.select(self.models, suite.models, [*catalogue.predictors()])
+        named = [name for name in self.models if name in catalogue.all_models()]
+        models = suites.select(self.models, suite.models, [*catalogue.predictors(), *named])
         datasets = suites.select(self.datasets, suite.datasets, [*catalogue.all_datasets()])
         suite = plan.resolve_suite(
             suite.with_overrides(
