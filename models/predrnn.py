@@ -45,7 +45,7 @@ class STLSTMCell(nn.Module):
         super().__init__()
         self.temporal = JointConv(inputs, width, 4 * width, kernel, bias=False)
         self.spatial = JointConv(inputs, width, 3 * width, kernel, bias=False)
-        self.memories_to_gate = nn.Conv2d(2 * width, width, kernel, padding="same", bias=False)
+        self.memories_to_gate = JointConv(2 * width, 0, width, kernel, bias=False)
         self.memories_to_hidden = nn.Conv2d(2 * width, width, 1, bias=False)
 
     def forward(
@@ -60,7 +60,7 @@ class STLSTMCell(nn.Module):
         cell, cell_increment = _remember(cell, i, f, g)
         memory, memory_increment = _remember(memory, *self.spatial(x, memory).chunk(3, 1))
         memories = torch.cat((cell, memory), 1)
-        gate = (o + self.memories_to_gate(memories)).sigmoid()
+        gate = (o + self.memories_to_gate(memories, None)).sigmoid()
         hidden = gate * self.memories_to_hidden(memories).tanh()
         return (hidden, cell), memory, (cell_increment, memory_increment)
 
@@ -97,8 +97,8 @@ class PredRNN(FrameByFrame):
         ),
         "small": Size(
             Recipe(
-                source="ours; learning rate by validation MSE after 400 to 600 steps",
-                learning_rate=2e-3,
+                source="ours; learning rate by validation MSE after 300 steps",
+                learning_rate=1e-2,
                 batch_size=4,
                 schedule="one_cycle",
                 clip_norm=1.0,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.contract import FrameShape, Paper, Recipe, Size
 from models.layers.patches import to_patches
 from models.layers.scheduled_sampling import Truth, draw_truth
+from models.layers.winograd import shared_filters
 from models.predrnn import Increments, PredRNN
 
 # Steps 25,000, 50,000 and 2,500 of the 80,000 in the authors' script for Moving MNIST.
@@ -71,6 +72,7 @@ class PredRNNV2(PredRNN):
         self.adapter = nn.Conv2d(width, width, 1, bias=False)
         self.decoupling = decoupling
 
+    @shared_filters()
     def training_loss(
         self,
         clip: Tensor,

@@ -36,7 +36,7 @@ class SwinLSTMB(SwinLSTM):
         "small": Size(
             Recipe(
                 source="ours; learning rate not tuned",
-                learning_rate=2e-3,
+                learning_rate=5e-3,
                 batch_size=4,
                 schedule="one_cycle",
                 clip_norm=1.0,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.contract import FrameShape, Predictor
 from models.layers.patches import from_patches, patched_shape, to_patches
 from models.layers.scheduled_sampling import Truth, choose, draw_truth, truth_rate
+from models.layers.winograd import shared_filters
 
 
 class FrameByFrame(Predictor):
@@ -39,6 +40,7 @@ class FrameByFrame(Predictor):
         The state is None before the first frame.
         """
 
+    @shared_filters()
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W]: context read once, then each prediction read back."""
         state = None
@@ -50,6 +52,7 @@ class FrameByFrame(Predictor):
             predictions.append(self.output(features))
         return from_patches(torch.stack(predictions, 1), self.patch)
 
+    @shared_filters()
     def training_loss(
         self,
         clip: Tensor,

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers import winograd
+
 
 class JointConv(nn.Module):
     """Convolution of an input and a state stacked on channels: W_x * x + W_h * h in one product.
@@ -20,9 +22,11 @@ class JointConv(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None) -> Tensor:
         """Outputs [B,outputs,H,W] for x [B,inputs,H,W] and state [B,states,H,W]."""
-        if state is None:
-            weight = self.conv.weight[:, : self.inputs]
-            return F.conv2d(x, weight, self.conv.bias, padding="same")
-        # Under autocast the state is narrower than a frame: joining them must not widen it.
-        joined: Tensor = self.conv(torch.cat((x.to(state.dtype), state), 1))
-        return joined
+        weight, bias = self.conv.weight, self.conv.bias
+        if state is not None:
+            # Under autocast the state is narrower than a frame: joining them must not widen it.
+            x = torch.cat((x.to(state.dtype), state), 1)
+        if winograd.gains(x, weight):
+            return winograd.conv2d_5x5(x, weight, bias)
+        seen = weight if state is not None else weight[:, : self.inputs]
+        return F.conv2d(x, seen, bias, padding="same")

@@ -28,7 +28,7 @@ def weights(model: PredRNN) -> Weights:
         w[f"{layer}.x"] = torch.cat(of_x)
         w[f"{layer}.h"] = temporal[:, inputs:]
         w[f"{layer}.m"] = spatial[:, inputs:]
-        w[f"{layer}.o"] = cell.memories_to_gate.weight
+        w[f"{layer}.o"] = cell.memories_to_gate.conv.weight
         w[f"{layer}.last"] = cell.memories_to_hidden.weight
     return w
 

@@ -1,0 +1,152 @@
+"""Winograd's convolution against the direct one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from models.layers import winograd
+from models.layers.joint_conv import JointConv
+from models.layers.winograd import conv2d_5x5, shared_filters
+
+Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+few = st.integers(1, 3)
+side = st.integers(1, 13)
+
+
+def direct(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.conv2d(x, weight[:, : x.shape[1]], bias, padding=2)
+
+
+def leaves(
+    batch: int, inputs: int, outputs: int, height: int, width: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Input in [-1,1], weight and bias at their usual start."""
+    generator = torch.Generator().manual_seed(0)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
+
+    x = uniform(batch, inputs, height, width)
+    weight = uniform(outputs, inputs, 5, 5) / (25 * inputs) ** 0.5
+    x, weight, bias = (t.to(dtype).requires_grad_() for t in (x, weight, uniform(outputs)))
+    return x, weight, bias
+
+
+@settings(max_examples=40, deadline=None)
+@given(few, few, few, side, side, st.booleans())
+def test_output_and_gradients_are_the_direct_convolutions(
+    batch: int, inputs: int, outputs: int, height: int, width: int, biased: bool
+) -> None:
+    x, weight, bias = leaves(batch, inputs, outputs, height, width, torch.float64)
+    given_bias = bias if biased else None
+    wanted = [x, weight, bias] if biased else [x, weight]
+    y, expected = conv2d_5x5(x, weight, given_bias), direct(x, weight, given_bias)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)
+    grad = torch.randn_like(y)
+    ours, theirs = (torch.autograd.grad(out, wanted, grad) for out in (y, expected))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    assert all(g.is_contiguous() for g in ours)
+
+
+def test_float32_is_close_to_float64() -> None:
+    shape = (4, 96, 128, 16, 16)
+    single, double = leaves(*shape, torch.float32), leaves(*shape, torch.float64)
+    y, expected = conv2d_5x5(*single), direct(*double)
+    torch.testing.assert_close(y.double(), expected, rtol=0, atol=2e-5)
+    grad = torch.randn_like(y) / len(y)
+    ours = torch.autograd.grad(y, single, grad)
+    theirs = torch.autograd.grad(expected, double, grad.double())
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).abs().max() < 2e-5 * other.abs().max().clamp(min=1)
+
+
+def test_strided_inputs_and_gradients() -> None:
+    x, weight, bias = leaves(2, 3, 4, 6, 10, torch.float64)
+    x, weight = x.mT[:, :, ::2].detach(), weight.transpose(2, 3).detach()
+    x.requires_grad_()
+    weight.requires_grad_()
+    grad = torch.randn(4, 2, 6, 5).double().permute(1, 0, 3, 2)
+    y, expected = conv2d_5x5(x, weight, bias), direct(x, weight, bias)
+    for g in (grad, torch.ones(()).double().expand_as(y)):
+        ours = torch.autograd.grad(y, (x, weight, bias), g, retain_graph=True)
+        theirs = torch.autograd.grad(expected, (x, weight, bias), g, retain_graph=True)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def unroll(convolve: Convolve, x: Tensor, weight: Tensor) -> Tensor:
+    """A recurrence of three steps that begins without a state."""
+    y = convolve(x[:, :2], weight, None)
+    for _ in range(2):
+        y = convolve(torch.cat((x[:, :2], y.tanh()), 1), weight, None)
+    return y
+
+
+def test_shared_filters_gather_the_gradients_of_all_calls() -> None:
+    x, weight, _ = leaves(2, 5, 3, 6, 7, torch.float64)
+    with shared_filters():
+        y = unroll(conv2d_5x5, x, weight)
+    expected = unroll(direct, x, weight)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)
+    theirs = torch.autograd.grad(expected.square().sum(), (x, weight))
+    loss = y.square().sum()
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, x, retain_graph=True)[0], theirs[0], rtol=0, atol=1e-10
+    )
+    for _ in range(2):  # a gradient may be asked for again
+        ours = torch.autograd.grad(loss, (x, weight), retain_graph=True)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_filters_are_made_once_a_pass_and_apart_without_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[bool] = []
+    transform = winograd._filter_spectrum
+
+    def counted(weight: Tensor) -> Tensor:
+        made.append(torch.is_grad_enabled())
+        return transform(weight)
+
+    monkeypatch.setattr(winograd, "_filter_spectrum", counted)
+    x, weight, _ = leaves(1, 4, 2, 5, 4, torch.float64)
+    for _ in range(2):
+        with shared_filters():
+            with torch.no_grad():
+                unroll(conv2d_5x5, x, weight)
+            y = unroll(conv2d_5x5, x, weight)
+        torch.testing.assert_close(y, unroll(direct, x, weight), rtol=0, atol=1e-10)
+        assert torch.autograd.grad(y.sum(), weight)[0].any()
+        with torch.no_grad():
+            weight.mul_(2)  # the next pass must see it
+    assert made == [False, True, False, True]
+
+
+def test_joint_convolution_takes_it_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[torch.Size] = []
+    convolve = winograd.conv2d_5x5
+
+    def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        calls.append(x.shape)
+        return convolve(x, weight, bias)
+
+    monkeypatch.setattr(winograd, "conv2d_5x5", counted)
+    joint = JointConv(48, 16, 128, kernel=5, bias=True)
+    exact = deepcopy(joint).double()
+    x, state = torch.rand(2, 48, 8, 8), torch.rand(2, 16, 8, 8)
+    with shared_filters():
+        for s in (None, state):
+            distance = joint(x, s) - exact(x.double(), None if s is None else s.double())
+            assert distance.abs().max() < 2e-5
+        with torch.autocast("cpu", torch.bfloat16):
+            joint(x, state)
+    joint(x, state)  # a lone call would not gain
+    assert calls == [(2, 48, 8, 8), (2, 64, 8, 8)]
