@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.contract import Paper, Recipe, Size
+from models.contract import Paper, Recipe, Size, small_recipe
 from models.layers.forecaster import Forecaster
 from models.layers.sequence_cell import Driven, SequenceCell, State
 
@@ -68,13 +68,7 @@ class ConvGRUForecaster(Forecaster):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned: that of convlstm_forecaster",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate not tuned"),
             {"first": 8, "widths": (8, 12, 16), "last": 8, "group": 4},
         ),
     }

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.frame_by_frame import FrameByFrame
 from models.layers.joint_conv import JointConv
 
@@ -74,13 +74,7 @@ class ConvLSTM(FrameByFrame):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate by validation MSE after 400 to 600 steps",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate by validation MSE after 400 to 600 steps"),
             {"width": 32, "layers": 2},
         ),
     }

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from models.contract import Paper, Recipe, Size
+from models.contract import Paper, Recipe, Size, small_recipe
 from models.layers.convlstm_sequence import ConvLSTMSequence
 from models.layers.forecaster import Forecaster
 
@@ -35,13 +35,7 @@ class ConvLSTMForecaster(Forecaster):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate by validation MSE after 300 steps",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate by validation MSE after 300 steps"),
             {"first": 8, "widths": (8, 8, 16), "last": 8, "group": 8},
         ),
     }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Recogniser, Size
+from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
 from models.layers.latent_feedback import LatentFeedback
 
 STEPS = 10  # of the decoder
@@ -65,13 +65,7 @@ class ConvLSTMRecogniser(Recogniser):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate not tuned"),
             {"width": 13, "features": 64},
         ),
     }

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size
+from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.latent_feedback import LatentFeedback
 from models.layers.sequence_cell import over_frames
 
@@ -45,13 +45,7 @@ class ConvLSTMSeq2Seq(Predictor):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate by validation MSE after 200 steps"),
             {"width": 13},
         ),
     }

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.log_memory import LogMemory
 from models.layers.memory_stack import MemoryLayer, MemoryStack
 
@@ -41,13 +41,7 @@ class DeepSITH(MemoryStack):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=3e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(3e-3, "learning rate not tuned"),
             {"width": 40},
         ),
     }

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from models.contract import FrameShape, Paper, Recipe, Recogniser, Size
+from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
 from models.layers.log_memory import LogMemory
 
 NODES, SHARPNESS = 5, 50  # of both memories
@@ -84,13 +84,7 @@ class DeepSITHRecogniser(Recogniser):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=2e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(2e-3, "learning rate not tuned"),
             {"width": 16, "features": 64},
         ),
     }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size
+from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.joint_conv import JointConv
 from models.layers.motion_memory import MotionMemory
 
@@ -73,13 +73,7 @@ class LMCMemory(Predictor):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate not tuned: 300 steps at 7e-4, 2e-3, 5e-3 end at black",
-                learning_rate=2e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(2e-3, "learning rate not tuned"),
             {"width": 32, "layers": 3},
         ),
     }

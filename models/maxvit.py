@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size
+from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.damped import damped
 from models.layers.mbconv import MBConv
 from models.layers.partition_attention import PartitionAttention, window_side
@@ -84,13 +84,7 @@ class MaxViT(Predictor):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate by validation MSE after 400 to 600 steps",
-                learning_rate=1e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-3, "learning rate by validation MSE after 400 to 600 steps"),
             {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2)},
         ),
     }

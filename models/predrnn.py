@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.frame_by_frame import FrameByFrame
 from models.layers.joint_conv import JointConv
 
@@ -96,13 +96,7 @@ class PredRNN(FrameByFrame):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate by validation MSE after 300 steps",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate by validation MSE after 300 steps"),
             {"width": 20, "layers": 2},
         ),
     }

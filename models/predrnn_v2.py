@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.patches import to_patches
 from models.layers.scheduled_sampling import Truth, draw_truth
 from models.layers.winograd import shared_filters
@@ -47,13 +47,7 @@ class PredRNNV2(PredRNN):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate by validation MSE after 300 steps",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate by validation MSE after 300 steps"),
             {"width": 20, "layers": 2},
         ),
     }

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.damped import damped
 from models.layers.log_memory import LogMemory
 from models.layers.memory_stack import MemoryLayer, MemoryStack
@@ -60,13 +60,7 @@ class SITH(MemoryStack):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate by validation MSE after 300 steps, the better of two",
-                learning_rate=2e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(2e-3, "learning rate by validation MSE after 300 steps"),
             {"width": 66, "blocks": 2},
         ),
     }

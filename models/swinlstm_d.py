@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.swinlstm import Stage, SwinLSTM
 
 
@@ -35,13 +35,7 @@ class SwinLSTMD(SwinLSTM):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; learning rate not tuned",
-                learning_rate=5e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(5e-3, "learning rate not tuned"),
             {
                 "width": 48,
                 "depths_down": (2, 3),

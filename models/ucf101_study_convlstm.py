@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.layer_by_layer import LayerByLayer
 from models.layers.sequence_cell import Driven, SequenceCell, State
 
@@ -85,11 +85,12 @@ class UCF101StudyConvLSTM(LayerByLayer):
     that nobody has set (`torch.Tensor(...)`), so that a run starts from whatever lay there; here
     they start at zero.
 
-    The study trains on the one frame after ten. Here the loss is the MSE of the whole horizon,
-    each prediction read back, and the layers' states go on; the frames after the context are
-    normalised by the context's statistics, which is what the running statistics stand for in
-    evaluation. Over contexts much longer than those trained on, states may grow without bound.
-    The study's halving of the learning rate on a plateau is left out.
+    The study trains on the one frame after ten. Here the loss is the MSE of the whole horizon, each
+    prediction read back, and the layers' states go on; the frames after the context are normalised
+    by the context's statistics, which is what the running statistics stand for in evaluation.
+    Predictions start dark (see `LayerByLayer`), the study's mid-grey. Over contexts much longer
+    than those trained on, states may grow without bound. The study's halving of the learning rate
+    on a plateau is left out.
 
     Frames are not patched, so the small size is narrow.
     """
@@ -109,13 +110,7 @@ class UCF101StudyConvLSTM(LayerByLayer):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=1e-2,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-2, "learning rate not tuned"),
             {"width": 14},
         ),
     }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size
+from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.partition_attention import Partition, group, relative_index, ungroup
 
 
@@ -155,13 +155,7 @@ class UCF101StudyMaxViT(Predictor):
             {"dropout": 0.1},
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=1e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(1e-3, "learning rate not tuned"),
             {"stem": 32, "widths": (32, 64, 128), "depths": (1, 1, 1)},
         ),
     }

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size
+from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.layer_by_layer import LayerByLayer
 from models.layers.sequence_cell import Driven, SequenceCell, State
 
@@ -59,9 +59,9 @@ class UCF101StudyPredRNN(LayerByLayer):
     turn the last hidden state into the next frame.
 
     The study trains on the one frame after ten. Here the loss is the MSE of the whole horizon,
-    each prediction read back, and the layers' states go on. Over contexts much longer than those
-    trained on, states may grow without bound. The study's halving of the learning rate on a
-    plateau is left out.
+    each prediction read back, and the layers' states go on. Predictions start dark (see
+    `LayerByLayer`), the study's mid-grey. Over contexts much longer than those trained on, states
+    may grow without bound. The study's halving of the learning rate on a plateau is left out.
 
     Frames are not patched, so the small size is narrow.
     """
@@ -81,13 +81,7 @@ class UCF101StudyPredRNN(LayerByLayer):
             )
         ),
         "small": Size(
-            Recipe(
-                source="ours; not tuned",
-                learning_rate=3e-3,
-                batch_size=4,
-                schedule="one_cycle",
-                clip_norm=1.0,
-            ),
+            small_recipe(3e-3, "learning rate not tuned"),
             {"width": 10},
         ),
     }
