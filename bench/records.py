@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the report reads these names without torch
+    from datasets.contract import Task
 
 
 class Status(StrEnum):
@@ -35,22 +39,38 @@ class Measure:
         return {"lower": "↓", "higher": "↑", None: ""}[self.better]
 
 
-QUALITY = {
-    measure.key.removeprefix("test/"): measure
-    for measure in (
-        Measure("test/mse", "MSE", better="lower"),
-        Measure("test/mae", "MAE", better="lower"),
-        Measure("test/psnr", "PSNR", "dB", better="higher"),
-        Measure("test/ssim", "SSIM", better="higher"),
-        Measure("test/lpips", "LPIPS", better="lower"),
-    )
+QUALITY: dict[Task, dict[str, Measure]] = {
+    "prediction": {
+        "mse": Measure("test/mse", "MSE", better="lower"),
+        "mae": Measure("test/mae", "MAE", better="lower"),
+        "psnr": Measure("test/psnr", "PSNR", "dB", better="higher"),
+        "ssim": Measure("test/ssim", "SSIM", better="higher"),
+        "lpips": Measure("test/lpips", "LPIPS", better="lower"),
+    },
+    "recognition": {
+        "video_top1": Measure("test/video_top1", "top-1 per video", "%", better="higher"),
+        "video_top5": Measure("test/video_top5", "top-5 per video", "%", better="higher"),
+        "top1": Measure("test/top1", "top-1 per clip", "%", better="higher"),
+        "top5": Measure("test/top5", "top-5 per clip", "%", better="higher"),
+        "cross_entropy": Measure("test/cross_entropy", "cross-entropy", better="lower"),
+    },
 }
-"""The quality measures by short name; `horizon/<name>` has the same per predicted frame."""
+"""The quality measures of each task by short name, the one that ranks first.
+
+Of predictions `horizon/<name>` has the same per predicted frame. Top-k is recorded as a share in
+[0,1] and printed in per cent."""
+
+VALIDATION: dict[Task, Measure] = {
+    "prediction": Measure("val/mse", "validation MSE", better="lower"),
+    "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
+}
+"""What picks the checkpoint; `val/best_<name>` holds its best value."""
 
 COST = {
     measure.key: measure
     for measure in (
         Measure("time/train_seconds", "training", "s"),
+        Measure("time/waiting_seconds", "of it waiting for data", "s", "lower"),
         Measure("time/setup_seconds", "set-up", "s", "lower"),
         Measure("time/test_seconds", "test", "s", "lower"),
         Measure("time/wall_seconds", "wall", "s", "lower"),
@@ -68,8 +88,6 @@ COST = {
 
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
 TRAIN_LOSS = "train/loss"
-VALIDATION_MSE = "val/mse"
-BEST_VALIDATION_MSE = "val/best_mse"
 TRAIN_SECONDS = "time/train_seconds"
 
 # Tags of a cell's run.
@@ -89,6 +107,10 @@ NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 # Artifacts of a cell's run.
 PER_FRAME_TABLE = "metrics.parquet"  # one row per test sequence x predicted frame
 SHOWCASE = "showcase.npz"  # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S]
+# Of a recogniser, one row per test clip: clip and video (int), label and predicted (class names),
+# rank (of the label among the classes, from 1), cross_entropy.
+PER_CLIP_TABLE = "clips.parquet"
+PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its clips' logits
 CHECKPOINT = "model.safetensors"
 LOG = "cell.log"
 PROFILE = "profile"

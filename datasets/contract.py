@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 HeldOutName = Literal["validation", "test"]
+Task = Literal["prediction", "recognition"]
 
 
 class DataMissing(Exception):
@@ -21,19 +22,23 @@ class DataMissing(Exception):
 class Spec:
     """The task a data set poses: `context_frames` given, `horizon` to predict.
 
+    Where clips are to be recognised `classes` names what they may show; then a clip is all context,
+    and the horizon is 0.
+
     Raises:
-        ValueError: where one of the two is no whole number from 1 on.
+        ValueError: where a number of frames is no whole number, or too small.
     """
 
     frame_shape: tuple[int, int, int]
     context_frames: int
     horizon: int
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("context_frames", "horizon"):
+        for name, least in (("context_frames", 1), ("horizon", 0 if self.classes else 1)):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on, not {value!r}")
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} must be a whole number from {least} on, not {value!r}")
 
     @property
     def clip_frames(self) -> int:
@@ -49,6 +54,18 @@ class Clips(Protocol):
     def __getitem__(self, window: slice, /) -> Tensor: ...
 
 
+class LabelledClips(Clips, Protocol):
+    """Fixed clips of which it is known what they show, and from which video each was taken."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of each clip, int64 [N]."""
+
+    @property
+    def videos(self) -> Tensor:
+        """The number of each clip's video, int64 [N]; one video may give several clips."""
+
+
 class Dataset(ABC):
     """Clips for training without end, and fixed clips for validation and test.
 
@@ -57,9 +74,11 @@ class Dataset(ABC):
 
     Class attributes:
         name: how suites, tables and the command line call it (default: the class's name).
+        task: "prediction", or "recognition" for a `LabelledDataset`.
     """
 
     name: ClassVar[str]
+    task: ClassVar[Task] = "prediction"
     spec: Spec
     notice: str | None = None
     """One line a user should see, such as a substitute used for data that could not be had."""
@@ -86,3 +105,24 @@ class Dataset(ABC):
         for start in range(0, count, 100):
             digest.update(clips[start : min(start + 100, count)].contiguous().numpy().data)
         return digest.hexdigest()[:32]
+
+
+class LabelledDataset(Dataset):
+    """A data set whose clips show one of `spec.classes` each, to be recognised."""
+
+    task = "recognition"
+
+    @abstractmethod
+    def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`train_clips`, and the class of each, int64 [count], on the generator's device.
+
+        Augmentation, where a data set has any, is done here, on that device.
+        """
+
+    @abstractmethod
+    def held_out(self, split: HeldOutName) -> LabelledClips:
+        """The fixed clips of `split`, in their fixed order."""
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` random training clips, uint8 [count,T,C,H,W], on the generator's device."""
+        return self.train_labelled_clips(count, generator)[0]

@@ -1,0 +1,1 @@
+"""Videos, decoded once into a memory-mapped cache that clips are drawn from."""

@@ -1,0 +1,130 @@
+"""A cache of decoded frames: one memory-mapped `.npy` file, and a manifest of what is in it."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.contract import DataMissing
+from datasets.folders import data_folder, find
+from datasets.video.source import Preparation
+
+FRAMES, MANIFEST = "frames.npy", "manifest.json"
+FORMAT = 1
+"""The version of the layout; a cache of another one is made anew."""
+
+RESIDENT_BYTES = 256 << 20
+"""How much of the file may stay mapped into this process; it is dropped when more was touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A run of frames in the cache that belong together; windows never cross its ends."""
+
+    name: str
+    first: int
+    frames: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedSource:
+    """A source that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+class Frames:
+    """The frames uint8 [N,C,H,W] of a `.npy` file, read as they are needed.
+
+    Whatever its size, the process keeps no more than `RESIDENT_BYTES` of it in its own memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, _ = read(file)
+            offset = file.tell()
+            # Copy-on-write, for torch takes no read-only memory. Nothing is ever written.
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        count = int(np.prod(shape))
+        self._frames = torch.frombuffer(
+            self._map, dtype=torch.uint8, offset=offset, count=count
+        ).view(shape)
+        self._touched = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N,C,H,W)."""
+        count, channels, height, width = self._frames.shape
+        return count, channels, height, width
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """The frames at int64 `indices` [...]: uint8 [...,C,H,W], a copy."""
+        found = self._frames.index_select(0, indices.flatten())
+        self._touched += found.numel()
+        if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
+        return found.view(*indices.shape, *self._frames.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The opened cache of a data set: its clips, their frames, and what the manifest says."""
+
+    folder: Path
+    clips: tuple[Clip, ...]
+    frames: Frames
+    facts: Mapping[str, Any]
+    damaged: tuple[DamagedSource, ...]
+
+    @classmethod
+    def open(cls, preparation: Preparation) -> Cache:
+        """The cache that `preparation` makes.
+
+        Raises:
+            DataMissing: it has not been made, or not to its end, or by another version.
+        """
+        folder = cache_folder(preparation)
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise DataMissing(
+                f"{preparation.name} is not prepared here: get {preparation.get}, then run"
+                f" `{preparation.command}`"
+            )
+        return cls(
+            folder=folder,
+            clips=tuple(Clip(**clip) for clip in manifest["clips"]),
+            frames=Frames(folder / FRAMES),
+            facts=manifest["facts"],
+            damaged=tuple(DamagedSource(**source) for source in manifest["damaged"]),
+        )
+
+
+def cache_folder(preparation: Preparation) -> Path:
+    """Where the cache lies, or would be made: `cache/` of the data folder, or one shared there."""
+    name = f"cache/{preparation.folder}"
+    return find(name) or data_folder() / name
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of the finished cache in `folder`; None where there is none of this version."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if manifest.get("format") == FORMAT else None

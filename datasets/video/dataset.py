@@ -1,0 +1,149 @@
+"""What data sets of decoded videos share: a cache, three sets of clips, windows over them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from datasets.contract import (
+    Clips,
+    DataMissing,
+    Dataset,
+    HeldOutName,
+    LabelledClips,
+    LabelledDataset,
+    Spec,
+)
+from datasets.video.cache import Cache, Clip
+from datasets.video.source import Preparation
+from datasets.video.windows import FixedWindows, LabelledWindows, Order, RandomWindows, natural
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+HELD_OUT: tuple[HeldOutName, ...] = ("validation", "test")
+Splits = Mapping[SplitName, Sequence[Clip]]
+Made = TypeVar("Made")
+
+
+class CachedDataset(Dataset):
+    """A data set whose clips are drawn from a cache that `bench data prepare` made.
+
+    Attributes:
+        splits: the clips of the cache that train, validate and test.
+    """
+
+    splits: Splits
+
+    @classmethod
+    @abstractmethod
+    def preparation(cls, **options: Any) -> Preparation:
+        """How its cache is made, given the constructor's options; most of them do not matter."""
+
+    def _of(self, split: SplitName, make: Callable[[Sequence[Clip]], Made]) -> Made:
+        """What `make` makes of the clips of `split`.
+
+        Raises:
+            DataMissing: it can make nothing of them.
+        """
+        try:
+            return make(self.splits[split])
+        except ValueError as error:
+            raise DataMissing(
+                f"{self.name} has no {split} clips to offer ({error}): prepare more of it"
+            ) from error
+
+
+class VideoDataset(CachedDataset):
+    """Windows of videos, to be continued."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        splits: Splits,
+        spec: Spec,
+        *,
+        frame_step: int = 1,
+        held_out_stride: int | None = None,
+        order: Order = natural,
+    ) -> None:
+        """Pose the task `spec` on the clips of each split, every `frame_step`-th frame of them.
+
+        Args:
+            cache: where the frames are.
+            splits: its clips, disjoint.
+            spec: what is asked.
+            frame_step: how many frames on the next one of a window lies.
+            held_out_stride: between the starts of held-out windows (default: side by side).
+            order: in which the frames of a clip are shown.
+
+        Raises:
+            DataMissing: a split has no clip that is long enough.
+        """
+        self.splits, self.spec = splits, spec
+
+        def random(clips: Sequence[Clip]) -> RandomWindows:
+            return RandomWindows(cache.frames, clips, spec.clip_frames, frame_step, order)
+
+        def fixed(clips: Sequence[Clip]) -> FixedWindows:
+            return FixedWindows(
+                cache.frames, clips, spec.clip_frames, frame_step, held_out_stride, order
+            )
+
+        self._train = self._of("train", random)
+        self._held_out = {name: self._of(name, fixed) for name in HELD_OUT}
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` random windows of the training clips, uint8, on the generator's device."""
+        return self._train.draw(count, generator)
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        """The fixed windows of `split`."""
+        return self._held_out[split]
+
+
+class LabelledVideoDataset(CachedDataset, LabelledDataset):
+    """Windows of videos that show one of `spec.classes` each."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        splits: Splits,
+        spec: Spec,
+        label_of: Callable[[Clip], str],
+        *,
+        frame_step: int = 1,
+        per_video: int = 1,
+    ) -> None:
+        """Pose the task `spec` on the clips of each split.
+
+        Args:
+            cache: where the frames are.
+            splits: its clips, disjoint.
+            spec: what is asked; a window has `context_frames` frames.
+            label_of: the class of a clip, one of `spec.classes`.
+            frame_step: how many frames on the next one of a window lies.
+            per_video: held-out windows of each clip.
+
+        Raises:
+            DataMissing: a split has no clips.
+        """
+        self.splits, self.spec = splits, spec
+
+        def windows(clips: Sequence[Clip]) -> LabelledWindows:
+            labels = [spec.classes.index(label_of(clip)) for clip in clips]
+            frames, length = cache.frames, spec.clip_frames
+            return LabelledWindows(frames, clips, labels, length, frame_step, per_video)
+
+        self._windows = {name: self._of(name, windows) for name in SPLITS}
+
+    def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` windows at random offsets of random training clips, and their classes."""
+        return self._windows["train"].draw(count, generator)
+
+    def held_out(self, split: HeldOutName) -> LabelledClips:
+        """The fixed windows of `split`, evenly spread over each clip."""
+        return self._windows[split]

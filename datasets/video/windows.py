@@ -1,0 +1,181 @@
+"""Windows over the clips of a cache: random ones to train on, fixed ones held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from datasets.video.cache import Clip, Frames
+
+Order = Callable[[int], Sequence[int]]
+"""The order in which so many frames of a clip are shown: their positions."""
+
+
+def natural(frames: int) -> Sequence[int]:
+    """First to last."""
+    return range(frames)
+
+
+class _Table:
+    """The frames of `clips` in the order in which they are shown, and the windows in them."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        clips: Sequence[Clip],
+        window_frames: int,
+        frame_step: int,
+        order: Order,
+    ) -> None:
+        """Raises ValueError where no clip is as long as a window."""
+        span = (window_frames - 1) * frame_step + 1
+        self.clips = [clip for clip in clips if clip.frames >= span]
+        if not self.clips:
+            raise ValueError(f"no clip is {span} frames long, which a window spans")
+        self._frames = frames
+        self._offsets = torch.arange(window_frames) * frame_step
+        shown = [torch.tensor(order(c.frames), dtype=torch.int32) + c.first for c in self.clips]
+        self._shown = torch.cat(shown)
+        lengths = torch.tensor([clip.frames for clip in self.clips])
+        self.windows = lengths - span + 1  # in each clip
+        self.starts = lengths.cumsum(0) - lengths  # of each clip in `_shown`
+
+    def windows_at(self, places: Tensor) -> Tensor:
+        """The windows that start at `places` [N] of the shown frames, uint8 [N,T,C,H,W]."""
+        return self._frames.gather(self._shown[places[:, None] + self._offsets].long())
+
+
+class RandomWindows:
+    """Every window of `window_frames` frames that `clips` hold, each as likely as any other.
+
+    With `frame_step` n a window takes every n-th frame. No window crosses the end of its clip.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        clips: Sequence[Clip],
+        window_frames: int,
+        frame_step: int = 1,
+        order: Order = natural,
+    ) -> None:
+        """Raises ValueError where no clip is as long as a window."""
+        self._table = _Table(frames, clips, window_frames, frame_step, order)
+        self._ends = self._table.windows.cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` windows, uint8 [count,T,C,H,W], on the generator's device."""
+        device = generator.device
+        chosen = torch.randint(len(self), (count,), generator=generator, device=device).cpu()
+        clip = torch.searchsorted(self._ends, chosen, right=True)
+        within = chosen - (self._ends - self._table.windows)[clip]
+        return to_device(self._table.windows_at(self._table.starts[clip] + within), device)
+
+
+class FixedWindows:
+    """Windows of `clips`, each clip's one beside the other, or one every `stride` frames.
+
+    Their order is fixed by the clips' names and mixes them well: the first hundred are not all of
+    one video. A slice is uint8 [N,T,C,H,W].
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        clips: Sequence[Clip],
+        window_frames: int,
+        frame_step: int = 1,
+        stride: int | None = None,
+        order: Order = natural,
+    ) -> None:
+        """Raises ValueError where no clip is as long as a window."""
+        self._table = table = _Table(frames, clips, window_frames, frame_step, order)
+        every = stride or window_frames * frame_step
+        names, places = [], []
+        for clip, start, windows in zip(table.clips, table.starts, table.windows, strict=True):
+            for first in range(0, int(windows), every):
+                names.append(f"{clip.name} {first}")
+                places.append(int(start) + first)
+        self._places = torch.tensor(places)[_mixed(names)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, window: slice, /) -> Tensor:
+        return self._table.windows_at(self._places[window])
+
+
+class LabelledWindows:
+    """One window of each clip, and the clip's label: from a random offset, or from its middle.
+
+    Each clip is as likely as any other. One that is shorter than a window repeats its last frame.
+    As many as `per_clip` fixed windows lie evenly spread, the middle of all at the clip's middle.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        clips: Sequence[Clip],
+        labels: Sequence[int],
+        window_frames: int,
+        frame_step: int = 1,
+        per_clip: int = 1,
+    ) -> None:
+        """Raises ValueError where there are no clips."""
+        if not clips:
+            raise ValueError("there are none")
+        self._frames = frames
+        self._offsets = torch.arange(window_frames) * frame_step
+        self._firsts = torch.tensor([clip.first for clip in clips])
+        self._lengths = torch.tensor([clip.frames for clip in clips])
+        self._labels = torch.tensor(labels)
+        span = (window_frames - 1) * frame_step + 1
+        self._spare = (self._lengths - span).clamp(min=0)
+        order = _mixed([clip.name for clip in clips]).repeat_interleave(per_clip)
+        share = (torch.arange(len(order)) % per_clip + 1) / (per_clip + 1)
+        self.videos = order
+        self._starts = (self._spare[order] * share).long()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of each fixed window, int64 [N]."""
+        return self._labels[self.videos]
+
+    def __getitem__(self, window: slice, /) -> Tensor:
+        return self._gather(self.videos[window], self._starts[window])
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` windows and their labels, on the generator's device."""
+        device = generator.device
+        clip = torch.randint(len(self._firsts), (count,), generator=generator, device=device)
+        offset = torch.rand(count, generator=generator, device=device).cpu()
+        clip = clip.cpu()
+        start = (offset * (self._spare[clip] + 1)).long()
+        return to_device(self._gather(clip, start), device), self._labels[clip].to(device)
+
+    def _gather(self, clip: Tensor, start: Tensor) -> Tensor:
+        within = start[:, None] + self._offsets
+        last = (self._lengths[clip] - 1)[:, None]
+        return self._frames.gather(self._firsts[clip][:, None] + within.minimum(last))
+
+
+def _mixed(names: Sequence[str]) -> Tensor:
+    """An order of `names` that depends on them alone and tells nothing of them."""
+    keys = [hashlib.sha256(name.encode()).digest() for name in names]
+    return torch.tensor(sorted(range(len(names)), key=keys.__getitem__))
+
+
+def to_device(clips: Tensor, device: torch.device) -> Tensor:
+    """`clips` on `device`; through pinned memory, without waiting, where that is a GPU."""
+    if device.type != "cuda":
+        return clips.to(device)
+    return clips.pin_memory().to(device, non_blocking=True)
