@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
 from models.layers.log_memory import LogMemory
+from models.layers.window_rollout import led_in
 
 NODES, SHARPNESS = 5, 50  # of both memories
 LONGEST = (20.0, 200.0)  # frames that each memory reaches back
@@ -128,9 +129,7 @@ class DeepSITHRecogniser(Recogniser):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits [B,classes] of `clip` [B,T,C,H,W] in [0,1]; any T."""
-        if clip.shape[1] < FRAMES:
-            lead_in = clip[:, :1].expand(-1, FRAMES - clip.shape[1], -1, -1, -1)
-            clip = torch.cat((lead_in, clip), 1)
+        clip = led_in(clip, FRAMES)
         hidden = self.second(self.first.remember(self.measure(clip)))
         looks = self.look(self.draw(hidden)[:, None]).sigmoid()
         logits: Tensor = self.scores(looks.mean((2, 3, 4)))

@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.convlstm_sequence import lstm
 from models.layers.joint_conv import JointConv
 from models.layers.motion_memory import MotionMemory
-
-CellState = tuple[Tensor, Tensor]
-"""Hidden and cell state, each [B,width,h,w]."""
+from models.layers.sequence_cell import State
 
 
 class BiasedConvLSTMCell(nn.Module):
@@ -27,13 +26,11 @@ class BiasedConvLSTMCell(nn.Module):
         super().__init__()
         self.gates = JointConv(width, width, 4 * width, 3, bias=True)
 
-    def forward(self, x: Tensor, state: CellState | None) -> CellState:
+    def forward(self, x: Tensor, state: State | None) -> State:
         """New hidden and cell state for x [B,width,h,w]; a state of None is all zeros."""
         hidden, cell = (None, None) if state is None else state
         i, g, f, o = self.gates(x, hidden).chunk(4, 1)
-        update = i.sigmoid() * g.tanh()
-        cell = update if cell is None else torch.addcmul(update, f.sigmoid(), cell)
-        return o.sigmoid() * cell.tanh(), cell
+        return lstm(i, f, g, o, cell)
 
 
 class LMCMemory(Predictor):
@@ -118,7 +115,7 @@ class LMCMemory(Predictor):
     def continue_with(self, motion: Tensor, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W] where `motion` [B,width,H/4,W/4] is remembered."""
         known = self.encoder(context.flatten(0, 1)).unflatten(0, context.shape[:2])
-        states: list[CellState | None] = [None] * len(self.cells)
+        states: list[State | None] = [None] * len(self.cells)
         for features in known.unbind(1):
             top, states = self.step(features, states)
         mean_motion = motion.mean((2, 3))
@@ -129,17 +126,17 @@ class LMCMemory(Predictor):
         return torch.stack(predictions, 1)
 
     def step(
-        self, features: Tensor, states: list[CellState | None]
-    ) -> tuple[CellState, list[CellState | None]]:
+        self, features: Tensor, states: list[State | None]
+    ) -> tuple[State, list[State | None]]:
         """State of the top layer, and of all, after a frame's features [B,width,H/4,W/4]."""
-        new: list[CellState | None] = []
+        new: list[State | None] = []
         for cell, state in zip(self.cells, states, strict=True):
-            top: CellState = cell(features, state)
+            top: State = cell(features, state)
             new.append(top)
             features = top[0]
         return top, new
 
-    def decode(self, top: CellState, motion: Tensor, mean_motion: Tensor) -> Tensor:
+    def decode(self, top: State, motion: Tensor, mean_motion: Tensor) -> Tensor:
         """A frame [B,C,H,W]; how much each channel of `motion` counts depends on the cells."""
         hidden, cell = top
         means = torch.cat((cell.mean((2, 3)), mean_motion), 1)

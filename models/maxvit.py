@@ -13,6 +13,7 @@ from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_re
 from models.layers.damped import damped
 from models.layers.mbconv import MBConv
 from models.layers.partition_attention import PartitionAttention, window_side
+from models.layers.window_rollout import roll_out
 
 
 class MaxViTBlock(nn.Module):
@@ -148,15 +149,7 @@ class MaxViT(Predictor):
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""
-        lead_in = context[:, :1].expand(
-            -1, max(0, self.window_frames - context.shape[1]), -1, -1, -1
-        )
-        frames = torch.cat((lead_in, context), 1)
-        first = frames.shape[1]
-        while frames.shape[1] < first + horizon:
-            following = self.next_window(frames[:, -self.window_frames :])
-            frames = torch.cat((frames, following), 1)
-        return frames[:, first : first + horizon]
+        return roll_out(self.next_window, context, horizon, self.window_frames)
 
     def next_window(self, frames: Tensor) -> Tensor:
         """The frames after `frames`, both [B,window_frames,C,H,W]."""

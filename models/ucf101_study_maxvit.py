@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.partition_attention import Partition, group, relative_index, ungroup
+from models.layers.window_rollout import roll_out
 
 
 class SqueezeExcite(nn.Module):
@@ -212,13 +213,7 @@ class UCF101StudyMaxViT(Predictor):
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `pass_frames` to a pass."""
-        missing = max(0, self.window_frames - context.shape[1])
-        frames = torch.cat((context[:, :1].expand(-1, missing, -1, -1, -1), context), 1)
-        first = frames.shape[1]
-        while frames.shape[1] < first + horizon:
-            following = self.next_frames(frames[:, -self.window_frames :])
-            frames = torch.cat((frames, following), 1)
-        return frames[:, first : first + horizon]
+        return roll_out(self.next_frames, context, horizon, self.window_frames)
 
     def next_frames(self, frames: Tensor) -> Tensor:
         """The frames [B,pass_frames,C,H,W] after `frames` [B,window_frames,C,H,W], in [0,1]."""

@@ -34,15 +34,15 @@ class ConvLSTMSequence(SequenceCell):
     def step(self, drive: Tensor, state: State | None) -> State:
         """New hidden and cell state."""
         hidden, cell = (None, None) if state is None else state
-        return lstm(self.gates(drive, hidden), cell)
+        i, f, g, o = self.gates(drive, hidden).chunk(4, 1)
+        return lstm(i, f, g, o, cell)
 
 
-def lstm(gates: Tensor, cell: Tensor | None) -> State:
-    """New hidden and cell state [B,width,h,w] for gates [B,4*width,h,w] in the order i, f, g, o.
+def lstm(i: Tensor, f: Tensor, g: Tensor, o: Tensor, cell: Tensor | None) -> State:
+    """New hidden and cell state for the gates before activation, all [B,width,h,w].
 
     A cell state of None is all zeros.
     """
-    i, f, g, o = gates.chunk(4, 1)
     update = i.sigmoid() * g.tanh()
     cell = update if cell is None else torch.addcmul(update, f.sigmoid(), cell)
     return o.sigmoid() * cell.tanh(), cell

@@ -35,7 +35,8 @@ class LatentFeedback(nn.Module):
         for _ in range(steps):
             for layer, conv in enumerate(self.decoder):
                 hidden, cell = states[layer] or (None, None)
-                states[layer] = state = lstm(conv(features, hidden), cell)
+                i, f, g, o = conv(features, hidden).chunk(4, 1)
+                states[layer] = state = lstm(i, f, g, o, cell)
                 features = state[0]
             outputs.append(features)
         return outputs

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.window_rollout import led_in
+
 SHORTEST = 9  # frames: their eight differences can be halved three times
 
 
@@ -81,6 +83,4 @@ def _differences(clip: Tensor) -> Tensor:
 
     A clip of fewer than `SHORTEST` frames is led in by its first frame.
     """
-    missing = max(0, SHORTEST - clip.shape[1])
-    lead_in = clip[:, :1].expand(-1, missing, -1, -1, -1)
-    return clip.diff(dim=1, prepend=lead_in).transpose(1, 2)
+    return led_in(clip, SHORTEST).diff(dim=1).transpose(1, 2)

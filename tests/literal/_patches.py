@@ -6,7 +6,9 @@ The colour of a patch is its slowest channel here and its fastest there: a permu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -28,3 +30,12 @@ def from_patches(patches: Tensor, side: int) -> Tensor:
     b, t, h, w, c = patches.shape
     split = patches.reshape(b, t, h, w, c // side**2, side, side)
     return split.permute(0, 1, 4, 2, 5, 3, 6).reshape(b, t, c // side**2, h * side, w * side)
+
+
+def rolled_out(
+    unroll: Callable[[Tensor, int], Tensor], input_weight: Tensor, context: Tensor, horizon: int
+) -> Tensor:
+    """The last `horizon` frames that `unroll` predicts of `context` and frames it cannot see."""
+    side, unseen = patch_side(input_weight, context), torch.zeros_like(context[:, :1])
+    patches = to_patches(torch.cat((context, *[unseen] * horizon), 1), side)
+    return from_patches(unroll(patches, context.shape[1])[:, -horizon:], side)

@@ -5,12 +5,14 @@ Their masks are drawn by numpy loops and copied; here they are only filled, so t
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.convlstm import ConvLSTM
-from tests.literal._patches import from_patches, patch_side, to_patches
+from tests.literal._patches import patch_side, rolled_out, to_patches
 
 FRAME = (1, 8, 12)
 TINY = {"width": 4, "layers": 2, "kernel": 3}
@@ -33,9 +35,7 @@ def training_loss(w: Weights, clip: Tensor, context_frames: int) -> Tensor:
 
 
 def prediction(w: Weights, context: Tensor, horizon: int) -> Tensor:
-    side, unseen = patch_side(w["0.x"], context), torch.zeros_like(context[:, :1])
-    patches = to_patches(torch.cat((context, *[unseen] * horizon), 1), side)
-    return from_patches(unroll(w, patches, context.shape[1])[:, -horizon:], side)
+    return rolled_out(partial(unroll, w), w["0.x"], context, horizon)
 
 
 def unroll(w: Weights, patches: Tensor, context_frames: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.predrnn_v2 import PredRNNV2
 from tests.literal import predrnn
-from tests.literal._patches import from_patches, patch_side, to_patches
+from tests.literal._patches import patch_side, rolled_out, to_patches
 from tests.literal.predrnn import Weights
 
 FRAME = (1, 8, 12)
@@ -33,9 +33,7 @@ def training_loss(w: Weights, clip: Tensor, context_frames: int) -> Tensor:
 
 
 def prediction(w: Weights, context: Tensor, horizon: int) -> Tensor:
-    side, unseen = patch_side(w["0.x"], context), torch.zeros_like(context[:, :1])
-    patches = to_patches(torch.cat((context, *[unseen] * horizon), 1), side)
-    return from_patches(unroll(w, patches, context.shape[1])[0][:, -horizon:], side)
+    return rolled_out(lambda *known: unroll(w, *known)[0], w["0.x"], context, horizon)
 
 
 def unroll(w: Weights, patches: Tensor, context_frames: int) -> tuple[Tensor, Tensor]:
