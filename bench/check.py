@@ -9,6 +9,7 @@ from typing import Any
 from bench import catalogue
 from bench.contracts import dataset, predictor, recogniser
 from bench.errors import UserError, unknown
+from bench.reference import Reference
 from datasets.contract import DataMissing
 from models.contract import Model, Predictor
 
@@ -56,7 +57,7 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
         return _dataset(reference)
     if reference in catalogue.all_models():
         return _model(catalogue.all_models()[reference])
-    if reference.partition("(")[0] in catalogue.all_datasets():
+    if Reference.parse(reference).name in catalogue.all_datasets():
         return _dataset(reference)
     known = [*catalogue.all_models(), *catalogue.all_datasets()]
     raise unknown("model or data set", reference, known)

@@ -51,7 +51,7 @@ class Reference:
         known = [
             parameter.name
             for parameter in inspect.signature(constructor).parameters.values()
-            if parameter.default is not parameter.empty
+            if parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY
         ]
         for key in self.options:
             if key not in known:

@@ -66,6 +66,19 @@ def test_options_of_a_users_file_are_written_behind_the_class(user_models: Path)
         catalogue.model(f"{user_models}:Tiny(width=3)")
 
 
+def test_an_option_without_a_default_may_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from models.copy_last import CopyLast\n"
+        "class Wide(CopyLast):\n"
+        "    def __init__(self, frame_shape, *, width):\n"
+        "        super().__init__(frame_shape)\n"
+    )
+    assert catalogue.model(f"{path}:Wide(width=64)").name == "Wide"
+    with pytest.raises(UserError, match="did you mean 'width'"):
+        catalogue.model(f"{path}:Wide(witdh=64)")
+
+
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
