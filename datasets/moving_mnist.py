@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ CANVAS, DIGIT = 64, 28
 DIGITS_PER_CLIP = 2
 STEP = 0.1
 """How far a digit moves between frames; 1 is the whole way across, CANVAS - DIGIT pixels."""
+
+Blend = Callable[[Tensor, Tensor], Tensor]
+"""What is seen where digits overlap, of what is there already and what is drawn over it."""
 
 _HELD_OUT_CLIPS = 10_000
 _LONGEST_CONTEXT = 2_000
@@ -38,7 +42,7 @@ class MovingMNIST(Dataset):
 
     def __init__(self, context_frames: int = 10, horizon: int = 10) -> None:
         self.spec = Spec((1, CANVAS, CANVAS), context_frames, horizon)
-        pools = digits.load()
+        pools = self._load()
         self.notice = pools.notice
         self._train_digits = {torch.device("cpu"): torch.tensor(pools.train)}
         self._held_out_digits: dict[HeldOutName, Tensor] = {
@@ -49,28 +53,38 @@ class MovingMNIST(Dataset):
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random training clips, uint8 [count,T,1,64,64], on the generator's device."""
         device, shape = generator.device, (count, DIGITS_PER_CLIP)
-        if device not in self._train_digits:
-            self._train_digits[device] = self._train_digits[torch.device("cpu")].to(device)
-        pool = self._train_digits[device]
-        chosen = torch.randint(len(pool), shape, generator=generator, device=device)
+        images = self._train_images(shape, generator)
         start = torch.rand(*shape, 2, generator=generator, device=device)
         angle = torch.rand(shape, generator=generator, device=device) * math.tau
-        return render(pool[chosen], trajectories(start, angle, self.spec.clip_frames))
+        return render(images, trajectories(start, angle, self.spec.clip_frames))
 
     def held_out(self, split: HeldOutName) -> Clips:
         """The 10,000 fixed clips of `split`, rendered as they are read."""
         return self._rendered(split, first_frame=0)
 
+    def _load(self) -> digits.Pools:
+        """The images that move."""
+        return digits.load()
+
+    def _train_images(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Random images of the training pool, `shape` of them, on the generator's device."""
+        device = generator.device
+        if device not in self._train_digits:
+            self._train_digits[device] = self._train_digits[torch.device("cpu")].to(device)
+        pool = self._train_digits[device]
+        return pool[torch.randint(len(pool), shape, generator=generator, device=device)]
+
     def _rendered(self, split: HeldOutName, first_frame: int) -> Clips:
         """The clips of `split`, from `first_frame` of the motion on."""
-        pool, shape = self._held_out_digits[split], (_HELD_OUT_CLIPS, DIGITS_PER_CLIP)
-        # Raw PCG64 output is the same for ever and everywhere; numpy's distributions may change.
-        raw = np.random.PCG64(_SEEDS[split]).random_raw(math.prod(shape) * 4)
-        uniform = torch.from_numpy((raw >> 11) * 2.0**-53).view(*shape, 4)
-        chosen = (uniform[..., 0] * len(pool)).long()
+        uniform = held_out_draws(split, 4)
         start, angle = uniform[..., 1:3], uniform[..., 3] * math.tau
         frames = range(first_frame, first_frame + self.spec.clip_frames)
-        return _RenderedClips(pool, chosen, start, angle, frames)
+
+        def show(images: Tensor, window: slice) -> Tensor:
+            corners = trajectories(start[window], angle[window], frames.stop)
+            return render(images, corners[:, :, frames.start :])
+
+        return RenderedClips(self._held_out_digits[split], uniform[..., 0], show)
 
 
 class LongMovingMNIST(MovingMNIST):
@@ -113,6 +127,16 @@ class OfficialMovingMNIST(MovingMNIST):
         return self._test_clips if split == "test" else super().held_out(split)
 
 
+def held_out_draws(split: HeldOutName, numbers: int) -> Tensor:
+    """What fixes the clips of `split`: uniform `numbers` in [0,1) for each digit, float64 [N,D,k].
+
+    Raw PCG64 output is the same for ever and everywhere; numpy's distributions may change.
+    """
+    shape = (_HELD_OUT_CLIPS, DIGITS_PER_CLIP, numbers)
+    raw = np.random.PCG64(_SEEDS[split]).random_raw(math.prod(shape))
+    return torch.from_numpy((raw >> 11) * 2.0**-53).view(shape)
+
+
 def trajectories(start: Tensor, angle: Tensor, frames: int) -> Tensor:
     """Top-left pixels (y, x) of digits, int64 [B,D,frames,2], in 0..36.
 
@@ -135,46 +159,47 @@ def trajectories(start: Tensor, angle: Tensor, frames: int) -> Tensor:
     return (torch.stack(visited, dim=2) * (CANVAS - DIGIT)).long()
 
 
-def render(images: Tensor, corners: Tensor) -> Tensor:
-    """Clips, uint8 [B,T,1,64,64], of digits uint8 [B,D,28,28] with top-left pixels [B,D,T,2].
+def render(images: Tensor, corners: Tensor, blend: Blend = torch.maximum) -> Tensor:
+    """Clips, uint8 [B,T,1,64,64], of digits uint8 [B,D,h,w] with top-left pixels [B,D,T,2].
 
-    Where digits overlap the brighter pixel wins.
+    Where digits overlap `blend` says what is seen: by default the brighter pixel wins.
     """
     clips, _, frames, _ = corners.shape
     canvas = images.new_zeros(clips, frames, CANVAS * CANVAS)
     origins = corners[..., 0] * CANVAS + corners[..., 1]
     for first in range(0, frames, _FRAMES_AT_ONCE):
         part = slice(first, first + _FRAMES_AT_ONCE)
-        _paste(images, origins[..., part], canvas[:, part])
+        _paste(images, origins[..., part], canvas[:, part], blend)
     return canvas.view(clips, frames, 1, CANVAS, CANVAS)
 
 
-def _paste(images: Tensor, origins: Tensor, canvas: Tensor) -> None:
-    """Draw `images` [B,D,28,28] into `canvas` [B,T,64*64], their corners at `origins` [B,D,T]."""
-    side = torch.arange(DIGIT, device=images.device)
-    pixels = (side[:, None] * CANVAS + side).flatten()
+def _paste(images: Tensor, origins: Tensor, canvas: Tensor, blend: Blend) -> None:
+    """Draw `images` [B,D,h,w] into `canvas` [B,T,64*64], their corners at `origins` [B,D,T]."""
+    rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    pixels = (rows[:, None] * CANVAS + columns).flatten()
     for image, origin in zip(images.flatten(2).unbind(1), origins.unbind(1), strict=True):
         where = origin[..., None] + pixels
         ink = image[:, None].expand(-1, canvas.shape[1], -1)
-        canvas.scatter_(2, where, torch.maximum(canvas.gather(2, where), ink))
+        canvas.scatter_(2, where, blend(canvas.gather(2, where), ink))
 
 
-class _RenderedClips:
-    """Clips kept as digits and how they start to move; `frames` of the motion are shown."""
+class RenderedClips:
+    """Clips kept as numbers and made as they are read.
+
+    `show` makes the clips of a slice from their digits; `chosen` in [0,1) [N,D] is where these are
+    in `pool`.
+    """
 
     def __init__(
-        self, pool: Tensor, chosen: Tensor, start: Tensor, angle: Tensor, frames: range
+        self, pool: Tensor, chosen: Tensor, show: Callable[[Tensor, slice], Tensor]
     ) -> None:
-        self._pool, self._chosen, self._frames = pool, chosen, frames
-        self._start, self._angle = start, angle
+        self._pool, self._chosen, self._show = pool, (chosen * len(pool)).long(), show
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, window: slice, /) -> Tensor:
-        corners = trajectories(self._start[window], self._angle[window], self._frames.stop)
-        shown = corners[:, :, self._frames.start :]
-        return render(self._pool[self._chosen[window]], shown)
+        return self._show(self._pool[self._chosen[window]], window)
 
 
 class _PublishedClips:

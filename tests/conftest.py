@@ -27,7 +27,9 @@ def _no_data_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
     So the processes that tests start try no download either, and the user's folder stays as it is.
     """
-    offline = SimpleNamespace(datasets=SimpleNamespace(MNIST=_refuse, MovingMNIST=_refuse))
+    offline = SimpleNamespace(
+        datasets=SimpleNamespace(MNIST=_refuse, MovingMNIST=_refuse, FashionMNIST=_refuse)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download, "import_torchvision", lambda: offline)
         if digits.load_official() is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from datasets.contract import Clips, Dataset, HeldOutName
+from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset
 
 _SPLITS: tuple[HeldOutName, ...] = ("validation", "test")
 _COUNT = 8
@@ -40,9 +41,10 @@ def _require_clips(dataset: Dataset, clips: Tensor, count: int, what: str) -> No
 
 
 def spec_is_sane(dataset: Dataset) -> None:
-    """Channels, height, width, context frames and horizon are positive integers."""
+    """Channels, height, width, context frames and, without classes, horizon are above 0."""
     spec = dataset.spec
-    sizes = (*spec.frame_shape, spec.context_frames, spec.horizon)
+    asked = () if spec.classes else (spec.horizon,)
+    sizes = (*spec.frame_shape, spec.context_frames, *asked)
     _require(len(spec.frame_shape) == 3, f"frame_shape {spec.frame_shape} is not (C,H,W)")
     _require(
         all(isinstance(size, int) and size > 0 for size in sizes),
@@ -139,6 +141,86 @@ def the_digest_names_the_pixels(dataset: Dataset) -> None:
     _require(digests["validation"] != digests["test"], "validation and test have one digest")
 
 
+def _require_labels(dataset: LabelledDataset, labels: Tensor, count: int, what: str) -> None:
+    """Raise unless `labels` are `count` numbers of the data set's classes, on the CPU."""
+    _require(tuple(labels.shape) == (count,), f"{what} are {tuple(labels.shape)}, not ({count},)")
+    _require(labels.dtype == torch.int64, f"{what} are {labels.dtype}, not torch.int64")
+    _require(labels.device.type == "cpu", f"{what} are on {labels.device}, not the CPU")
+    classes = len(dataset.spec.classes)
+    _require(
+        bool(((labels >= 0) & (labels < classes)).all()),
+        f"{what} go from {int(labels.min())} to {int(labels.max())}, classes from 0 to"
+        f" {classes - 1}",
+    )
+
+
+def _train_labelled(dataset: LabelledDataset, seed: int) -> tuple[Tensor, Tensor]:
+    return dataset.train_labelled_clips(_COUNT, torch.Generator().manual_seed(seed))
+
+
+def classes_have_names_of_their_own(dataset: LabelledDataset) -> None:
+    """There are at least two classes, no two of one name, and no frames to predict."""
+    spec = dataset.spec
+    _require(len(spec.classes) >= 2, f"there are {len(spec.classes)} classes to tell apart")
+    _require(len(set(spec.classes)) == len(spec.classes), "two classes have one name")
+    _require(spec.horizon == 0, f"the horizon of clips to recognise is {spec.horizon}, not 0")
+
+
+def train_labels_are_classes(dataset: LabelledDataset) -> None:
+    """Each training clip has a class, int64 [count], on the generator's device."""
+    clips, labels = _train_labelled(dataset, 0)
+    _require_clips(dataset, clips, _COUNT, "labelled training clips")
+    _require_labels(dataset, labels, _COUNT, "training labels")
+
+
+def the_generator_decides_the_train_labels(dataset: LabelledDataset) -> None:
+    """The same generator state gives the same clips with the same labels, labelled or not."""
+    clips, labels = _train_labelled(dataset, 0)
+    same_clips, same_labels = _train_labelled(dataset, 0)
+    _require(
+        torch.equal(clips, same_clips) and torch.equal(labels, same_labels),
+        "the same generator state gave other labelled clips: something else is random in them",
+    )
+    _require(
+        torch.equal(clips, _train(dataset, 0)),
+        "the same generator state gave other clips with labels than without",
+    )
+
+
+def held_out_labels_are_classes(dataset: LabelledDataset) -> None:
+    """Each held-out clip has a class and the number of its video, int64 [N], always the same."""
+    for split in _SPLITS:
+        clips = dataset.held_out(split)
+        labels, videos = clips.labels, clips.videos
+        _require_labels(dataset, labels, len(clips), f"{split} labels")
+        _require(
+            videos.shape == labels.shape and videos.dtype == torch.int64,
+            f"{split} videos are {videos.dtype} {tuple(videos.shape)}, not int64 ({len(clips)},)",
+        )
+        _train_labelled(dataset, 2)
+        again = dataset.held_out(split)
+        _require(
+            torch.equal(labels, again.labels) and torch.equal(videos, again.videos),
+            f"the {split} labels or videos changed",
+        )
+
+
+def a_video_has_one_label(dataset: LabelledDataset) -> None:
+    """All held-out clips of one video are of one class."""
+    for split in _SPLITS:
+        clips = dataset.held_out(split)
+        pairs = set(zip(clips.videos.tolist(), clips.labels.tolist(), strict=True))
+        _require(
+            len(pairs) == len({video for video, _ in pairs}),
+            f"a {split} video has clips of two classes",
+        )
+
+
+def checks_of(dataset: Dataset) -> Mapping[str, Callable[[Any], None]]:
+    """What `dataset` must do: as any data set, and where it has labels, with these."""
+    return CHECKS | LABEL_CHECKS if isinstance(dataset, LabelledDataset) else CHECKS
+
+
 CHECKS: dict[str, Callable[[Dataset], None]] = {
     check.__name__.replace("_", " "): check
     for check in (
@@ -155,3 +237,15 @@ CHECKS: dict[str, Callable[[Dataset], None]] = {
     )
 }
 """Each check by the promise it tests; where that is broken it raises AssertionError, one line."""
+
+LABEL_CHECKS: dict[str, Callable[[LabelledDataset], None]] = {
+    check.__name__.replace("_", " "): check
+    for check in (
+        classes_have_names_of_their_own,
+        train_labels_are_classes,
+        the_generator_decides_the_train_labels,
+        held_out_labels_are_classes,
+        a_video_has_one_label,
+    )
+}
+"""What a `LabelledDataset` must do besides."""

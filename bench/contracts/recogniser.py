@@ -13,6 +13,7 @@ from bench.contracts.promises import (
     require_close,
     require_gradients,
     require_loss,
+    seeded,
     small_size,
     video,
 )
@@ -81,6 +82,8 @@ def check_gradients(model_class: type[Recogniser]) -> None:
     model = build(model_class, FRAME).train()
     loss = model.training_loss(video(2, 4, FRAME), torch.tensor([0, 1]))
     require_loss(loss)
+    if not list(model.parameters()):
+        return
     loss.backward()  # type: ignore[no-untyped-call]
     require_gradients(model)
 
@@ -117,9 +120,16 @@ CHECKS: Mapping[str, Callable[[type[Recogniser]], None]] = {
 
 
 def build(model_class: type[Recogniser], frame_shape: FrameShape, seed: int = 0) -> Recogniser:
-    """The class at its small size for `frame_shape` and five classes, seeded, in evaluation."""
+    """The class at its small size for `frame_shape` and five classes, seeded, in evaluation.
+
+    One without parameters is fitted to random labels, as the harness would to training clips.
+    """
     torch.manual_seed(seed)
-    return model_class(frame_shape, CLASSES, **small_size(model_class).options).eval()
+    model = model_class(frame_shape, CLASSES, **small_size(model_class).options).eval()
+    if not list(model.parameters()):
+        labels = torch.randint(CLASSES, (8,), generator=seeded(seed))
+        model.fit([(video(len(labels), 1, frame_shape), labels)])
+    return model
 
 
 def _check_clips(model_class: type[Recogniser], frame_shape: FrameShape) -> None:

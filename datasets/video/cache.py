@@ -24,6 +24,9 @@ FORMAT = 1
 RESIDENT_BYTES = 256 << 20
 """How much of the file may stay mapped into this process; it is dropped when more was touched."""
 
+AROUND_BYTES = 128 << 10
+"""What the kernel may map beside each run of frames that is read: 64 KiB before and after."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -47,6 +50,10 @@ class Frames:
     """The frames uint8 [N,C,H,W] of a `.npy` file, read as they are needed.
 
     Whatever its size, the process keeps no more than `RESIDENT_BYTES` of it in its own memory.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no such array, or not whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,8 +81,9 @@ class Frames:
 
     def gather(self, indices: Tensor) -> Tensor:
         """The frames at int64 `indices` [...]: uint8 [...,C,H,W], a copy."""
-        found = self._frames.index_select(0, indices.flatten())
-        self._touched += found.numel()
+        wanted = indices.flatten()
+        found = self._frames.index_select(0, wanted)
+        self._touched += found.numel() + int((wanted.diff() != 1).sum() + 1) * AROUND_BYTES
         if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
@@ -122,9 +130,13 @@ def cache_folder(preparation: Preparation) -> Path:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of the finished cache in `folder`; None where there is none of this version."""
+    """The manifest of the finished cache in `folder`; None where there is none of this version.
+
+    A cache whose frames were cut off, as by a broken copy, is none.
+    """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        Frames(folder / FRAMES)
     except (OSError, ValueError):
         return None
     return manifest if manifest.get("format") == FORMAT else None

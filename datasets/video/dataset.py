@@ -53,7 +53,8 @@ class CachedDataset(Dataset):
             return make(self.splits[split])
         except ValueError as error:
             raise DataMissing(
-                f"{self.name} has no {split} clips to offer ({error}): prepare more of it"
+                f"{self.name} has no {split} clips to offer ({error}): ask for shorter windows, or"
+                " prepare more of it"
             ) from error
 
 

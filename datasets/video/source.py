@@ -29,12 +29,20 @@ class FrameFormat:
     """What every frame becomes: grey (1 channel) or colour (3), `height` x `width` pixels.
 
     Frames of another shape are stretched, or scaled until they cover it and cropped in the middle.
+
+    Raises:
+        ValueError: where a side is no whole number from 1 on.
     """
 
     channels: int
     height: int
     width: int
     fit: Fit = "stretch"
+
+    def __post_init__(self) -> None:
+        for side in (self.height, self.width):
+            if type(side) is not int or side < 1:
+                raise ValueError(f"frames are whole pixels high and wide, not {side!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

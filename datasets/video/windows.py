@@ -30,7 +30,9 @@ class _Table:
         frame_step: int,
         order: Order,
     ) -> None:
-        """Raises ValueError where no clip is as long as a window."""
+        """Raises ValueError where no clip is as long as a window, or there are none."""
+        if not clips:
+            raise ValueError("there are none")
         span = (window_frames - 1) * frame_step + 1
         self.clips = [clip for clip in clips if clip.frames >= span]
         if not self.clips:

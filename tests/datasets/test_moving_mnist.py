@@ -95,7 +95,7 @@ def test_a_digit_stops_at_the_edge_before_it_turns() -> None:
 
 def test_every_split_shows_its_own_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     train, validation, test = (np.full((3, 28, 28), ink, np.uint8) for ink in (10, 20, 30))
-    monkeypatch.setattr(digits, "load", lambda: digits.Digits(train, validation, test))
+    monkeypatch.setattr(digits, "load", lambda: digits.Pools(train, validation, test))
     dataset = MovingMNIST()
     drawn = dataset.train_clips(16, torch.Generator().manual_seed(0))
     assert set(drawn.flatten().tolist()) == {0, 10}
@@ -105,7 +105,7 @@ def test_every_split_shows_its_own_digits(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_training_draws_every_digit_and_every_start(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = np.stack([np.full((28, 28), ink, np.uint8) for ink in range(1, 9)])
-    monkeypatch.setattr(digits, "load", lambda: digits.Digits(pool, pool, pool))
+    monkeypatch.setattr(digits, "load", lambda: digits.Pools(pool, pool, pool))
     clips = MovingMNIST(1, 1).train_clips(2_000, torch.Generator().manual_seed(0))
     for shown in (clips, MovingMNIST(1, 1).held_out("test")[:2_000]):
         brightest = shown.flatten(1).amax(1)

@@ -1,0 +1,128 @@
+"""TaxiBJ: how many taxis enter and leave each cell of a grid over Beijing, by half hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import taxibj_h5, taxibj_npz
+from datasets.contract import Spec
+from datasets.video.cache import Cache
+from datasets.video.dataset import SPLITS, VideoDataset
+from datasets.video.files import files_under
+from datasets.video.source import FrameFormat, Image, Preparation, Source, Sources, SourceWrong
+
+_GET = (
+    "BJ13_M32x32_T30_InOut.h5 to BJ16_M32x32_T30_InOut.h5 as the authors of DeepST released them"
+    " (github.com/lucktroy/DeepST, data/TaxiBJ), or the field's dataset.npz"
+)
+
+
+class TaxiBJ(VideoDataset):
+    """Inflow and outflow as the two channels of 32x32 frames, 4 half hours to predict from 4.
+
+    Zhang, Zheng & Qi, "Deep Spatio-Temporal Residual Networks for Citywide Crowd Flows Prediction",
+    AAAI 2017. Flows are scaled to [0,1] by the training maximum; larger ones that are held out are
+    cut. Held-out windows start at every half hour, as published ones do.
+
+    From the authors' files: whole days only, and no window crosses a gap; the last 28 days test,
+    the 28 before them validate. From `dataset.npz`: windows of 4 -> 4, as they are in it; its test
+    windows test, its last 1,344 training windows validate, and those that overlap a held-out window
+    do not train. Published harnesses validate on test. The two forms give different test clips.
+
+    Frames are cached in 256 steps. That error, of variance (1/255)^2 / 12 = 1.3e-6, enters the
+    frames given and adds to every MSE. Published sums over a frame's 2,048 values are near 0.31,
+    that is an MSE of 1.5e-4: the error is about 1 % of it, 0.003 of the sum, which is as much as
+    parts the best published models from each other.
+    """
+
+    name = "taxibj"
+
+    def __init__(self, context_frames: int = 4, horizon: int = 4) -> None:
+        """Open the cache.
+
+        Raises:
+            DataMissing: the flows are not prepared here, or no run of half hours is long enough.
+            ValueError: they were made of `dataset.npz`, whose windows are 4 -> 4.
+        """
+        cache = Cache.open(self.preparation())
+        spec = Spec(cache.frames.shape[1:], context_frames, horizon)
+        fixed = (taxibj_npz.CONTEXT_FRAMES, taxibj_npz.HORIZON)
+        if cache.facts["form"] == "npz" and (context_frames, horizon) != fixed:
+            raise ValueError(
+                f"{taxibj_npz.NAME}, which the cache was made of, has windows of 4 -> 4 only; for"
+                " others prepare taxibj from the authors' .h5 files"
+            )
+        splits = {
+            name: [clip for clip in cache.clips if clip.tags["split"] == name] for name in SPLITS
+        }
+        self.notice = _notice(cache.facts)
+        super().__init__(cache, splits, spec, held_out_stride=1)
+
+    @classmethod
+    def preparation(cls, **_: Any) -> Preparation:
+        """All flows in a folder, from the authors' files, or from `dataset.npz` without these."""
+        return Preparation(
+            name=cls.name,
+            folder="taxibj",
+            format=FrameFormat(2, 32, 32),
+            find=_find,
+            read=_read,
+            get=_GET,
+            homes=("taxibj", "TaxiBJ"),
+        )
+
+
+def _find(folder: Path) -> Sources:
+    """What `folder` holds of TaxiBJ, in the form that is preferred.
+
+    Raises:
+        SourceWrong: nothing, a file twice, or one of another form.
+    """
+    flows = _once(folder, taxibj_h5.PATTERN)
+    windows = _once(folder, taxibj_npz.NAME)
+    if flows:
+        found = taxibj_h5.find(flows)
+        return Sources(found.videos, {**found.facts, "passed_over": [p.name for p in windows]})
+    if windows:
+        return taxibj_npz.find(windows[0])
+    raise SourceWrong(f"{folder} holds nothing of TaxiBJ: get {_GET}")
+
+
+def _once(folder: Path, pattern: str) -> list[Path]:
+    """The files of such names anywhere in `folder`. Raises SourceWrong where two have one name."""
+    paths: dict[str, Path] = {}
+    for path in sorted(files_under(folder, pattern)):
+        if path.name in paths:
+            raise SourceWrong(f"{paths[path.name]} and {path} have one name: remove one of them")
+        paths[path.name] = path
+    return list(paths.values())
+
+
+def _read(source: Source, _: FrameFormat) -> Iterator[Image]:
+    if source.paths[0].name == taxibj_npz.NAME:
+        return taxibj_npz.read(source)
+    return taxibj_h5.read(source)
+
+
+def _notice(facts: Mapping[str, Any]) -> str | None:
+    """A line to tell where the flows are not all of the authors', or were a matter of choice."""
+    if facts["form"] == "npz":
+        return (
+            f"taxibj: windows of {taxibj_npz.NAME}; figures do not compare with runs on the"
+            " authors' .h5 files"
+        )
+    told = []
+    absent = [
+        season
+        for season in taxibj_h5.SEASONS
+        if not any(name.startswith(season) for name in facts["files"])
+    ]
+    if absent:
+        told.append(
+            f"without {', '.join(absent)}, so figures compare only with runs on the same files"
+        )
+    if facts["passed_over"]:
+        told.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
+    return f"taxibj: {'; '.join(told)}" if told else None

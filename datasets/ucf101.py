@@ -1,0 +1,197 @@
+"""UCF101: 13,320 clips of 101 human actions, to be continued or to be recognised."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from datasets import ucf101_lists
+from datasets.contract import DataMissing, Spec
+from datasets.video.cache import Cache, Clip
+from datasets.video.dataset import CachedDataset, LabelledVideoDataset, Splits, VideoDataset
+from datasets.video.decode import read_frames
+from datasets.video.source import FrameFormat, Preparation
+
+VALIDATION_GROUPS = ("g23", "g24", "g25")
+"""Held back from training. No official list tests them: 1 tests g01-g07, 2 g08-g14, 3 g15-g21."""
+
+FrameSize = int | tuple[int, int]
+"""The side of square frames in pixels, or (height, width)."""
+
+
+class OfUCF101(CachedDataset):
+    """A data set of the clips of UCF101; all of them share one cache for each frame size."""
+
+    @classmethod
+    def preparation(cls, *, size: FrameSize = 64, **_: Any) -> Preparation:
+        """All clips under a folder, in colour, stretched to `size`."""
+        height, width = size if isinstance(size, tuple) else (size, size)
+        return Preparation(
+            name="ucf101" if height == width == 64 else f"ucf101(size={size})",
+            folder=f"ucf101-{height}x{width}",
+            format=FrameFormat(3, height, width),
+            find=ucf101_lists.find_clips,
+            read=read_frames,
+            get=ucf101_lists.GET,
+            homes=("ucf101", "UCF101"),
+        )
+
+
+class UCF101(OfUCF101, VideoDataset):
+    """Windows of consecutive frames, split by the official lists.
+
+    Soomro, Zamir & Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild",
+    CRCV-TR-12-01, 2012. Test clips are those of test list `split`; groups 23 to 25 of its train
+    list validate, the others train. So clips of one group, which often are cut from one video, are
+    never on two sides. Clips that no list names are left out. Frames come at the rate of the clip,
+    25 or 29.97 a second, stretched to `size` whatever their shape, as in the field.
+
+    v_BasketballDunk_g08_c03 and _c04 are the same file; they are of one group, so on one side.
+    """
+
+    name = "ucf101"
+
+    def __init__(
+        self,
+        context_frames: int = 10,
+        horizon: int = 10,
+        *,
+        size: FrameSize = 64,
+        split: int = 1,
+        classes: str | Sequence[str] = (),
+        frame_step: int = 1,
+    ) -> None:
+        """Open the cache.
+
+        Args:
+            context_frames: frames given.
+            horizon: frames to predict.
+            size: the side of square frames in pixels, or (height, width).
+            split: which of the three official pairs of lists.
+            classes: the classes to use (default: all that are here).
+            frame_step: how many frames on the next one of a window lies.
+
+        Raises:
+            DataMissing: the clips are not prepared here, or none of a class, or without the lists.
+            ValueError: there is no such split or class.
+        """
+        cache = Cache.open(self.preparation(size=size))
+        spec = Spec(cache.frames.shape[1:], context_frames, horizon)
+        splits = official_splits(cache, split, classes)
+        self.notice = what_is_absent(cache, split, classes, splits)
+        super().__init__(cache, splits, spec, frame_step=frame_step)
+
+
+class UCF101Actions(OfUCF101, LabelledVideoDataset):
+    """Which of the classes a clip shows; the clips and splits of `ucf101`."""
+
+    name = "ucf101/actions"
+
+    def __init__(
+        self,
+        clip_frames: int = 16,
+        *,
+        frame_step: int = 2,
+        size: FrameSize = 64,
+        split: int = 1,
+        classes: str | Sequence[str] = (),
+        per_video: int = 1,
+    ) -> None:
+        """Open the cache.
+
+        Args:
+            clip_frames: frames that are shown.
+            frame_step: how many frames on the next one of these lies.
+            size: the side of square frames in pixels, or (height, width).
+            split: which of the three official pairs of lists.
+            classes: the classes to tell apart (default: all that are here).
+            per_video: held-out windows of each of UCF101's clips.
+
+        Raises:
+            DataMissing: the clips are not prepared here, or none of a class, or without the lists.
+            ValueError: there is no such split or class.
+        """
+        cache = Cache.open(self.preparation(size=size))
+        names = chosen_classes(cache, classes)
+        spec = Spec(cache.frames.shape[1:], clip_frames, horizon=0, classes=names)
+        splits = official_splits(cache, split, classes)
+        self.notice = what_is_absent(cache, split, classes, splits)
+        super().__init__(cache, splits, spec, class_of, frame_step=frame_step, per_video=per_video)
+
+
+def class_of(clip: Clip) -> str:
+    """The class that `clip` shows."""
+    return clip.tags["class"]
+
+
+def chosen_classes(cache: Cache, asked: str | Sequence[str]) -> tuple[str, ...]:
+    """The classes `asked` for, or all that are in the cache, in alphabetical order.
+
+    Raises:
+        ValueError: there is no such class.
+        DataMissing: there is, but no clip of it was prepared.
+    """
+    here = {class_of(clip) for clip in cache.clips}
+    known = here.union(*cache.facts["listed"].values())
+    names = _as_set(asked) or here
+    for name in sorted(names - known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+        raise ValueError(f"UCF101 has no class {name!r}: did you mean {near[0]!r}?")
+    require_classes(cache, names)
+    return tuple(sorted(names))
+
+
+def require_classes(cache: Cache, names: Iterable[str]) -> None:
+    """Raise DataMissing unless the cache has clips of each of these classes."""
+    missing = set(names) - {class_of(clip) for clip in cache.clips}
+    if missing:
+        raise DataMissing(
+            f"no clip of {', '.join(sorted(missing))} was prepared: get {ucf101_lists.GET},"
+            " and prepare ucf101 again"
+        )
+
+
+def official_splits(cache: Cache, split: int, classes: str | Sequence[str] = ()) -> Splits:
+    """The clips of `classes`, or of all, that train, validate and test by one pair of lists.
+
+    Raises:
+        ValueError: there is no such pair, or class.
+        DataMissing: they were not there when the cache was made.
+    """
+    if split not in ucf101_lists.SPLITS:
+        raise ValueError(f"split is 1, 2 or 3, not {split!r}")
+    if f"split{split}" not in cache.facts["listed"]:
+        raise DataMissing(
+            f"ucf101 was prepared without split {split}: put trainlist{split:02d}.txt and"
+            f" testlist{split:02d}.txt beside the clips and run the same `python -m bench data"
+            " prepare` again; it decodes nothing twice"
+        )
+    names = chosen_classes(cache, classes)
+    of_classes = [clip for clip in cache.clips if class_of(clip) in names]
+    train = [clip for clip in of_classes if clip.tags.get(f"split{split}") == "train"]
+    return {
+        "train": [clip for clip in train if clip.tags["group"] not in VALIDATION_GROUPS],
+        "validation": [clip for clip in train if clip.tags["group"] in VALIDATION_GROUPS],
+        "test": [clip for clip in of_classes if clip.tags.get(f"split{split}") == "test"],
+    }
+
+
+def what_is_absent(
+    cache: Cache, split: int, classes: str | Sequence[str], splits: Splits
+) -> str | None:
+    """A line to tell where the lists name more clips, of `classes` or of all, than are here."""
+    listed: dict[str, int] = cache.facts["listed"][f"split{split}"]
+    names: Iterable[str] = _as_set(classes) or listed
+    named, here = sum(listed.get(name, 0) for name in names), sum(map(len, splits.values()))
+    if here == named:
+        return None
+    return (
+        f"{here:,} of the {named:,} clips in the official lists are here: figures compare only"
+        " with runs on the same clips"
+    )
+
+
+def _as_set(classes: str | Sequence[str]) -> set[str]:
+    """One class may be written without the comma that makes a tuple."""
+    return {classes} if isinstance(classes, str) else set(classes)

@@ -1,0 +1,89 @@
+"""The part of UCF101 that one study compared three models on, split as it was split there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from datasets.contract import Spec
+from datasets.ucf101 import OfUCF101, class_of, require_classes
+from datasets.video.cache import Cache, Clip
+from datasets.video.dataset import Splits, VideoDataset
+from datasets.video.windows import Order, natural
+
+CLASSES = ("BreastStroke", "Kayaking", "Rafting", "Rowing", "Surfing")
+CLIPS = 50
+"""Of each class."""
+
+
+class UCF101Study(OfUCF101, VideoDataset):
+    """The clips and the split of a study of ConvLSTM, PredRNN and MaxViT, kept to repeat it.
+
+    github.com/hash2004/video-generation-ViT-PredRNN-ConvLSTM, 2024: five classes, 50 clips each, at
+    64x64; of each class 40 clips train, 5 validate and 5 test, a window from every frame on. It
+    took the first 50 in the order in which its folder listed them, which nobody can know, and drew
+    its split from these: here they are the first 50 by name, and a hash of the name draws.
+
+    It split by clip, so that clips of one group, often cut from one video, are on several sides:
+    its figures tell little of videos that were not trained on. `ucf101` is the sound split.
+    """
+
+    name = "ucf101/study"
+
+    def __init__(
+        self,
+        context_frames: int = 10,
+        horizon: int = 1,
+        *,
+        frame_order: Literal["natural", "as_published"] = "natural",
+    ) -> None:
+        """Open the cache.
+
+        Args:
+            context_frames: frames given.
+            horizon: frames to predict; the study's MaxViT predicted 5, its other models 1.
+            frame_order: "as_published" shows the frames of each clip as the study's MaxViT saw
+                them, sorted by file name as text: 0, 1, 10, 100, 101, ...
+
+        Raises:
+            DataMissing: the clips are not prepared here, or none of a class.
+            ValueError: there is no such order.
+        """
+        orders: Mapping[str, Order] = {"natural": natural, "as_published": sorted_as_text}
+        if frame_order not in orders:
+            raise ValueError(f"frame_order is {' or '.join(orders)}, not {frame_order!r}")
+        cache = Cache.open(self.preparation())
+        require_classes(cache, CLASSES)
+        splits = study_splits(cache.clips)
+        clips, whole = sum(map(len, splits.values())), len(CLASSES) * CLIPS
+        self.notice = "the study's split shares groups of clips between training and test"
+        if clips < whole:
+            self.notice += f"; {clips} of its {whole} clips are here"
+        spec = Spec(cache.frames.shape[1:], context_frames, horizon)
+        order = orders[frame_order]
+        super().__init__(cache, splits, spec, held_out_stride=1, order=order)
+
+
+def study_splits(clips: Sequence[Clip]) -> Splits:
+    """The first 50 `clips` of each class: a tenth validate, a tenth test, the others train."""
+    train: list[Clip] = []
+    validation: list[Clip] = []
+    test: list[Clip] = []
+    for name in CLASSES:
+        of_class = sorted((c for c in clips if class_of(c) == name), key=lambda clip: clip.name)
+        drawn = sorted(of_class[:CLIPS], key=_lot)
+        tenth = len(drawn) // 10
+        test += drawn[:tenth]
+        validation += drawn[tenth : 2 * tenth]
+        train += drawn[2 * tenth :]
+    return {"train": train, "validation": validation, "test": test}
+
+
+def sorted_as_text(frames: int) -> Sequence[int]:
+    """The numbers below `frames` in the order of their digits: 0, 1, 10, 100, 101, ..., 11, ..."""
+    return sorted(range(frames), key=str)
+
+
+def _lot(clip: Clip) -> bytes:
+    return hashlib.sha256(clip.name.encode()).digest()

@@ -1,0 +1,183 @@
+"""A cache while it is made: frames appended source by source, and a journal to go on from.
+
+All of it lies in `FOLDER.partial`. A source's line goes into the journal when its frames are in the
+file; what stands in the file beyond the journal is cut off before going on. So a kill costs what
+was being decoded, and nothing else. The finished cache takes the name `FOLDER` in one step.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from datasets.video.cache import FORMAT, FRAMES, MANIFEST
+from datasets.video.source import FrameFormat
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of one source: a line of the journal, and later of the manifest.
+
+    Attributes:
+        name: the source's.
+        key: changes when the source's files do.
+        frames: how many it gave, 0 where it is damaged.
+        bytes: the size of its files.
+        sha256: of its files' bytes, one after the other.
+        reason: why it cannot be read; "" where it can.
+    """
+
+    name: str
+    key: str
+    frames: int
+    bytes: int
+    sha256: str
+    reason: str
+
+
+class GrowingCache:
+    """The cache that is to become `folder`, and the `entries` of the sources that are done.
+
+    `frames` have come of them; as many as `damaged` cannot be read.
+
+    What an earlier call left is taken up as far as it came from the same sources, whose `keys` are
+    given in order.
+
+    Raises:
+        OSError: its files cannot be written; so do the methods.
+    """
+
+    def __init__(self, folder: Path, frame_format: FrameFormat, keys: Sequence[str]) -> None:
+        self._final, self.folder = folder, partial_folder(folder)
+        self._shape = frame_format.shape
+        self._parts = self.folder / "parts"
+        shutil.rmtree(self._parts, ignore_errors=True)
+        self._parts.mkdir(parents=True)
+        self._files = ExitStack()
+        self._frames = self._files.enter_context(_opened(self.folder / FRAMES))
+        self._journal = self._files.enter_context(_opened(self.folder / JOURNAL))
+        self.entries: list[Entry] = []
+        self.frames = self.damaged = 0
+        self._take_up(_line({"format": FORMAT, "frame": asdict(frame_format)}), keys)
+
+    def __enter__(self) -> GrowingCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def part(self, number: int) -> Path:
+        """Where the frames of source `number` are to be put for `add`."""
+        return self._parts / f"{os.getpid()}-{number}"
+
+    def add(self, entry: Entry, part: Path) -> None:
+        """Append the frames in `part`, and then the line that says so."""
+        if entry.frames:
+            with part.open("rb") as frames:
+                shutil.copyfileobj(frames, self._frames, 1 << 20)
+            self._frames.flush()
+        part.unlink(missing_ok=True)
+        self._journal.write(_line(asdict(entry)))
+        self._journal.flush()
+        self._count(entry)
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Put the cache in its place, instead of an older one."""
+        self._frames.seek(0)
+        self._frames.write(_header(self.frames, self._shape))
+        self._files.close()
+        self._parts.rmdir()
+        write_manifest(self.folder, manifest)
+        old = self._final.with_name(f"{self._final.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self._final.exists():
+            self._final.rename(old)
+        self.folder.rename(self._final)
+        (self._final / JOURNAL).unlink()
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _count(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.frames += entry.frames
+        self.damaged += bool(entry.reason)
+
+    def _take_up(self, head: bytes, keys: Sequence[str]) -> None:
+        """Keep what the journal says of these sources, and cut off all that is beyond it."""
+        frame_bytes, offset = math.prod(self._shape), len(_header(0, self._shape))
+        room = (self._frames.seek(0, os.SEEK_END) - offset) // frame_bytes
+        first, *lines = self._journal.read().splitlines(keepends=True) or [b""]
+        end = len(head)
+        for key, line in zip(keys, lines if first == head else [], strict=False):
+            entry = _entry(line)
+            if entry is None or entry.key != key or self.frames + entry.frames > room:
+                break
+            self._count(entry)
+            end += len(line)
+        _rewrite(self._frames, _header(0, self._shape), offset + self.frames * frame_bytes)
+        _rewrite(self._journal, head, end)
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where the cache `folder` grows; it is there while a preparation runs or was interrupted."""
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of the cache in `folder`, in one step; each clip and source in a line."""
+    new = folder / f"{MANIFEST}.new"
+    parts = (f"{json.dumps(name)}: {_text(value)}" for name, value in manifest.items())
+    new.write_text("{\n" + ",\n".join(parts) + "\n}", encoding="utf-8")
+    new.replace(folder / MANIFEST)
+
+
+def _header(frames: int, shape: tuple[int, int, int]) -> bytes:
+    """The head of a `.npy` file; numpy pads it, so that its size does not depend on `frames`."""
+    file = io.BytesIO()
+    head = {"descr": "|u1", "fortran_order": False, "shape": (frames, *shape)}
+    np.lib.format.write_array_header_1_0(file, head)
+    return file.getvalue()
+
+
+def _rewrite(file: BinaryIO, head: bytes, size: int) -> None:
+    """Give `file` this head and size, and stand at its end."""
+    file.seek(0)
+    file.write(head)
+    file.truncate(size)
+    file.seek(size)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file to read and to change, made where there is none."""
+    path.touch()
+    return path.open("r+b")
+
+
+def _text(value: Any) -> str:
+    """`value` as JSON; the items of a list a line each."""
+    if not isinstance(value, list) or not value:
+        return json.dumps(value)
+    return "[\n " + ",\n ".join(map(json.dumps, value)) + "\n]"
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
+
+
+def _entry(line: bytes) -> Entry | None:
+    """The entry in a line of the journal; None where a kill left only part of it."""
+    try:
+        return Entry(**json.loads(line)) if line.endswith(b"\n") else None
+    except (ValueError, TypeError):
+        return None

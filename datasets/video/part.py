@@ -1,0 +1,91 @@
+"""One source, decoded into a file of its own by a child process. Imports nothing that is slow."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+
+from datasets.video.source import Damaged, FrameFormat, Read, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of one source.
+
+    Attributes:
+        frames: how many it has, 0 where it is damaged.
+        bytes: the size of its files.
+        sha256: of its files' bytes, one after the other.
+        reason: why it cannot be read; "" where it can.
+    """
+
+    frames: int = 0
+    bytes: int = 0
+    sha256: str = ""
+    reason: str = ""
+
+
+def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read) -> Decoded:
+    """What came out of `source`, whose frames lie one after the other in the file `part`.
+
+    Raises:
+        OSError: `part` cannot be written.
+    """
+    frames = 0
+    with part.open("wb") as file:
+        images = read(source, frame_format)
+        while True:
+            try:
+                image = next(images)
+            except StopIteration:
+                break
+            except Damaged as damage:
+                return Decoded(reason=str(damage))
+            except Exception as error:  # one file's oddity must not cost all others
+                return Decoded(reason=f"{type(error).__name__}: {error}".splitlines()[0])
+            if image.dtype != np.uint8 or image.shape != frame_format.shape:
+                return Decoded(reason=f"was read as {image.dtype} {image.shape}")
+            file.write(np.ascontiguousarray(image).data)
+            frames += 1
+            _end_with_parent()
+    try:
+        return Decoded(frames, *_digest(source.paths))
+    except OSError as error:
+        return Decoded(reason=f"cannot be read: {error.strerror}")
+
+
+def make_importable(module: str, file: Path) -> None:
+    """Load the module of a user's own file, which no search would find, in this process too."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError:
+        spec = spec_from_file_location(module, file)
+        if spec is None or spec.loader is None:
+            raise
+        sys.modules[module] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+
+
+def _digest(paths: tuple[Path, ...]) -> tuple[int, str]:
+    """The size and the sha256 of files, as if they were one."""
+    size, digest = 0, hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                size += len(block)
+                digest.update(block)
+    return size, digest.hexdigest()
+
+
+def _end_with_parent() -> None:
+    """Leave where the parent was killed: nobody wants the rest."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit

@@ -1,0 +1,409 @@
+import shlex
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bench.contracts.dataset import CHECKS
+from bench.reference import Reference
+from datasets.contract import DataMissing, Dataset
+from datasets.frames import Frames
+from datasets.video.cache import Cache
+from datasets.video.prepare import prepare
+from datasets.video.source import Sources, SourceWrong
+from tests.datasets.video.counter import counter_video, number, picture
+
+LONG = 105
+"""Frames in a clip: enough for the order of numbers and that of their text to differ."""
+
+FIRST = {"walk": 0, "a/b/run": 256, "digits#1": 512, "digits#2": 768, "one": 1024, "spare": 1280}
+"""What the first frame of each clip of `mixture` shows; the next ones count on."""
+
+CALLED: list[Callable[[int], str]] = [
+    lambda n: f"{n}.png",
+    lambda n: f"frame-{n}.png",
+    lambda n: f"img{n}.JPG",
+    lambda n: f"take 2 of 13 (frame {n}).png",
+    lambda n: f"1.5x_{n}.bmp",
+    lambda n: f"{n:02}.webp",
+]
+"""Names of images that go wrong when they are sorted as text."""
+
+
+def _find(folder: Path) -> Sources:
+    return Frames.preparation().find(folder)
+
+
+def _split_of(folder: Path) -> dict[str, str]:
+    split_of: dict[str, str] = _find(folder).facts["split_of"]
+    return split_of
+
+
+def _touch(folder: Path, *names: str) -> Path:
+    """A folder with empty files of these names: enough to be found."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def _counted(name: str, frames: int = LONG) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    return [picture(FIRST[name] + n, 16, 16) for n in range(frames)]
+
+
+def _images(folder: Path, frames: list[Any], called: Callable[[int], str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, frame in enumerate(frames, 1):
+        Image.fromarray(frame).save(folder / called(n))
+
+
+def _mixture(folder: Path) -> None:
+    """Clips of every form, and lists that leave `spare` out."""
+    _images(folder / "walk", _counted("walk"), lambda n: f"frame-{n}.png")
+    _images(folder / "spare", _counted("spare"), lambda n: f"{n}.png")
+    counter_video(folder / "a/b/run.avi", LONG, FIRST["a/b/run"])
+    digits = [_counted("digits#1"), _counted("digits#2")]
+    np.save(folder / "digits.npy", np.array(digits))
+    np.save(folder / "one.npy", np.array(_counted("one"))[..., 0])
+    (folder / "train.txt").write_bytes(b"\xef\xbb\xbfwalk\r\n\r\na/b/run.avi\r\n")
+    (folder / "val.txt").write_text("digits#1\n./digits#2\n")
+    (folder / "test.txt").write_text("one.npy")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frames]:
+    """Prepared from `_mixture`."""
+    folder = tmp_path_factory.mktemp("own")
+    _mixture(folder / "clips")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("NEXTFRAME_DATA", str(folder / "data"))
+        prepare(Frames.preparation(name="own", size=16), folder / "clips", workers=1)
+        yield Frames(11, 11, name="own", size=16)
+
+
+@pytest.mark.parametrize("promise", CHECKS)
+def test_it_keeps(dataset: Dataset, promise: str) -> None:
+    CHECKS[promise](dataset)
+
+
+def test_every_form_of_clip_comes_out_in_order(dataset: Frames) -> None:
+    cache = Cache.open(Frames.preparation(name="own", size=16))
+    shown = {
+        clip.name: [
+            number(f) for f in cache.frames.gather(clip.first + torch.arange(clip.frames)).numpy()
+        ]
+        for clip in cache.clips
+    }
+    assert shown == {
+        name: list(range(first, first + LONG)) for name, first in FIRST.items() if name != "spare"
+    }
+
+
+def test_lists_name_clips_with_or_without_suffix_and_leave_the_others_out(dataset: Frames) -> None:
+    names = {split: {clip.name for clip in clips} for split, clips in dataset.splits.items()}
+    assert names == {
+        "train": {"walk", "a/b/run"},
+        "validation": {"digits#1", "digits#2"},
+        "test": {"one"},
+    }
+    assert dataset.notice == ("clips split by lists; left out: 1 in no list or folder of a split")
+
+
+def test_a_window_counts_on_and_stays_in_its_clip(dataset: Frames) -> None:
+    clips = dataset.train_clips(200, torch.Generator().manual_seed(0))
+    for clip in clips.numpy():
+        shown = [number(frame) for frame in clip]
+        assert shown == list(range(shown[0], shown[0] + 22))
+        assert any(
+            first <= shown[0] <= first + LONG - 22 for first in (FIRST["walk"], FIRST["a/b/run"])
+        )
+
+
+def test_every_third_frame(dataset: Frames) -> None:
+    thirds = Frames(2, 2, name="own", size=16, frame_step=3)
+    for clip in thirds.held_out("test")[:].numpy():
+        shown = [number(frame) for frame in clip]
+        assert [later - earlier for earlier, later in pairwise(shown)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("called", CALLED, ids=[called(1) for called in CALLED])
+def test_images_are_in_natural_order(tmp_path: Path, called: Callable[[int], str]) -> None:
+    expected = [called(n) for n in range(1, 131)]
+    _touch(tmp_path, "train/a.avi", "val/b.avi", *(f"test/{name}" for name in expected))
+    (clip,) = [source for source in _find(tmp_path).videos if source.name == "test"]
+    assert [path.name for path in clip.paths] == expected
+    assert expected != sorted(expected)
+
+
+def test_folders_split_and_an_array_is_as_good_as_a_folder(tmp_path: Path) -> None:
+    _touch(
+        tmp_path, "Train/x/1.avi", "train_2/3.avi", "valid/1.mp4", "val.avi.d/2.avi", "loose.avi"
+    )
+    np.save(tmp_path / "test.npy", np.zeros((3, 4, 8, 8, 1), np.uint8))
+    found = _find(tmp_path)
+    assert found.facts["split_by"] == "folders"
+    assert found.facts["split_of"] == {
+        "Train/x/1": "train",
+        "valid/1": "validation",
+        **{f"test#{n}": "test" for n in (1, 2, 3)},
+    }
+    assert found.facts["left_out"] == 3
+    assert {source.name for source in found.videos} == {"Train/x/1", "valid/1", "test"}
+
+
+def test_without_validation_a_tenth_of_training_is_taken(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{split}/{n}.avi" for split in ("train", "test") for n in range(300)))
+    found = _find(tmp_path)
+    by_split = {
+        split: {c for c, its in found.facts["split_of"].items() if its == split}
+        for split in ("train", "validation", "test")
+    }
+    assert by_split["test"] == {f"test/{n}" for n in range(300)}
+    assert by_split["validation"] | by_split["train"] == {f"train/{n}" for n in range(300)}
+    assert 15 <= len(by_split["validation"]) <= 45
+    assert found.facts["split_by"] == "folders, validation by the hash of their names"
+
+
+def test_lists_come_before_folders(tmp_path: Path) -> None:
+    _touch(tmp_path, "train/1.avi", "test/2.avi", "3.avi")
+    for name, clip in (("train", "test/2"), ("validation", "3"), ("test", "train/1")):
+        (tmp_path / f"{name}.txt").write_text(clip)
+    assert _split_of(tmp_path) == {"test/2": "train", "3": "validation", "train/1": "test"}
+
+
+def test_the_hash_gives_80_10_10_by_whole_clips(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{n}.avi" for n in range(1000)))
+    splits = list(_split_of(tmp_path).values())
+    assert len(splits) == 1000
+    assert 70 <= splits.count("validation") <= 130
+    assert 70 <= splits.count("test") <= 130
+    assert _find(tmp_path).facts["split_by"] == "the hash of their names"
+
+
+def test_the_hash_is_the_same_everywhere_and_for_ever(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"clip{n}.avi" for n in range(60)))
+    held_out = {clip: split for clip, split in _split_of(tmp_path).items() if split != "train"}
+    validation, test = ("clip24", "clip29", "clip47", "clip49"), ("clip12", "clip35")
+    assert held_out == {
+        **dict.fromkeys(validation, "validation"),
+        **dict.fromkeys(test, "test"),
+    }
+
+
+@given(st.sets(st.integers(40, 99)))
+def test_a_clip_stays_in_its_split_when_others_come(
+    tmp_path_factory: pytest.TempPathFactory, others: set[int]
+) -> None:
+    few = [f"{n}.avi" for n in range(40)]
+    before = _split_of(_touch(tmp_path_factory.mktemp("few"), *few))
+    more = _touch(tmp_path_factory.mktemp("more"), *few, *(f"{n}.mp4" for n in others))
+    after = _split_of(more)
+    assert len(after) == 40 + len(others)
+    assert before.items() <= after.items()
+
+
+def test_what_is_left_out_is_told_and_copies_do_not_cross_splits(
+    tmp_path: Path, empty_folder: Path
+) -> None:
+    source = tmp_path / "clips"
+    for n, clip in enumerate(("train/a", "train/b", "val/c", "test/d"), 1):
+        _images(
+            source / clip, [picture(100 * n + i, 16, 16) for i in range(6)], lambda n: f"{n}.png"
+        )
+    _images(source / "train/short", [picture(i, 16, 16) for i in range(3)], lambda n: f"{n}.png")
+    for copy in ("train/copy_of_d", "train/copy_of_c", "val/copy_of_d", "train/copy_of_a"):
+        original = {"a": "train/a", "c": "val/c", "d": "test/d"}[copy[-1]]
+        _images(source / copy, [], str)
+        for image in (source / original).iterdir():
+            (source / copy / f"img_{image.name}").write_bytes(image.read_bytes())
+    (source / "train/broken.mp4").write_text("no video")
+    prepare(Frames.preparation(size=16), source, workers=1, max_damaged_share=0.2)
+    dataset = Frames(3, 3, size=16)
+    names = {split: [clip.name for clip in clips] for split, clips in dataset.splits.items()}
+    assert names == {
+        "train": ["train/a", "train/b", "train/copy_of_a", "train/short"],
+        "validation": ["val/c"],
+        "test": ["test/d"],
+    }
+    assert dataset.notice == (
+        "clips split by folders; left out: 1 damaged, 1 shorter than 6 frames,"
+        " 3 copied from a clip that is held out"
+    )
+    with pytest.raises(DataMissing, match="no clip is 7 frames long"):
+        Frames(3, 4, size=16)
+
+
+def test_copies_in_two_arrays_are_known_by_their_place(tmp_path: Path, empty_folder: Path) -> None:
+    clips = np.array([[picture(100 * n + i, 16, 16) for i in range(4)] for n in range(3)])
+    for name in ("train", "test", "val"):
+        np.save(tmp_path / f"{name}.npy", clips if name != "val" else clips[::-1])
+    prepare(Frames.preparation(size=16), tmp_path, workers=1)
+    with pytest.raises(DataMissing, match="no train clips to offer"):
+        Frames(2, 2, size=16)
+    (tmp_path / "test.txt").write_text("test#1\nval#3")
+    (tmp_path / "val.txt").write_text("val#1\nval#2")
+    (tmp_path / "train.txt").write_text("train")
+    assert prepare(Frames.preparation(size=16), tmp_path, workers=1).decoded == 0
+    dataset = Frames(2, 2, size=16)
+    assert [clip.name for clip in dataset.splits["train"]] == ["train#2", "train#3"]
+
+
+def _one_clip(folder: Path) -> None:
+    _touch(folder, "a.avi")
+
+
+def _a_file(folder: Path) -> None:
+    folder.rmdir()
+    folder.touch()
+
+
+def _images_at_the_top(folder: Path) -> None:
+    _touch(folder, "1.png", "2.png")
+
+
+def _only_train(folder: Path) -> None:
+    _touch(folder, "train/a.avi", "train/b.avi", "c.avi")
+
+
+def _only_a_list_of_tests(folder: Path) -> None:
+    _touch(folder, "a.avi", "b.avi", "c.avi", "test.txt")
+
+
+def _two_for_validation(folder: Path) -> None:
+    _touch(folder, "train/a.avi", "val/b.avi", "validation/c.avi", "test/d.avi")
+
+
+def _two_of_a_name(folder: Path) -> None:
+    _touch(folder, "x/a.avi", "x/a.mp4", "b.avi")
+
+
+def _a_folder_and_a_video_of_a_name(folder: Path) -> None:
+    _touch(folder, "a/1.png", "a.avi", "b.avi")
+
+
+def _listed(**lists: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        _touch(folder, "a.avi", "b.avi", "c.avi")
+        for name, text in lists.items():
+            (folder / f"{name}.txt").write_text(text)
+
+    return write
+
+
+def _too_few_to_hash(folder: Path) -> None:
+    _touch(folder, "clip1.avi", "clip2.avi", "clip3.avi")
+
+
+def _a_loop(folder: Path) -> None:
+    _touch(folder, "a.avi", "b.avi", "c.avi", "in/d.avi")
+    (folder / "in" / "again").symlink_to(folder)
+
+
+WRONG = {
+    "nothing": (lambda folder: None, "holds too few clips (0): training, validation and test need"),
+    "other files": (lambda folder: _touch(folder, "a.txt", ".b.avi", ".c/d.avi"), "few clips (0)"),
+    "one clip": (_one_clip, "holds too few clips (1): training, validation and test need one each"),
+    "a file": (_a_file, "is a file: give the folder that holds the clips"),
+    "images": (_images_at_the_top, "holds images itself: put each clip's in a subfolder"),
+    "train/ alone": (_only_train, "train is for one split, but nothing is called test beside it"),
+    "test.txt alone": (
+        _only_a_list_of_tests,
+        "test.txt is for one split, but nothing is called train",
+    ),
+    "val/, validation/": (_two_for_validation, "validation are both for validation: keep one"),
+    "a name twice": (_two_of_a_name, "two clips are named x/a: rename"),
+    "a name twice, as folder": (_a_folder_and_a_video_of_a_name, "two clips are named a: rename"),
+    "no such clip": (
+        _listed(train="a\nb", validation="c", test="\nd"),
+        "test.txt, line 2: there is no clip 'd'",
+    ),
+    "in two lists": (
+        _listed(train="a\nb", validation="c", test="a.avi"),
+        "train.txt, line 1: a is in test.txt too",
+    ),
+    "an empty list": (
+        _listed(train="a\nb", validation="c", test=""),
+        "has no test clip among 3 (split by lists): name the clips",
+    ),
+    "too few for the hash": (
+        _too_few_to_hash,
+        "(split by the hash of their names): name the clips of each split in train.txt",
+    ),
+    "a loop of links": (_a_loop, "links to a folder whose clips are here already: remove it"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_folder_is_told_in_one_line(tmp_path: Path, wrong: str) -> None:
+    make, told = WRONG[wrong]
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(SourceWrong) as complaint:
+        _find(folder)
+    assert told in str(complaint.value)
+    assert "\n" not in str(complaint.value)
+    assert str(folder) in str(complaint.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"name": "course", "size": (160, 240)},
+        {"size": (16, 16), "channels": 1, "fit": "crop"},
+    ],
+)
+def test_the_command_that_is_told_makes_this_very_cache(
+    empty_folder: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(DataMissing) as missing:
+        Frames(11, 11, frame_step=2, **options)
+    words = shlex.split(str(missing.value).split("`")[1])
+    assert words[:5] == ["python", "-m", "bench", "data", "prepare"]
+    assert Reference.parse(words[5]) == Reference("frames", options)
+
+
+def test_caches_of_other_options_lie_elsewhere() -> None:
+    options: list[dict[str, Any]] = [
+        {},
+        {"name": "course"},
+        {"size": (160, 240)},
+        {"size": 160},
+        {"channels": 1},
+        {"fit": "crop"},
+        {"channels": 1, "fit": "crop"},
+    ]
+    folders = [Frames.preparation(**each).folder for each in options]
+    assert len(set(folders)) == len(options)
+    assert folders[2] == "frames-frames-160x240"
+    assert Frames.preparation(context_frames=3, horizon=1, frame_step=4).folder == folders[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "../up"},
+        {"name": ""},
+        {"size": 0},
+        {"size": (1, 2, 3)},
+        {"size": (64, "64")},
+        {"channels": 2},
+        {"fit": "squeeze"},
+        {"frame_step": 0},
+    ],
+    ids=str,
+)
+def test_an_option_out_of_range_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))) as refusal:
+        Frames(**options)
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,418 @@
+import errno
+import importlib.util
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from filelock import FileLock
+
+from datasets.contract import DataMissing
+from datasets.video import prepare as module
+from datasets.video.cache import FRAMES, MANIFEST, Cache
+from datasets.video.growing import partial_folder
+from datasets.video.prepare import Progress, prepare
+from datasets.video.source import Source, Sources, SourceWrong
+from tests.datasets.video import readers
+from tests.datasets.video.counter import (
+    COLOUR,
+    COUNTERS,
+    counter_images,
+    counter_video,
+    find_clips,
+    numbers,
+    picture,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def counters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of every form, which together count from 0 to 499."""
+    folder = tmp_path_factory.mktemp("counters")
+    counter_images(folder / "a", 130)
+    counter_video(folder / "b.avi", 120, first=130)
+    counter_video(folder / "c.mp4", 110, first=250)
+    counter_video(folder / "d.webm", 40, first=360)
+    frames = np.stack([picture(n)[..., 0] for n in range(400, 500)])
+    np.save(folder / "e.npy", frames.reshape(5, 20, 64, 64, 1))
+    return folder
+
+
+def _spoil(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+def _manifest(folder: Path) -> Any:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    return {**manifest, "created": ""}
+
+
+def _same(one: Path, other: Path) -> bool:
+    frames = (one / FRAMES).read_bytes() == (other / FRAMES).read_bytes()
+    return frames and _manifest(one) == _manifest(other)
+
+
+def test_every_form_is_counted_through(counters: Path, cache_home: Path) -> None:
+    told: list[Progress] = []
+    prepared = prepare(COUNTERS, counters, workers=2, tell=told.append)
+    assert (prepared.folder, prepared.frames, prepared.decoded) == (
+        cache_home / "counters-32x32",
+        500,
+        5,
+    )
+    assert told == [
+        Progress(0, 5, 0, 0, ""),
+        Progress(1, 5, 130, 0, "a"),
+        Progress(2, 5, 250, 0, "b"),
+        Progress(3, 5, 360, 0, "c"),
+        Progress(4, 5, 400, 0, "d"),
+        Progress(5, 5, 500, 0, "e"),
+    ]
+    cache = Cache.open(COUNTERS)
+    assert numbers(cache.frames.gather(torch.arange(500)).numpy()) == list(range(500))
+    assert [(clip.name, clip.first, clip.frames) for clip in cache.clips] == [
+        ("a", 0, 130),
+        ("b", 130, 120),
+        ("c", 250, 110),
+        ("d", 360, 40),
+        *((f"e#{n + 1}", 400 + 20 * n, 20) for n in range(5)),
+    ]
+    assert prepared.clips == len(cache.clips)
+    assert cache.clips[3].tags == {"kind": ".webm"}
+    assert prepared.bytes == (prepared.folder / FRAMES).stat().st_size > 500 * 32 * 32
+
+    serial = replace(COUNTERS, folder="serial")
+    assert prepare(serial, counters, workers=1).decoded == 5
+    assert _same(cache_home / "serial", prepared.folder)
+
+
+def test_the_manifest_says_what_the_cache_is_made_of(tmp_path: Path, cache_home: Path) -> None:
+    video = counter_video(tmp_path / "videos" / "one.avi", 9)
+    _spoil(tmp_path / "videos" / "two.avi")
+    (tmp_path / "list.txt").write_text("one\n")
+
+    def find(folder: Path) -> Sources:
+        return replace(find_clips(folder), lists=[tmp_path / "list.txt"])
+
+    preparation = replace(COUNTERS, find=find)
+    prepare(preparation, tmp_path / "videos", max_damaged_share=0.5)
+    manifest = _manifest(cache_home / COUNTERS.folder)
+    assert manifest["dataset"] == "counters(size=32)"
+    assert manifest["frame"] == {"channels": 1, "height": 32, "width": 32, "fit": "stretch"}
+    assert {"python", "av", "pillow", "numpy", "libavcodec"} <= manifest["versions"].keys()
+    assert manifest["facts"] == {"found": ["one.avi", "two.avi"]}
+    assert manifest["damaged"] == [{"name": "two", "reason": "is empty"}]
+    digest = subprocess.run(["sha256sum", video], capture_output=True, text=True, check=True)
+    entry = manifest["sources"][0]
+    assert entry["sha256"] == digest.stdout.split()[0]
+    assert (entry["frames"], entry["bytes"]) == (9, video.stat().st_size)
+    assert manifest["lists"].keys() == {"list.txt"}
+
+    # Another list makes another manifest, and nothing is decoded again.
+    frames = (cache_home / COUNTERS.folder / FRAMES).stat()
+    (tmp_path / "list.txt").write_text("two\n")
+    assert prepare(preparation, tmp_path / "videos").decoded == 0
+    changed = _manifest(cache_home / COUNTERS.folder)
+    assert changed["lists"] != manifest["lists"]
+    assert {**changed, "lists": {}} == {**manifest, "lists": {}}
+    assert (cache_home / COUNTERS.folder / FRAMES).stat() == frames
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise AssertionError("nothing is to be decoded")
+
+
+def test_what_is_there_is_not_decoded_again_and_what_changed_is(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = tmp_path / "videos"
+    for n in range(2):
+        counter_video(videos / f"{n}.avi", 10, first=10 * n)
+    first = prepare(COUNTERS, videos)
+    before = (first.folder / MANIFEST).stat()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "ProcessPool", _refuse)
+        again = prepare(COUNTERS, videos)
+        assert again == replace(first, decoded=0)
+        assert (first.folder / MANIFEST).stat() == before
+        # The folder may be moved: what counts is what lies in it.
+        videos.rename(tmp_path / "moved")
+        assert prepare(COUNTERS, tmp_path / "moved").decoded == 0
+
+    counter_video(tmp_path / "moved" / "0.avi", 12, first=50)
+    seen: list[list[int]] = []
+
+    def look(progress: Progress) -> None:
+        cache = Cache.open(COUNTERS)
+        seen.append(numbers(cache.frames.gather(torch.arange(cache.frames.shape[0])).numpy()))
+
+    assert prepare(COUNTERS, tmp_path / "moved", tell=look).decoded == 2
+    assert seen == [list(range(20))] * 3  # the old cache, until the new one is finished
+    look(Progress(2, 2, 22, 0, ""))
+    assert seen[-1] == [*range(50, 62), *range(10, 20)]
+    assert {path.name for path in cache_home.iterdir()} == {
+        COUNTERS.folder,
+        f"{COUNTERS.folder}.lock",
+    }
+
+    # So is a file that changed and kept its size.
+    os.utime(tmp_path / "moved" / "1.avi", (0, 0))
+    assert prepare(COUNTERS, tmp_path / "moved").decoded == 2
+
+    # A cache that a broken copy has cut off is made anew.
+    frames = first.folder / FRAMES
+    frames.write_bytes(frames.read_bytes()[:-1])
+    with pytest.raises(DataMissing, match="counters"):
+        Cache.open(COUNTERS)
+    assert prepare(COUNTERS, tmp_path / "moved").decoded == 2
+
+
+def test_another_size_is_another_cache(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "0.avi", 5)
+    prepare(COUNTERS, tmp_path / "videos")
+    colour = replace(COUNTERS, format=COLOUR)
+    assert prepare(colour, tmp_path / "videos").decoded == 1
+    assert Cache.open(colour).frames.shape == (5, 3, 32, 32)
+
+
+def test_too_many_damaged_sources_are_refused_until_allowed(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = tmp_path / "videos"
+    counter_video(videos / "whole.avi", 10)
+    for n in range(4):
+        _spoil(videos / f"empty{n}.avi")
+    with pytest.raises(SourceWrong) as refusal:
+        prepare(COUNTERS, videos)
+    assert str(refusal.value) == (
+        "4 of the 5 sources of counters(size=32) cannot be read (80.0%): empty0 is empty;"
+        " empty1 is empty; empty2 is empty; and 1 more. Get them anew, or allow it with"
+        " --max-damaged 0.8"
+    )
+    folder = cache_home / COUNTERS.folder
+    assert not folder.exists()
+    assert partial_folder(folder).exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "ProcessPool", _refuse)
+        prepared = prepare(COUNTERS, videos, max_damaged_share=0.8)
+    assert (prepared.clips, prepared.frames, prepared.decoded) == (1, 10, 0)
+    assert [source.name for source in prepared.damaged] == [f"empty{n}" for n in range(4)]
+    assert Cache.open(COUNTERS).damaged == prepared.damaged
+
+    # A source that was mended is decoded.
+    counter_video(videos / "empty0.avi", 7, first=10)
+    mended = prepare(COUNTERS, videos, max_damaged_share=0.8)
+    assert (mended.frames, len(mended.damaged)) == (17, 3)
+
+
+def test_nothing_but_damaged_sources_is_never_allowed(tmp_path: Path, cache_home: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    _spoil(tmp_path / "videos" / "empty.avi")
+    with pytest.raises(SourceWrong, match=r"1 of the 1 .* empty is empty\. Get them anew$"):
+        prepare(COUNTERS, tmp_path / "videos", max_damaged_share=1)
+
+
+def test_what_goes_wrong_with_one_source_costs_that_one_alone(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 3.0)
+    videos = tmp_path / "videos"
+    for name in ("aborts", "fine", "hangs", "misshapes", "stumbles", "well"):
+        counter_video(videos / f"{name}.avi", 10)
+    preparation = replace(COUNTERS, read=readers.ill_behaved)
+    prepared = prepare(preparation, videos, workers=2, max_damaged_share=0.9)
+    assert {source.name: source.reason for source in prepared.damaged} == {
+        "aborts": f"crashed the process that decoded it (exit status -{int(signal.SIGABRT)})",
+        "hangs": "was not decoded within 3 s",
+        "misshapes": "was read as uint8 (1, 2, 3)",
+        "stumbles": "KeyError: 'what is looked for'",
+    }
+    cache = Cache.open(preparation)
+    assert [clip.name for clip in cache.clips] == ["fine", "well"]
+    assert numbers(cache.frames.gather(torch.arange(20)).numpy()) == [*range(10), *range(10)]
+
+
+def test_ranges_end_where_the_source_does(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "walk.avi", 30)
+
+    def find(folder: Path) -> Sources:
+        ranges = ((3, 10), (20, 40), (35, 50))
+        return Sources([Source("walk", (folder / "walk.avi",), ranges=ranges)])
+
+    preparation = replace(COUNTERS, find=find)
+    prepare(preparation, tmp_path / "videos")
+    clips = Cache.open(preparation).clips
+    assert [(clip.name, clip.first, clip.frames) for clip in clips] == [
+        ("walk#1", 3, 7),
+        ("walk#2", 20, 10),
+    ]
+
+
+OWN_FILE = """
+from datasets.video.decode import read_frames
+
+def read_backwards(source, frame_format):
+    return reversed(list(read_frames(source, frame_format)))
+"""
+
+
+def test_a_users_own_file_may_say_how_to_read(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "0.avi", 10)
+    path = tmp_path / "own.py"
+    path.write_text(OWN_FILE)
+    spec = importlib.util.spec_from_file_location("nextframe_user_own", path)
+    assert spec is not None
+    assert spec.loader is not None
+    own = importlib.util.module_from_spec(spec)
+    sys.modules["nextframe_user_own"] = own
+    try:
+        spec.loader.exec_module(own)
+        preparation = replace(COUNTERS, read=own.read_backwards)
+        prepare(preparation, tmp_path / "videos")
+    finally:
+        del sys.modules["nextframe_user_own"]
+    frames = Cache.open(preparation).frames.gather(torch.arange(10))
+    assert numbers(frames.numpy()) == list(reversed(range(10)))
+
+
+def _unreadable(folder: Path) -> Sources:
+    raise PermissionError(errno.EACCES, "Permission denied", str(folder / "locked"))
+
+
+WRONG: dict[str, tuple[Callable[[Path], Sources], str]] = {
+    "nothing there": (lambda _: Sources([]), "{} holds nothing of counters.*: get videos that"),
+    "two of a name": (
+        lambda folder: Sources([Source("twin", (folder,)), Source("twin", (folder,))]),
+        "{} holds two of the name twin: rename one of them",
+    ),
+    "unreadable": (_unreadable, "{}/locked cannot be read: Permission denied"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_sources_are_told_in_one_line(tmp_path: Path, cache_home: Path, kind: str) -> None:
+    find, reason = WRONG[kind]
+    with pytest.raises(SourceWrong, match=reason.format(tmp_path)) as refusal:
+        prepare(replace(COUNTERS, find=find), tmp_path)
+    assert "\n" not in str(refusal.value)
+    assert not cache_home.exists()
+
+
+def test_an_absent_source_is_told(tmp_path: Path, cache_home: Path) -> None:
+    with pytest.raises(SourceWrong, match="absent does not exist: get videos that count"):
+        prepare(COUNTERS, tmp_path / "absent")
+
+
+def test_a_cache_is_made_by_one_process_at_a_time(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "0.avi", 5)
+    cache_home.mkdir(parents=True)
+    with (
+        FileLock(cache_home / f"{COUNTERS.folder}.lock"),
+        pytest.raises(DataMissing, match=r"another process is making .*: wait for it to end"),
+    ):
+        prepare(COUNTERS, tmp_path / "videos")
+    assert prepare(COUNTERS, tmp_path / "videos").decoded == 1
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 20 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("count", [10, 30], ids=["all together", "one clip"])
+def test_a_full_disk_is_told_and_gone_on_from(
+    tmp_path: Path, cache_home: Path, request: pytest.FixtureRequest, count: int
+) -> None:
+    """20 kB are 19 frames: too few for two clips of 10, or for one of 30."""
+    for n in range(2):
+        counter_video(tmp_path / "videos" / f"{n}.avi", count)
+    request.getfixturevalue("small_disk")
+    with pytest.raises(DataMissing) as refusal:
+        prepare(COUNTERS, tmp_path / "videos")
+    folder = cache_home / COUNTERS.folder
+    assert str(refusal.value) == (
+        f"the cache of counters(size=32) cannot be written to {folder}: File too large"
+    )
+    assert not folder.exists()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert prepare(COUNTERS, tmp_path / "videos").frames == 2 * count
+
+
+def test_a_data_folder_that_cannot_be_written(tmp_path: Path, cache_home: Path) -> None:
+    cache_home.parent.mkdir(parents=True)
+    cache_home.touch()
+    counter_video(tmp_path / "videos" / "0.avi", 5)
+    with pytest.raises(DataMissing, match=r"the cache of counters\(size=32\) cannot be written to"):
+        prepare(COUNTERS, tmp_path / "videos")
+
+
+SLOWLY = """
+if __name__ == "__main__":  # the children run this file too
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+    from datasets.video.prepare import prepare
+    from tests.datasets.video import readers
+    from tests.datasets.video.counter import COUNTERS
+
+    preparation = replace(COUNTERS, read=readers.slow)
+    prepare(preparation, Path(sys.argv[1]), workers=2, tell=lambda it: print(it.done, flush=True))
+"""
+
+
+def _run_until(script: Path, videos: Path, done: int) -> subprocess.Popen[str]:
+    """A process that prepares `videos` slowly, and has `done` of them."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, str(script), str(videos)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) == done:
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_preparation_goes_on(
+    tmp_path: Path, cache_home: Path, end: signal.Signals
+) -> None:
+    videos = tmp_path / "videos"
+    for n in range(8):
+        counter_video(videos / f"{n}.avi", 20, first=20 * n)
+    (videos / "2.avi").unlink()
+    np.save(videos / "2.npy", np.zeros((2000, 64, 64), np.uint8))  # what is interrupted: 10 s
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    process = _run_until(tmp_path / "slowly.py", videos, done=2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(end)
+    process.communicate(timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+    folder = cache_home / COUNTERS.folder
+    assert not folder.exists()
+
+    told: list[Progress] = []
+    prepared = prepare(COUNTERS, videos, workers=2, tell=told.append)
+    assert told[0] == Progress(2, 8, 40, 0, "")
+    assert prepared.decoded == 6
+    clean = prepare(replace(COUNTERS, folder="clean"), videos, workers=2)
+    assert _same(prepared.folder, clean.folder)
