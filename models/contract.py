@@ -166,3 +166,10 @@ class Recogniser(Model):
     def training_loss(self, clip: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, the scalar to minimise, of `clip` [B,T,C,H,W] with int64 `labels` [B]."""
         return F.cross_entropy(self(clip), labels)
+
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Set the buffers of a recogniser without parameters from training clips and labels.
+
+        Each batch is clips [B,T,C,H,W] in [0,1] and their int64 labels [B]. Called once, in place
+        of training; a recogniser with parameters is never given it.
+        """

@@ -45,6 +45,11 @@ class ConvLSTMRecogniser(Recogniser):
     The encoder-decoder is that of `convlstm_seq2seq`. Its ten hidden states go through a 3x3x3
     convolution, the mean over time and space and a linear layer, with nothing between: as the
     published model has it, the scores are linear in the hidden states.
+
+    At first these hardly depend on the clip: the logits of two clips differ by some 1e-6. The small
+    size names no more of three actions of UCF101 right than guessing after 400 steps at 32x32; it
+    does within 600 at 16x16. The published one stayed near the loss of guessing for 13 epochs (5.02
+    of ln 174 = 5.16).
     """
 
     name = "convlstm_recogniser"
@@ -65,7 +70,9 @@ class ConvLSTMRecogniser(Recogniser):
             )
         ),
         "small": Size(
-            small_recipe(1e-2, "learning rate not tuned"),
+            small_recipe(
+                3e-3, "of 1e-2 and 3e-3 the rate that began to learn in 400 steps at 32x32"
+            ),
             {"width": 13, "features": 64},
         ),
     }
