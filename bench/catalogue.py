@@ -15,14 +15,16 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import datasets
 import models
 from bench.errors import UserError, unknown
 from bench.reference import Reference
-from datasets.contract import Dataset
+from datasets.contract import Dataset, Task
 from models.contract import Model, Predictor, Size
+
+Found = TypeVar("Found", type[Model], type[Dataset])
 
 
 @cache
@@ -53,18 +55,6 @@ def model(reference: str) -> type[Model]:
     return cls
 
 
-def predictor(reference: str) -> type[Predictor]:
-    """The class of the model that `reference` names, which predicts frames.
-
-    Raises:
-        UserError: as `model`, and where it is a recogniser.
-    """
-    cls = model(reference)
-    if not issubclass(cls, Predictor):
-        raise UserError(f"{reference} recognises what a clip shows; this needs a frame predictor")
-    return cls
-
-
 def dataset(reference: str) -> type[Dataset]:
     """The class of the data set that `reference` names.
 
@@ -72,6 +62,33 @@ def dataset(reference: str) -> type[Dataset]:
         UserError: there is none, or it has no such option; the message suggests the nearest name.
     """
     cls: type[Dataset] = _get("data set", reference, all_datasets, Dataset)
+    return cls
+
+
+def model_for(task: Task, reference: str) -> type[Model]:
+    """The class of the model that `reference` names, which is for `task`.
+
+    Raises:
+        UserError: as `model`, and where it is for another task.
+    """
+    return _checked(task, reference, model(reference))
+
+
+def dataset_for(task: Task, reference: str) -> type[Dataset]:
+    """The class of the data set that `reference` names, which is for `task`.
+
+    Raises:
+        UserError: as `dataset`, and where it is for another task.
+    """
+    return _checked(task, reference, dataset(reference))
+
+
+def _checked(task: Task, reference: str, cls: Found) -> Found:
+    if cls.task != task:
+        raise UserError(
+            f"{reference} is for {cls.task}, this suite for {task}: choose another, or write"
+            f' task = "{cls.task}" in the suite'
+        )
     return cls
 
 

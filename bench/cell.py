@@ -19,18 +19,19 @@ from bench import hardware, recording, records
 from bench.checkpoint import Checkpoint
 from bench.clock import Clock
 from bench.curves import Curves
-from bench.evaluate import Evaluation, evaluate, validation_mse
 from bench.events import Event, Note, Phase, Progress
 from bench.flops import Cost
 from bench.plan import Cell
 from bench.profile import profile_steps
+from bench.tasks.task import Batch, HeldOut, Result, to_float
 from bench.tracking import Point, Store
-from bench.training import Training, seed_of, to_float
+from bench.training import Training, seed_of
+from datasets.contract import HeldOutName
 
-FIT_FRAMES = 40_000  # what a predictor without parameters may see of the training clips
-FIT_FRAMES_AT_ONCE = 2_000
+FIT_FRAMES = 40_000  # what a model without parameters may see of the training clips
+FIT_VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels: a bound on memory
 EVALUATION_BATCH = 32
-EVALUATION_FRAMES = 8_000  # in a batch at most: clips of a thousand frames come a few at a time
+EVALUATION_VALUES = 8_000 * 64 * 64  # in a batch at most: long or large clips come a few at a time
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
@@ -92,16 +93,19 @@ class CellRun:
         self._device = fabric.device
         self._synchronize = hardware.synchronizer(cell.device)
         torch.manual_seed(seed_of(cell.at.seed, "weights"))
-        model = cell.model(cell.dataset.spec.frame_shape, **cell.options)
+        self._task = cell.task
+        model = self._task.build(cell.model, cell.options)
         self._cost = Cost(cell.model, cell.options, cell.dataset.spec)
         self._trains = any(p.requires_grad for p in model.parameters())
         if self._trains:
-            self._training = Training(model, cell.recipe, cell.dataset, cell.at.seed, fabric)
+            self._training = Training(
+                model, cell.recipe, self._task, cell.dataset, cell.at.seed, fabric
+            )
             self._model: Any = self._training.model
         else:
             self._model = fabric.setup_module(model)
         self._clock = Clock(suite.budget, self._synchronize, self._cost.train_flops or None)
-        self._curves = Curves(self._clock)
+        self._curves = Curves(self._clock, records.VALIDATION[suite.task])
 
     def run(self) -> dict[str, float]:
         """Train, test and record the cell; its final metrics.
@@ -133,27 +137,27 @@ class CellRun:
         """Take a few steps that nothing remembers: the first ones allocate, tune and compile."""
         before = _copy(self._training.state())
         began = time.monotonic()
-        for number in range(WARM_UP_STEPS):
+        for number in range(-WARM_UP_STEPS, 0):
             if time.monotonic() - began < WARM_UP_SECONDS and not self._stop_asked():
-                self._training.step(-1 - number, 0.0)
+                self._training.step(number, 0.0)
         self._synchronize()
         self._training.restore(before)
 
     def _fit(self) -> None:
-        """Show a predictor without parameters some training clips, in place of training."""
-        clip_frames = self.cell.dataset.spec.clip_frames
-        batch_size = max(1, FIT_FRAMES_AT_ONCE // clip_frames)
-        count = FIT_FRAMES // (batch_size * clip_frames)
+        """Show a model without parameters some training clips, in place of training."""
+        dataset, seed = self.cell.dataset, self.cell.at.seed
+        batch_size = self._clips_within(FIT_VALUES_AT_ONCE)
+        count = max(1, FIT_FRAMES // (batch_size * dataset.spec.clip_frames))
 
-        def batches() -> Iterator[Tensor]:
+        def batches() -> Iterator[Batch]:
             generator = torch.Generator(self._device)
             for number in range(count):
                 self._heartbeat("train", number / count)
-                generator.manual_seed(seed_of(self.cell.at.seed, number, "clips"))
-                clips = self.cell.dataset.train_clips(batch_size, generator)
-                yield to_float(clips, self._device)
+                generator.manual_seed(seed_of(seed, number, "clips"))
+                clips, *labels = self._task.draw(dataset, batch_size, generator)
+                yield to_float(clips, self._device), *labels
 
-        self._model.module.fit(batches())
+        self._task.fit(self._model.module, batches())
         self._validate()
 
     # --- training under the clock ----------------------------------------------------------------
@@ -164,6 +168,7 @@ class CellRun:
             self._train_until((self._validations_done + 1) / validations)
             self._validate()
             self._validations_done += 1
+        self._training.batches.drop()
         self._save()
 
     def _train_until(self, goal: float) -> None:
@@ -188,81 +193,76 @@ class CellRun:
         with self._clock.running():
             while self._clock.progress < goal and (not losses or time.monotonic() < ends):
                 losses.append(self._training.step(self._clock.steps, self._clock.progress))
-                self._clock.count_step(self.cell.recipe.batch_size)
+                waited = self._training.batches.waited_seconds
+                self._clock.count_step(self.cell.recipe.batch_size, waited)
         return [float(loss) for loss in torch.stack(losses).tolist()]
 
     def _validate(self) -> None:
         """Measure the validation clips, and keep the weights where they are the best so far."""
-        cell, held_out = self.cell, self.cell.suite.evaluation
+        progress = self._clock.progress
         with self._timed("validation"):
-            mse = validation_mse(
-                self._predict,
-                cell.dataset.held_out("validation"),
-                count=held_out.validation_clips,
-                context_frames=cell.dataset.spec.context_frames,
-                batch_size=self._evaluation_batch,
-                device=self._device,
-                heartbeat=lambda _: self._heartbeat("validate", self._clock.progress),
-            )
-            if self._curves.add_validation(mse):
+            held_out = self._held_out("validation", lambda _: self._heartbeat("validate", progress))
+            value = self._task.validate(self._forward, held_out)
+            if self._curves.add_validation(value):
                 self._best_state = _copy(self._model.state_dict())
-        if not math.isfinite(mse):
-            raise Diverged(f"the validation MSE became {mse} by step {self._clock.steps}")
+        if not math.isfinite(value):
+            what = records.VALIDATION[self.cell.suite.task].label
+            raise Diverged(f"the {what} became {value} by step {self._clock.steps}")
 
-    @property
-    def _evaluation_batch(self) -> int:
-        return min(
-            EVALUATION_BATCH, max(1, EVALUATION_FRAMES // self.cell.dataset.spec.clip_frames)
+    def _held_out(self, split: HeldOutName, heartbeat: Callable[[float], None]) -> HeldOut:
+        return HeldOut(
+            self.cell.dataset.held_out(split),
+            self.cell.held_out_clips[split],
+            min(EVALUATION_BATCH, self._clips_within(EVALUATION_VALUES)),
+            self._device,
+            heartbeat,
         )
 
-    def _predict(self, context: Tensor, horizon: int) -> Tensor:
+    def _clips_within(self, values: int) -> int:
+        """How many clips have so many values together; at least one."""
+        spec = self.cell.dataset.spec
+        return max(1, values // (spec.clip_frames * math.prod(spec.frame_shape)))
+
+    def _forward(self, clips: Tensor) -> Tensor:
         self._model.eval()
-        prediction: Tensor = self._model(context, horizon)
-        return prediction
+        return self._task.forward(self._model, clips)
 
     # --- test and record -------------------------------------------------------------------------
 
-    def _test(self) -> Evaluation:
-        cell, held_out = self.cell, self.cell.suite.evaluation
-        self._peak_bytes = hardware.peak_memory_bytes(cell.device)
+    def _test(self) -> Result:
+        self._peak_bytes = hardware.peak_memory_bytes(self.cell.device)
         if self._best_state is not None:
             self._model.load_state_dict(self._best_state)
-        return evaluate(
-            self._predict,
-            cell.dataset.held_out("test"),
-            count=held_out.test_clips,
-            context_frames=cell.dataset.spec.context_frames,
-            batch_size=self._evaluation_batch,
-            device=self._device,
-            showcase=range(held_out.showcase_clips),
-            heartbeat=partial(self._heartbeat, "test"),
-        )
+        held_out = self._held_out("test", partial(self._heartbeat, "test"))
+        showcase_clips = self.cell.suite.evaluation.showcase_clips
+        return self._task.test(self._forward, held_out, showcase_clips)
 
-    def _record(self, result: Evaluation) -> None:
+    def _record(self, result: Result) -> None:
         """Put everything that was measured into MLflow."""
         self._progress("record", 1.0)
         folder = self.checkpoint.folder / "artifacts"
-        recording.write_artifacts(result, self._model.state_dict(), folder)
+        classes = self.cell.dataset.spec.classes
+        recording.write_artifacts(result, self._model.state_dict(), classes, folder)
         self.store.attach(self.run_id, folder)
         for name, reason in result.not_measured.items():
             self._emit(Note(f"{name} not measured: {reason}"))
             self.store.tag(self.run_id, {records.NOT_MEASURED + name: reason})
         self.metrics = self._final_metrics(result)
-        final = [Point.now(k, v, self._clock.steps) for k, v in self.metrics.items()]
-        self.store.points(self.run_id, recording.horizon_points(result) + final)
+        final = [(key, value, self._clock.steps) for key, value in self.metrics.items()]
+        points = [Point.now(*point) for point in result.points() + final]
+        self.store.points(self.run_id, points)
 
-    def _final_metrics(self, result: Evaluation) -> dict[str, float]:
+    def _final_metrics(self, result: Result) -> dict[str, float]:
         seconds = self._seconds
         return {
             **recording.quality(result),
             **recording.spent(self._clock, self._cost),
-            records.VALIDATION_MSE: self._curves.last_validation_mse,
-            records.BEST_VALIDATION_MSE: self._curves.best_validation_mse,
+            **self._curves.validation(),
             "time/setup_seconds": seconds["setup"],
             "time/validation_seconds": seconds["validation"],
             "time/test_seconds": seconds["test"],
             "time/wall_seconds": self._wall_seconds,
-            "speed/predict_frames_per_second": result.predict_frames_per_second,
+            "speed/predict_frames_per_second": result.frames_per_second,
             "memory/peak_bytes": self._peak_bytes,
         }
 
@@ -332,7 +332,7 @@ class CellRun:
 
     def _progress(self, phase: Phase, fraction: float) -> None:
         clock, curves = self._clock, self._curves
-        frames = clock.samples * self.cell.dataset.spec.clip_frames
+        frames, seconds = clock.samples * self.cell.dataset.spec.clip_frames, clock.seconds
         self._emit(
             Progress(
                 phase,
@@ -340,9 +340,11 @@ class CellRun:
                 spent=str(clock),
                 step=clock.steps,
                 loss=_finite(curves.last_loss),
-                validation_mse=_finite(curves.last_validation_mse),
-                best_validation_mse=_finite(curves.best_validation_mse),
-                frames_per_second=frames / clock.seconds if frames else None,
+                task=self.cell.suite.task,
+                validation=_finite(curves.last_validation),
+                best_validation=_finite(curves.best_validation),
+                waiting_share=clock.waiting_seconds / seconds if frames else None,
+                frames_per_second=frames / seconds if frames else None,
                 memory_bytes=hardware.peak_memory_bytes(self.cell.device),
             )
         )

@@ -193,6 +193,112 @@ class Check:
 
 
 @dataclass(frozen=True)
+class DataPrepare:
+    """Decode the files of a data set, once; goes on where it was interrupted."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """Its name, with options, or path/to/file.py:Class."""
+    source: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder that holds its files (default: looked for in the data folder)."""
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Processes that decode (default: one a CPU)."""
+    max_damaged: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.05
+    """Share of the files that may be damaged; these are left out and named."""
+
+    def __call__(self) -> int:
+        """Make the cache."""
+        from bench.data import prepare
+
+        return prepare.prepare_data(self.name, self.source, self.workers, self.max_damaged)
+
+
+@dataclass(frozen=True)
+class DataStatus:
+    """List the data sets and what is prepared of them."""
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
+    """Only this one, with options (default: all)."""
+    format: Literal["table", "json", "csv"] = "table"
+
+    def __call__(self) -> int:
+        """Print the list."""
+        from bench.data import status
+
+        return status.status(self.name, self.format)
+
+
+@dataclass(frozen=True)
+class DataShow:
+    """Draw some clips of a data set: a contact sheet (PNG) and an animation (GIF)."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """Its name, with options, or path/to/file.py:Class."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder to write to (default: results/data/NAME)."""
+    split: Literal["train", "validation", "test"] = "train"
+    """Where the clips are from; those to train on are drawn with seed 0."""
+    clips: Annotated[int, tyro.conf.arg(metavar="N")] = 4
+    """How many."""
+
+    def __call__(self) -> int:
+        """Write the pictures and print where they are."""
+        from bench.data import show
+
+        return show.show_data(self.name, self.out, self.split, self.clips)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepare data sets, say what is there, show clips of one."""
+
+    verb: (
+        Annotated[DataPrepare, tyro.conf.subcommand("prepare")]
+        | Annotated[DataStatus, tyro.conf.subcommand("status")]
+        | Annotated[DataShow, tyro.conf.subcommand("show")]
+    )
+
+    def __call__(self) -> int:
+        """Do it."""
+        return self.verb()
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Continue one's own videos with the model of a finished cell, or say what they show."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="RUN")]
+    """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
+    input: Path
+    """Video, array of clips (.npy), folder of images, or folder of any of these."""
+    out: Path
+    """Folder to write to."""
+    horizon: Annotated[int | None, tyro.conf.arg(metavar="FRAMES")] = None
+    """Frames to predict (default: as many as in training)."""
+    format: Literal["png", "npy", "mp4", "gif"] = "png"
+    """png: a picture a frame; npy: one array; mp4, gif: what was given and what follows."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    overwrite: bool = False
+    """Write into a folder that holds something."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Write the predictions."""
+        from bench.predict import predict
+
+        return predict.predict(
+            self.model,
+            self.places.uri,
+            self.input,
+            self.out,
+            self.horizon,
+            self.format,
+            self.device,
+            self.overwrite,
+        )
+
+
+@dataclass(frozen=True)
 class Ui:
     """Open MLflow's own pages on the store."""
 
@@ -207,7 +313,7 @@ class Ui:
         return ui.serve(self.places.uri, self.host, self.port)
 
 
-Verb = Run | Cell | Report | Ls | Check | Ui
+Verb = Run | Cell | Report | Ls | Check | Data | Predict | Ui
 
 
 def main(arguments: list[str]) -> int:

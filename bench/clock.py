@@ -88,6 +88,8 @@ class Clock:
         self.budget = budget
         self.steps = 0
         self.samples = 0
+        self.waiting_seconds = 0.0
+        """Of the training seconds, those in which a step waited for its batch."""
         self._flops_per_sample = flops_per_sample or 0.0
         self._synchronize = synchronize
         self._seconds_before = 0.0
@@ -105,10 +107,11 @@ class Clock:
             self._seconds_before = self.seconds
             self._since = None
 
-    def count_step(self, samples: int) -> None:
-        """Count one training step on `samples` clips."""
+    def count_step(self, samples: int, waiting_seconds: float = 0.0) -> None:
+        """Count one training step on `samples` clips, for which it waited."""
         self.steps += 1
         self.samples += samples
+        self.waiting_seconds += waiting_seconds
 
     @property
     def seconds(self) -> float:
@@ -138,9 +141,15 @@ class Clock:
 
     def state(self) -> dict[str, float]:
         """What `restore` needs."""
-        return {"seconds": self.seconds, "steps": self.steps, "samples": self.samples}
+        return {
+            "seconds": self.seconds,
+            "waiting_seconds": self.waiting_seconds,
+            "steps": self.steps,
+            "samples": self.samples,
+        }
 
     def restore(self, state: dict[str, float]) -> None:
         """Go on from an earlier `state`."""
         self._seconds_before = state["seconds"]
+        self.waiting_seconds = state["waiting_seconds"]
         self.steps, self.samples = int(state["steps"]), int(state["samples"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import records
 from bench.clock import Clock
+from bench.records import Measure
 from bench.tracking import Point
 
 LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
@@ -16,14 +17,17 @@ LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
 class Curves:
     """Collects points by training step; with its state kept, a kill loses none and changes none."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Start empty; `clock` gives the step and the seconds of each point."""
-        self._clock = clock
+    def __init__(self, clock: Clock, validation: Measure) -> None:
+        """Start empty; `clock` gives the step and the seconds of each point.
+
+        What validation measures is better the lower it is.
+        """
+        self._clock, self._validation = clock, validation
         self._loss_sum, self._loss_count = 0.0, 0
         self._pending: list[Point] = []
         self.last_loss = math.nan
-        self.last_validation_mse = math.nan
-        self.best_validation_mse = math.inf
+        self.last_validation = math.nan
+        self.best_validation = math.inf
 
     @property
     def next_mark(self) -> float:
@@ -39,14 +43,22 @@ class Curves:
             self._add(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
             self._loss_sum, self._loss_count = 0.0, 0
 
-    def add_validation(self, mse: float) -> bool:
+    def add_validation(self, value: float) -> bool:
         """Take a validation's result; whether it is the best so far."""
-        is_best = mse < self.best_validation_mse
-        self.last_validation_mse = mse
+        is_best = value < self.best_validation
+        self.last_validation = value
         if is_best:
-            self.best_validation_mse = mse
-        self._add(records.VALIDATION_MSE, mse)
+            self.best_validation = value
+        self._add(self._validation.key, value)
         return is_best
+
+    def validation(self) -> dict[str, float]:
+        """The last and the best result, under their metric names."""
+        folder, _, name = self._validation.key.partition("/")
+        return {
+            self._validation.key: self.last_validation,
+            f"{folder}/best_{name}": self.best_validation,
+        }
 
     def _add(self, key: str, value: float) -> None:
         now = {key: value, records.TRAIN_SECONDS: self._clock.seconds}
@@ -61,12 +73,12 @@ class Curves:
         """What `restore` needs."""
         return {
             "loss": [self._loss_sum, self._loss_count, self.last_loss],
-            "validation": [self.last_validation_mse, self.best_validation_mse],
+            "validation": [self.last_validation, self.best_validation],
             "pending": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
         self._loss_sum, self._loss_count, self.last_loss = state["loss"]
-        self.last_validation_mse, self.best_validation_mse = state["validation"]
+        self.last_validation, self.best_validation = state["validation"]
         self._pending = [Point(*point) for point in state["pending"]]

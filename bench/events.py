@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # the terminal reads these without torch
+    from datasets.contract import Task
 
 Phase = Literal["setup", "train", "validate", "test", "record", "profile"]
 
@@ -19,8 +22,10 @@ class Progress:
     spent: str = ""  # such as "38/120 s" or "200/500 steps"
     step: int = 0
     loss: float | None = None
-    validation_mse: float | None = None
-    best_validation_mse: float | None = None
+    task: Task = "prediction"  # says what validation measures, as in `records.VALIDATION`
+    validation: float | None = None
+    best_validation: float | None = None
+    waiting_share: float | None = None  # of the training seconds, in [0, 1]
     frames_per_second: float | None = None
     memory_bytes: int | None = None
 

@@ -11,23 +11,24 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench import tasks
 from datasets.contract import Spec
-from models.contract import Predictor
+from models.contract import Model
 
 
 class Cost:
-    """What one sequence costs a model, counted on PyTorch's `meta` device: shapes, no content.
+    """What one clip costs a model, counted on PyTorch's `meta` device: shapes, no content.
 
     FLOPs are two per multiply-add; attention counts as the matrix products it is made of. They
     are None where the model cannot run on shapes alone.
     """
 
-    def __init__(self, cls: type[Predictor], options: Mapping[str, Any], spec: Spec) -> None:
-        """Build `cls` with `options` for the frames of `spec`."""
+    def __init__(self, cls: type[Model], options: Mapping[str, Any], spec: Spec) -> None:
+        """Build `cls` with `options` for the clips of `spec`."""
+        self._task = tasks.of(cls.task, spec)
         with torch.device("meta"):
-            self._model = cls(spec.frame_shape, **options)
-            self._clip = torch.empty(1, spec.clip_frames, *spec.frame_shape)
-        self._spec = spec
+            self._model = self._task.build(cls, options)
+            self._batch = self._task.blank()
 
     @property
     def parameters(self) -> int:
@@ -36,23 +37,21 @@ class Cost:
 
     @cached_property
     def predict_flops(self) -> float | None:
-        """To predict one sequence."""
-        context = self._clip[:, : self._spec.context_frames]
+        """To predict one sequence, or to recognise one clip."""
         with torch.no_grad():
-            return _count(lambda: self._model(context, self._spec.horizon))
+            return _count(lambda: self._task.forward(self._model, self._batch[0]))
 
     @cached_property
     def train_flops(self) -> float | None:
-        """To train on one sequence, forward and backward."""
+        """To train on one clip, forward and backward."""
         if not self.parameters:
             return 0.0
         return _count(self._train)
 
     def _train(self) -> None:
-        for name in self._model.losses:
-            loss: Tensor = getattr(self._model, name)(
-                self._clip, self._spec.context_frames, 0.5, None
-            )
+        arguments = self._task.loss_arguments(self._batch, 0.5, None)
+        for name in self._task.losses(self._model):
+            loss: Tensor = getattr(self._model, name)(*arguments)
             loss.backward()  # type: ignore[no-untyped-call]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 PACKAGES = ("bench", "models", "datasets")
 HOUSE = Path(__file__).resolve().parent.parent
-NUMBERS_COME_FROM = ("bench/training.py", "bench/evaluate.py")
+NUMBERS_COME_FROM = ("bench/training.py", "bench/tasks/{task}.py")
 """The harness's own part in a cell's figures; the rest of it may change without re-runs."""
 
 
@@ -24,13 +24,13 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def code_digest(classes: Iterable[type]) -> str:
-    """Digest of the code behind `classes`: their files, what these import, and the training loop.
+def code_digest(classes: Iterable[type], task: str) -> str:
+    """Digest of the code behind `classes` and their `task`: files, what they import, training.
 
     Comments, docstrings and layout do not count. Imports are followed within the house and beside
     a user's own file, not into installed packages.
     """
-    files = {HOUSE / name for name in NUMBERS_COME_FROM}
+    files = {HOUSE / name.format(task=task) for name in NUMBERS_COME_FROM}
     files |= {Path(inspect.getfile(cls)).resolve() for cls in classes}
     seen: dict[Path, str] = {}
     while files:

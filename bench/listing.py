@@ -6,26 +6,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench import catalogue, records
 from bench import suite as suites
 from bench.checkpoint import Checkpoint
+from bench.console.display import LEADING
 from bench.flops import Cost
 from bench.plan import cells, resolve_suite
 from bench.records import Status
 from bench.tracking import CellRun, Store
-from datasets.contract import Spec
-from models.contract import Model, Paper, Predictor, Recogniser
+from datasets.contract import Spec, Task
+from models.contract import Model, Paper
 
+RESULTS = {measure.key.replace("/", "_"): measure.key for measure in LEADING.values()}
+"""The leading measure of each task: the name of its column, and its metric."""
 COLUMNS = {
     "models": ["name", "size", "task", "parameters", "gflops", "year", "title", "paper"],
-    "datasets": ["name", "what"],
-    "suites": ["name", "models", "datasets", "seeds", "budget"],
-    "cells": ["suite", "cell", "status", "test_mse", "train_seconds", "started", "error"],
+    "datasets": ["name", "task", "what"],
+    "suites": ["name", "task", "models", "datasets", "seeds", "budget"],
+    "cells": ["suite", "cell", "status", *RESULTS, "train_seconds", "started", "error"],
 }
-AS_MOVING_MNIST = Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10)
-SOMETHING_SOMETHING_CLASSES = 174
+AS_ON: dict[Task, Spec] = {
+    "prediction": Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10),
+    "recognition": Spec((1, 64, 64), 10, 0, classes=tuple(map(str, range(174)))),
+}
+"""Moving MNIST, and as many classes as Something-Something V2 has: what costs are listed for."""
 
 
 def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str, object]]:
@@ -36,7 +40,7 @@ def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str
 
 
 def _models() -> list[dict[str, object]]:
-    """Every model in each of its sizes, as for 1x64x64: 10 -> 10 frames, or 174 classes."""
+    """Every model in each of its sizes, as for clips of `AS_ON`."""
     return [
         {"name": name, "size": size, "task": model.task}
         | _cost(model, content.options)
@@ -47,18 +51,10 @@ def _models() -> list[dict[str, object]]:
 
 
 def _cost(model: type[Model], options: Mapping[str, Any]) -> dict[str, object]:
-    """Parameters, and of a predictor FLOPs."""
-    cost: dict[str, object] = {}
-    if issubclass(model, Predictor):
-        predictor = Cost(model, options, AS_MOVING_MNIST)
-        cost["parameters"] = predictor.parameters
-        if predictor.predict_flops is not None:
-            cost["gflops"] = round(predictor.predict_flops / 1e9, 2)
-    elif issubclass(model, Recogniser):
-        with torch.device("meta"):
-            built = model(AS_MOVING_MNIST.frame_shape, SOMETHING_SOMETHING_CLASSES, **options)
-        cost["parameters"] = sum(p.numel() for p in built.parameters())
-    return cost
+    """Parameters, and FLOPs where they can be counted."""
+    cost = Cost(model, options, AS_ON[model.task])
+    flops = {} if cost.predict_flops is None else {"gflops": round(cost.predict_flops / 1e9, 2)}
+    return {"parameters": cost.parameters, **flops}
 
 
 def _published(paper: Paper | None) -> dict[str, object]:
@@ -68,7 +64,7 @@ def _published(paper: Paper | None) -> dict[str, object]:
 def _datasets() -> list[dict[str, object]]:
     """Every data set; none is opened, for that may fetch it."""
     return [
-        {"name": name, "what": (cls.__doc__ or "").strip().partition("\n")[0]}
+        {"name": name, "task": cls.task, "what": (cls.__doc__ or "").strip().partition("\n")[0]}
         for name, cls in sorted(catalogue.all_datasets().items())
     ]
 
@@ -77,6 +73,7 @@ def _suites() -> list[dict[str, object]]:
     return [
         {
             "name": name,
+            "task": suite.task,
             "models": " ".join(suite.models),
             "datasets": " ".join(suite.datasets),
             "seeds": " ".join(map(str, suite.seeds)),
@@ -112,7 +109,7 @@ def _recorded(suite: str, runs: list[CellRun], results: Path) -> list[dict[str, 
             "suite": suite,
             "cell": run.name,
             "status": _status(run, results),
-            "test_mse": run.metrics.get("test/mse"),
+            **{name: run.metrics.get(metric) for name, metric in RESULTS.items()},
             "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
             "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
             "error": run.tags.get(records.ERROR, ""),

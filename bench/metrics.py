@@ -1,9 +1,9 @@
-"""The only definitions of MSE, MAE, PSNR and SSIM, for batches of frames on any device.
+"""The only definitions of MSE, MAE, PSNR and SSIM of frames, of top-k and cross-entropy of clips.
 
-Every measure takes prediction and truth [...,C,H,W] in [0,1] and returns one value per frame [...]:
-leading dimensions, such as sequence and predicted frame, are kept. Values are float32, and exact to
-that, whatever autocast or TensorFloat setting the caller runs under. LPIPS is in `perceptual.py`,
-the better direction of each in `records.py`.
+Every measure of frames takes prediction and truth [...,C,H,W] in [0,1] and returns one value per
+frame [...]: leading dimensions, such as sequence and predicted frame, are kept. Values are float32,
+and exact to that, whatever autocast or TensorFloat setting the caller runs under, on any device.
+LPIPS is in `perceptual.py`, the better direction of each in `records.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 FrameMetric = Callable[[Tensor, Tensor], Tensor]
@@ -99,7 +100,30 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
-"""The measures of this file under their names in `records.QUALITY`."""
+"""The measures of frames in this file under their names in `records.QUALITY`."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log of the probability that `logits` [N,classes] give each of the `labels` [N], in nats."""
+    return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """The place of each of the `labels` [N] among the classes, int64 [N] from 1, by `logits`.
+
+    Before it are the classes with a larger logit, and those with an equal one and a lower index: so
+    that equal logits for all name the first classes, not whichever is right. Where a logit is no
+    number its class comes before the label; where the label's is none, the label comes last.
+    """
+    own = logits.gather(1, labels[:, None])
+    index = torch.arange(logits.shape[1], device=logits.device)
+    behind = (own > logits) | ((own == logits) & (index > labels[:, None]))
+    return logits.shape[1] - behind.sum(1)
+
+
+def top_k(ranks: Tensor, k: int) -> float:
+    """The share, in [0,1], of labels that are among the first `k` classes, given their ranks."""
+    return float((ranks <= k).double().mean())
 
 
 def _contrast(of_sum_and_difference: Tensor, stabiliser: float) -> Tensor:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from bench import catalogue, hardware, identity, records
+from bench import catalogue, hardware, identity, records, tasks
 from bench.console import PlannedCell, RunSettings
 from bench.console.display import State
-from bench.errors import UserError
 from bench.reference import Reference
-from bench.suite import Coordinates, Suite
+from bench.suite import Coordinates, Evaluation, Suite
+from bench.tasks.task import Task
 from datasets.contract import DataMissing, Dataset, HeldOutName
-from models.contract import Predictor, Recipe
+from models.contract import Model, Recipe
 
 
 def resolve_suite(suite: Suite) -> Suite:
@@ -50,17 +50,33 @@ def open_dataset(reference: str) -> Dataset:
 
 
 @cache
-def data_digest(reference: str, split: HeldOutName, clips: int) -> str:
-    """Digest of the pixels of the first `clips` of `split`.
+def clips_of(reference: str, split: HeldOutName, asked: int) -> int:
+    """How many clips of `split` are used where `asked` are: these, or all that there are.
 
     Raises:
-        UserError: the split has fewer.
+        DataMissing: there are none.
     """
-    dataset = open_dataset(reference)
-    there = len(dataset.held_out(split))
-    if clips > there:
-        raise UserError(f"{reference} has {there} {split} clips, the suite asks for {clips}")
-    return dataset.digest(split, clips)
+    there = len(open_dataset(reference).held_out(split))
+    if not there:
+        raise DataMissing(f"{reference} has no {split} clips: prepare more of it")
+    return min(asked, there)
+
+
+@cache
+def data_digest(reference: str, split: HeldOutName, clips: int) -> str:
+    """Digest of the pixels of the first `clips` of `split`."""
+    return open_dataset(reference).digest(split, clips)
+
+
+@cache
+def missing_data(reference: str, held_out: Evaluation) -> str:
+    """Why the data set has no clips to be measured on; "" where it has."""
+    try:
+        for split, asked in held_out.clips.items():
+            data_digest(reference, split, clips_of(reference, split, asked))
+    except DataMissing as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -74,9 +90,9 @@ class Cell:
     """The flags that say where results lie, where they are not the default."""
 
     @cached_property
-    def model(self) -> type[Predictor]:
+    def model(self) -> type[Model]:
         """The model's class."""
-        return catalogue.predictor(self.at.model)
+        return catalogue.model_for(self.suite.task, self.at.model)
 
     @property
     def model_name(self) -> str:
@@ -109,13 +125,19 @@ class Cell:
         return open_dataset(self.at.dataset)
 
     @cached_property
+    def dataset_class(self) -> type[Dataset]:
+        """The data set's class."""
+        return catalogue.dataset_for(self.suite.task, self.at.dataset)
+
+    @cached_property
+    def task(self) -> Task:
+        """What is done with the clips of the data set."""
+        return tasks.of(self.suite.task, self.dataset.spec)
+
+    @property
     def missing_data(self) -> str:
-        """Why the data set cannot be opened; "" where it can."""
-        try:
-            _ = self.dataset
-        except DataMissing as error:
-            return str(error)
-        return ""
+        """Why there are no clips to be measured on; "" where there are."""
+        return missing_data(self.at.dataset, self.suite.evaluation)
 
     @property
     def device(self) -> hardware.Device:
@@ -125,8 +147,7 @@ class Cell:
     @property
     def dataset_name(self) -> str:
         """The data set's name, with the options asked for."""
-        name = catalogue.dataset(self.at.dataset).name
-        return Reference.parse(self.at.dataset).label(name)
+        return Reference.parse(self.at.dataset).label(self.dataset_class.name)
 
     @property
     def name(self) -> str:
@@ -135,18 +156,31 @@ class Cell:
         return f"{self.model_name}{size}/{self.dataset_name}/{self.at.seed}"
 
     @cached_property
+    def held_out_clips(self) -> dict[HeldOutName, int]:
+        """How many clips of each split this cell is measured on.
+
+        Raises:
+            DataMissing: there are none.
+        """
+        asked = self.suite.evaluation.clips
+        return {split: clips_of(self.at.dataset, split, count) for split, count in asked.items()}
+
+    @cached_property
     def data_digests(self) -> dict[HeldOutName, str]:
-        """Digests of the held-out pixels this cell is measured on."""
-        held_out = self.suite.evaluation
+        """Digests of the pixels of these clips.
+
+        Raises:
+            DataMissing: there are none.
+        """
         return {
-            "validation": data_digest(self.at.dataset, "validation", held_out.validation_clips),
-            "test": data_digest(self.at.dataset, "test", held_out.test_clips),
+            split: data_digest(self.at.dataset, split, clips)
+            for split, clips in self.held_out_clips.items()
         }
 
     @cached_property
     def code_digest(self) -> str:
         """Digest of the code that makes this cell's figures."""
-        return identity.code_digest([self.model, catalogue.dataset(self.at.dataset)])
+        return identity.code_digest([self.model, self.dataset_class], self.suite.task)
 
     @cached_property
     def key(self) -> str:
@@ -162,6 +196,7 @@ class Cell:
         recipe = dataclasses.asdict(self.recipe)
         shared = isinstance(suite.recipe, Recipe)
         fields: dict[str, object] = {
+            "task": suite.task,
             "model": self.model_name,
             "size": self.size,
             "dataset": self.dataset_name,
@@ -176,18 +211,22 @@ class Cell:
         }
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
-        return fields | suite.evaluation.model_dump()
+        fields |= suite.evaluation.model_dump()
+        if not self.missing_data:
+            fields |= {f"{split}_clips": clips for split, clips in self.held_out_clips.items()}
+        return fields
 
     def planned(
         self,
         state: State = "run",
         estimated_seconds: float | None = None,
         reason: str = "",
-        test_mse: float | None = None,
+        result: float | None = None,
     ) -> PlannedCell:
         """The cell as the terminal shows it in the plan."""
         place = self.model_name, self.size, self.dataset_name, self.at.seed
-        return PlannedCell(self.name, *place, state, estimated_seconds, reason, test_mse)
+        task = self.suite.task
+        return PlannedCell(self.name, *place, state, estimated_seconds, reason, result, task)
 
     @property
     def arguments(self) -> list[str]:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bench import records
 from bench.clock import Clock
-from bench.evaluate import Evaluation
 from bench.flops import Cost
-from bench.tracking import Point
+from bench.tasks.task import Result
 
 
-def write_artifacts(result: Evaluation, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Put the per-frame table, the showcase frames and the weights into `folder`."""
+def write_artifacts(
+    result: Result, weights: Mapping[str, Tensor], classes: Sequence[str], folder: Path
+) -> None:
+    """Put the tables of the result, what else it shows, and the weights into `folder`."""
     folder.mkdir(exist_ok=True)
-    result.frames.to_parquet(folder / records.PER_FRAME_TABLE, index=False)
-    np.savez_compressed(folder / records.SHOWCASE, **result.showcase)
+    result.write(folder)
     whole = {name: tensor.contiguous() for name, tensor in weights.items()}
-    save_file(whole, folder / records.CHECKPOINT)
+    metadata = {records.CLASSES: json.dumps(classes)} if classes else None
+    save_file(whole, folder / records.CHECKPOINT, metadata)
 
 
-def horizon_points(result: Evaluation) -> list[Point]:
-    """Each measure per predicted frame: the step of a point is the frame, from 1."""
-    return [
-        Point.now(f"horizon/{name}", value, frame)
-        for name, values in result.horizon().items()
-        for frame, value in enumerate(values, 1)
-    ]
-
-
-def quality(result: Evaluation) -> dict[str, float]:
+def quality(result: Result) -> dict[str, float]:
     """The test figures under their metric names."""
     return {f"test/{name}": value for name, value in result.means().items()}
 
@@ -43,6 +35,7 @@ def spent(clock: Clock, cost: Cost) -> dict[str, float]:
     """What training cost, in every unit a budget may have, and what the model costs."""
     metrics: dict[str, float] = {
         records.TRAIN_SECONDS: clock.seconds,
+        "time/waiting_seconds": clock.waiting_seconds,
         "train/steps": clock.steps,
         "train/samples": clock.samples,
         "model/parameters": cost.parameters,

@@ -112,5 +112,6 @@ SHOWCASE = "showcase.npz"  # context, truth, prediction uint8 [S,T,C,H,W]; seque
 PER_CLIP_TABLE = "clips.parquet"
 PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its clips' logits
 CHECKPOINT = "model.safetensors"
+CLASSES = "classes"  # in its metadata: the names of a recogniser's classes in order, as JSON
 LOG = "cell.log"
 PROFILE = "profile"

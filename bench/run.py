@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from bench import records, report
 from bench.checkpoint import Checkpoint
 from bench.console import Display, PlannedCell, announce, display_for
+from bench.console.display import LEADING
 from bench.errors import UserError
 from bench.events import Finished, Note, Progress
 from bench.flops import Cost
@@ -45,8 +46,9 @@ class Invocation:
         self._finished: dict[str, Finished] = {}
         for cell in self.cells:  # settles each: a mistake must show before anything is written
             _ = cell.name, cell.key
-        if all(cell.missing_data for cell in self.cells):
-            raise UserError(self.cells[0].missing_data)
+        missing = [cell.missing_data for cell in self.cells]
+        if all(missing):
+            raise UserError("; ".join(dict.fromkeys(missing)))
 
     # --- the plan --------------------------------------------------------------------------------
 
@@ -64,7 +66,8 @@ class Invocation:
         if cell.missing_data:
             return cell.planned("blocked", reason=cell.missing_data)
         if cell.key in done and not self._is_forced(cell):
-            return cell.planned("done", test_mse=done[cell.key].metrics.get("test/mse"))
+            measure = LEADING[self.suite.task].key
+            return cell.planned("done", result=done[cell.key].metrics.get(measure))
         resumes = self._checkpoint(cell).has_state and not self._is_forced(cell)
         seconds = self._estimated_seconds(cell, earlier)
         return cell.planned("resume" if resumes else "run", seconds)
@@ -129,8 +132,8 @@ class Invocation:
     def _status(self, launcher: Launcher) -> Status:
         if launcher.stopped:
             return Status.INTERRUPTED
-        failed = any(f.status != Status.DONE for f in self._finished.values())
-        return Status.FAILED if failed else Status.DONE
+        ends = {finished.status for finished in self._finished.values()}
+        return Status.DONE if ends <= {Status.DONE, Status.SKIPPED} else Status.FAILED
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import difflib
 import fnmatch
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,8 @@ from pydantic import (
 from bench import catalogue
 from bench.clock import Budget
 from bench.errors import UserError, unknown
-from models.contract import Recipe
+from datasets.contract import Dataset, HeldOutName, Task
+from models.contract import Model, Recipe
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -54,6 +55,11 @@ class Evaluation(_Strict):
     showcase_clips: int = Field(default=6, ge=0)
     """Test clips, from the first, whose predicted frames are kept."""
 
+    @property
+    def clips(self) -> dict[HeldOutName, int]:
+        """How many clips of each split are asked for; fewer are used where there are fewer."""
+        return {"validation": self.validation_clips, "test": self.test_clips}
+
 
 class Limits(_Strict):
     """When a cell is taken to hang, and is killed."""
@@ -69,6 +75,7 @@ class Suite(_Strict):
 
     name: str
     description: str = ""
+    task: Task = "prediction"
     models: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -88,6 +95,20 @@ class Suite(_Strict):
             for seed in self.seeds:
                 for model in self.models:
                     yield Coordinates(model, dataset, seed)
+
+    def select_models(self, patterns: Sequence[str]) -> list[str]:
+        """The models that `patterns` pick, as `select` says; of the house those of its task."""
+        return select(patterns, self.models, self._offered(catalogue.all_models(), patterns))
+
+    def select_datasets(self, patterns: Sequence[str]) -> list[str]:
+        """The data sets that `patterns` pick, as `select` says; of the house those of its task."""
+        return select(patterns, self.datasets, self._offered(catalogue.all_datasets(), patterns))
+
+    def _offered(
+        self, known: Mapping[str, type[Model] | type[Dataset]], patterns: Sequence[str]
+    ) -> list[str]:
+        """The names of its task; one of another that is spelt out is refused later, with why."""
+        return [name for name, cls in known.items() if cls.task == self.task or name in patterns]
 
     def with_overrides(self, **overrides: Any) -> Suite:
         """This suite with every override that is not None, checked as the file is.
@@ -158,9 +179,9 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
 def _check_references(suite: Suite, place: str) -> None:
     try:
         for model in suite.models:
-            catalogue.predictor(model)
+            catalogue.model_for(suite.task, model)
         for dataset in suite.datasets:
-            catalogue.dataset(dataset)
+            catalogue.dataset_for(suite.task, dataset)
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 

@@ -215,6 +215,13 @@ class Store:
         """The runs of all cells of `suite`, newest first."""
         return [_cell_run(run) for run in self._search(suite, "cell")]
 
+    def run(self, run_id: str) -> CellRun | None:
+        """The run of that id; None where there is none."""
+        try:
+            return _cell_run(self._client.get_run(run_id))
+        except MlflowException:
+            return None
+
     def latest_invocation(self, suite: str) -> str | None:
         """The id of the newest parent run of `suite`."""
         runs = self._search(suite, "suite")

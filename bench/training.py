@@ -10,8 +10,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from bench.batches import Batches
+from bench.tasks.task import Batch, Task, to_float
 from datasets.contract import Dataset
-from models.contract import Predictor, Recipe
+from models.contract import Model, Recipe
 
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
@@ -50,11 +52,6 @@ def learning_rate_factor(recipe: Recipe, progress: float) -> float:
     return 1.0
 
 
-def to_float(clips: Tensor, device: torch.device) -> Tensor:
-    """uint8 `clips` as float32 in [0,1] on `device`; they travel as bytes."""
-    return clips.to(device, non_blocking=True).float().div_(255)
-
-
 class Training:
     """A model in training. Each step draws its randomness from the seed and the step's number.
 
@@ -63,20 +60,26 @@ class Training:
     """
 
     def __init__(
-        self, model: Predictor, recipe: Recipe, dataset: Dataset, seed: int, fabric: Fabric
+        self,
+        model: Model,
+        recipe: Recipe,
+        task: Task,
+        dataset: Dataset,
+        seed: int,
+        fabric: Fabric,
     ) -> None:
         """Put `model` on the device of `fabric`, with a fresh optimiser."""
         self.recipe = recipe
-        self._dataset = dataset
-        self._seed = seed
-        self._fabric = fabric
-        self._generator = torch.Generator(fabric.device)
+        self._task, self._dataset, self._seed, self._fabric = task, dataset, seed, fabric
+        device = fabric.device
+        self._clip_generator, self._generator = torch.Generator(device), torch.Generator(device)
+        self.batches = Batches(self._draw, device)
         self.model, self._optimizer = fabric.setup(model, self._new_optimizer(model))
-        self._losses = model.losses
+        self._losses = task.losses(model)
         for name in self._losses:
             self.model.mark_forward_method(name)
 
-    def _new_optimizer(self, model: Predictor) -> torch.optim.Optimizer:
+    def _new_optimizer(self, model: Model) -> torch.optim.Optimizer:
         recipe = self.recipe
         options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
         if recipe.optimizer == "sgd":
@@ -92,22 +95,20 @@ class Training:
 
     def step(self, number: int, progress: float) -> Tensor:
         """Training step `number` at `progress` of the budget; its last loss, on the device."""
-        clips = self._draw(number)
+        clips, *labels = self.batches.take(number)
+        batch = (to_float(clips, self._fabric.device), *labels)
         torch.manual_seed(seed_of(self._seed, number, "model"))
         self._generator.manual_seed(seed_of(self._seed, number, "loss"))
         self.model.train()
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * learning_rate_factor(self.recipe, progress)
         for name in self._losses:
-            loss = self._update(name, clips, progress)
+            loss = self._update(name, self._task.loss_arguments(batch, progress, self._generator))
         return loss
 
-    def _update(self, loss_name: str, clips: Tensor, progress: float) -> Tensor:
+    def _update(self, loss_name: str, arguments: tuple[object, ...]) -> Tensor:
         """One update by the gradients of that loss, which is returned, left on the device."""
-        context_frames = self._dataset.spec.context_frames
-        loss: Tensor = getattr(self.model, loss_name)(
-            clips, context_frames, progress, self._generator
-        )
+        loss: Tensor = getattr(self.model, loss_name)(*arguments)
         # No gradient, unlike one of zero, leaves a parameter and its optimiser state alone.
         self._optimizer.zero_grad(set_to_none=True)
         self._fabric.backward(loss)
@@ -123,10 +124,10 @@ class Training:
             # Looking for infinities would wait for the device at every step.
             clip(self.model, self._optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
 
-    def _draw(self, number: int) -> Tensor:
-        self._generator.manual_seed(seed_of(self._seed, number, "clips"))
-        clips = self._dataset.train_clips(self.recipe.batch_size, self._generator)
-        return to_float(clips, self._fabric.device)
+    def _draw(self, number: int) -> Batch:
+        self._clip_generator.manual_seed(seed_of(self._seed, number, "clips"))
+        batch = self._task.draw(self._dataset, self.recipe.batch_size, self._clip_generator)
+        return tuple(tensor.to(self._fabric.device, non_blocking=True) for tensor in batch)
 
     def state(self) -> dict[str, Any]:
         """Weights and optimiser state; all that `restore` needs."""

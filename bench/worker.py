@@ -23,6 +23,7 @@ from bench.events import Event, Finished, Note, Progress, encode
 from bench.plan import Cell, run_settings
 from bench.records import Status
 from bench.tracking import Store
+from datasets.contract import DataMissing
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -124,6 +125,7 @@ def _describe(cell: Cell, store: Store, run_id: str) -> None:
             "context_frames": spec.context_frames,
             "horizon": spec.horizon,
             "frame_shape": "x".join(map(str, spec.frame_shape)),
+            **({"classes": len(spec.classes)} if spec.classes else {}),
         },
     )
     tags = {records.DATA_DIGEST: cell.data_digests["test"]}
@@ -155,6 +157,8 @@ def _attempt(
         return Finished(Status.INTERRUPTED, "stopped before its end", run_id)
     except Diverged as error:
         return Finished(Status.DIVERGED, str(error), run_id)
+    except DataMissing as error:  # by a data set that looks for its files late
+        return Finished(Status.SKIPPED, str(error), run_id)
     except Exception as error:
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}".strip().splitlines()[0]

@@ -9,11 +9,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from bench.events import Finished, Note, Progress
+from bench.records import QUALITY, Measure
 
 if TYPE_CHECKING:
-    from bench.report.table import Row
+    from bench.report.table import Table
+    from datasets.contract import Task
 
 State = Literal["done", "run", "resume", "blocked"]
+
+LEADING: dict[Task, Measure] = {
+    task: next(iter(measures.values())) for task, measures in QUALITY.items()
+}
+"""The measure that stands for a cell's result, by task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +38,9 @@ class PlannedCell:
     """How long it will take from now, None where nobody knows; a cell that is done takes none."""
     reason: str = ""
     """Why it is blocked."""
-    test_mse: float | None = None
-    """The result of a cell that is done."""
+    result: float | None = None
+    """Of a cell that is done, the leading measure of its task."""
+    task: Task = "prediction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,5 @@ class Display(Protocol):
     ) -> None:
         """Shows how a cell ended; where it failed, also `log` and the `command` that re-runs it."""
 
-    def summary(
-        self, tables: Mapping[str, Sequence[Row]], report: Path | None, ui_command: str
-    ) -> None:
-        """Shows the final tables by title, where the report lies, how to open MLflow, failures."""
+    def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
+        """Shows the tables by title, the report's place, MLflow's line, what failed or lacked."""

@@ -18,13 +18,18 @@ from bench.console.display import PlannedCell, RunSettings
 from bench.console.plain import PlainDisplay
 from bench.console.words import figures, one_line, outcome, spent, time_left
 from bench.events import Finished, Note, Progress
+from bench.records import Status
 
 if TYPE_CHECKING:
-    from bench.report.table import Row
+    from bench.report.table import Table as ReportTable
 
+MARKS: dict[str, tuple[str, str]] = {
+    Status.DONE: ("✓ ", "bold green"),
+    Status.SKIPPED: ("· ", "bold yellow"),
+}
 WORDS_WIDTH = 32  # 12/24, 1 failed, 1 h 12 min left
 BAR_WIDTHS = (8, 60)
-FIGURE_WIDTHS = {"loss": 12, "validation": 30, "speed": 14, "memory": 7}
+FIGURE_WIDTHS = {"loss": 12, "validation": 30, "waiting": 20, "speed": 14, "memory": 7}
 
 
 class LiveDisplay(PlainDisplay):
@@ -73,7 +78,7 @@ class LiveDisplay(PlainDisplay):
         """Prints the cell's line above the bars and takes its bar away."""
         ended = self._tally.end(name, finished, command, log)
         self._running.pop(name, None)
-        mark = ("✗ ", "bold red") if ended.failed else ("✓ ", "bold green")
+        mark = MARKS.get(ended.status, ("✗ ", "bold red"))
         words = "  ".join(word.ljust(10) for word in outcome(ended)).rstrip()
         self._console.print(Text.assemble(mark, name.ljust(self._name_width), "  ", words))
         if ended.failed:
@@ -82,7 +87,7 @@ class LiveDisplay(PlainDisplay):
             self._print(Text.assemble(("  again  ", "dim"), command))
 
     def summary(
-        self, tables: Mapping[str, Sequence[Row]], report: Path | None, ui_command: str
+        self, tables: Mapping[str, ReportTable], report: Path | None, ui_command: str
     ) -> None:
         """Takes the bars away, then the tables, where to look further and what failed."""
         self._live.stop()
@@ -99,8 +104,15 @@ class LiveDisplay(PlainDisplay):
             counts = progress.phase in ("train", "validate", "test")
             bar = ProgressBar(1.0, progress.fraction, pulse=not counts)
             yield self._row(Text(name), bar, spent(progress))
-            parts = (word.ljust(FIGURE_WIDTHS[key]) for key, word in figures(progress).items())
-            yield Text("  " + "  ".join(parts).rstrip(), no_wrap=True, overflow="ellipsis")
+            yield Text(self._figures(progress), no_wrap=True, overflow="ellipsis")
+
+    def _figures(self, progress: Progress) -> str:
+        """The figures of a cell, in columns; what the terminal has no room for is left out."""
+        line = ""
+        for key, word in figures(progress).items():
+            longer = f"{line}  {word.ljust(FIGURE_WIDTHS[key])}"
+            line = longer if len(longer.rstrip()) <= self._console.width else line
+        return line.rstrip()
 
     def _row(self, name: Text, bar: ProgressBar, words: str) -> Table:
         """Name, bar and words in columns that depend on the width of the terminal alone."""

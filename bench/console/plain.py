@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -13,13 +13,13 @@ from rich.text import Text
 
 from bench.console.display import PlannedCell, RunSettings
 from bench.console.plan import plan
-from bench.console.summary import failures, pointers, summary
+from bench.console.summary import failures, pointers, skipped, summary
 from bench.console.tally import Tally
 from bench.console.words import figures, one_line, outcome, spent, time_left
 from bench.events import Finished, Note, Progress
 
 if TYPE_CHECKING:
-    from bench.report.table import Row
+    from bench.report.table import Table
 
 
 class PlainDisplay:
@@ -75,12 +75,15 @@ class PlainDisplay:
             parts += [f"run it again: {command}"]
         self._print(Text("; ".join((*parts, time_left(self._tally)))))
 
-    def summary(
-        self, tables: Mapping[str, Sequence[Row]], report: Path | None, ui_command: str
-    ) -> None:
-        """The tables, then where to look further and what failed."""
+    def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
+        """The tables, then where to look further, what failed, and what lacked its data."""
         self._console.print(summary(tables, self._console), end="")
-        for text in (*pointers(report, ui_command), *failures(self._tally.failures)):
+        self._print_all(pointers(report, ui_command))
+        self._print_all(failures(self._tally.failures))
+        self._print_all(skipped(self._tally.skipped))
+
+    def _print_all(self, texts: Iterable[Text]) -> None:
+        for text in texts:
             self._print(text)
 
     def _print(self, text: Text) -> None:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from bench.console.display import PlannedCell, RunSettings, State
 from bench.console.tables import empty_table, in_parts
-from bench.units import duration, figure
+from bench.console.words import result
+from bench.units import duration
 
 STYLES: dict[State, str] = {"done": "green", "run": "", "resume": "yellow", "blocked": "red"}
 
@@ -40,8 +41,8 @@ def _entry(seeds: Sequence[PlannedCell]) -> Text:
     for state, group in groupby(sorted(seeds, key=lambda cell: cell.state), lambda c: c.state):
         alike = list(group)
         word = state if len(seeds) == 1 else " ".join((state, *(str(c.seed) for c in alike)))
-        if len(seeds) == 1 and alike[0].test_mse is not None:
-            word = f"{state}, MSE {figure(alike[0].test_mse)}"
+        if len(seeds) == 1 and alike[0].result is not None:
+            word = f"{state}, {result(alike[0].task, alike[0].result)}"
         words.append(Text(word, STYLES[state]))
     return Text(", ").join(words)
 

@@ -16,15 +16,16 @@ from bench.console.tally import Ended
 from bench.console.words import last_line
 
 if TYPE_CHECKING:
-    from bench.report.table import Entry, Row
+    from bench.report.table import Entry
+    from bench.report.table import Table as ReportTable
 
 
-def summary(tables: Mapping[str, Sequence[Row]], console: Console) -> Group:
+def summary(tables: Mapping[str, ReportTable], console: Console) -> Group:
     """Each table under its title, with the reasons for what is missing in it."""
     lines: list[Table | Text] = []
-    for title, rows in tables.items():
-        missing = list(_missing(rows))
-        lines += [Text(f"\n{title}\n", "bold"), *_parts(rows, console), *missing]
+    for title, content in tables.items():
+        missing = list(_missing(content))
+        lines += [Text(f"\n{title}\n", "bold"), *_parts(content, console), *missing]
         lines += [Text()] if missing else []
     return Group(*lines)
 
@@ -45,23 +46,32 @@ def failures(ended: Sequence[Ended]) -> Iterator[Text]:
         yield Text(f"  {cell.command}")
 
 
-def _parts(rows: Sequence[Row], console: Console) -> list[Table | Text]:
-    from bench.report.table import COLUMNS  # brings pandas, which a plan need not wait for
+def skipped(reasons: Mapping[str, str]) -> Iterator[Text]:
+    """The cells without data, below each reason that keeps them from running."""
+    if reasons:
+        text = "skipped for want of data; once it is there, the same line runs them:"
+        yield Text(f"\n{len(reasons)} {text}", "bold yellow")
+    for reason in dict.fromkeys(reasons.values()):
+        yield Text.assemble(("skipped  ", "yellow"), last_line(reason))
+        for name in (name for name, why in reasons.items() if why == reason):
+            yield Text(f"  {name}")
 
+
+def _parts(content: ReportTable, console: Console) -> list[Table | Text]:
     def table_of(columns: Sequence[int]) -> Table:
         table = empty_table()
         table.add_column("model", overflow="fold")
         table.add_column("seed")
         for column in columns:
-            table.add_column(_wrapped(COLUMNS[column].heading), justify="right")
-        for row in rows:
+            table.add_column(_wrapped(content.columns[column].heading), justify="right")
+        for row in content.rows:
             figures = [_figure(row.entries[column]) for column in columns]
             if not row.done:
                 figures[0] = Text(row.status, "red")
             table.add_row(row.label, row.seeds, *figures)
         return table
 
-    return in_parts(range(len(COLUMNS)), table_of, console)
+    return in_parts(range(len(content.columns)), table_of, console)
 
 
 def _wrapped(heading: str) -> str:
@@ -76,17 +86,15 @@ def _figure(entry: Entry) -> Text:
     return Text(f"{entry.text} {entry.half_width}".strip(), style)
 
 
-def _missing(rows: Sequence[Row]) -> Iterator[Text]:
-    from bench.report.table import COLUMNS
-
-    for row in rows:
+def _missing(content: ReportTable) -> Iterator[Text]:
+    for row in content.rows:
         if not row.done:
             cell = f"{row.label}, seed {row.seeds}"
             yield Text(f"{cell}: {row.status}: {last_line(row.reason)}", "red")
     whys = {
         (column.measure.label, entry.reason): None
-        for row in rows
-        for column, entry in zip(COLUMNS, row.entries, strict=True)
+        for row in content.rows
+        for column, entry in zip(content.columns, row.entries, strict=True)
         if entry.reason
     }
     for label, reason in whys:

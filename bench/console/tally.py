@@ -1,4 +1,4 @@
-"""How far a run is: cells ended and failed, time left, results against copy-last."""
+"""How far a run is: cells ended and failed, time left, results against the baseline."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.console.display import PlannedCell
+from bench.console.display import LEADING, PlannedCell
 from bench.events import Finished
-from bench.records import QUALITY, Status
+from bench.records import Status
 
-BASELINE = "copy_last"
+if TYPE_CHECKING:
+    from datasets.contract import Task
+
+BASELINES: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
+"""What a model of each task has to beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +29,11 @@ class Ended:
     error: str
     command: str
     log: Path | None
-    mse: float | None
-    versus_copy_last: float | None
-    """Its MSE as a multiple of copy-last's on the same data set, where that is known."""
+    task: Task
+    result: float | None
+    """The leading measure of its task."""
+    versus_baseline: float | None
+    """That as a multiple of the baseline's on the same data set, where that is known."""
 
     @property
     def failed(self) -> bool:
@@ -48,9 +55,9 @@ class Tally:
         self._clock = clock
         self._started: dict[str, float] = {}
         self._baseline = {
-            cell.dataset: cell.test_mse
+            cell.dataset: cell.result
             for cell in cells
-            if cell.model == BASELINE and cell.test_mse is not None
+            if cell.model == BASELINES[cell.task] and cell.result is not None
         }
         self._trained: list[tuple[PlannedCell, float]] = []
         self.ended: list[Ended] = []
@@ -66,6 +73,13 @@ class Tally:
         return len(self.ended) + sum(cell.state == "done" for cell in self._cells.values())
 
     @property
+    def skipped(self) -> dict[str, str]:
+        """Why cells have no data, by cell."""
+        planned = {c.name: c.reason for c in self._cells.values() if c.state == "blocked"}
+        met = {ended.name: ended.error for ended in self.ended if ended.status == Status.SKIPPED}
+        return planned | met
+
+    @property
     def failures(self) -> list[Ended]:
         """The cells that failed, in the order in which they did."""
         return [ended for ended in self.ended if ended.failed]
@@ -75,19 +89,19 @@ class Tally:
         self._started[name] = self._clock()
 
     def end(self, name: str, finished: Finished, command: str, log: Path | None) -> Ended:
-        """The cell ended; its result is compared with copy-last where that has one."""
+        """The cell ended; its result is compared with the baseline's where that has one."""
         seconds = self._clock() - self._started.pop(name, self._clock())
-        cell, mse = self._cells[name], finished.metrics.get(QUALITY["mse"].key)
+        cell = self._cells[name]
+        result = finished.metrics.get(LEADING[cell.task].key)
         if finished.status == Status.DONE and finished.metrics.get("train/steps"):
             self._trained.append((cell, seconds))
         baseline, ratio = self._baseline.get(cell.dataset), None
-        if mse is not None and cell.model == BASELINE:
-            self._baseline[cell.dataset] = mse
-        elif mse is not None and baseline:
-            ratio = mse / baseline
-        self.ended.append(
-            Ended(name, finished.status, seconds, finished.error, command, log, mse, ratio)
-        )
+        if result is not None and cell.model == BASELINES[cell.task]:
+            self._baseline[cell.dataset] = result
+        elif result is not None and baseline:
+            ratio = result / baseline
+        how = name, finished.status, seconds, finished.error, command, log
+        self.ended.append(Ended(*how, cell.task, result, ratio))
         return self.ended[-1]
 
     def seconds_left(self) -> float | None:

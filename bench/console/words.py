@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench.console.tally import Ended, Tally
+from bench.console.display import LEADING
+from bench.console.tally import BASELINES, Ended, Tally
 from bench.events import Progress
 from bench.records import Status
 from bench.units import byte_size, duration, figure
+
+if TYPE_CHECKING:
+    from datasets.contract import Task
+
+VALIDATION: dict[Task, str] = {"prediction": "val MSE", "recognition": "val loss"}
+WAITING_SHARE = 0.01  # of the training time from which on waiting for data is worth a word
 
 
 def one_line(text: str) -> str:
@@ -36,15 +44,24 @@ def figures(progress: Progress) -> dict[str, str]:
     words = {}
     if progress.loss is not None:
         words["loss"] = f"loss {figure(progress.loss)}"
-    if progress.validation_mse is not None:
-        words["validation"] = f"val MSE {figure(progress.validation_mse)}"
-        if progress.best_validation_mse is not None:
-            words["validation"] += f" (best {figure(progress.best_validation_mse)})"
+    if progress.validation is not None:
+        words["validation"] = f"{VALIDATION[progress.task]} {figure(progress.validation)}"
+        if progress.best_validation is not None:
+            words["validation"] += f" (best {figure(progress.best_validation)})"
+    if progress.waiting_share is not None and progress.waiting_share >= WAITING_SHARE:
+        words["waiting"] = f"{progress.waiting_share * 100:.0f} % waiting for data"
     if progress.frames_per_second is not None:
         words["speed"] = f"{figure(progress.frames_per_second)} frames/s"
     if progress.memory_bytes is not None:
         words["memory"] = byte_size(progress.memory_bytes)
     return words
+
+
+def result(task: Task, value: float) -> str:
+    """The leading measure of `task`: `MSE 0.0312`, or `top-1 43.1 %`."""
+    if LEADING[task].unit == "%":
+        return f"top-1 {value * 100:.1f} %"
+    return f"{LEADING[task].label} {figure(value)}"
 
 
 def outcome(ended: Ended) -> list[str]:
@@ -53,10 +70,10 @@ def outcome(ended: Ended) -> list[str]:
         reason = last_line(ended.error)
         fate = f"{ended.status} after {duration(ended.seconds)}"
         return [f"{fate}: {reason}" if reason else fate]
-    mse, ratio = ended.mse, ended.versus_copy_last
+    ratio, baseline = ended.versus_baseline, BASELINES[ended.task].replace("_", "-")
     return [
-        f"MSE {figure(mse)}" if mse is not None else "done",
-        *([f"{ratio:.2f}x copy-last"] if ratio is not None else []),
+        result(ended.task, ended.result) if ended.result is not None else "done",
+        *([f"{ratio:.2f}x {baseline}"] if ratio is not None else []),
         duration(ended.seconds),
     ]
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.report.collect import cells, curves, horizon, sections, showcases
+from bench.report.classes import class_table, confusions
+from bench.report.collect import Section, cells, curves, horizon, named_videos, sections, showcases
 from bench.report.frames import strips
 from bench.report.page import Chapter, write
-from bench.report.plots import horizon_panels, learning_panels, speed_panels, styles
-from bench.report.table import Row, rows, summary
+from bench.report.plots import Style, horizon_panels, learning_panels, speed_panels, styles
+from bench.report.table import Table, printed, summary
 
 if TYPE_CHECKING:
     from bench.tracking import Store
@@ -28,21 +29,14 @@ def build(store: Store, suite: str, out: Path) -> Path:
     if found.empty:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
     looks = styles(found)
-    chapters = []
-    for number, section in enumerate(sections(found), start=1):
-        prefix = re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}")
-        figures = summary(section)
-        panels = [
-            *learning_panels(curves(store, section), looks, prefix),
-            *horizon_panels(horizon(store, section), looks, prefix),
-            *speed_panels(figures, looks, prefix),
-        ]
-        frames = strips(showcases(store, section), looks, prefix)
-        chapters.append(Chapter(section, figures, panels, frames))
+    chapters = [
+        _chapter(store, section, looks, re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}"))
+        for number, section in enumerate(sections(found), start=1)
+    ]
     return write(suite, chapters, looks, out)
 
 
-def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, list[Row]]:
+def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
     """The printed tables by title that hold the cells with these `keys`, newest first.
 
     A baseline, which stands in many tables, counts only where no trained cell is asked for.
@@ -53,7 +47,21 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, list[Ro
     asked = found[found["key"].isin(keys)]
     runs = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["run_id"])
     return {
-        f"{section.title} · {section.setting}": rows(summary(section))
+        f"{section.title} · {section.setting}": printed(section, summary(section))
         for section in sections(found)
         if runs & set(section.cells["run_id"])
     }
+
+
+def _chapter(store: Store, section: Section, looks: dict[str, Style], prefix: str) -> Chapter:
+    figures = summary(section)
+    plots = [
+        *learning_panels(curves(store, section), looks, prefix),
+        *horizon_panels(horizon(store, section), looks, prefix),
+        *speed_panels(section, figures, looks, prefix),
+    ]
+    if section.task == "recognition":
+        named = named_videos(store, section)
+        classes, pictures = class_table(named), confusions(named, prefix)
+        return Chapter(section, figures, plots, classes=classes, confusions=pictures)
+    return Chapter(section, figures, plots, strips(showcases(store, section), looks, prefix))

@@ -11,13 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench import records
+from bench.records import QUALITY, VALIDATION
+from bench.report.columns import PARAMETERS
 
 if TYPE_CHECKING:
     from bench.tracking import CellRun, Store
+    from datasets.contract import Task
 
 ONE_SIZE = "only"
-PARAMETERS = "model/parameters"
-TASK = ["dataset", "context_frames", "horizon", "data_digest"]
+UNKNOWN = "unknown"
+NONE = ""
+TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
 SETTING = ["device", "precision", "budget", "recipe"]
 HORIZON_METRICS = ("mse", "ssim", "lpips", "psnr")
 DEVICE_BOUND = ("time/", "speed/", "memory/")
@@ -28,7 +32,9 @@ _PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, record
 class Section:
     """The newest cells of one task under one setting, which alone may be ranked together."""
 
+    task: Task
     dataset: str
+    classes: str
     context_frames: str
     horizon: str
     data_digest: str
@@ -51,16 +57,21 @@ class Section:
 
     @property
     def setting(self) -> str:
-        """What all cells of the section have in common, in a line."""
+        """What is known of what all cells of the section have in common, in a line."""
+        frames = {
+            "prediction": f"{self.context_frames} → {self.horizon} frames",
+            "recognition": f"clips of {self.context_frames} frames",
+        }
         parts = (
-            f"{self.context_frames} → {self.horizon} frames",
-            f"{self.budget} of training",
-            self.device,
-            f"precision {self.precision}",
-            f"{self.recipe} recipe{'s' if self.recipe == 'published' else ''}",
-            f"test data {self.data_digest[:12]}",
+            (frames[self.task], self.context_frames),
+            (f"{self.classes} classes", self.classes),
+            (f"{self.budget} of training", self.budget),
+            (self.device, self.device),
+            (f"precision {self.precision}", self.precision),
+            (f"{self.recipe} recipe{'s' if self.recipe == 'published' else ''}", self.recipe),
+            (f"test data {self.data_digest[:12]}", self.data_digest),
         )
-        return " · ".join(parts)
+        return " · ".join(text for text, fact in parts if fact not in (UNKNOWN, NONE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +95,11 @@ def cells(store: Store, suite: str) -> pd.DataFrame:
     frame = pd.DataFrame([_row(run) for run in store.cells(suite)])
     if frame.empty:
         return frame
-    for column in (*records.COST, *(measure.key for measure in records.QUALITY.values())):
+    quality = (measure.key for measures in QUALITY.values() for measure in measures.values())
+    for column in (*records.COST, *quality):
         if column not in frame:
             frame[column] = np.nan
-    for column in ("context_frames", "horizon", "data_digest"):
+    for column in ("classes", "context_frames", "horizon", "data_digest"):
         frame[column] = _fill(frame, column, "dataset")
     frame["device"] = _fill(frame, "device", "device_kind")
     frame["baseline"] = frame.groupby("model")[PARAMETERS].transform("min") == 0
@@ -101,13 +113,13 @@ def each(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def sections(cells: pd.DataFrame) -> list[Section]:
-    """The comparable groups of `cells`, the one with the newest trained cell first.
+    """The comparable groups of `cells`: the newest first, those without data last.
 
     Cells belong together when task, data digest, device, precision, budget and size agree, and
     the recipe is each model's own or one for all; models of one size join every size. A baseline
     (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
     task; where it ran on another device its quality counts and its cost is blank. Of several runs
-    of one cell the newest counts.
+    of one cell the newest counts that was not skipped.
     """
     found = []
     for _, same_task in cells.groupby(TASK, sort=False):
@@ -118,11 +130,13 @@ def sections(cells: pd.DataFrame) -> list[Section]:
             for size in _sizes(group):
                 members = group[group["size"].isin([size, ONE_SIZE])]
                 joined = pd.concat([members, _lend(baselines, str(key[0]))])
-                newest = joined.drop_duplicates(["model", "size", "seed"])
+                began = joined.sort_values("status", key=_was_skipped, kind="stable")
+                newest = began.drop_duplicates(["model", "size", "seed"])
                 common = next(each(members[[*TASK, *SETTING]]))
                 section = Section(**common, size=size, cells=newest.reset_index(drop=True))
-                found.append((members["started"].max(), section))
-    return [section for _, section in sorted(found, key=lambda pair: pair[0], reverse=True)]
+                has_run = not _was_skipped(newest["status"]).all()
+                found.append((has_run, members["started"].max(), section))
+    return [section for *_, section in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
 
 def curves(store: Store, section: Section) -> pd.DataFrame:
@@ -130,7 +144,7 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
     rows = []
     for cell in each(section.done[~section.done["baseline"]]):
         clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
-        for metric in (records.TRAIN_LOSS, records.VALIDATION_MSE):
+        for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key):
             rows += [
                 (cell["label"], cell["model"], cell["run_id"], metric, clock[step], value)
                 for step, value in store.curve(cell["run_id"], metric)
@@ -155,7 +169,7 @@ def horizon(store: Store, section: Section) -> pd.DataFrame:
 
 def showcases(store: Store, section: Section) -> list[Showcase]:
     """The stored predictions of each model's first seed, the lowest test MSE first."""
-    mse = records.QUALITY["mse"].key
+    mse = QUALITY["prediction"]["mse"].key
     first = section.done.sort_values("seed").drop_duplicates("label").sort_values(mse)
     found = []
     for cell in each(first):
@@ -166,8 +180,24 @@ def showcases(store: Store, section: Section) -> list[Showcase]:
     return found
 
 
+def named_videos(store: Store, section: Section) -> pd.DataFrame:
+    """What was said of each test video: label, model, seed, video, truth, said; the best first."""
+    columns = ["label", "model", "seed", "video", "truth", "said"]
+    top1 = section.done.groupby("label")[QUALITY["recognition"]["video_top1"].key].transform("mean")
+    best_first = section.done.loc[top1.sort_values(ascending=False, kind="stable").index]
+    found = [pd.DataFrame(columns=columns)]
+    for cell in each(best_first):
+        path = store.artifact(cell["run_id"], records.PER_VIDEO_TABLE)
+        if path is not None:
+            stored = pd.read_parquet(path, columns=["video", "label", "predicted"])
+            named = stored.rename(columns={"label": "truth", "predicted": "said"})
+            found.append(named.assign(**{name: cell[name] for name in columns[:3]})[columns])
+    return pd.concat(found, ignore_index=True)
+
+
 def _row(run: CellRun) -> dict[str, Any]:
     params, tags = run.params, run.tags
+    task = params.get("task", "prediction")
     model, size = params.get("model", run.name), params.get("size", ONE_SIZE)
     chosen = ("dataset", "precision", "budget", "recipe")
     return {
@@ -179,10 +209,12 @@ def _row(run: CellRun) -> dict[str, Any]:
         "size": size,
         "label": model if size == ONE_SIZE else f"{model}-{size}",
         "seed": int(params.get("seed", 0)),
-        **{name: params.get(name, "unknown") for name in chosen},
+        **{name: params.get(name, UNKNOWN) for name in chosen},
+        "task": task,
+        "classes": params.get("classes", None if task == "recognition" else NONE),
         "context_frames": params.get("context_frames"),
         "horizon": params.get("horizon"),
-        "device_kind": params.get("device", "unknown"),
+        "device_kind": params.get("device", UNKNOWN),
         "device": tags.get(records.DEVICE) or None,
         "data_digest": tags.get(records.DATA_DIGEST) or None,
         "status": tags.get(records.STATUS, records.Status.RUNNING.value),
@@ -216,7 +248,11 @@ def _facts(run: CellRun) -> dict[str, str]:
 def _fill(frame: pd.DataFrame, column: str, by: str) -> pd.Series[str]:
     """`column` with its gaps filled by the newest value known in the same group of `by`."""
     newest = frame.groupby(by)[column].transform("first")  # skips what is missing
-    return frame[column].fillna(newest).fillna("unknown")
+    return frame[column].fillna(newest).fillna(UNKNOWN)
+
+
+def _was_skipped(status: pd.Series[str]) -> pd.Series[bool]:
+    return status == records.Status.SKIPPED
 
 
 def _sizes(group: pd.DataFrame) -> list[str]:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from bench.report.collect import Showcase
 from bench.report.plots import INK, Picture, Style, draw, styled
 
-COLUMNS = 10  # frames shown of a context or a horizon that is longer
-SIDE = 96  # pixels; larger frames are averaged down, so that the page stays small
+ERROR_STEPS = 64  # of colour, from no error to the largest
+COLUMNS = 11  # frames shown of a context or a horizon that is longer
+ROW_PIXELS = 960  # of all frames side by side at most, so that the page stays small
+ROW_INCHES = 6.2
+WIDEST_INCHES = 1.55  # of one frame, where there are few
+SPACE = 0.1  # inches between blocks
+NUMBERS_INCHES = 0.25
 SEQUENCES = 4
 GAP = 2  # pixels between frames
-INCHES = 0.62  # width of a frame
+SEAM = 128  # grey of the line between two channels
+GREY_OR_COLOUR = (1, 3)  # channels of frames that are shown as they are
 MINUS = "\N{MINUS SIGN}"
 
 Image = npt.NDArray[np.uint8]
@@ -54,16 +63,21 @@ def _strip(
     first, place = holders[0]
     context, truth = first.context[place], first.truth[place]
     past, future = _chosen(len(context)), _chosen(len(truth))
+    side = ROW_PIXELS // max(len(past), len(future))
+    right = _panels(truth[future])
     blocks = [
-        _Block(("context",), (_colour(context[past]),)),
-        _Block(("truth",), (_colour(truth[future]),)),
+        _Block(("context",), (_colour(_panels(context[past]), side),)),
+        _Block(("truth",), (_colour(right, side),)),
     ]
     for showcase, index in holders:
-        guess = showcase.prediction[index][future]
-        images = _colour(guess), _error(guess, truth[future])
+        guess = _panels(showcase.prediction[index][future])
+        images = _colour(guess, side), _error(guess, right, side)
         blocks.append(_Block((showcase.label, "error"), images, styles[showcase.model].color))
     figure = _draw_blocks(blocks, past - len(context), future + 1)
-    return draw(figure, f"{prefix}-frames-{sequence}", f"Test sequence {sequence}")
+    title = f"Test sequence {sequence}"
+    if context.shape[1] not in GREY_OR_COLOUR:
+        title += f", its {context.shape[1]} channels side by side"
+    return draw(figure, f"{prefix}-frames-{sequence}", title)
 
 
 def _chosen(count: int) -> npt.NDArray[np.int64]:
@@ -71,16 +85,24 @@ def _chosen(count: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, count - 1, min(count, COLUMNS)).round().astype(np.int64)
 
 
-def _colour(frames: Image) -> Image:
-    """Frames [T,C,H,W] as RGB [T,H,W,3] of at most `SIDE` pixels a side."""
-    shrunk = _shrink(frames.astype(np.float32)).round().astype(np.uint8)
+def _panels(frames: Image) -> Image:
+    """Grey or colour frames [T,C,H,W] as they are; of others the channels side by side, in grey."""
+    if frames.shape[1] in GREY_OR_COLOUR:
+        return frames
+    seamed = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=SEAM)
+    return np.concatenate(list(seamed.swapaxes(0, 1)), axis=2)[:, None, :, :-1]
+
+
+def _colour(frames: Image, side: int) -> Image:
+    """Frames [T,C,H,W] as RGB [T,H,W,3] of at most `side` pixels a side."""
+    shrunk = _shrink(frames.astype(np.float32), side).round().astype(np.uint8)
     return np.broadcast_to(shrunk.transpose(0, 2, 3, 1), (*_space(shrunk), 3))
 
 
-def _error(guess: Image, truth: Image) -> Image:
+def _error(guess: Image, truth: Image, side: int) -> Image:
     """The absolute error, mean over channels, black (0) to yellow (1): RGB [T,H,W,3]."""
     error = np.abs(guess.astype(np.float32) - truth).mean(axis=1, keepdims=True)
-    rgba = colormaps["inferno"](_shrink(error)[:, 0] / 255, bytes=True)
+    rgba = colormaps["inferno"].resampled(ERROR_STEPS)(_shrink(error, side)[:, 0] / 255, bytes=True)
     return np.asarray(rgba[..., :3], np.uint8)
 
 
@@ -88,9 +110,9 @@ def _space(frames: Image) -> tuple[int, int, int]:
     return frames.shape[0], frames.shape[2], frames.shape[3]
 
 
-def _shrink(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Frames [T,C,H,W] averaged over blocks until no side exceeds `SIDE`."""
-    block = -(-max(frames.shape[2:]) // SIDE)
+def _shrink(frames: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
+    """Frames [T,C,H,W] averaged over blocks until no side exceeds `side`."""
+    block = -(-max(frames.shape[2:]) // side)
     time, channels, height, width = frames.shape
     rows, columns = height // block, width // block
     cut = frames[:, :, : rows * block, : columns * block]
@@ -104,32 +126,53 @@ def _draw_blocks(
     """The blocks under each other, with frame numbers over the context and over the truth."""
     columns = max(len(past), len(future))
     height, width = blocks[0].images[0].shape[1:3]
-    rows = [len(block.images) for block in blocks]
-    inches = INCHES * height / width
-    size = (1.7 + INCHES * columns, inches * sum(rows) + 0.12 * len(rows) + 0.4)
-    figure = Figure(figsize=size, layout="compressed")
-    every = figure.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
-    for axes, block in zip(every, blocks, strict=True):
-        axes.imshow(_grid(block.images, columns), interpolation="none")
-        axes.set_yticks([(row + 0.5) * (height + GAP) for row in range(len(block.labels))])
-        axes.set_yticklabels(block.labels, color=block.color)
-        axes.set_xticks([])
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.grid(visible=False)
+    pixel = min(ROW_INCHES / columns, WIDEST_INCHES) / (width + GAP)
+    left = max(_inches(label) for block in blocks for label in block.labels) + SPACE
+    across = columns * (width + GAP) * pixel
+    heights = [len(block.images) * (height + GAP) * pixel for block in blocks]
+    above = [NUMBERS_INCHES, NUMBERS_INCHES] + [SPACE] * (len(blocks) - 2)
+    size = (left + across + SPACE, sum(heights) + sum(above) + SPACE)
+    figure, top = Figure(figsize=size), size[1]
+    every = []
+    for block, space, tall in zip(blocks, above, heights, strict=True):
+        top -= space + tall
+        place = (left / size[0], top / size[1], across / size[0], tall / size[1])
+        every.append(figure.add_axes(place))
+        _draw_block(every[-1], block, columns)
     _number(every[0], past, width)
     _number(every[1], future, width)
     return figure
 
 
-def _grid(rows: tuple[Image, ...], columns: int) -> Image:
-    """Rows of images [T,H,W,3] as one RGBA image of `columns` places, clear between them."""
-    height, width = rows[0].shape[1:3]
-    grid = np.zeros((len(rows), height + GAP, columns, width + GAP, 4), np.uint8)
-    for row, images in enumerate(rows):
-        grid[row, :height, : len(images), :width, :3] = images.swapaxes(0, 1)
-        grid[row, :height, : len(images), :width, 3] = 255
-    return grid.reshape(len(rows) * (height + GAP), columns * (width + GAP), 4)
+def _inches(label: str) -> float:
+    """How wide `label` is beside a row."""
+    font = FontProperties(size=mpl.rcParams["font.size"])
+    return float(TextPath((0, 0), label, prop=font).get_extents().width / 72) + SPACE
+
+
+def _draw_block(axes: Axes, block: _Block, columns: int) -> None:
+    """Each row of the block as a picture of its own, for frames and errors share no colours."""
+    for top, images in enumerate(block.images):
+        row = _row(images, columns)
+        height, width = row.shape[:2]
+        extent = (0, width, (top + 1) * height, top * height)
+        axes.imshow(row, extent=extent, interpolation="none")
+    axes.set_ylim(len(block.images) * height, 0)
+    axes.set_yticks([(top + 0.5) * height for top in range(len(block.labels))])
+    axes.set_yticklabels(block.labels, color=block.color)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+
+
+def _row(images: Image, columns: int) -> Image:
+    """Images [T,H,W,3] as one RGBA image of `columns` places, clear between them."""
+    height, width = images.shape[1:3]
+    row = np.zeros((height + GAP, columns, width + GAP, 4), np.uint8)
+    row[:height, : len(images), :width, :3] = images.swapaxes(0, 1)
+    row[:height, : len(images), :width, 3] = 255
+    return row.reshape(height + GAP, columns * (width + GAP), 4)
 
 
 def _number(axes: Axes, frames: npt.NDArray[np.int64], width: int) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from bench.records import QUALITY
+from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.plots import Picture, Style
-from bench.report.table import COLUMNS, Entry, Row, csv, rows
+from bench.report.table import Entry, Table, csv, printed
 from bench.report.verdict import STATUS_WORDS, verdict
 
 _TEMPLATES = jinja2.Environment(
@@ -33,7 +35,9 @@ class Chapter:
     section: Section
     summary: pd.DataFrame
     plots: list[Picture]
-    strips: list[Picture]
+    strips: list[Picture] = field(default_factory=list)
+    classes: ClassTable | None = None
+    confusions: list[Picture] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -41,16 +45,21 @@ class Chapter:
         return verdict(self.section, self.summary)
 
     @property
-    def rows(self) -> list[Row]:
+    def table(self) -> Table:
         """The printed table."""
-        return rows(self.summary)
+        return printed(self.section, self.summary)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All of them, in the order they are shown."""
+        return [*self.plots, *self.strips, *self.confusions]
 
     @property
     def notices(self) -> list[str]:
         """What a reader must know of the data, and why figures are missing."""
-        cells = self.section.cells
+        cells, measures = self.section.cells, QUALITY[self.section.task]
         reasons = (
-            f"{name.upper()} not measured for some cells: {why}"
+            f"{measures[name].label} not measured for some cells: {why}"
             for missing in cells["not_measured"]
             for name, why in missing.items()
         )
@@ -80,12 +89,12 @@ def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Pa
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     for chapter in chapters:
-        for picture in (*chapter.plots, *chapter.strips):
+        for picture in chapter.pictures:
             (plots / f"{picture.name}.png").write_bytes(picture.png)
     (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
     (out / "report.md").write_text("\n".join(_markdown(suite, chapters)), encoding="utf-8")
     page = _TEMPLATES.get_template("report.html").render(
-        suite=suite, chapters=chapters, styles=styles, columns=COLUMNS, words=STATUS_WORDS
+        suite=suite, chapters=chapters, styles=styles, words=STATUS_WORDS
     )
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
@@ -98,26 +107,47 @@ def _markdown(suite: str, chapters: list[Chapter]) -> Iterator[str]:
         yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
-        yield from _markdown_table(chapter)
-        for picture in (*chapter.plots, *chapter.strips):
-            yield f"\n![{picture.title}](plots/{picture.name}.png)"
+        yield from _markdown_table(chapter.table)
+        if chapter.classes:
+            yield from _markdown_classes(chapter.classes)
+        for picture in chapter.pictures:
+            yield f"\n![{_plain(picture.title)}](plots/{picture.name}.png)"
         yield "\n| cell | MLflow run | the line that runs it again |\n|---|---|---|"
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             yield f"| {name} | {run} | <code>{command}</code> |"
 
 
-def _markdown_table(chapter: Chapter) -> Iterator[str]:
-    yield "| model | seeds | " + " | ".join(column.heading for column in COLUMNS) + " |"
-    yield "|---|---|" + "--:|" * len(COLUMNS)
-    for row in chapter.rows:
+def _markdown_table(table: Table) -> Iterator[str]:
+    yield "| model | seeds | " + " | ".join(column.heading for column in table.columns) + " |"
+    yield "|---|---|" + "--:|" * len(table.columns)
+    for row in table.rows:
         if row.done:
             figures = " | ".join(_figure(entry) for entry in row.entries)
             yield f"| {_plain(row.label)} | {row.seeds} | {figures} |"
         else:
             why = f"{STATUS_WORDS[row.status]}: {row.reason}".removesuffix(": ")
             line = f"{_plain(why)}; run again: <code>{_plain(row.command)}</code>"
-            yield f"| {_plain(row.label)} | {row.seeds} | {line} |" + " |" * (len(COLUMNS) - 1)
+            yield f"| {_plain(row.label)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
+
+
+def _markdown_classes(classes: ClassTable) -> Iterator[str]:
+    if classes.is_long:
+        yield f"\nThe hardest {len(classes.hardest)} of {len(classes.rows)} classes:\n"
+        yield from _markdown_class_rows(classes.models, classes.hardest)
+        yield "\n<details><summary>All classes</summary>"
+    yield "\nTop-1 per video (%) by class:\n"
+    yield from _markdown_class_rows(classes.models, classes.rows)
+    if classes.is_long:
+        yield "\n</details>"
+
+
+def _markdown_class_rows(models: tuple[str, ...], rows: tuple[ClassRow, ...]) -> Iterator[str]:
+    yield f"| class | videos | {' | '.join(map(_plain, models))} |"
+    yield "|---|--:|" + "--:|" * len(models)
+    for row in rows:
+        figures = " | ".join(_figure(entry) for entry in row.entries)
+        yield f"| {_plain(row.name)} | {row.videos} | {figures} |"
 
 
 def _figure(entry: Entry) -> str:

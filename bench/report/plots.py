@@ -14,19 +14,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from bench import records
-from bench.records import COST, QUALITY
-from bench.report.collect import HORIZON_METRICS, each
-from bench.report.table import COPY_LAST, MSE
+from bench.records import QUALITY, VALIDATION
+from bench.report.collect import HORIZON_METRICS, Section, each
+from bench.report.columns import COLUMNS, REFERENCE, Column
+from bench.report.palette import paletted, with_palettes
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "-.", (0, (1, 1)))
 GREY = "#7d8590"
 INK, FAINT = "#1f2328", "#d8dee4"  # in the SVG: the page's own ink and hairline
+TEXT_COLORS = (*PALETTE, GREY, INK)
 PNG_DPI = 150
 LABEL_HEIGHT = 0.065  # as a fraction of the axes
 _RC: Any = {
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # the page's; named in every text of an SVG
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -81,11 +84,12 @@ class Picture:
 
 
 def styles(cells: pd.DataFrame) -> dict[str, Style]:
-    """A style for every model of the suite: baselines grey, copy-last dashed, the rest coloured."""
+    """A style for every model of the suite: baselines grey, references dashed, others coloured."""
     baseline = cells.groupby("model")["baseline"].first()
-    trained = sorted(baseline.index[~baseline])
-    others = sorted(set(baseline.index[baseline]) - {COPY_LAST})
-    found = {COPY_LAST: Style(GREY, "--", "s")}
+    references = [name for name in REFERENCE.values() if name in baseline.index]
+    trained = sorted(set(baseline.index[~baseline]) - set(references))
+    others = sorted(set(baseline.index[baseline]) - set(references))
+    found = {name: Style(GREY, "--", "s") for name in references}
     found |= {name: Style(GREY, (0, (1, 1 + i)), "D") for i, name in enumerate(others)}
     for index, name in enumerate(trained):
         turn, place = divmod(index, len(PALETTE))
@@ -95,11 +99,12 @@ def styles(cells: pd.DataFrame) -> dict[str, Style]:
 
 @styled
 def learning_panels(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Picture]:
-    """Training loss and validation MSE against training seconds; each seed is one line."""
-    wanted = (
-        (records.TRAIN_LOSS, "loss", "training loss", "Training loss, each model's own"),
-        (records.VALIDATION_MSE, "validation-mse", "validation MSE", "Validation MSE over time"),
-    )
+    """The losses of training and validation against training seconds; each seed is one line."""
+    wanted = [(records.TRAIN_LOSS, "loss", "training loss", "Training loss, each model's own")]
+    for measure in VALIDATION.values():
+        name = measure.key.replace("val/", "validation-")
+        title = f"{measure.label[0].upper()}{measure.label[1:]} over time"
+        wanted.append((measure.key, name, measure.label, title))
     found = []
     for metric, name, label, title in wanted:
         lines = curves[curves["metric"] == metric]
@@ -126,7 +131,7 @@ def horizon_panels(quality: pd.DataFrame, styles: dict[str, Style], prefix: str)
         lines = quality[quality["metric"] == metric]
         if lines.empty:
             continue
-        measure = QUALITY[metric]
+        measure = QUALITY["prediction"][metric]
         unit = f" ({measure.unit})" if measure.unit else ""
         figure, axes = _panel("predicted frame", f"test {measure.label}{unit} {measure.arrow}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -149,30 +154,29 @@ def horizon_panels(quality: pd.DataFrame, styles: dict[str, Style], prefix: str)
 
 
 @styled
-def speed_panels(summary: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Picture]:
-    """Test MSE against training and prediction speed; the dashed line is copy-last's MSE."""
-    wanted = (
-        ("train_samples_per_second", "speed/train_samples_per_second", "training-speed"),
-        ("predict_frames_per_second", "speed/predict_frames_per_second", "prediction-speed"),
-    )
-    found = []
+def speed_panels(
+    section: Section, summary: pd.DataFrame, styles: dict[str, Style], prefix: str
+) -> list[Picture]:
+    """What ranks the models against their speeds; the dashed line is the reference's."""
+    lead, *others = COLUMNS[section.task]
     done = summary[summary["status"] == records.Status.DONE]
-    for column, key, name in wanted:
-        points = done[done[column].notna() & done[MSE].notna() & (done[column] > 0)]
+    found = []
+    for column in (column for column in others if column.measure.key.startswith("speed/")):
+        points = done[done[column.name].notna() & done[lead.name].notna() & (done[column.name] > 0)]
         if points.empty:
             continue
-        measure = COST[key]
-        figure, axes = _panel(f"{measure.label} ({measure.unit}) →", "test MSE ↓")
+        label = column.measure.label
+        figure, axes = _panel(f"{label} ({column.measure.unit}) →", f"test {lead.heading}")
         axes.set_xscale("log")
         axes.margins(x=0.15, y=0.15)
-        for copied in done.loc[done["model"] == COPY_LAST, MSE]:
-            axes.axhline(copied, color=GREY, linestyle="--", linewidth=1)
-        labels = [_dot(axes, row, column, styles[row["model"]]) for row in each(points)]
+        for reference in done.loc[done["model"] == REFERENCE[section.task], lead.name]:
+            axes.axhline(reference * lead.scale, color=GREY, linestyle="--", linewidth=1)
+        labels = [_dot(axes, row, column, lead, styles[row["model"]]) for row in each(points)]
         _plain_numbers(axes.xaxis)
         axes.autoscale_view()
         _write(labels, axes)
-        title = f"Quality against {measure.label}"
-        found.append(draw(figure, f"{prefix}-{name}", title))
+        name = f"{prefix}-{label.replace(' ', '-')}"
+        found.append(draw(figure, name, f"Quality against {label}"))
     return found
 
 
@@ -184,7 +188,7 @@ def draw(figure: Figure, name: str, title: str) -> Picture:
         figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
     text = svg.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--line)")
-    return Picture(name, title, text, png.getvalue())
+    return Picture(name, title, with_palettes(text), paletted(png.getvalue(), TEXT_COLORS))
 
 
 def _panel(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -197,8 +201,11 @@ def _panel(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 def _plain_numbers(axis: Axis) -> None:
     """Write the numbers of a logarithmic axis in full, more of them where it spans little."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    if high / low < 4:
+        axis.set_major_locator(MaxNLocator(5))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axis.set_minor_locator(NullLocator())
 
 
@@ -237,16 +244,17 @@ def _write(labels: list[Label], axes: Axes) -> None:
         )
 
 
-def _dot(axes: Axes, row: dict[str, Any], column: str, style: Style) -> Label:
+def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: Style) -> Label:
     """Draw one model as a dot with its 95 % interval, where it has one; the label to write."""
-    spread = row[f"{MSE}_half_width"]
+    x, y = row[speed.name], row[lead.name] * lead.scale
+    spread = row[f"{lead.name}_half_width"] * lead.scale
     axes.errorbar(
-        row[column],
-        row[MSE],
+        x,
+        y,
         yerr=spread if spread > 0 else None,
         color=style.color,
         marker=style.marker,
         markersize=7,
         capsize=3,
     )
-    return Label(row["label"], row[column], row[MSE], style.color)
+    return Label(row["label"], x, y, style.color)

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from bench import records
-from bench.records import COST, QUALITY, Measure
-from bench.report.collect import PARAMETERS, SETTING, TASK, Section, each
+from bench.records import QUALITY
+from bench.report.collect import SETTING, TASK, Section, each
+from bench.report.columns import COLUMNS, RATIO, REFERENCE, WAITING, Column
 from bench.report.statistics import half_width
 
-COPY_LAST = "copy_last"
-RATIO = Measure("test/mse_over_copy_last", "MSE / copy-last", better="lower")
-MSE = "mse"
 ROW_FIELDS = ("label", "model", "baseline", "seeds", "status", "reason", "command")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of figures: its name in table.csv, what it measures, and how a value is written."""
-
-    name: str
-    measure: Measure
-    write: Callable[[float], str]
-
-    @property
-    def heading(self) -> str:
-        """The label with unit and arrow, such as `PSNR (dB) ↑`."""
-        unit = f" ({self.measure.unit})" if self.measure.unit else ""
-        return f"{self.measure.label}{unit} {self.measure.arrow}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +31,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A model's figures over its finished seeds, or one cell that has none and why."""
+    """A model's figures over its finished seeds, or cells that have none and why."""
 
     label: str
     model: str
@@ -66,71 +48,47 @@ class Row:
         return self.status == records.Status.DONE
 
 
-def _fixed(decimals: int) -> Callable[[float], str]:
-    return lambda value: f"{value:.{decimals}f}"
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is printed of a section; the entries of every row follow `columns`."""
 
-
-def _count(value: float) -> str:
-    for size, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.0f}"
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
-
-
-def _mebibytes(value: float) -> str:
-    return f"{value / 2**20:,.0f}"
-
-
-COLUMNS = (
-    Column(MSE, QUALITY["mse"], _fixed(5)),
-    Column("mse_over_copy_last", RATIO, _fixed(3)),
-    Column("ssim", QUALITY["ssim"], _fixed(4)),
-    Column("lpips", QUALITY["lpips"], _fixed(4)),
-    Column("psnr", QUALITY["psnr"], _fixed(2)),
-    Column("parameters", COST[PARAMETERS], _count),
-    Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
-    Column("train_samples_per_second", COST["speed/train_samples_per_second"], _rate),
-    Column("predict_frames_per_second", COST["speed/predict_frames_per_second"], _rate),
-    Column("peak_bytes", Measure("memory/peak_bytes", "peak memory", "MiB", "lower"), _mebibytes),
-)
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
 
 
 def summary(section: Section) -> pd.DataFrame:
-    """The table: finished models by test MSE, then the cells that did not finish.
+    """The table: finished models, the best first, then the cells that did not finish.
 
     Each figure is the mean over finished seeds, beside `<name>_half_width`, half its 95 %
-    t-interval; it is NaN unless every finished seed has it.
+    t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
-    cells = section.cells.copy()
-    reference = cells.loc[cells["model"] == COPY_LAST, QUALITY[MSE].key].mean()
-    cells[RATIO.key] = cells[QUALITY[MSE].key] / reference
+    cells, columns = _with_ratios(section.cells), COLUMNS[section.task]
     done = cells["status"] == records.Status.DONE
-    models = [_model(seeds) for _, seeds in cells[done].groupby("label", sort=False)]
-    models.sort(key=lambda row: (math.isnan(row[MSE]), row[MSE]))
+    models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
+    lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
+    models.sort(key=lambda row: (math.isnan(row[lead]), sign * row[lead]))
     rest = cells[~done].sort_values(["label", "seed"])
-    rows = models + [_model(rest.iloc[[index]]) for index in range(len(rest))]
+    alike = rest.groupby(["label", "status", "reason"], sort=False)
+    rows = models + [_model(seeds, columns) for _, seeds in alike]
     frame = pd.DataFrame(rows)
-    task = {name: getattr(section, name) for name in (*TASK, *SETTING)}
-    return frame.assign(**task)
+    setting = {name: getattr(section, name) for name in (*TASK, *SETTING)}
+    return frame.assign(**setting)
 
 
-def rows(summary: pd.DataFrame) -> list[Row]:
-    """The rows of `summary` as they are printed, in its order; entries follow `COLUMNS`.
+def printed(section: Section, summary: pd.DataFrame) -> Table:
+    """`summary` as it is printed, in its order; a column without a figure is left out.
 
     The best figures share the mark when they print alike. Cost is compared among trained models
     only, for a baseline costs next to nothing.
     """
-    best = {column.name: _best(summary, column) for column in COLUMNS}
-    printed = []
+    lead, *others = COLUMNS[section.task]
+    columns = (lead, *(column for column in others if _says_something(summary, column)))
+    best = {column.name: _best(summary, column) for column in columns}
+    rows = []
     for row in each(summary):
-        entries = tuple(_entry(row, column, best[column.name]) for column in COLUMNS)
-        named = {name: row[name] for name in ROW_FIELDS}
-        printed.append(Row(**named, entries=entries))
-    return printed
+        entries = tuple(_entry(row, column, best[column.name]) for column in columns)
+        rows.append(Row(**{name: row[name] for name in ROW_FIELDS}, entries=entries))
+    return Table(columns, tuple(rows))
 
 
 def csv(summaries: list[pd.DataFrame]) -> str:
@@ -143,13 +101,21 @@ def csv(summaries: list[pd.DataFrame]) -> str:
     return frame.to_csv(index=False)
 
 
-def _model(seeds: pd.DataFrame) -> dict[str, Any]:
+def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` with what is a ratio of recorded figures."""
+    mse, seconds = QUALITY["prediction"]["mse"].key, cells["time/train_seconds"]
+    copied = cells.loc[cells["model"] == REFERENCE["prediction"], mse].mean()
+    waited = cells["time/waiting_seconds"] / seconds.where(seconds > 0)
+    return cells.assign(**{RATIO.key: cells[mse] / copied, WAITING.key: waited})
+
+
+def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
     """The row of the cells `seeds` of one model."""
     first = seeds.iloc[0]
     row = {name: first[name] for name in ("label", "model", "size", "baseline", "status")}
     row["seeds"] = " ".join(map(str, sorted(seeds["seed"])))
     row["n"] = len(seeds)
-    for column in COLUMNS:
+    for column in columns:
         values = seeds[column.measure.key]
         row[column.name] = values.mean(skipna=False)
         row[f"{column.name}_half_width"] = half_width(values.tolist())
@@ -159,9 +125,16 @@ def _model(seeds: pd.DataFrame) -> dict[str, Any]:
     return row | {"reason": first["reason"], "command": "\n".join(seeds["command"])}
 
 
+def _says_something(summary: pd.DataFrame, column: Column) -> bool:
+    """Whether a model has a figure in `column`, or a reason why it has none."""
+    done = summary[summary["status"] == records.Status.DONE]
+    reasons = (column.name in missing for missing in done["not_measured"])
+    return bool(done[column.name].notna().any()) or any(reasons)
+
+
 def _best(summary: pd.DataFrame, column: Column) -> str | None:
     """The best figure of `column` as printed; None where nothing competes for it."""
-    rivals = summary if column.measure.key.startswith("test/") else summary[~summary["baseline"]]
+    rivals = summary if column.is_quality else summary[~summary["baseline"]]
     values = rivals.loc[rivals["status"] == records.Status.DONE, column.name].dropna()
     if column.measure.better is None or len(values) < 2:
         return None
@@ -177,7 +150,7 @@ def _entry(row: dict[str, Any], column: Column, best: str | None) -> Entry:
         return Entry("not measured" if reason else "—", reason=reason)
     text, spread = column.write(value), column.write(float(row[f"{column.name}_half_width"]))
     certain = row["n"] < 2 or spread == column.write(0.0)
-    competes = column.measure.key.startswith("test/") or not row["baseline"]
+    competes = column.is_quality or not row["baseline"]
     return Entry(
         text,
         value,

@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bench import records
-from bench.records import QUALITY
 from bench.report.collect import Section, each
+from bench.report.columns import COLUMNS, REFERENCE
 from bench.report.statistics import difference
-from bench.report.table import COPY_LAST, MSE
+
+if TYPE_CHECKING:  # the report needs no torch
+    from datasets.contract import Task
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How the figures that rank the models of a task are said."""
+
+    does: str
+    figure: Callable[[float], str]
+    beside: Callable[[float, float], str]
+    """The best figure against the reference's."""
+    gap: Callable[[float, float], float]
+    """How far a figure lies behind the best, in `gap_unit`, of their difference and the best."""
+    gap_unit: str
+
+
+def _against_copy_last(mse: float, copied: float) -> str:
+    change = 100 * (mse / copied - 1)
+    return f"{abs(change):.0f} % {'below' if change < 0 else 'above'} copy-last"
+
+
+_WORDS: dict[Task, _Words] = {
+    "prediction": _Words(
+        does="predicts",
+        figure=lambda mse: f"test MSE {mse:.5f}",
+        beside=_against_copy_last,
+        gap=lambda more, best: 100 * more / best,
+        gap_unit="%",
+    ),
+    "recognition": _Words(
+        does="recognises",
+        figure=lambda share: f"{100 * share:.1f} % of the test videos named right",
+        beside=lambda _, share: f"class_frequency {100 * share:.1f} %",
+        gap=lambda more, _: -100 * more,
+        gap_unit="points",
+    ),
+}
 
 
 def verdict(section: Section, summary: pd.DataFrame) -> str:
-    """Who predicts best, by how much, how sure that is, and what did not finish."""
+    """Who is best, by how much, how sure that is, and what did not finish."""
+    if (summary["status"] == records.Status.SKIPPED).all():
+        reasons = "; ".join(dict.fromkeys(summary["reason"]))
+        return f"Nothing ran on {section.dataset}: {reasons}"
     done = summary[summary["status"] == records.Status.DONE]
     trained, baselines = done[~done["baseline"]], done[done["baseline"]]
     sentences = []
@@ -25,7 +69,7 @@ def verdict(section: Section, summary: pd.DataFrame) -> str:
         if len(trained) > 1:
             sentences.append(_runner_up(section, trained))
         if not baselines.empty:
-            sentences.append(_beaten(trained, baselines))
+            sentences.append(_beaten(section, trained, baselines))
     unfinished = summary[summary["status"] != records.Status.DONE]
     if not unfinished.empty:
         sentences.append(_unfinished(unfinished))
@@ -33,47 +77,47 @@ def verdict(section: Section, summary: pd.DataFrame) -> str:
 
 
 def _winner(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    best = trained.iloc[0]
-    lead = f"{best['label']} predicts {section.dataset} best of the trained models"
-    said = f"{lead}: test MSE {best[MSE]:.5f} after {section.budget} of training on "
-    said += section.device
-    copied = baselines.loc[baselines["model"] == COPY_LAST, MSE]
-    return f"{said}, {_against(best[MSE], copied.iloc[0])}." if len(copied) else f"{said}."
-
-
-def _against(mse: float, copied: float) -> str:
-    change = 100 * (mse / copied - 1)
-    return f"{abs(change):.0f} % {'below' if change < 0 else 'above'} copy-last"
+    best, words, lead = trained.iloc[0], _WORDS[section.task], COLUMNS[section.task][0].name
+    said = f"{best['label']} {words.does} {section.dataset} best of the trained models: "
+    said += f"{words.figure(best[lead])} after {section.budget} of training on {section.device}"
+    reference = baselines.loc[baselines["model"] == REFERENCE[section.task], lead]
+    return (
+        f"{said}, {words.beside(best[lead], reference.iloc[0])}." if len(reference) else f"{said}."
+    )
 
 
 def _runner_up(section: Section, trained: pd.DataFrame) -> str:
+    words, lead = _WORDS[section.task], COLUMNS[section.task][0]
     first, second = trained.iloc[0], trained.iloc[1]
-    gap = f"{second['label']} is {100 * (second[MSE] / first[MSE] - 1):.1f} % behind"
-    low, high = (
-        100 * bound / first[MSE]
-        for bound in difference(_seeds(section, second), _seeds(section, first))
-    )
+    best = float(first[lead.name])
+    behind = words.gap(second[lead.name] - best, best)
+    gap = f"{second['label']} is {behind:.1f} {words.gap_unit} behind"
+    interval = difference(_seeds(section, second), _seeds(section, first))
+    low, high = sorted(words.gap(bound, best) for bound in interval)
     if math.isnan(low):
         return f"{gap}; with so few seeds that may be chance."
     seeds = f"{first['n']} and {second['n']} seeds"
-    interval = f"95 % interval {low:.1f} to {high:.1f} %, {seeds}"
+    between = f"95 % interval {low:.1f} to {high:.1f} {words.gap_unit}, {seeds}"
     if low <= 0 <= high:
-        return f"{gap}, but the two cannot be told apart ({interval})."
-    return f"{gap} ({interval})."
+        return f"{gap}, but the two cannot be told apart ({between})."
+    return f"{gap} ({between})."
 
 
 def _seeds(section: Section, row: pd.Series[float]) -> list[float]:
-    """The test MSE of every finished seed of the row's model."""
-    done = section.done
-    values: list[float] = done.loc[done["label"] == row["label"], QUALITY[MSE].key].tolist()
+    """The ranking figure of every finished seed of the row's model."""
+    done, key = section.done, COLUMNS[section.task][0].measure.key
+    values: list[float] = done.loc[done["label"] == row["label"], key].tolist()
     return values
 
 
-def _beaten(trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
+def _beaten(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
+    lead = COLUMNS[section.task][0]
     strongest = baselines.iloc[0]
-    better = int((trained[MSE] < strongest[MSE]).sum())
+    ahead = trained[lead.name] - strongest[lead.name]
+    better = int((ahead > 0 if lead.measure.better == "higher" else ahead < 0).sum())
     if better == 0:
-        return f"No trained model beats {strongest['label']} ({strongest[MSE]:.5f})."
+        figure = f"{lead.write(strongest[lead.name])} {lead.measure.unit}".strip()
+        return f"No trained model beats {strongest['label']} ({figure})."
     who = "the baseline" if len(baselines) == 1 else "every baseline"
     if better == len(trained):
         many = "The one trained model beats" if better == 1 else f"All {better} trained models beat"
@@ -83,9 +127,11 @@ def _beaten(trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
 
 def _unfinished(rows: pd.DataFrame) -> str:
     named = ", ".join(
-        f"{row['label']} seed {row['seeds']}: {STATUS_WORDS[row['status']]}" for row in each(rows)
+        f"{row['label']} seed{'s' if row['n'] > 1 else ''} {row['seeds']}: "
+        f"{STATUS_WORDS[row['status']]}"
+        for row in each(rows)
     )
-    count = f"{len(rows)} cell{'s' if len(rows) > 1 else ''} without a result"
+    count = f"{rows['n'].sum()} cell{'s' if rows['n'].sum() > 1 else ''} without a result"
     return f"{count} ({named})."
 
 

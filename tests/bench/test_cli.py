@@ -19,6 +19,9 @@ from tests.bench.conftest import Bench
         (["run", "--suite", "absent.toml"], "no suite file absent.toml"),
         (["report", "--suite", "smoke"], "no cell of the suite 'smoke'"),
         (["check", "convltsm"], "did you mean 'convlstm'?"),
+        (["data", "prepare", "moving_mnits"], "did you mean 'moving_mnist'?"),
+        (["data", "show", "moving_mnist", "--clips", "0"], "from 1 on"),
+        (["predict", "--model", "m", "--input", "no.mp4", "--out", "o"], "there is no no.mp4"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -87,10 +87,12 @@ def test_progress_is_the_fraction_spent(budget: str, progress: float) -> None:
 def test_a_restored_clock_goes_on_where_it_was() -> None:
     first = Clock(Budget("steps", 10), lambda: None)
     with first.running():
-        first.count_step(4)
+        first.count_step(4, waiting_seconds=0.25)
+        first.count_step(4, waiting_seconds=0.5)
     second = Clock(Budget("steps", 10), lambda: None)
     second.restore(first.state())
-    assert (second.steps, second.samples, second.seconds) == (1, 4, first.seconds)
+    assert (second.steps, second.samples, second.seconds) == (2, 8, first.seconds)
+    assert second.waiting_seconds == first.waiting_seconds == 0.75
 
 
 def test_flops_cannot_be_a_budget_where_they_cannot_be_counted() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 import subprocess
@@ -11,9 +12,11 @@ from rich.console import Console
 from bench.console import Display, LiveDisplay, PlainDisplay, PlannedCell, RunSettings, display_for
 from bench.console.display import State
 from bench.console.tally import Tally
+from bench.console.words import figures, outcome
 from bench.events import Finished, Note, Phase, Progress
 from bench.records import Status
-from bench.report.table import COLUMNS, Entry, Row
+from bench.report.columns import COLUMNS
+from bench.report.table import Entry, Row, Table
 
 SETTINGS = RunSettings("mnist", "cpu", "32", "small", "120 s")
 COMMAND = "python -m bench cell --suite mnist --model predrnn --dataset moving_mnist --seed 0"
@@ -37,7 +40,19 @@ def scored(mse: float, steps: int = 500) -> Finished:
 
 
 OOM = Finished(Status.OUT_OF_MEMORY, "Traceback:\n  deep\ntorch.OutOfMemoryError: [2 GiB]\n\n")
-PROGRESS = Progress("train", 0.317, "38/120 s", 95, 0.0121, 0.0094, 0.0089, 1310.4, 5583457485)
+PROGRESS = Progress(
+    "train",
+    0.317,
+    "38/120 s",
+    95,
+    0.0121,
+    validation=0.0094,
+    best_validation=0.0089,
+    waiting_share=0.004,
+    frames_per_second=1310.4,
+    memory_bytes=5583457485,
+)
+COLUMNS_SHOWN = COLUMNS["prediction"]
 
 
 class Clock:
@@ -117,7 +132,7 @@ def test_blocked_cells_are_not_awaited_and_skipped_ones_have_not_failed() -> Non
 
 def test_each_data_set_is_compared_with_its_own_copy_last() -> None:
     cells = [
-        cell("copy_last", "done", test_mse=0.08),
+        cell("copy_last", "done", result=0.08),
         cell("copy_last", dataset="kth"),
         cell("convlstm"),
         cell("convlstm", dataset="kth"),
@@ -125,10 +140,30 @@ def test_each_data_set_is_compared_with_its_own_copy_last() -> None:
     ]
     tally = Tally(cells)
     ratios = [
-        tally.end(one.name, scored(mse), COMMAND, None).versus_copy_last
+        tally.end(one.name, scored(mse), COMMAND, None).versus_baseline
         for one, mse in zip(cells[1:], (0.04, 0.02, 0.02, 0.02), strict=True)
     ]
     assert ratios == [None, pytest.approx(0.25), pytest.approx(0.5), None]
+
+
+def test_recognisers_are_compared_with_the_frequency_of_the_classes() -> None:
+    cells = [
+        cell("class_frequency", "done", result=0.17, task="recognition"),
+        cell("vgg3d_recogniser", task="recognition"),
+    ]
+    metrics = {"test/video_top1": 0.431, "test/top1": 0.4, "train/steps": 5}
+    ended = Tally(cells).end(cells[1].name, Finished(Status.DONE, metrics=metrics), COMMAND, None)
+    assert outcome(ended)[:2] == ["top-1 43.1 %", "2.54x class-frequency"]
+
+
+def test_waiting_is_told_from_one_percent_on() -> None:
+    words = [figures(Progress("train", 0.5, waiting_share=w)) for w in (None, 0.009, 0.034)]
+    assert [word.get("waiting") for word in words] == [None, None, "3 % waiting for data"]
+
+
+def test_validation_has_the_name_of_its_task() -> None:
+    progress = Progress("train", 0.5, task="recognition", validation=1.25, best_validation=1.0)
+    assert figures(progress)["validation"] == "val loss 1.25 (best 1.00)"
 
 
 # The plan
@@ -143,7 +178,7 @@ def shown(width: int, *cells: PlannedCell) -> str:
 def test_the_plan_shows_every_state_and_the_totals() -> None:
     text = shown(
         80,
-        cell("copy_last", "done", 0.0, test_mse=0.0892),
+        cell("copy_last", "done", 0.0, result=0.0892),
         cell("convlstm", "resume", 45.0),
         cell("predrnn", seconds=60.0),
         cell("maxvit", "blocked", None, reason="needs frames of 64x64"),
@@ -159,12 +194,17 @@ def test_the_plan_shows_every_state_and_the_totals() -> None:
     assert "on cpu, precision 32, size small, budget 120 s" in totals
 
 
+def test_the_plan_shows_the_leading_measure_of_the_task() -> None:
+    one = cell("vgg3d_recogniser", "done", 0.0, result=0.4306, task="recognition")
+    assert "done, top-1 43.1 %" in shown(80, one)
+
+
 def test_the_plan_lists_seeds_by_state_and_admits_unknown_times() -> None:
     text = shown(
         80,
-        cell("convlstm", "done", 0.0, seed=0, test_mse=0.03),
+        cell("convlstm", "done", 0.0, seed=0, result=0.03),
         cell("convlstm", "run", None, seed=1),
-        cell("convlstm", "done", 0.0, seed=2, test_mse=0.03),
+        cell("convlstm", "done", 0.0, seed=2, result=0.03),
     )
     assert "done 0 2, run 1" in text
     assert "time unknown" in text
@@ -187,22 +227,22 @@ CELLS = (
     cell("copy_last", seconds=5.0),
     cell("convlstm"),
     cell("predrnn"),
-    cell("mean_frame", "done", 0.0, test_mse=0.05),
+    cell("mean_frame", "done", 0.0, result=0.05),
 )
 
 
-def table(*, lpips_reason: str = "") -> list[Row]:
+def table(*, lpips_reason: str = "") -> Table:
     def row(label: str, best: bool) -> Row:
-        entries = [Entry(f"{label[0]}{index}", 1.0, best=best) for index in range(len(COLUMNS))]
+        entries = [Entry(f"{label[0]}{n}", 1.0, best=best) for n in range(len(COLUMNS_SHOWN))]
         if lpips_reason:
             entries[3] = Entry("not measured", reason=lpips_reason)
         return Row(label, label, False, "0", Status.DONE, "", "", tuple(entries))
 
     failed = Row(
         "predrnn small", "predrnn", False, "0", "oom", "a\nno memory", COMMAND,
-        tuple(Entry("") for _ in COLUMNS),
+        tuple(Entry("") for _ in COLUMNS_SHOWN),
     )  # fmt: skip
-    return [row("convlstm small", True), row("xcopy_last", False), failed]
+    return Table(COLUMNS_SHOWN, (row("convlstm small", True), row("xcopy_last", False), failed))
 
 
 def play(display: Display, clock: Clock, look: Callable[[], None] = lambda: None) -> None:
@@ -304,6 +344,20 @@ def test_a_terminal_shows_bars_and_lines_within_its_width(width: int, clock: Clo
     assert "  log    logs/predrnn.log" in printed
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_a_terminal_has_no_room_for_is_left_out_whole(width: int, clock: Clock) -> None:
+    display = LiveDisplay(Console(file=io.StringIO(), width=width), clock)
+    with display:
+        display.plan(CELLS, SETTINGS)
+        display.cell_started(CELLS[1].name)
+        display.event(CELLS[1].name, dataclasses.replace(PROGRESS, waiting_share=0.25))
+        line = bars(display, width)[-1]
+    assert "val MSE 0.00940 (best 0.00890)" in line
+    assert ("25 % waiting for data" in line) == (width > 60)
+    assert "…" not in line
+    assert len(line.rstrip()) <= width
+
+
 def test_the_bars_do_not_move_as_the_run_goes_on(clock: Clock) -> None:
     display = LiveDisplay(Console(file=io.StringIO(), width=80), clock)
     name = CELLS[1].name
@@ -395,7 +449,7 @@ def test_the_summary_has_every_figure_the_reasons_and_the_way_on(clock: Clock) -
     display.summary({"moving_mnist": table(lpips_reason="no weights")}, Path("report.html"), UI)
     styled = console.export_text(styles=True, clear=False)
     text = console.export_text()
-    for index in range(len(COLUMNS)):
+    for index in range(len(COLUMNS_SHOWN)):
         figure = f"c{index}" if index != 3 else "not measured"
         assert figure in text.split() or figure in text
     assert re.search(r"\x1b\[1;32m *c0", styled)
@@ -405,6 +459,28 @@ def test_the_summary_has_every_figure_the_reasons_and_the_way_on(clock: Clock) -
     assert "predrnn small, seed 0: oom: no memory" in text
     assert "LPIPS not measured: no weights" in text
     assert max(len(line) for line in text.splitlines() if UI not in line) <= 80
+
+
+def test_cells_without_data_are_told_last_and_loudly(clock: Clock) -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(Console(file=stream, width=80), clock)
+    why = "kth is not prepared here: get the six archives, then run `python -m bench data prepare`"
+    cells = [cell(name, "blocked", None, dataset="kth", reason=why) for name in ("a", "b")]
+    display.plan([*cells, cell("c")], SETTINGS)
+    late = Finished(Status.SKIPPED, "a file is gone")
+    display.cell_started("c/small/moving_mnist/0")
+    display.cell_finished("c/small/moving_mnist/0", late, COMMAND)
+    display.summary({}, None, UI)
+    lines = stream.getvalue().splitlines()
+    start = lines.index("3 skipped for want of data; once it is there, the same line runs them:")
+    assert lines[start + 1 :] == [
+        f"skipped  {why}",
+        "  a/small/kth/0",
+        "  b/small/kth/0",
+        "skipped  a file is gone",
+        "  c/small/moving_mnist/0",
+    ]
+    assert "failed" not in stream.getvalue()
 
 
 def test_importing_the_console_costs_neither_torch_nor_mlflow() -> None:

@@ -9,7 +9,7 @@ from bench.curves import LOSS_POINTS, Curves
 
 def _curves(steps: int) -> tuple[Clock, Curves]:
     clock = Clock(Budget("steps", steps), lambda: None)
-    return clock, Curves(clock)
+    return clock, Curves(clock, records.VALIDATION["recognition"])
 
 
 def _train(clock: Clock, curves: Curves, until: float) -> None:
@@ -70,4 +70,6 @@ def test_the_best_validation_is_the_lowest() -> None:
         True,
         False,
     ]
-    assert curves.best_validation_mse == 0.4
+    assert curves.best_validation == 0.4
+    assert curves.validation()["val/best_cross_entropy"] == 0.4
+    assert set(curves.validation()) == {"val/cross_entropy", "val/best_cross_entropy"}

@@ -21,7 +21,7 @@ def _digest(folder: Path, source: str = SOURCE, helper: str = "gain = 1\n") -> s
     folder.mkdir()
     (folder / "helper.py").write_text(helper, encoding="utf-8")
     (folder / "mine.py").write_text(source, encoding="utf-8")
-    return identity.code_digest([catalogue.model(f"{folder}/mine.py:Mine")])
+    return identity.code_digest([catalogue.model(f"{folder}/mine.py:Mine")], "prediction")
 
 
 @pytest.fixture(autouse=True)

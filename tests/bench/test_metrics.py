@@ -6,9 +6,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from sklearn.metrics import log_loss, top_k_accuracy_score
 from torch import Tensor
 
-from bench.metrics import FRAME_METRICS, FrameMetric, NotMeasured, mae, mse, psnr, ssim
+from bench.metrics import (
+    FRAME_METRICS,
+    FrameMetric,
+    NotMeasured,
+    cross_entropy,
+    label_ranks,
+    mae,
+    mse,
+    psnr,
+    ssim,
+    top_k,
+)
 from bench.records import QUALITY
 
 Pair = tuple[Tensor, Tensor]
@@ -120,7 +132,7 @@ def test_ssim_says_why_it_cannot_score_a_small_frame() -> None:
 
 
 def test_every_measure_of_the_records_but_lpips_is_defined() -> None:
-    assert [*FRAME_METRICS, "lpips"] == list(QUALITY)
+    assert [*FRAME_METRICS, "lpips"] == list(QUALITY["prediction"])
 
 
 @pytest.fixture
@@ -148,6 +160,50 @@ def test_a_prediction_that_is_no_number_scores_no_number(metric: FrameMetric) ->
     prediction = truth.clone()
     prediction[0, 0, 3, 3] = torch.nan
     assert metric(prediction, truth).isnan().tolist() == [True, False]
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Pair:
+    """Logits [N,K] without ties, near or far, and labels [N]."""
+    clips, classes = draw(st.integers(1, 30)), draw(st.integers(3, 12))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    logits = torch.randn(clips, classes, generator=generator) * draw(st.sampled_from([0.1, 1, 3]))
+    return logits, torch.randint(0, classes, (clips,), generator=generator)
+
+
+@settings(max_examples=50, deadline=None)
+@given(answers(), st.integers(1, 5))
+def test_agreement_with_scikit_learn(pair: Pair, k: int) -> None:
+    logits, labels = pair
+    classes = range(logits.shape[1])
+    if k < len(classes):
+        expected = top_k_accuracy_score(labels, logits, k=k, labels=classes)
+        assert top_k(label_ranks(*pair), k) == pytest.approx(expected)
+    probabilities = logits.double().softmax(1).numpy()
+    expected = log_loss(labels, probabilities, labels=classes)
+    assert cross_entropy(*pair).double().mean().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_logits_go_to_the_class_of_the_lower_index() -> None:
+    even = torch.zeros(4, 4)
+    assert label_ranks(even, torch.arange(4)).tolist() == [1, 2, 3, 4]
+    logits = torch.tensor([[0.0, 1.0, 1.0, 2.0]]).expand(4, 4)
+    assert label_ranks(logits, torch.arange(4)).tolist() == [4, 2, 3, 1]
+
+
+def test_a_logit_that_is_no_number_names_nothing_right() -> None:
+    nothing = torch.full((3, 6), torch.nan)
+    assert label_ranks(nothing, torch.arange(3)).tolist() == [6, 6, 6]
+    one = torch.tensor([[torch.nan, 5.0, 1.0]]).expand(3, 3)
+    assert label_ranks(one, torch.arange(3)).tolist() == [3, 2, 3]
+    assert cross_entropy(one, torch.arange(3)).isnan().all()
+
+
+def test_ranks_count_up_to_the_number_of_classes() -> None:
+    logits, labels = torch.randn(50, 7), torch.randint(0, 7, (50,))
+    shares = [top_k(label_ranks(logits, labels), k) for k in range(8)]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[7]) == (0, 1)
 
 
 @pytest.mark.gpu

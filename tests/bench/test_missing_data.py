@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import records
+from bench import plan, records
+from bench import suite as suites
 from bench.tracking import Store
 from tests.bench.conftest import Bench
 
 ABSENT = '''
 from datasets.contract import DataMissing, Dataset
+from datasets.moving_mnist import MovingMNIST
 
 class Absent(Dataset):
     """A data set whose files nobody has."""
@@ -20,6 +22,30 @@ class Absent(Dataset):
     def train_clips(self, count, generator): ...
 
     def held_out(self, split): ...
+
+class Late(MovingMNIST):
+    """A data set that looks for its test clips late."""
+
+    def held_out(self, split):
+        if split == "test":
+            raise DataMissing("test.npy is not there: get it")
+        return super().held_out(split)
+
+class Gone(MovingMNIST):
+    """A data set whose files go while a cell trains."""
+
+    def train_clips(self, count, generator):
+        raise DataMissing("train.npy is gone: put it back")
+
+class Few(MovingMNIST):
+    """A data set of three validation clips and five test clips, or as many as asked."""
+
+    def __init__(self, test_clips=5):
+        super().__init__()
+        self.counts = {"validation": 3, "test": test_clips}
+
+    def held_out(self, split):
+        return super().held_out(split)[: self.counts[split]]
 '''
 
 
@@ -40,7 +66,56 @@ def test_cells_without_data_are_skipped_with_the_reason_and_the_others_run(
     assert statuses == {"moving_mnist": "done", "Absent": "skipped"}
     report = (tmp_path / "results" / "own" / "report" / "report.md").read_text(encoding="utf-8")
     assert "get clips.npy from the authors" in report
-    assert "get clips.npy from the authors" in done.stdout
+    told = done.stdout.splitlines()
+    start = told.index("1 skipped for want of data; once it is there, the same line runs them:")
+    assert "get clips.npy from the authors" in told[start + 1]
+    assert told[start + 2 :] == ["  copy_last/Absent/0"]
+
+
+def _skipped(user_suite: Path, dataset: str) -> str:
+    suite = suites.load(str(user_suite)).with_overrides(datasets=[dataset], device="cpu")
+    cell = next(iter(plan.cells(plan.resolve_suite(suite), str(user_suite), ())))
+    _ = cell.key, cell.name
+    return cell.missing_data
+
+
+def test_data_that_are_found_missing_late_skip_the_cell_too(user_suite: Path, absent: str) -> None:
+    late = absent.replace("Absent", "Late")
+    assert _skipped(user_suite, late) == "test.npy is not there: get it"
+
+
+def test_a_split_without_clips_skips_the_cell(user_suite: Path, absent: str) -> None:
+    empty = absent.replace("Absent", "Few(test_clips=0)")
+    assert _skipped(user_suite, empty) == f"{empty} has no test clips: prepare more of it"
+
+
+def test_fewer_held_out_clips_than_asked_for_are_all_used(user_suite: Path, absent: str) -> None:
+    suite = suites.load(str(user_suite)).with_overrides(
+        datasets=[absent.replace("Absent", "Few")],
+        device="cpu",
+        evaluation={"test_clips": 4, "validation_clips": 100},
+    )
+    cell = next(iter(plan.cells(plan.resolve_suite(suite), str(user_suite), ())))
+    assert (cell.params["test_clips"], cell.params["validation_clips"]) == (4, 3)
+    fewer = cell.dataset.digest("test", 3)
+    assert cell.data_digests == {
+        "validation": cell.dataset.digest("validation", 3),
+        "test": cell.dataset.digest("test", 4),
+    }
+    assert fewer not in cell.data_digests.values()
+
+
+def test_data_that_go_in_training_skip_the_cell(
+    bench: Bench, user_suite: Path, user_models: Path, absent: str, tmp_path: Path
+) -> None:
+    gone = absent.replace("Absent", "Gone")
+    words = ["--models", f"{user_models}:Tiny", "--datasets", gone]
+    done = bench("run", "--suite", user_suite, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = Store(f"sqlite:///{tmp_path}/results/mlflow.db").cells("own")
+    assert run.tags[records.STATUS] == "skipped"
+    assert run.tags[records.ERROR] == "train.npy is gone: put it back"
+    assert "1 skipped for want of data" in done.stdout
 
 
 def test_a_suite_without_any_data_is_a_mistake(bench: Bench, user_suite: Path, absent: str) -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import plan
 from bench import suite as suites
 from bench.errors import UserError
 
@@ -46,6 +47,13 @@ def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> 
         (VALID.replace('"convlstm"', '"convlstn"'), "own.toml: unknown model 'convlstn': did you"),
         (VALID.replace("moving_mnist", "moving_mnits"), "did you mean 'moving_mnist'?"),
         ("models = [", "is not TOML"),
+        (VALID + "task = 'recognize'", "own.toml: task: Input should be 'prediction' or 'recogn"),
+        (VALID + "task = 'recognition'", "own.toml: copy_last is for prediction, this suite for r"),
+        (
+            VALID.replace('"convlstm"', '"vgg3d_recogniser"'),
+            "vgg3d_recogniser is for recognition, this suite for prediction: choose another, or "
+            'write task = "recognition" in the suite',
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_place(
@@ -90,6 +98,35 @@ def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
 def test_patterns_pick_from_the_suite_first(patterns: tuple[str, ...], picked: list[str]) -> None:
     listed, known = ["copy_last", "convlstm"], ["copy_last", "convlstm", "convgru", "predrnn"]
     assert suites.select(patterns, listed, known) == picked
+
+
+RECOGNITION = """
+task = "recognition"
+models = ["class_frequency"]
+datasets = ["something_something_v2"]
+budget = "8steps"
+"""
+
+
+def test_patterns_pick_models_and_data_sets_of_the_suites_task(tmp_path: Path) -> None:
+    suite = suites.load(_write(tmp_path, RECOGNITION))
+    assert suite.task == "recognition"
+    picked = suite.select_models(["conv*", "class_*"])
+    assert picked == ["convlstm_recogniser", "class_frequency"]
+    assert suite.select_datasets(["ucf101*"]) == ["ucf101/actions"]
+    predictors = suites.load(_write(tmp_path, VALID)).select_models(["*"])
+    assert predictors == ["copy_last", "convlstm"]
+    with pytest.raises(UserError, match="unknown name"):
+        suites.load("mnist").select_models(["*_recogniser"])
+
+
+def test_a_model_of_another_task_that_is_spelt_out_is_refused_with_why(tmp_path: Path) -> None:
+    path = _write(tmp_path, RECOGNITION)
+    suite = suites.load(path)
+    named = suite.with_overrides(models=suite.select_models(["convlstm"]), device="cpu")
+    (cell,) = plan.cells(plan.resolve_suite(named), path, ())
+    with pytest.raises(UserError, match="convlstm is for prediction, this suite for recognition"):
+        _ = cell.name
 
 
 def test_a_pattern_that_picks_nothing_suggests_the_near_name() -> None:

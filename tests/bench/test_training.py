@@ -7,9 +7,18 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from bench.training import Training, learning_rate_factor, seed_of, to_float
-from datasets.contract import Clips, Dataset, HeldOutName, Spec
-from models.contract import Predictor, Recipe
+from bench import tasks
+from bench.tasks.task import to_float
+from bench.training import Training, learning_rate_factor, seed_of
+from datasets.contract import (
+    Clips,
+    Dataset,
+    HeldOutName,
+    LabelledClips,
+    LabelledDataset,
+    Spec,
+)
+from models.contract import Predictor, Recipe, Recogniser
 
 FRAME = (1, 8, 8)
 
@@ -41,7 +50,8 @@ def _training(seed: int = 0, **fields: object) -> Training:
     recipe = Recipe(**({"source": "", "learning_rate": 0.1, "batch_size": 4} | fields))  # type: ignore[arg-type]
     torch.manual_seed(1)
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    return Training(Filter(FRAME), recipe, Noise(), seed, fabric)
+    task = tasks.of("prediction", Noise.spec)
+    return Training(Filter(FRAME), recipe, task, Noise(), seed, fabric)
 
 
 def _weights(training: Training) -> list[Tensor]:
@@ -70,6 +80,15 @@ def test_a_state_taken_before_warm_up_undoes_it() -> None:
     for training in (plain, warmed):
         training.step(0, 0.0)
     assert all(map(torch.equal, _weights(plain), _weights(warmed)))
+
+
+def test_drawing_ahead_changes_nothing_in_what_is_learnt() -> None:
+    ahead, plain = _training(), _training()
+    for number in (-2, -1, 0, 1, 2, 7, 8, 3):
+        ahead.step(number, 0.5)
+        plain.batches.drop()
+        plain.step(number, 0.5)
+    assert all(map(torch.equal, _weights(ahead), _weights(plain)))
 
 
 def test_the_clips_depend_on_the_seed_and_not_on_the_model() -> None:
@@ -118,13 +137,50 @@ class TwoPhases(Filter):
 
 def test_each_loss_of_a_step_updates_its_own_parameters_alone() -> None:
     recipe = Recipe("", learning_rate=0.1, batch_size=4)
-    training = Training(TwoPhases(FRAME), recipe, Noise(), 0, Fabric(accelerator="cpu", devices=1))
+    task, fabric = tasks.of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    training = Training(TwoPhases(FRAME), recipe, task, Noise(), 0, fabric)
     training.step(0, 0.0)
     training.step(1, 0.0)
     state = training.state()["optimizer"]["state"]
     # Adam counts its updates: had the other loss moved a parameter too, it would have four.
     assert {float(each["step"]) for each in state.values()} == {2.0}
     assert training.model.module.first.item() == pytest.approx(0.8, abs=0.01)
+
+
+class Halves(LabelledDataset):
+    """Clips whose class is the half that is bright."""
+
+    spec = Spec(FRAME, 3, 0, classes=("upper", "lower"))
+
+    def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        labels = torch.randint(0, 2, (count,), generator=generator)
+        clips = torch.zeros(count, 3, *FRAME, dtype=torch.uint8)
+        for clip, label in zip(clips, labels, strict=True):
+            clip[..., 4 * label : 4 * label + 4, :] = 255
+        return clips, labels
+
+    def held_out(self, split: HeldOutName) -> LabelledClips:
+        raise NotImplementedError
+
+
+class Linear(Recogniser):
+    def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(frame_shape, classes)
+        self.weigh = nn.Linear(64, classes)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        assert clip.dtype == torch.float32
+        assert clip.max() == 1
+        logits: Tensor = self.weigh(clip.mean(1).flatten(1))
+        return logits
+
+
+def test_a_recogniser_learns_the_classes_of_its_clips() -> None:
+    task, fabric = tasks.of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
+    model = task.build(Linear, {})
+    training = Training(model, Recipe("", 0.1, 8), task, Halves(), 0, fabric)
+    losses = [float(training.step(number, 0.0)) for number in range(20)]
+    assert losses[-1] < 0.05 < losses[0]
 
 
 @given(st.sampled_from(["constant", "cosine", "one_cycle"]), st.floats(0, 1))

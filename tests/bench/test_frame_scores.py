@@ -1,20 +1,28 @@
 import math
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench import evaluate as module
-from bench.evaluate import Evaluation, Predict, evaluate, validation_mse
+from bench import records, tasks
 from bench.metrics import mae, mse, psnr
 from bench.perceptual import WeightsMissing
-from bench.records import QUALITY
+from bench.tasks import frame_scores as module
+from bench.tasks.frame_scores import FrameScores
+from bench.tasks.task import HeldOut
+from datasets.contract import Spec
 
+Predict = Callable[[Tensor, int], Tensor]
 CPU = torch.device("cpu")
 CONTEXT, HORIZON = 3, 2
+QUALITY = records.QUALITY["prediction"]
+TASK = tasks.of("prediction", Spec((1, 9, 9), CONTEXT, HORIZON))
 
 
 class Split:
@@ -65,19 +73,14 @@ def run(
     split: Split | None = None,
     count: int = 7,
     batch_size: int = 3,
-    showcase: tuple[int, ...] = (),
+    showcase_clips: int = 0,
     heard: list[float] | None = None,
-) -> Evaluation:
-    return evaluate(
-        predict,
-        split or Split(),
-        count=count,
-        context_frames=CONTEXT,
-        batch_size=batch_size,
-        device=CPU,
-        showcase=showcase,
-        heartbeat=(heard if heard is not None else []).append,
-    )
+) -> FrameScores:
+    hear = heard.append if heard is not None else lambda _: None
+    held_out = HeldOut(split or Split(), count, batch_size, CPU, hear)
+    scores = TASK.test(lambda clips: TASK.forward(predict, clips), held_out, showcase_clips)
+    assert isinstance(scores, FrameScores)
+    return scores
 
 
 def test_one_row_per_sequence_and_predicted_frame() -> None:
@@ -118,9 +121,8 @@ def test_a_batch_at_a_time_is_read_and_reported() -> None:
     assert heard == pytest.approx([3 / 7, 6 / 7, 1])
 
 
-def test_the_first_clips_are_scored_or_all_where_there_are_fewer() -> None:
+def test_the_first_clips_are_scored() -> None:
     assert run(count=4).frames["sequence"].max() == 3
-    assert len(run(count=50).frames) == 7 * HORIZON
 
 
 def test_means_and_horizon_are_those_of_the_rows() -> None:
@@ -137,7 +139,7 @@ def test_means_and_horizon_are_those_of_the_rows() -> None:
 def test_predictions_are_clamped_before_every_metric() -> None:
     split = Split()
     split.pixels.fill_(255)
-    result = run(lambda context, horizon: copy_last(context, horizon) * 3, split, showcase=(0,))
+    result = run(lambda context, horizon: copy_last(context, horizon) * 3, split, showcase_clips=1)
     assert result.means() == {"mse": 0, "mae": 0, "psnr": 100, "ssim": 1, "lpips": 0}
     assert result.showcase["prediction"].min() == 255
 
@@ -153,7 +155,7 @@ def test_a_broken_prediction_is_not_averaged_away() -> None:
         prediction[0, 0, 0, 0, 0] = torch.nan
         return prediction
 
-    result = run(broken, showcase=(0,))
+    result = run(broken, showcase_clips=1)
     assert all(math.isnan(value) for value in result.means().values())
     assert result.horizon().isna().all(axis=1).tolist() == [True, False]
 
@@ -172,9 +174,9 @@ def test_what_cannot_be_measured_is_nan_with_the_reason(monkeypatch: pytest.Monk
 
 def test_the_showcase_is_kept_as_bytes_in_the_order_of_the_split() -> None:
     split = Split()
-    kept = run(split=split, showcase=(5, 0, 2, 99)).showcase
-    clips = split.pixels[[0, 2, 5]].numpy()
-    assert kept["sequence"].tolist() == [0, 2, 5]
+    kept = run(split=split, batch_size=3, showcase_clips=5).showcase
+    clips = split.pixels[:5].numpy()
+    assert kept["sequence"].tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(kept["context"], clips[:, :CONTEXT])
     np.testing.assert_array_equal(kept["truth"], clips[:, CONTEXT:])
     np.testing.assert_array_equal(kept["prediction"], clips[:, [CONTEXT - 1] * HORIZON])
@@ -185,7 +187,7 @@ def test_showcase_predictions_are_rounded_not_cut() -> None:
     def nearly_100(context: Tensor, horizon: int) -> Tensor:
         return torch.full_like(copy_last(context, horizon), 99.7 / 255)
 
-    assert np.unique(run(nearly_100, showcase=(1,)).showcase["prediction"]).tolist() == [100]
+    assert np.unique(run(nearly_100, showcase_clips=1).showcase["prediction"]).tolist() == [100]
 
 
 def test_no_showcase_is_an_empty_one() -> None:
@@ -200,7 +202,7 @@ def test_speed_is_of_the_forward_pass_without_the_first_batch() -> None:
         time.sleep(0.0 if len(calls) == 1 else 0.1)
         return copy_last(context, horizon)
 
-    speed = run(slow, count=4, batch_size=2).predict_frames_per_second
+    speed = run(slow, count=4, batch_size=2).frames_per_second
     assert calls == [2, 2]
     assert 0.3 < speed / (2 * HORIZON / 0.1) <= 1
 
@@ -218,14 +220,20 @@ def test_gradients_are_off_and_a_wrong_shape_is_refused() -> None:
 
 def test_validation_is_the_same_mse() -> None:
     heard = list[float]()
-    value = validation_mse(
-        copy_last,
-        Split(),
-        count=5,
-        context_frames=CONTEXT,
-        batch_size=2,
-        device=CPU,
-        heartbeat=heard.append,
-    )
+    held_out = HeldOut(Split(), 5, 2, CPU, heard.append)
+    value = TASK.validate(lambda clips: TASK.forward(copy_last, clips), held_out)
     assert value == pytest.approx(run(count=5).means()["mse"], rel=1e-6)
     assert heard == pytest.approx([2 / 5, 4 / 5, 1])
+
+
+def test_what_is_written_reads_back_and_points_are_means_per_frame(tmp_path: Path) -> None:
+    result = run(showcase_clips=2)
+    result.write(tmp_path)
+    table = pd.read_parquet(tmp_path / records.PER_FRAME_TABLE)
+    pd.testing.assert_frame_equal(table, result.frames)
+    with np.load(tmp_path / records.SHOWCASE) as kept:
+        assert kept["sequence"].tolist() == [0, 1]
+    points = {(key, step): value for key, value, step in result.points()}
+    assert len(points) == len(QUALITY) * HORIZON
+    expected = table.loc[table["frame"] == 2, "mse"].mean()
+    assert points["horizon/mse", 2] == pytest.approx(expected)

@@ -1,0 +1,1 @@
+"""The verbs on data sets: prepare one, say what is there, show clips of one."""

@@ -1,0 +1,148 @@
+"""The verb `data prepare`: makes the cache of a data set, or lets it fetch its files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sized
+from pathlib import Path
+from typing import Any
+
+from bench import catalogue
+from bench.console.bar import Bar
+from bench.errors import UserError
+from bench.reference import Reference
+from bench.units import byte_size, duration
+from datasets.contract import DataMissing, Dataset
+from datasets.folders import data_folder, find
+from datasets.video.cache import MANIFEST, cache_folder, read_manifest
+from datasets.video.dataset import HELD_OUT, CachedDataset
+from datasets.video.prepare import Prepared, prepare
+from datasets.video.source import Preparation, SourceWrong
+
+DAMAGED_SHOWN = 10
+
+
+def prepare_data(
+    reference: str, source: Path | None, workers: int | None, max_damaged: float
+) -> int:
+    """0 once the data set that `reference` names is prepared; prints what there is then.
+
+    Args:
+        reference: its name, with options.
+        source: the folder that holds its files (default: looked for in the data folder).
+        workers: how many processes decode (default: one a CPU).
+        max_damaged: the share of its files that may be damaged.
+
+    Raises:
+        UserError: its files are not there, or not what they should be.
+    """
+    if not 0 <= max_damaged <= 1 or (workers is not None and workers < 1):
+        raise UserError("--max-damaged is a share from 0 to 1, --workers a number from 1 on")
+    preparation = preparation_of(reference)
+    if preparation is None:
+        if source is not None:
+            raise UserError(f"{reference} is made or fetched, not prepared: leave out --source")
+        dataset = open_dataset(reference)
+        _say(f"{reference}: ready; it needs no cache", *_contents(dataset))
+        return 0
+    _make(preparation, source, workers, max_damaged)
+    try:
+        _say(*_contents(open_dataset(reference)))
+    except UserError as error:
+        _say(f"  it cannot be opened as {reference}: {error}")
+    return 0
+
+
+def preparation_of(reference: str) -> Preparation | None:
+    """How the data set that `reference` names is prepared; None where it has no cache.
+
+    Raises:
+        UserError: there is none, or it cannot take these options.
+    """
+    cls = catalogue.dataset(reference)
+    if not issubclass(cls, CachedDataset):
+        return None
+    try:
+        return cls.preparation(**Reference.parse(reference).options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{reference}: {error}") from error
+
+
+def open_dataset(reference: str) -> Dataset:
+    """The data set that `reference` names.
+
+    Raises:
+        UserError: there is none, it cannot take these options, or its data are not here.
+    """
+    try:
+        return catalogue.open_dataset(reference)
+    except DataMissing as error:
+        raise UserError(str(error)) from error
+
+
+def _make(
+    preparation: Preparation, source: Path | None, workers: int | None, max_damaged: float
+) -> None:
+    """Make the cache, and say so."""
+    source = source or find(*preparation.homes)
+    there = cache_folder(preparation)
+    if source is None and read_manifest(there) is not None:
+        _say(f"{preparation.name}: already prepared: {there}")
+        return
+    began = time.monotonic()
+    try:
+        with Bar(f"preparing {preparation.name}") as bar:
+            prepared = prepare(
+                preparation,
+                source or _nowhere(preparation),
+                workers=workers,
+                max_damaged_share=max_damaged,
+                tell=lambda at: bar.show(at.done, at.total, at.frames, at.damaged),
+            )
+    except (SourceWrong, DataMissing) as error:
+        raise UserError(str(error)) from error
+    _say(*_outcome(preparation, prepared, time.monotonic() - began))
+
+
+def _nowhere(preparation: Preparation) -> Path:
+    """Raises the error that says what to get, and where to put it."""
+    places = [str(data_folder() / home) for home in preparation.homes]
+    put = f", put it into {' or '.join(places)}, or say where it is: " if places else ", then run "
+    raise UserError(
+        f"no files of {preparation.name} here: get {preparation.get}{put}`{preparation.command}`"
+    )
+
+
+def _outcome(preparation: Preparation, prepared: Prepared, seconds: float) -> Iterator[str]:
+    took = f"prepared in {duration(seconds)}" if prepared.decoded else "already prepared"
+    size = f"{prepared.clips:,} clips, {prepared.frames:,} frames, {byte_size(prepared.bytes)}"
+    yield f"{preparation.name}: {took}: {size}: {prepared.folder}"
+    damaged = prepared.damaged
+    if damaged:
+        yield f"  {len(damaged):,} damaged, left out:"
+        yield from (f"    {it.name}: {it.reason}" for it in damaged[:DAMAGED_SHOWN])
+    if len(damaged) > DAMAGED_SHOWN:
+        yield f"    and {len(damaged) - DAMAGED_SHOWN:,} more: {prepared.folder / MANIFEST}"
+
+
+def _contents(dataset: Dataset) -> Iterator[str]:
+    """What an opened data set offers."""
+    spec = dataset.spec
+    task = f"one of {len(spec.classes)} classes" if spec.classes else f"then {spec.horizon} more"
+    shape = "x".join(map(str, spec.frame_shape))
+    yield f"  windows of {spec.context_frames} frames {shape}, {task}"
+    if isinstance(dataset, CachedDataset):
+        yield f"  clips: {_counts(dataset.splits)}"
+    yield f"  held-out windows: {_counts({name: dataset.held_out(name) for name in HELD_OUT})}"
+    if dataset.notice:
+        yield f"  note: {dataset.notice}"
+
+
+def _counts(splits: Mapping[Any, Sized]) -> str:
+    return ", ".join(f"{len(content):,} {name}" for name, content in splits.items())
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()

@@ -1,0 +1,75 @@
+"""The verb `data show`: a contact sheet and an animation of some clips of a data set."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from bench import catalogue, pictures
+from bench.data.prepare import open_dataset
+from bench.errors import UserError
+from bench.reference import Reference
+from datasets.contract import Dataset, LabelledDataset
+
+Split = Literal["train", "validation", "test"]
+
+COLUMNS = 10
+LONGEST_ANIMATION = 200  # frames; longer clips are shown in leaps
+
+
+def show_data(reference: str, out: Path | None, split: Split, count: int) -> int:
+    """0; writes the pictures of `count` clips of `split` and prints where they are.
+
+    Args:
+        reference: the data set's name, with options.
+        out: the folder to write to (default: `results/data/NAME`).
+        split: where the clips are from; those to train on are drawn with seed 0.
+        count: how many clips.
+
+    Raises:
+        UserError: there is no such data set, or its data are not here.
+    """
+    if count < 1:
+        raise UserError(f"--clips is a number from 1 on, not {count}")
+    dataset = open_dataset(reference)
+    label = Reference.parse(reference).label(catalogue.dataset(reference).name)
+    out = out or Path("results", "data", re.sub(r"[^\w./-]+", "-", label).strip("-"))
+    clips, titles = _clips(dataset, split, count)
+    seen = [pictures.shown(clip.numpy(), longest_side=pictures.SIDE) for clip in clips]
+    out.mkdir(parents=True, exist_ok=True)
+    sheet, animation = out / f"{split}.png", out / f"{split}.gif"
+    given = dataset.spec.context_frames
+    chosen = _spread(clips.shape[1], COLUMNS)
+    heads = [str(place + 1) for place in chosen]
+    rows = [clip[chosen] for clip in seen]
+    pictures.contact_sheet(rows, heads, int((chosen < given).sum()), titles).save(sheet)
+    chosen = _spread(clips.shape[1], LONGEST_ANIMATION)
+    moving = [pictures.bordered(clip[chosen], int((chosen < given).sum())) for clip in seen]
+    pictures.write_gif(animation, pictures.side_by_side(moving))
+    sys.stdout.write(f"{sheet}\n{animation}\n")
+    return 0
+
+
+def _clips(dataset: Dataset, split: Split, count: int) -> tuple[torch.Tensor, list[str]]:
+    """Clips uint8 [N,T,C,H,W], and what each shows where that is known, else ""."""
+    if split == "train":
+        generator = torch.Generator().manual_seed(0)
+        if not isinstance(dataset, LabelledDataset):
+            return dataset.train_clips(count, generator), [""] * count
+        clips, labels = dataset.train_labelled_clips(count, generator)
+    else:
+        clips = dataset.held_out(split)[0:count]
+        if not isinstance(dataset, LabelledDataset):
+            return clips, [""] * len(clips)
+        labels = dataset.held_out(split).labels[0:count]
+    return clips, [dataset.spec.classes[label] for label in labels.tolist()]
+
+
+def _spread(count: int, most: int) -> np.typing.NDArray[np.int64]:
+    """At most `most` of `count` positions, evenly spaced, first and last among them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

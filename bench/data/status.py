@@ -1,0 +1,125 @@
+"""The verb `data status`: every data set, and every other cache in the data folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import catalogue
+from bench.data.prepare import open_dataset, preparation_of
+from bench.errors import UserError
+from bench.show import Format, show
+from bench.units import byte_size
+from datasets.folders import data_folder
+from datasets.video.cache import FORMAT, MANIFEST, cache_folder
+from datasets.video.dataset import SPLITS, CachedDataset
+from datasets.video.growing import JOURNAL, partial_folder
+
+UNPREPARED = "not prepared"
+COLUMNS = ["name", "state", *SPLITS, "frames", "damaged", "size", "where", "note"]
+SEEN = COLUMNS[:-2]  # in a table; what is long stands below it
+
+Row = dict[str, object]
+
+
+def status(reference: str | None, style: Format) -> int:
+    """0; prints what there is of the data set that `reference` names, or of all there are.
+
+    Splits are counted in clips. Sizes are bytes, in a table in larger units.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    found = [*_rows(reference)]
+    if style != "table":
+        show(found, COLUMNS, style)
+        return 0
+    show([row | {"size": _readable(row.get("size"))} for row in found], SEEN)
+    lines = [f"{row['name']}: {row['note']}" for row in found if row.get("note")]
+    lines.append(f"caches lie in {data_folder() / 'cache'}")
+    if any(row["state"] == UNPREPARED for row in found):
+        lines.append("to make one: python -m bench data prepare NAME --source FOLDER")
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+def _readable(size: object) -> str | None:
+    return byte_size(size) if isinstance(size, int) else None
+
+
+def _rows(reference: str | None) -> list[Row]:
+    """A row for one data set, or for each there is and each other cache."""
+    if reference is not None:
+        return [_row(reference)]
+    rows = [_row(name) for name in sorted(catalogue.all_datasets())]
+    return [*rows, *_others({row.get("where") for row in rows})]
+
+
+def _row(reference: str) -> Row:
+    """What there is of one data set."""
+    preparation = preparation_of(reference)
+    if preparation is None:
+        return {"name": reference, "state": "not cached"}
+    folder = cache_folder(preparation)
+    if (folder / MANIFEST).is_file():
+        return _of_cache(reference, folder, preparation.command)
+    partial = partial_folder(data_folder() / "cache" / preparation.folder)
+    if partial.is_dir():
+        return _of_partial(reference, partial, preparation.command)
+    return {"name": reference, "state": UNPREPARED}
+
+
+def _others(seen: set[object]) -> Iterator[Row]:
+    """A row for each cache that is in no row yet, such as those made with options."""
+    for folder in sorted((data_folder() / "cache").glob("*/")):
+        if str(folder) in seen:
+            continue
+        if (folder / MANIFEST).is_file() and folder.suffix != ".old":
+            name = str(_manifest(folder).get("dataset", folder.name))
+            yield _of_cache(name, folder, f"python -m bench data prepare '{name}'")
+        elif folder.suffix == ".partial" and (folder / JOURNAL).is_file():
+            yield _of_partial(folder.stem, folder, "python -m bench data prepare")
+
+
+def _of_cache(name: str, folder: Path, command: str) -> Row:
+    manifest = _manifest(folder)
+    row: Row = {
+        "name": name,
+        "state": "ready",
+        "size": sum(file.stat().st_size for file in folder.iterdir()),
+        "where": str(folder),
+    }
+    if manifest.get("format") != FORMAT:
+        return row | {"state": "old format", "note": f"make it anew: `{command}`"}
+    row |= {"frames": manifest["frames"], "damaged": len(manifest["damaged"])}
+    try:
+        dataset = open_dataset(name)
+    except UserError as error:
+        return row | {"note": f"it cannot be opened: {error}"}
+    if isinstance(dataset, CachedDataset):
+        row |= {split: len(clips) for split, clips in dataset.splits.items()}
+    return row | {"note": dataset.notice or ""}
+
+
+def _of_partial(name: str, folder: Path, command: str) -> Row:
+    """What an interrupted preparation has left, or one that still runs."""
+    done = (folder / JOURNAL).read_bytes().count(b"\n") - 1  # the first line is a heading
+    return {
+        "name": name,
+        "state": "partly prepared",
+        "size": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        "where": str(folder),
+        "note": f"{max(done, 0):,} files done; unless it runs now, go on: `{command}`",
+    }
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in `folder`, of whatever version; empty where it cannot be read."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest

@@ -1,0 +1,120 @@
+"""The forms in which predictions are written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench import pictures
+
+Style = Literal["png", "npy", "mp4", "gif"]
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What follows a clip.
+
+    Attributes:
+        clip: its name.
+        context: the frames that the model was given, [T,C,H,W].
+        frames: those it predicts, [horizon,C,H,W].
+        numbers: their places in the clip, whose first frame is 1.
+    """
+
+    clip: str
+    context: Frames
+    frames: Frames
+    numbers: range
+
+
+class PredictionFiles(ABC):
+    """The files of one form in the folder `out`, which comes with the first of them."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    @abstractmethod
+    def write(self, made: Continuation) -> None:
+        """Write the frames that were predicted for a clip."""
+
+    def close(self) -> None:  # noqa: B027  (most forms are whole at every moment)
+        """Write what can only be written at the end."""
+
+
+class Pngs(PredictionFiles):
+    """A picture a frame, `CLIP/frame_0012.png`."""
+
+    def write(self, made: Continuation) -> None:
+        """Write a folder of pictures, without those that an earlier call left."""
+        folder = self.out / made.clip
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("frame_*.png"):
+            old.unlink()
+        for number, frame in zip(made.numbers, _channels_last(made.frames), strict=True):
+            picture = frame[..., 0] if frame.shape[-1] == 1 else frame
+            Image.fromarray(picture).save(folder / f"frame_{number:04d}.png")
+
+
+class Array(PredictionFiles):
+    """`predictions.npy`, uint8 [N,horizon,H,W,C], and `names.json`, the clips in its order."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(out)
+        self._names: list[str] = []
+        self._shape: tuple[int, ...] = ()
+        self._raw = out / "predictions.npy.part"
+
+    def write(self, made: Continuation) -> None:
+        """Append the frames; how many there will be is known at the end."""
+        frames = np.ascontiguousarray(_channels_last(made.frames))
+        self.out.mkdir(parents=True, exist_ok=True)
+        with self._raw.open("ab" if self._names else "wb") as file:
+            file.write(frames.data)
+        self._names.append(made.clip)
+        self._shape = frames.shape
+
+    def close(self) -> None:
+        """Write the array and the names."""
+        head = {"descr": "|u1", "fortran_order": False, "shape": (len(self._names), *self._shape)}
+        with (self.out / "predictions.npy").open("wb") as file, self._raw.open("rb") as raw:
+            np.lib.format.write_array_header_1_0(file, head)
+            shutil.copyfileobj(raw, file, 1 << 20)
+        self._raw.unlink()
+        names = json.dumps(self._names, indent=1, ensure_ascii=False)
+        (self.out / "names.json").write_text(f"{names}\n", encoding="utf-8")
+
+
+class Animations(PredictionFiles):
+    """One file a clip: what the model was given, then its prediction within another border."""
+
+    def __init__(self, out: Path, suffix: Literal["mp4", "gif"]) -> None:
+        super().__init__(out)
+        self._suffix = suffix
+
+    def write(self, made: Continuation) -> None:
+        """Write the animation."""
+        path = self.out / f"{made.clip}.{self._suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames = pictures.shown(np.concatenate([made.context, made.frames]))
+        write = pictures.write_mp4 if self._suffix == "mp4" else pictures.write_gif
+        write(path, pictures.bordered(frames, given=len(made.context)))
+
+
+def files(style: Style, out: Path) -> PredictionFiles:
+    """What writes predictions in the form `style` into the folder `out`."""
+    if style == "png":
+        return Pngs(out)
+    return Array(out) if style == "npy" else Animations(out, style)
+
+
+def _channels_last(frames: Frames) -> Frames:
+    return frames.transpose(0, 2, 3, 1)

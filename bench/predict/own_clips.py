@@ -1,0 +1,148 @@
+"""A user's own clips, in whatever form, read for a model."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from datasets.video.cache import DamagedSource
+from datasets.video.decode import VIDEO_SUFFIXES, clips_of_array, images_in, natural, read_frames
+from datasets.video.source import Damaged, FrameFormat, Image, Source
+
+FILE_SUFFIXES = VIDEO_SUFFIXES | {".npy"}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnClip:
+    """A clip of `frames` frames, and those of them that a model is shown, uint8 [T,C,H,W]."""
+
+    name: str
+    frames: int
+    shown: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which frames of a clip a model is shown: `count`, each `step` on from the one before.
+
+    They end with the clip, and are fewer where that is shorter. Or they lie in its `middle`, and
+    the last one is repeated where it is shorter.
+    """
+
+    count: int
+    step: int
+    middle: bool
+
+    @property
+    def span(self) -> int:
+        """How many frames of the clip they reach over."""
+        return (self.count - 1) * self.step + 1
+
+    def of(self, images: Sequence[Image]) -> NDArray[np.uint8]:
+        """Those of `images`; where they end with the clip its last `span` are enough."""
+        if not self.middle:
+            return np.stack(images[::-1][: self.span : self.step][::-1])
+        first = max(0, len(images) - self.span) // 2
+        places = (first + self.step * number for number in range(self.count))
+        return np.stack([images[min(place, len(images) - 1)] for place in places])
+
+
+class OwnClips:
+    """The clips in `sources`, one after the other; those that cannot be read are in `damaged`."""
+
+    def __init__(
+        self, sources: Sequence[Source], frame_format: FrameFormat, window: Window
+    ) -> None:
+        self._sources, self._format, self._window = sources, frame_format, window
+        self.damaged: list[DamagedSource] = []
+
+    def __len__(self) -> int:
+        """How many there are, damaged ones among them."""
+        return sum(max(1, len(source.ranges)) for source in self._sources)
+
+    def __iter__(self) -> Iterator[OwnClip]:
+        for source in self._sources:
+            try:
+                yield from self._read(source)
+            except Damaged as damage:
+                self.damaged.append(DamagedSource(source.name, str(damage)))
+
+    def batches(self, size: int) -> Iterator[list[OwnClip]]:
+        """The clips, up to `size` at once, those of a batch with as many frames shown."""
+        batch: list[OwnClip] = []
+        for clip in self:
+            if len(batch) == size or (batch and batch[0].shown.shape != clip.shown.shape):
+                yield batch
+                batch = []
+            batch.append(clip)
+        if batch:
+            yield batch
+
+    def _read(self, source: Source) -> Iterator[OwnClip]:
+        images = read_frames(source, self._format)
+        for number, (first, end) in enumerate(source.ranges, 1):
+            yield self._clip(f"{source.name}#{number}", islice(images, end - first))
+        if not source.ranges:
+            yield self._clip(source.name, images)
+
+    def _clip(self, name: str, images: Iterator[Image]) -> OwnClip:
+        kept = deque[Image](maxlen=None if self._window.middle else self._window.span)
+        frames = 0
+        for frames, image in enumerate(images, 1):  # noqa: B007
+            kept.append(image)
+        return OwnClip(name, frames, self._window.of(list(kept)))
+
+
+def find(place: Path) -> list[Source]:
+    """The clips at `place`: a video, an array, a folder of images, or a folder of any of these.
+
+    A clip is named by its path without the suffix; `digits#3` is the third in `digits.npy`.
+
+    Raises:
+        UserError: there are none, or two have the same name.
+    """
+    if place.is_file():
+        found = [_of_file(place, place.stem)]
+    elif place.is_dir():
+        found = [*_in_folder(place)]
+    else:
+        raise UserError(f"there is no {place}")
+    if not found:
+        raise UserError(f"{place} holds no clips: no videos, .npy arrays, or folders of images")
+    (name, count), *_ = Counter(source.name for source in found).most_common(1)
+    if count > 1:
+        raise UserError(f"{place} holds {count} clips named {name}: rename all but one")
+    return found
+
+
+def _in_folder(root: Path) -> Iterator[Source]:
+    folders = {Path(folder): files for folder, _, files in os.walk(root, followlinks=True)}
+    for folder in natural(folders):
+        images = images_in(folder)
+        if images:
+            name = root.absolute().name if folder == root else str(folder.relative_to(root))
+            yield Source(name, images)
+        for path in natural(folder / name for name in folders[folder]):
+            if path.suffix.lower() in FILE_SUFFIXES and not path.name.startswith("."):
+                yield _of_file(path, str(path.relative_to(root).with_suffix("")))
+
+
+def _of_file(path: Path, name: str) -> Source:
+    source = Source(name, (path,))
+    if path.suffix.lower() != ".npy":
+        return source
+    try:
+        clips, frames = clips_of_array(path)
+    except Damaged:
+        return source  # reading it tells why
+    if clips == 1:
+        return source
+    return replace(source, ranges=tuple((n * frames, (n + 1) * frames) for n in range(clips)))

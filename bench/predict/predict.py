@@ -1,0 +1,141 @@
+"""The verb `predict`: what a finished cell's model makes of a user's own clips."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.console.bar import Bar
+from bench.errors import UserError
+from bench.predict import own_clips
+from bench.predict.files import Continuation, Style, files
+from bench.predict.own_clips import OwnClip, OwnClips
+from bench.predict.trained import Trained, load
+from bench.tasks.task import to_float
+
+BATCH = 16
+FRAMES_AT_ONCE = 2_000  # in a batch at most
+NAMED = 5  # classes of each clip
+RECOGNISED = "recognised.csv"
+
+
+def predict(
+    asked: str,
+    uri: str,
+    place: Path,
+    out: Path,
+    horizon: int | None,
+    style: Style,
+    device: str,
+    overwrite: bool,
+) -> int:
+    """0 once every clip is predicted, 1 where some cannot be read; prints what was written.
+
+    Args:
+        asked: an MLflow run, or the name of a cell.
+        uri: the MLflow store that holds it.
+        place: the clips.
+        out: the folder to write to.
+        horizon: how many frames to predict (default: as many as in training).
+        style: the form to write them in.
+        device: where to compute.
+        overwrite: whether `out` may hold something.
+
+    Raises:
+        UserError: there is no such model, no clip that can be read, or `out` holds something.
+    """
+    if horizon is not None and horizon < 1:
+        raise UserError(f"--horizon is a number from 1 on, not {horizon}")
+    sources = own_clips.find(place)
+    if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
+        raise UserError(f"{out} is there already: name another folder, or say --overwrite")
+    trained = load(asked, uri, device)
+    run = trained.run
+    _say(f"{run.name} of the suite {run.params['suite']}, run {run.run_id}")
+    clips = OwnClips(sources, trained.frame_format, trained.window)
+    if trained.spec.classes:
+        _recognise(trained, clips, out)
+    else:
+        _continue(trained, clips, horizon or trained.spec.horizon, style, out)
+    for damaged in clips.damaged:
+        sys.stderr.write(f"left out: {damaged.name}: {damaged.reason}\n")
+    return 1 if clips.damaged else 0
+
+
+def _continue(trained: Trained, clips: OwnClips, horizon: int, style: Style, out: Path) -> None:
+    """Write the `horizon` frames that follow each clip."""
+    window, written = trained.window, files(style, out)
+    done = short = 0
+    size = max(1, min(BATCH, FRAMES_AT_ONCE // (window.count + horizon)))
+    for batch in _batches(clips, size, horizon):
+        prediction = _bytes(_through(trained, batch, horizon))
+        for clip, frames in zip(batch, prediction, strict=True):
+            first = clip.frames + window.step
+            numbers = range(first, first + horizon * window.step, window.step)
+            written.write(Continuation(clip.name, clip.shown, frames, numbers))
+            short += len(clip.shown) < window.count
+        done += len(batch)
+    written.close()
+    _say(f"predicted {horizon} frames after each clip, {done:,} in all: {out}")
+    if short:
+        _say(f"{short:,} of them are shorter than the {window.span} frames it was trained to see")
+
+
+def _recognise(trained: Trained, clips: OwnClips, out: Path) -> None:
+    """Write the likeliest classes of each clip, with their probabilities."""
+    classes, named = trained.spec.classes, 0
+    size = max(1, min(BATCH, FRAMES_AT_ONCE // trained.window.count))
+    lines: list[tuple[object, ...]] = [("clip", "rank", "class", "probability")]
+    for batch in _batches(clips, size, 0):
+        likeliest = _through(trained, batch).float().softmax(1).topk(min(NAMED, len(classes)))
+        for clip, shares, places in zip(batch, *(x.tolist() for x in likeliest), strict=True):
+            for rank, (share, place) in enumerate(zip(shares, places, strict=True), 1):
+                lines.append((clip.name, rank, classes[place], f"{share:.6f}"))
+        named += len(batch)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / RECOGNISED).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    _say(f"named the likeliest classes of each clip, {named:,} in all: {out / RECOGNISED}")
+
+
+def _batches(clips: OwnClips, size: int, horizon: int) -> Iterator[list[OwnClip]]:
+    """The clips, up to `size` at once; shows how far it is.
+
+    Raises:
+        UserError: none of them can be read.
+    """
+    done = 0
+    with Bar("predicting") as bar:
+        for batch in clips.batches(size):
+            yield batch
+            done += len(batch)
+            damaged = len(clips.damaged)
+            bar.show(done + damaged, len(clips), done * horizon, damaged)
+    if not done:
+        first = clips.damaged[0]
+        raise UserError(f"no clip can be read, such as {first.name}: {first.reason}")
+
+
+@torch.no_grad()
+def _through(trained: Trained, batch: list[OwnClip], *arguments: int) -> Tensor:
+    """What the model makes of the frames that it is shown."""
+    shown = torch.from_numpy(np.stack([clip.shown for clip in batch]))
+    output: Tensor = trained.model(to_float(shown, trained.device), *arguments)
+    return output
+
+
+def _bytes(prediction: Tensor) -> NDArray[np.uint8]:
+    """`prediction` clipped to [0,1] and rounded to bytes."""
+    frames = (prediction.float().clamp(0, 1) * 255).round().nan_to_num().byte().cpu().numpy()
+    return np.asarray(frames, np.uint8)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

@@ -1,0 +1,108 @@
+"""The columns of figures in each task's table, the one that ranks first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.records import COST, QUALITY, Measure
+
+if TYPE_CHECKING:  # the report needs no torch
+    from datasets.contract import Task
+
+PARAMETERS = "model/parameters"
+RATIO = Measure("test/mse_over_copy_last", "MSE / copy-last", better="lower")
+WAITING = Measure("time/waiting_share", "waiting", "% of training")
+REFERENCE: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
+"""The model without parameters that all others of its task are held against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of figures: its name in table.csv, what it measures, and how a value is written."""
+
+    name: str
+    measure: Measure
+    form: Callable[[float], str]
+    scale: float = 1.0
+    """Makes of a value as it is recorded one in the measure's unit."""
+
+    @property
+    def heading(self) -> str:
+        """The label with unit and arrow, such as `PSNR (dB) ↑`."""
+        unit = f" ({self.measure.unit})" if self.measure.unit else ""
+        return f"{self.measure.label}{unit} {self.measure.arrow}".strip()
+
+    @property
+    def is_quality(self) -> bool:
+        """Whether it says how good a model is, and not what it costs."""
+        return self.measure.key.startswith("test/")
+
+    def write(self, value: float) -> str:
+        """A value as it is recorded, as it is printed."""
+        return self.form(value * self.scale)
+
+
+def _fixed(decimals: int) -> Callable[[float], str]:
+    return lambda value: f"{value:.{decimals}f}"
+
+
+def _count(value: float) -> str:
+    for size, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.0f}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _percent(name: str) -> Column:
+    """The column of a share of right answers."""
+    return Column(name, QUALITY["recognition"][name], _fixed(1), 100)
+
+
+_LEARNING = (
+    Column("parameters", COST[PARAMETERS], _count),
+    Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
+    Column("waiting_share", WAITING, _fixed(1), 100),
+    Column("train_samples_per_second", COST["speed/train_samples_per_second"], _rate),
+)
+_MEMORY = Column(
+    "peak_bytes", Measure("memory/peak_bytes", "peak memory", "MiB", "lower"), _whole, 2**-20
+)
+_SPEED = "speed/predict_frames_per_second"
+
+COLUMNS: dict[Task, tuple[Column, ...]] = {
+    "prediction": (
+        Column("mse", QUALITY["prediction"]["mse"], _fixed(5)),
+        Column("mse_over_copy_last", RATIO, _fixed(3)),
+        Column("ssim", QUALITY["prediction"]["ssim"], _fixed(4)),
+        Column("lpips", QUALITY["prediction"]["lpips"], _fixed(4)),
+        Column("psnr", QUALITY["prediction"]["psnr"], _fixed(2)),
+        *_LEARNING,
+        Column("predict_frames_per_second", COST[_SPEED], _rate),
+        _MEMORY,
+    ),
+    "recognition": (
+        _percent("video_top1"),
+        _percent("video_top5"),
+        _percent("top1"),
+        _percent("top5"),
+        Column("cross_entropy", QUALITY["recognition"]["cross_entropy"], _fixed(3)),
+        *_LEARNING,
+        Column(
+            "predict_frames_per_second",
+            Measure(_SPEED, "recognition speed", "frames/s", "higher"),
+            _rate,
+        ),
+        _MEMORY,
+    ),
+}
+"""The first ranks, and says in the verdict how good a model is."""

@@ -1,0 +1,254 @@
+"""Stores of synthetic cells whose numbers are known, for the tests of the report."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench import records
+from bench.report import collect
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+KEYS = itertools.count()
+HORIZON = 10
+VALIDATION = {task: measure.key for task, measure in records.VALIDATION.items()}
+
+
+@dataclass
+class FakeRun:
+    run_id: str
+    name: str
+    started: datetime
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+
+@dataclass
+class FakeStore:
+    """The reading side of `bench.tracking.Store`, in memory."""
+
+    folder: Path
+    runs: list[FakeRun] = field(default_factory=list)
+    curves: dict[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict)
+
+    def cells(self, suite: str) -> list[FakeRun]:
+        mine = [run for run in self.runs if run.params["suite"] == suite]
+        return sorted(mine, key=lambda run: run.started, reverse=True)
+
+    def curve(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        return self.curves.get((run_id, metric), [])
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        local = self.folder / run_id / path
+        return local if local.exists() else None
+
+    def add(
+        self,
+        model: str,
+        mse: float | None,
+        *,
+        size: str = "small",
+        seed: int = 0,
+        status: records.Status = records.Status.DONE,
+        baseline: bool = False,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+        metrics: dict[str, float] | None = None,
+    ) -> str:
+        run_id = f"run{len(self.runs)}"
+        label = model if size == "only" else f"{model}-{size}"
+        measured = {} if mse is None else _metrics(mse, baseline)
+        self.runs.append(
+            FakeRun(
+                run_id=run_id,
+                name=f"{label}/moving_mnist/{seed}",
+                started=START + timedelta(minutes=len(self.runs)),
+                params=_params(model, size, seed) | (params or {}),
+                tags=_tags(label, seed, status) | (tags or {}),
+                metrics=measured | (metrics or {}),
+            )
+        )
+        if mse is not None:
+            self._add_curves(run_id, mse, baseline)
+            self._add_showcase(run_id, mse)
+        return run_id
+
+    def _add_curves(self, run_id: str, mse: float, baseline: bool) -> None:
+        for frame in range(1, HORIZON + 1):
+            for metric, value in (("mse", mse * frame / 5.5), ("ssim", 1 - mse * frame)):
+                self.curves.setdefault((run_id, f"horizon/{metric}"), []).append((frame, value))
+        if not baseline:
+            steps = range(10, 410, 10)
+            self.curves[run_id, records.TRAIN_SECONDS] = [(s, s * 0.3) for s in steps]
+            self.curves[run_id, records.TRAIN_LOSS] = [(s, mse + 1 / s) for s in steps]
+            self.curves[run_id, VALIDATION["prediction"]] = [(s, mse + 2 / s) for s in steps[::10]]
+
+    def _add_showcase(self, run_id: str, mse: float) -> None:
+        rows, columns = np.mgrid[:64, :64]
+        clips = np.stack(
+            [
+                np.exp(-((rows - 20 - t) ** 2 + (columns - 12 - 2 * t) ** 2) / 60) * 255
+                for t in range(10 + HORIZON)
+            ]
+        ).astype(np.uint8)[None, :, None]
+        clips = np.concatenate([clips, clips[:, :, :, ::-1]])
+        truth = clips[:, 10:]
+        self.show(run_id, clips[:, :10], truth, (truth * (1 - 10 * mse)).astype(np.uint8))
+
+    def show(
+        self,
+        run_id: str,
+        context: npt.NDArray[np.uint8],
+        truth: npt.NDArray[np.uint8],
+        prediction: npt.NDArray[np.uint8],
+    ) -> None:
+        """Keep these frames [S,T,C,H,W] as what the run predicted."""
+        (self.folder / run_id).mkdir(parents=True, exist_ok=True)
+        np.savez(
+            self.folder / run_id / records.SHOWCASE,
+            context=context,
+            truth=truth,
+            prediction=prediction,
+            sequence=np.array([3, 7])[: len(context)],
+        )
+
+    def add_recogniser(
+        self,
+        model: str,
+        said: Sequence[str],
+        truth: Sequence[str],
+        *,
+        seed: int = 0,
+        baseline: bool = False,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+        metrics: dict[str, float] | None = None,
+    ) -> str:
+        """A finished cell that named test video number i, of class `truth[i]`, `said[i]`."""
+        right = float(np.mean(np.array(said) == np.array(truth)))
+        measured = _recognition_metrics(right, baseline) | (metrics or {})
+        classes = {"classes": str(len(set(truth))), "dataset": "actions", "suite": "actions"}
+        posed = {"task": "recognition", "context_frames": "16", "horizon": "0", **classes}
+        run_id = self.add(
+            model,
+            None,
+            size="only" if baseline else "small",
+            seed=seed,
+            params=posed | (params or {}),
+            tags=tags,
+            metrics=measured,
+        )
+        if not baseline:
+            steps = range(10, 410, 10)
+            self.curves[run_id, records.TRAIN_SECONDS] = [(s, s * 0.3) for s in steps]
+            self.curves[run_id, records.TRAIN_LOSS] = [(s, 1 - right + 9 / s) for s in steps]
+            self.curves[run_id, VALIDATION["recognition"]] = [(s, 2 + 9 / s) for s in steps[::10]]
+        (self.folder / run_id).mkdir(parents=True)
+        named = pd.DataFrame({"video": range(len(truth)), "label": truth, "predicted": said})
+        named = named.assign(rank=(named["label"] != named["predicted"]) + 1, cross_entropy=1.5)
+        named.to_parquet(self.folder / run_id / records.PER_VIDEO_TABLE)
+        return run_id
+
+
+def _params(model: str, size: str, seed: int) -> dict[str, str]:
+    return {
+        "model": model,
+        "size": size,
+        "dataset": "moving_mnist",
+        "seed": str(seed),
+        "suite": "mnist",
+        "budget": "120 s",
+        "budget.seconds": "120",
+        "device": "cpu",
+        "precision": "32",
+        "recipe": "published",
+        "recipe.learning_rate": "0.001",
+        "context_frames": "10",
+        "horizon": str(HORIZON),
+        "test_sequences": "100",
+    }
+
+
+def _tags(label: str, seed: int, status: records.Status) -> dict[str, str]:
+    return {
+        records.KIND: "cell",
+        records.STATUS: status.value,
+        records.CELL: f"{label}/{seed}/{next(KEYS)}",
+        records.COMMAND: f"python -m bench cell --cell {label}/moving_mnist/{seed}",
+        records.DEVICE: "Example CPU, 2 cores",
+        records.COMMIT: "0123abcd",
+        records.DATA_DIGEST: "feedc0de" * 4,
+        "bench.torch": "2.13.0",
+    }
+
+
+def _metrics(mse: float, baseline: bool) -> dict[str, float]:
+    quality = {
+        "test/mse": mse,
+        "test/mae": 2 * mse,
+        "test/psnr": -10 * float(np.log10(mse)),
+        "test/ssim": 1 - 5 * mse,
+        "test/lpips": 3 * mse,
+        "model/parameters": 0 if baseline else 7_440_000,
+        "time/train_seconds": 0 if baseline else 120.4,
+        "speed/predict_frames_per_second": 1e5 if baseline else 8 / mse,
+        "memory/peak_bytes": 2**28 if baseline else 2**30,
+    }
+    return quality if baseline else quality | {"speed/train_samples_per_second": 1.5 / mse}
+
+
+def _recognition_metrics(right: float, baseline: bool) -> dict[str, float]:
+    quality = {
+        "test/video_top1": right,
+        "test/video_top5": (1 + right) / 2,
+        "test/top1": right - 0.05,
+        "test/top5": (1 + right) / 2 - 0.05,
+        "test/cross_entropy": 2 - right,
+        "model/parameters": 0 if baseline else 1_234_000,
+        "time/train_seconds": 0 if baseline else 120.0,
+        "speed/predict_frames_per_second": 1e6 if baseline else 1000 * right,
+        "memory/peak_bytes": 2**30,
+    }
+    learned = {"time/waiting_seconds": 3.6, "speed/train_samples_per_second": 20 * right}
+    return quality if baseline else quality | learned
+
+
+def example(folder: Path) -> FakeStore:
+    store = FakeStore(folder)
+    store.add("copy_last", 0.05, size="only", baseline=True)
+    store.add("mean_frame", 0.045, size="only", baseline=True)
+    for seed, mse in enumerate((0.020, 0.021, 0.022)):
+        store.add("predrnn", mse, seed=seed)
+        store.add("convlstm", mse + 0.01, seed=seed)
+    store.add("maxvit", 0.0399, tags={f"{records.NOT_MEASURED}lpips": "no <b>AlexNet</b> weights"})
+    del store.runs[-1].metrics["test/lpips"]
+    store.add(
+        "maxvit",
+        None,
+        seed=1,
+        status=records.Status.DIVERGED,
+        tags={records.ERROR: "loss is NaN at step 40"},
+    )
+    store.add(
+        "mine",
+        None,
+        size="only",
+        status=records.Status.FAILED,
+        tags={records.ERROR: "<script>alert('x')</script> a|b `c`", records.DATA_DIGEST: ""},
+    )
+    del store.runs[-1].tags[records.DATA_DIGEST]
+    del store.runs[-1].tags[records.DEVICE]
+    return store
+
+
+def only_section(store: FakeStore, suite: str = "mnist") -> collect.Section:
+    (section,) = collect.sections(collect.cells(store, suite))
+    return section

@@ -1,0 +1,456 @@
+"""`bench predict`: a finished cell's model, loaded from MLflow alone, on clips of a user's own."""
+
+import csv
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import av
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from bench import cli, pictures, records
+from bench.errors import UserError
+from bench.predict.own_clips import OwnClips, Window, find
+from bench.tracking import Store
+from datasets.video.source import FrameFormat
+from tests.bench.conftest import SUITE, command, environment
+
+OWN = '''
+import torch
+from torch import nn
+from datasets.contract import Dataset, Spec
+from models.contract import Predictor, Recipe, Recogniser, Size
+
+
+class Filter(Predictor):
+    """The last frame, filtered, over and over."""
+
+    sizes = {"only": Size(Recipe("test", learning_rate=1e-2, batch_size=2), {"side": 3})}
+
+    def __init__(self, frame_shape, *, side):
+        super().__init__(frame_shape)
+        self.filter = nn.Conv2d(frame_shape[0], frame_shape[0], side, padding=side // 2)
+        self.dropout = nn.Dropout()
+
+    def forward(self, context, horizon):
+        frames = [context[:, -1]]
+        for _ in range(horizon):
+            frames.append(self.dropout(self.filter(frames[-1])))
+        return torch.stack(frames[1:], 1)
+
+    def training_loss(self, clip, context_frames, progress, generator):
+        future = clip[:, context_frames:]
+        return nn.functional.mse_loss(self.filter(clip[:, context_frames - 1]), future[:, 0])
+
+
+class Brightness(Recogniser):
+    """The mean of all pixels, times a weight a class."""
+
+    def __init__(self, frame_shape, classes):
+        super().__init__(frame_shape, classes)
+        self.weight = nn.Parameter(torch.arange(classes).float() * 20)
+
+    def forward(self, clip):
+        return clip.mean((1, 2, 3, 4))[:, None] * self.weight
+
+
+class Noise(Dataset):
+    """Colours that tell nothing."""
+
+    def __init__(self, context_frames=4, horizon=2, *, frame_step=1):
+        self.spec = Spec((3, 16, 24), context_frames, horizon)
+
+    def train_clips(self, count, generator):
+        shape = count, self.spec.clip_frames, *self.spec.frame_shape
+        return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+
+    def held_out(self, split):
+        seed = {"validation": 1, "test": 2}[split]
+        return self.train_clips(8, torch.Generator().manual_seed(seed))
+'''
+CLASS_NAMES = ("dark", "dim", "grey", "pale", "bright", "white")
+COPY_LAST, FILTER = "copy_last/Noise/0", "Filter/Noise/0"
+SHAPE = 16, 24, 3
+Predict = Callable[..., int]
+Frames = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "own.py"
+    path.write_text(OWN, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, own: Path) -> Path:
+    """A results folder with a finished cell of a user's own model, and runs as others leave."""
+    folder = tmp_path_factory.mktemp("cells") / "results"
+    shutil.copytree(empty_store, folder)
+    suite = folder / "own.toml"
+    text = SUITE.format(models=own).replace("moving_mnist", f"{own}:Noise")
+    suite.write_text(text.replace("Tiny", "Filter"), encoding="utf-8")
+    words = ("cell", "--suite", suite, "--model", f"{own}:Filter", "--dataset", f"{own}:Noise")
+    done = subprocess.run(
+        command(*map(str, words), "--results", str(folder), "--device", "cpu"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(f"sqlite:///{folder}/mlflow.db")
+    _record(store, folder, "copy_last", f"{own}:Noise")
+    _record(store, folder, "copy_last", f"{own}:Noise(frame_step=3)", dataset="Noise/3")
+    _record(store, folder, "mean_frame", f"{own}:Noise", status="interrupted")
+    return folder
+
+
+def _record(
+    store: Store,
+    folder: Path,
+    model: str,
+    dataset_reference: str,
+    *,
+    weights: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    classes: Sequence[str] = (),
+    status: str = "done",
+    **params: object,
+) -> str:
+    """The id of a run as a cell leaves it."""
+    given: dict[str, object] = {"model": model.rpartition(":")[2], "dataset": "Noise"}
+    given |= {"suite": "made", "size": "only", "frame_shape": "3x16x24", "context_frames": 4}
+    given |= {"horizon": 0 if classes else 2, **params}
+    words = f"python -m bench cell --model {model} --dataset '{dataset_reference}' --seed 0"
+    tags = {records.KIND: "cell", records.COMMAND: words}
+    run_id = store.begin(str(given["suite"]), f"{given['model']}/{given['dataset']}/0", tags)
+    store.params(run_id, given)
+    path = folder / records.CHECKPOINT
+    save_file(dict(weights), path, {records.CLASSES: json.dumps(classes)} if classes else None)
+    store.attach(run_id, path)
+    store.end(run_id, records.Status(status))
+    return run_id
+
+
+@pytest.fixture
+def predict(results: Path, tmp_path: Path) -> Predict:
+    """The exit code of `bench predict`, here in this process; it writes to `tmp_path / "out"`."""
+
+    def run(model: str, place: Path, *arguments: object) -> int:
+        words = ["predict", "--model", model, "--input", place, "--out", tmp_path / "out"]
+        return cli.main([*map(str, [*words, "--results", results, "--device", "cpu", *arguments])])
+
+    return run
+
+
+def _clip(frames: int, seed: int = 0) -> Frames:
+    """Random frames [T,H,W,C], in the size of the models."""
+    return np.random.default_rng(seed).integers(0, 256, (frames, *SHAPE), dtype=np.uint8)
+
+
+def _write_images(folder: Path, frames: Frames) -> None:
+    """Images without zero padding, so that text order is another."""
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames, 1):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+
+
+def _write_video(path: Path, frames: Frames) -> None:
+    """Without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "bgr0"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _picture(path: Path) -> Frames:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_22nd_frame_of_every_clip_of_11_frames(predict: Predict, tmp_path: Path) -> None:
+    """What the course study asked for, with a model whose prediction is known exactly."""
+    clips = {name: _clip(11, seed) for seed, name in enumerate(("a", "b", "deeper/c"))}
+    for name, frames in clips.items():
+        _write_images(tmp_path / "clips" / name, frames)
+    assert predict(COPY_LAST, tmp_path / "clips", "--horizon", 11) == 0
+    numbers = range(12, 23)
+    assert _names(tmp_path / "out") == [f"{c}/frame_{n:04}.png" for c in clips for n in numbers]
+    for name, frames in clips.items():
+        for number in numbers:
+            picture = _picture(tmp_path / "out" / name / f"frame_{number:04}.png")
+            assert np.array_equal(picture, frames[-1])
+
+
+@pytest.mark.parametrize("form", ["images", "video.avi", "array.npy"])
+def test_a_clip_of_more_than_a_hundred_frames_is_continued_in_every_form(
+    predict: Predict, tmp_path: Path, form: str
+) -> None:
+    frames, place = _clip(123), tmp_path / form
+    if form == "images":
+        _write_images(place, frames)
+    elif form == "video.avi":
+        _write_video(place, frames)
+    else:
+        np.save(place, frames)
+    assert predict(COPY_LAST, place) == 0
+    names = [f"{place.stem}/frame_0124.png", f"{place.stem}/frame_0125.png"]
+    assert _names(tmp_path / "out") == names
+    assert np.array_equal(_picture(tmp_path / "out" / names[0]), frames[-1])
+
+
+def test_a_trained_model_predicts_what_its_weights_say_through_png_and_npy(
+    predict: Predict, tmp_path: Path, results: Path
+) -> None:
+    clips = np.stack([_clip(5, seed) for seed in range(20)])  # more than a batch
+    np.save(tmp_path / "clips.npy", clips)
+    store = Store(f"sqlite:///{results}/mlflow.db")
+    (run,) = [run for run in store.cells("own") if run.name == FILTER]
+    weights = load_file(store.artifact(run.run_id, records.CHECKPOINT) or "")
+    convolution = nn.Conv2d(3, 3, 3, padding=1)
+    convolution.load_state_dict({k.removeprefix("filter."): v for k, v in weights.items()})
+    expected = [torch.from_numpy(clips[:, -1]).permute(0, 3, 1, 2) / 255]
+    with torch.no_grad():
+        for _ in range(3):
+            expected.append(convolution(expected[-1]))
+    rounded = (torch.stack(expected[1:], 1).clamp(0, 1) * 255).round().byte()
+    truth = rounded.permute(0, 1, 3, 4, 2).numpy()
+
+    assert predict(run.run_id, tmp_path / "clips.npy", "--horizon", 3, "--format", "npy") == 0
+    written = np.load(tmp_path / "out" / "predictions.npy")
+    assert (written.dtype, written.shape) == (np.uint8, (20, 3, *SHAPE))
+    assert np.abs(written.astype(int) - truth).max() <= 1  # a batch of another size rounds so
+    assert (written == truth).mean() > 0.999
+    names = json.loads((tmp_path / "out" / "names.json").read_text())
+    assert names == [f"clips#{number}" for number in range(1, 21)]
+    assert _names(tmp_path / "out") == ["names.json", "predictions.npy"]
+
+    shutil.rmtree(tmp_path / "out")
+    assert predict(FILTER, tmp_path / "clips.npy", "--horizon", 3) == 0
+    for name, prediction in zip(names, written, strict=True):
+        for number, frame in enumerate(prediction, 6):
+            picture = _picture(tmp_path / "out" / name / f"frame_{number:04}.png")
+            assert np.array_equal(picture, frame)
+
+
+@pytest.mark.parametrize("form", ["gif", "mp4"])
+def test_an_animation_shows_context_and_prediction_within_other_borders(
+    predict: Predict, tmp_path: Path, form: str
+) -> None:
+    frames = np.broadcast_to(np.arange(0, 180, 20, np.uint8)[:, None, None, None], (9, *SHAPE))
+    _write_video(tmp_path / "clip.mkv", frames)
+    assert predict(FILTER, tmp_path / "clip.mkv", "--format", form) == 0
+    assert _names(tmp_path / "out") == [f"clip.{form}"]
+    with av.open(str(tmp_path / "out" / f"clip.{form}")) as container:
+        shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode()]
+    assert len(shown) == 4 + 2
+    middles = [picture[picture.shape[0] // 2, picture.shape[1] // 2, 0] for picture in shown[:4]]
+    assert np.abs(np.array(middles) - [100, 120, 140, 160]).max() < 8  # the last four frames
+    for picture, colour in zip(shown, [pictures.GIVEN] * 4 + [pictures.PREDICTED] * 2, strict=True):
+        assert np.abs(picture[0, picture.shape[1] // 2] - colour).max() < 60
+
+
+def test_damaged_clips_are_named_and_skipped(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "clips"
+    _write_video(folder / "good.avi", _clip(9))
+    (folder / "text.avi").write_text("no video")
+    np.save(folder / "wrong.npy", np.zeros((9, *SHAPE)))
+    _write_images(folder / "one", _clip(1))
+    (folder / ".hidden.avi").write_text("none")
+    assert predict(COPY_LAST, folder, "--format", "npy") == 1
+    told = capsys.readouterr()
+    assert "predicted 2 frames after each clip, 1 in all" in told.out
+    left_out = dict(line.split(": ", 2)[1:] for line in told.err.splitlines())
+    assert set(left_out) == {"one", "text", "wrong"}
+    assert left_out["one"] == "has 1 frame"
+    assert np.load(tmp_path / "out" / "predictions.npy").shape == (1, 2, *SHAPE)
+
+
+def test_short_clips_are_continued_from_what_there_is_and_told(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for frames in (2, 9, 3):
+        np.save(tmp_path / f"{frames}.npy", _clip(frames))
+        shutil.move(tmp_path / f"{frames}.npy", _folder(tmp_path / "clips") / f"{frames}.npy")
+    assert predict(COPY_LAST, tmp_path / "clips") == 0
+    assert "2 of them are shorter than the 4 frames" in capsys.readouterr().out
+    assert _names(tmp_path / "out")[:2] == ["2/frame_0003.png", "2/frame_0004.png"]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def test_what_is_in_the_folder_is_kept_unless_it_is_to_be_overwritten(
+    predict: Predict, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    mine = _folder(tmp_path / "out") / "mine.txt"
+    mine.write_text("kept")
+    with pytest.raises(UserError, match="--overwrite"):
+        predict(COPY_LAST, tmp_path / "clip.npy")
+    assert _names(tmp_path / "out") == ["mine.txt"]
+    assert predict(COPY_LAST, tmp_path / "clip.npy", "--overwrite", "--horizon", 5) == 0
+    assert predict(COPY_LAST, tmp_path / "clip.npy", "--overwrite", "--horizon", 1) == 0
+    assert _names(tmp_path / "out") == ["clip/frame_0010.png", "mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("model", "place", "more", "message"),
+    [
+        ("copy_lats/Noise/0", "clip.npy", (), f"did you mean '{COPY_LAST}'?"),
+        ("0" * 32, "clip.npy", (), "unknown cell"),
+        ("mean_frame/Noise/0", "clip.npy", (), "its run is interrupted"),
+        (COPY_LAST, "absent.mp4", (), "absent.mp4"),
+        (COPY_LAST, "clip.npy", ("--horizon", 0), "from 1 on"),
+        (COPY_LAST, "clip.npy", ("--device", "mps"), "no mps device"),
+        (COPY_LAST, "clip.npy", ("--results", "nowhere"), "no MLflow store"),
+        (COPY_LAST, "empty", (), "holds no clips"),
+        (COPY_LAST, "broken", (), "no clip can be read, such as text: "),
+        (COPY_LAST, "twice", (), "2 clips named clip: rename"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    predict: Predict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    place: str,
+    more: tuple[object, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("clip.npy", _clip(9))
+    (_folder(tmp_path / "broken") / "text.avi").write_text("no video")
+    _folder(tmp_path / "empty")
+    for name in ("clip.avi", "clip.npy"):
+        (_folder(tmp_path / "twice") / name).touch()
+    with pytest.raises(UserError) as error:
+        predict(model, tmp_path / place, *more)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_cell_that_several_suites_have_run_is_the_newest_of_them(
+    predict: Predict, tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    store, own = Store(f"sqlite:///{results}/mlflow.db"), {"dataset": "Noise/twice"}
+    for suite in ("first", "second"):
+        newest = _record(store, tmp_path, "copy_last", "moving_mnist", suite=suite, **own)
+        time.sleep(0.01)  # MLflow counts in milliseconds
+    assert predict("copy_last/Noise/twice/0", tmp_path / "clip.npy") == 0
+    told = f"copy_last/Noise/twice/0 of the suite second, run {newest}"
+    assert told in capsys.readouterr().out
+
+
+def test_frames_are_taken_and_numbered_in_the_steps_of_the_data_set(
+    predict: Predict, tmp_path: Path
+) -> None:
+    frames = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None, None], (20, *SHAPE))
+    np.save(tmp_path / "clip.npy", frames)
+    assert predict("copy_last/Noise/3/0", tmp_path / "clip.npy") == 0
+    assert _names(tmp_path / "out") == ["clip/frame_0023.png", "clip/frame_0026.png"]
+
+
+def test_a_model_whose_size_has_changed_since_is_refused(
+    predict: Predict, tmp_path: Path, results: Path, own: Path
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    store, model = Store(f"sqlite:///{results}/mlflow.db"), f"{own}:Filter"
+    changed: dict[str, object] = {"dataset": "Noise/changed", "model.side": 5}
+    run = _record(store, tmp_path, model, f"{own}:Noise", **changed)
+    with pytest.raises(UserError, match=r"side \(then 5, now 3\)"):
+        predict(run, tmp_path / "clip.npy")
+    other = {"filter.weight": torch.zeros(3, 3, 7, 7)}
+    run = _record(
+        store, tmp_path, model, f"{own}:Noise", weights=other, **changed | {"model.side": 3}
+    )
+    with pytest.raises(UserError, match="has changed since it was trained"):
+        predict(run, tmp_path / "clip.npy")
+
+
+def test_a_recogniser_names_the_five_likeliest_classes_of_each_clip(
+    predict: Predict, tmp_path: Path, results: Path, own: Path
+) -> None:
+    store = Store(f"sqlite:///{results}/mlflow.db")
+    run = _record(
+        store,
+        tmp_path,
+        f"{own}:Brightness",
+        f"{own}:Noise",
+        weights={"weight": torch.arange(len(CLASS_NAMES)).float() * 20},
+        classes=CLASS_NAMES,
+        task="recognition",
+    )
+    for name, value in (("bright", 255), ("middle", 0)):
+        clip = np.full((11, *SHAPE), value, np.uint8)
+        clip[3:7] = 255 if name == "bright" else 25  # what is looked at
+        np.save(_folder(tmp_path / "clips") / f"{name}.npy", clip)
+    assert predict(run, tmp_path / "clips") == 0
+    with (tmp_path / "out" / "recognised.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == ["bright"] * 5 + ["middle"] * 5
+    assert [row["rank"] for row in rows] == list("12345") * 2
+    for name, brightness in (("bright", 1.0), ("middle", 25 / 255)):
+        chances = (torch.arange(6) * 20 * brightness).softmax(0)
+        said = {row["class"]: float(row["probability"]) for row in rows if row["clip"] == name}
+        assert list(said) == list(reversed(CLASS_NAMES))[:5]
+        expected = [float(chances[CLASS_NAMES.index(shown)]) for shown in said]
+        assert list(said.values()) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("frames", "step", "middle", "shown"),
+    [
+        (9, 1, False, [5, 6, 7, 8]),
+        (9, 2, False, [2, 4, 6, 8]),
+        (6, 2, False, [1, 3, 5]),
+        (2, 1, False, [0, 1]),
+        (9, 1, True, [2, 3, 4, 5]),
+        (9, 2, True, [1, 3, 5, 7]),
+        (3, 1, True, [0, 1, 2, 2]),
+        (4, 2, True, [0, 2, 3, 3]),
+    ],
+)
+def test_what_a_model_is_shown_of_a_clip(
+    tmp_path: Path, frames: int, step: int, middle: bool, shown: list[int]
+) -> None:
+    clips = np.broadcast_to(
+        np.arange(frames, dtype=np.uint8)[:, None, None, None], (2, frames, 4, 4, 1)
+    )
+    np.save(tmp_path / "clips.npy", clips)
+    window = Window(4, step, middle)
+    for clip in OwnClips(find(tmp_path / "clips.npy"), FrameFormat(1, 4, 4), window):
+        assert clip.frames == frames
+        assert clip.shown[:, 0, 0, 0].tolist() == shown
+
+
+def test_batches_hold_clips_of_one_length_in_their_order(tmp_path: Path) -> None:
+    for number, frames in enumerate((9, 9, 9, 3, 3, 9)):
+        np.save(tmp_path / f"{number}.npy", _clip(frames))
+    clips = OwnClips(find(tmp_path), FrameFormat(3, 4, 4), Window(4, 1, middle=False))
+    names = [[clip.name for clip in batch] for batch in clips.batches(2)]
+    assert names == [["0", "1"], ["2"], ["3", "4"], ["5"]]

@@ -1,0 +1,173 @@
+"""The report of recognisers: their own columns, verdict, confusions and classes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import records, report
+from bench.report import classes, collect, table
+from bench.report.verdict import verdict
+from tests.bench.report_store import FakeStore, only_section
+
+TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]
+ALWAYS = ["Golf & <b>"] * 8
+GOOD = ["Biking", "Biking", "Diving", "Biking", "Golf & <b>", "Golf & <b>", "Polo", "Polo"]
+POOR = ["Diving", "Biking", "Biking", "Biking", "Golf & <b>", "Biking", "Biking", "Polo"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FakeStore:
+    store = FakeStore(tmp_path / "artifacts")
+    store.add_recogniser("poor", POOR, TRUTH)
+    store.add_recogniser("good", GOOD, TRUTH)
+    store.add_recogniser("class_frequency", ALWAYS, TRUTH, baseline=True)
+    return store
+
+
+@pytest.fixture
+def section(store: FakeStore) -> collect.Section:
+    return only_section(store, "actions")
+
+
+def content(section: collect.Section) -> table.Table:
+    return table.printed(section, table.summary(section))
+
+
+def test_table_ranks_by_videos_and_prints_per_cent(section: collect.Section) -> None:
+    printed = content(section)
+    assert [row.label for row in printed.rows] == ["good-small", "poor-small", "class_frequency"]
+    headings = [column.heading for column in printed.columns]
+    assert headings[:5] == [
+        "top-1 per video (%) ↑",
+        "top-5 per video (%) ↑",
+        "top-1 per clip (%) ↑",
+        "top-5 per clip (%) ↑",
+        "cross-entropy ↓",
+    ]
+    assert not any("MSE" in heading for heading in headings)
+    good, _, baseline = printed.rows
+    assert [entry.text for entry in good.entries[:5]] == ["75.0", "87.5", "70.0", "82.5", "1.250"]
+    assert all(entry.best for entry in good.entries[:5])
+    waiting = [column.name for column in printed.columns].index("waiting_share")
+    assert (good.entries[waiting].text, baseline.entries[waiting].text) == ("3.0", "—")
+
+
+def test_setting_and_verdict_speak_of_recognition(section: collect.Section) -> None:
+    assert section.setting.startswith("clips of 16 frames · 4 classes · 120 s of training · ")
+    assert verdict(section, table.summary(section)) == (
+        "good-small recognises actions best of the trained models: 75.0 % of the test videos named "
+        "right after 120 s of training on Example CPU, 2 cores, class_frequency 37.5 %. "
+        "poor-small is 37.5 points behind; with so few seeds that may be chance. "
+        "1 of 2 trained models beats the baseline."
+    )
+
+
+def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore) -> None:
+    for seed, said in ((1, POOR), (2, ALWAYS)):
+        store.add_recogniser("poor", said, TRUTH, seed=seed)
+        store.add_recogniser("good", GOOD, TRUTH, seed=seed)
+    section = only_section(store, "actions")
+    said = verdict(section, table.summary(section))
+    assert "37.5 points behind (95 % interval 37.5 to 37.5 points, 3 and 3 seeds)" in said
+
+
+def test_tasks_never_share_a_section(store: FakeStore) -> None:
+    store.add("convlstm", 0.02, params={"dataset": "actions", "suite": "actions"})
+    found = collect.sections(collect.cells(store, "actions"))
+    assert [(section.task, set(section.cells["model"])) for section in found] == [
+        ("prediction", {"convlstm"}),
+        ("recognition", {"good", "poor", "class_frequency"}),
+    ]
+    names = [{column.name for column in content(section).columns} for section in found]
+    assert "mse" in names[0] - names[1]
+    assert "video_top1" in names[1] - names[0]
+
+
+def test_missing_top5_says_why(store: FakeStore, tmp_path: Path) -> None:
+    for run in store.runs:
+        del run.metrics["test/video_top5"]
+        run.tags[f"{records.NOT_MEASURED}video_top5"] = "4 classes"
+    printed = content(only_section(store, "actions"))
+    assert (printed.rows[0].entries[1].text, printed.rows[0].entries[1].reason) == (
+        "not measured",
+        "4 classes",
+    )
+    page = report.build(store, "actions", tmp_path).read_text(encoding="utf-8")
+    assert "top-5 per video not measured for some cells: 4 classes" in page
+
+
+def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> None:
+    store.add_recogniser("poor", GOOD, TRUTH, seed=1)
+    named = collect.named_videos(store, only_section(store, "actions"))
+    poor = named[named["label"] == "poor-small"]
+    shares = classes.matrix(poor, ["Biking", "Diving", "Golf & <b>", "Hockey", "Polo"])
+    assert np.allclose(shares[0], [3 / 4, 1 / 4, 0, 0, 0])
+    assert np.allclose(shares[2], [2 / 6, 0, 3 / 6, 0, 1 / 6])
+    assert np.isnan(shares[3]).all()  # no video of this class
+
+
+def test_classes_are_counted_and_the_best_is_marked(
+    store: FakeStore, section: collect.Section
+) -> None:
+    found = classes.class_table(collect.named_videos(store, section))
+    assert found is not None
+    assert found.models == ("good-small", "poor-small")
+    assert [(row.name, row.videos) for row in found.rows] == [
+        ("Biking", 2),
+        ("Diving", 2),
+        ("Golf & <b>", 3),
+        ("Polo", 1),
+    ]
+    texts = [[entry.text for entry in row.entries] for row in found.rows]
+    assert texts == [["100.0", "50.0"], ["50.0", "0.0"], ["66.7", "33.3"], ["100.0", "100.0"]]
+    marked = [[entry.best for entry in row.entries] for row in found.rows]
+    assert marked == [[True, False]] * 3 + [[False, False]]  # all alike: none is best
+
+
+def test_report_holds_confusions_and_classes(store: FakeStore, tmp_path: Path) -> None:
+    page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    names = {path.stem for path in (tmp_path / "out" / "plots").iterdir()}
+    assert names == {
+        f"1-actions-{name}"
+        for name in (
+            "loss",
+            "validation-cross_entropy",
+            "training-speed",
+            "recognition-speed",
+            "confusion-1",
+            "confusion-2",
+        )
+    }
+    for name in names:
+        assert f"plots/{name}.png" in markdown
+    assert "What good-small said" in page
+    assert "What class_frequency said" not in page
+    assert "<b>" not in page.replace("<body>", "")
+    assert "| Golf &amp; &lt;b&gt; | 3 | **66.7** | 33.3 |" in markdown
+    assert "nextframe · video recognition under one budget" in page
+    sheet = pd.read_csv(tmp_path / "out" / "table.csv").set_index("label")
+    assert sheet.loc["good-small", "video_top1"] == 0.75
+    assert "mse" not in sheet
+
+
+def test_many_classes_show_the_hardest_ten_and_hide_the_rest(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    names = [f"class {number:03}" for number in range(174)]
+    truth = names * 2
+    said = [name if number >= 12 else names[0] for number, name in enumerate(names)] + names
+    store.add_recogniser("vgg3d", said, truth)
+    page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
+    view, hidden = page.split("<details>", 1)
+    shown = re.findall(r"class \d\d\d", view)
+    assert shown == names[1:11]
+    assert re.findall(r"class \d\d\d", hidden)[:174] == names  # and not beside the matrix
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "The hardest 10 of 174 classes" in markdown
+    assert markdown.count("| class 001 | 2 | 50.0 |") == 2
+    assert markdown.index("<details>") < markdown.index("| class 173 |")

@@ -1,0 +1,242 @@
+"""The tables and verdicts of a synthetic store whose numbers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import records, report
+from bench.report import collect, table
+from bench.report.statistics import difference, half_width
+from bench.report.verdict import verdict
+from tests.bench.report_store import FakeStore, example, only_section
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FakeStore:
+    return example(tmp_path / "artifacts")
+
+
+def printed(section: collect.Section) -> dict[str, table.Row]:
+    rows = table.printed(section, table.summary(section)).rows
+    return {f"{row.label} {row.seeds}": row for row in rows}
+
+
+def entries(section: collect.Section) -> dict[str, dict[str, table.Entry]]:
+    """The figures of each row by column."""
+    content = table.printed(section, table.summary(section))
+    names = [column.name for column in content.columns]
+    return {
+        f"{row.label} {row.seeds}": dict(zip(names, row.entries, strict=True))
+        for row in content.rows
+    }
+
+
+def test_table_is_sorted_by_mse_and_keeps_what_did_not_finish(store: FakeStore) -> None:
+    assert list(printed(only_section(store))) == [
+        "predrnn-small 0 1 2",
+        "convlstm-small 0 1 2",
+        "maxvit-small 0",
+        "mean_frame 0",
+        "copy_last 0",
+        "maxvit-small 1",
+        "mine 0",
+    ]
+
+
+def test_figures_are_means_with_t_intervals(store: FakeStore) -> None:
+    rows = entries(only_section(store))
+    row = rows["predrnn-small 0 1 2"]
+    assert row["mse"].text == "0.02100"
+    assert row["mse"].half_width == "± 0.00248"  # 4.3027 * 0.001 / sqrt(3)
+    assert row["mse_over_copy_last"].text == "0.420"
+    assert row["parameters"].text == "7.44 M"
+    assert row["peak_bytes"].text == "1,024"
+    assert rows["maxvit-small 0"]["mse"].half_width == ""
+
+
+def test_best_is_marked_and_ties_share_it(store: FakeStore) -> None:
+    rows = entries(only_section(store))
+    marked = {name for name, row in rows.items() if row["ssim"].best}
+    assert marked == {"predrnn-small 0 1 2"}
+    cheapest = {name for name, row in rows.items() if row["peak_bytes"].best}
+    assert cheapest == {"predrnn-small 0 1 2", "convlstm-small 0 1 2", "maxvit-small 0"}
+    assert not any(row["parameters"].best for row in rows.values())
+
+
+def test_missing_and_failed_figures_carry_their_reason(store: FakeStore) -> None:
+    section = only_section(store)
+    lpips = entries(section)["maxvit-small 0"]["lpips"]
+    assert (lpips.text, lpips.reason) == ("not measured", "no <b>AlexNet</b> weights")
+    diverged = printed(section)["maxvit-small 1"]
+    assert diverged.status == "diverged"
+    assert diverged.reason == "loss is NaN at step 40"
+    assert diverged.command.endswith("maxvit-small/moving_mnist/1")
+    assert all(entry.text == "" for entry in diverged.entries)
+
+
+def test_newest_run_of_a_cell_counts(store: FakeStore) -> None:
+    store.add("maxvit", 0.01, seed=1)
+    assert entries(only_section(store))["maxvit-small 0 1"]["mse"].text == "0.02495"
+
+
+def test_waiting_is_a_share_of_training_where_it_was_recorded(store: FakeStore) -> None:
+    assert "waiting_share" not in entries(only_section(store))["maxvit-small 0"]
+    store.add("maxvit", 0.0399, metrics={"time/waiting_seconds": 30.1})
+    rows = entries(only_section(store))
+    assert rows["maxvit-small 0"]["waiting_share"].text == "25.0"  # of 120.4 s
+    assert rows["predrnn-small 0 1 2"]["waiting_share"].text == "—"
+    assert rows["copy_last 0"]["waiting_share"].text == "—"
+
+
+def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
+    store.add("convlstm", 0.03, params={"precision": "bf16"})
+    store.add("convlstm", 0.02, size="published")
+    store.add("convlstm", 0.09, tags={records.DATA_DIGEST: "other"})
+    store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
+    sections = collect.sections(collect.cells(store, "mnist"))
+    assert [
+        (section.device, section.precision, section.size, section.data_digest[:4])
+        for section in sections
+    ] == [
+        ("Example GPU", "32", "small", "feed"),
+        ("Example CPU, 2 cores", "32", "small", "othe"),
+        ("Example CPU, 2 cores", "32", "published", "feed"),
+        ("Example CPU, 2 cores", "bf16", "small", "feed"),
+        ("Example CPU, 2 cores", "32", "small", "feed"),
+    ]
+    models = [set(section.cells["model"]) for section in sections]
+    assert models[0] == {"gpu", "copy_last", "mean_frame"}
+    assert models[1] == {"convlstm"}  # the baselines were measured on other data
+    assert models[2] == {"convlstm", "mine", "copy_last", "mean_frame"}
+
+
+def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
+    store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
+    first = collect.sections(collect.cells(store, "mnist"))[0]
+    rows = entries(first)
+    assert rows["copy_last 0"]["mse"].text == "0.05000"
+    assert rows["copy_last 0"]["predict_frames_per_second"].text == "—"
+    assert rows["gpu-small 0"]["mse_over_copy_last"].text == "0.200"
+
+
+def test_verdict_says_what_the_numbers_say(store: FakeStore) -> None:
+    section = only_section(store)
+    said = verdict(section, table.summary(section))
+    assert "predrnn-small predicts moving_mnist best" in said
+    assert "test MSE 0.02100" in said
+    assert "58 % below copy-last" in said
+    assert "convlstm-small is 47.6 % behind (95 % interval 36.8 to 58.4 %, 3 and 3 seeds)" in said
+    assert "All 3 trained models beat every baseline." in said
+    assert "2 cells without a result" in said
+
+
+def test_verdict_admits_what_it_cannot_tell(store: FakeStore) -> None:
+    for seed, mse in enumerate((0.019, 0.021, 0.025)):
+        store.add("close", mse, seed=seed)
+    section = only_section(store)
+    assert "cannot be told apart" in verdict(section, table.summary(section))
+    store.runs = [run for run in store.runs if run.params["seed"] == "0"]
+    section = only_section(store)
+    assert "with so few seeds that may be chance" in verdict(section, table.summary(section))
+
+
+def test_verdict_without_a_finished_model(store: FakeStore) -> None:
+    store.runs = [run for run in store.runs if run.params["model"] in ("copy_last", "mine")]
+    section = only_section(store)
+    assert verdict(section, table.summary(section)).startswith("No trained model has finished")
+
+
+def test_verdict_names_the_baseline_that_nothing_beats(store: FakeStore) -> None:
+    for run in store.runs:
+        if run.params["model"] == "mean_frame":
+            run.metrics["test/mse"] = 0.001
+    section = only_section(store)
+    said = verdict(section, table.summary(section))
+    assert "No trained model beats mean_frame (0.00100)." in said
+
+
+def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
+    keys = {run.tags[records.CELL] for run in store.runs}
+    (title,) = tables = report.tables(store, "mnist", keys)
+    assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
+    section = only_section(store)
+    assert tables[title] == table.printed(section, table.summary(section))
+    assert report.tables(store, "nothing", keys) == {}
+
+
+def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) -> None:
+    longer = {"budget": "600 s", "budget.seconds": "600"}
+    store.add("convlstm", 0.02, seed=7, params=longer)
+    baselines = [run.tags[records.CELL] for run in store.runs[:2]]
+    newest = store.runs[-1].tags[records.CELL]
+    (title,) = report.tables(store, "mnist", [newest, *baselines])
+    assert "600 s of training" in title
+    assert len(report.tables(store, "mnist", baselines)) == 2
+
+
+def skip(store: FakeStore, model: str, dataset: str, *, seed: int = 0) -> None:
+    """A cell that found no data, and so never knew its task's frames or their digest."""
+    reason = {records.ERROR: f"{dataset} is not here: get it"}
+    store.add(
+        model,
+        None,
+        seed=seed,
+        status=records.Status.SKIPPED,
+        params={"dataset": dataset},
+        tags=reason,
+    )
+    run = store.runs[-1]
+    for name in ("context_frames", "horizon"):
+        del run.params[name]
+    del run.tags[records.DATA_DIGEST]
+
+
+def test_cell_skipped_before_its_task_was_known_joins_its_table(store: FakeStore) -> None:
+    skip(store, "late", "moving_mnist")
+    row = printed(only_section(store))["late-small 0"]
+    assert (row.status, row.reason) == ("skipped", "moving_mnist is not here: get it")
+
+
+def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: FakeStore) -> None:
+    for seed in (0, 1):
+        skip(store, "predrnn", "kth", seed=seed)
+    skip(store, "convlstm", "kth")
+    first, last = collect.sections(collect.cells(store, "mnist"))
+    assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
+    assert last.setting == (
+        "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"
+    )
+    assert list(printed(last)) == ["convlstm-small 0", "predrnn-small 0 1"]
+    said = verdict(last, table.summary(last))
+    assert said == "Nothing ran on kth: kth is not here: get it"
+
+
+def test_skipping_a_cell_does_not_void_what_it_gave_before(store: FakeStore) -> None:
+    before = list(printed(only_section(store)))
+    skip(store, "predrnn", "moving_mnist", seed=1)
+    assert list(printed(only_section(store))) == before
+
+
+def test_cells_that_ended_alike_share_a_row(store: FakeStore) -> None:
+    for seed in (1, 0, 2):
+        skip(store, "late", "moving_mnist", seed=seed)
+    section = only_section(store)
+    row = printed(section)["late-small 0 1 2"]
+    assert row.command.count("python -m bench cell") == 3
+    said = verdict(section, table.summary(section))
+    assert "5 cells without a result" in said
+    assert "late-small seeds 0 1 2: skipped" in said
+
+
+def test_intervals_cover_what_they_promise() -> None:
+    random = np.random.default_rng(0)
+    samples = random.normal(1.0, 0.1, (2000, 2, 3))
+    covered = np.mean([abs(a.mean() - 1) <= half_width(a) for a, _ in samples])
+    assert 0.935 < covered < 0.965
+    told_apart = np.mean([not low <= 0 <= high for low, high in (difference(*s) for s in samples)])
+    assert told_apart < 0.06
+    assert np.isnan(half_width([1.0]))
+    assert difference([2.0, 2.0], [1.0, 1.0]) == (1.0, 1.0)
