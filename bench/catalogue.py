@@ -147,7 +147,7 @@ def _is_concrete(cls: object, base: Any) -> bool:
 
 def _get(kind: str, reference: str, known: Callable[[], dict[str, Any]], base: Any) -> Any:
     written = Reference.parse(reference)
-    if is_file_reference(reference):
+    if is_file_reference(written.name):
         cls = _from_file(kind, written.name, base)
     else:
         if written.name not in known():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 12  # names in a line at most
+
 
 class UserError(Exception):
     """Bad input: the message says what is wrong and what to do; the program exits with 2."""
@@ -14,5 +16,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for an unknown `name`, which suggests the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
+    some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {some or 'none'}"
     return UserError(f"unknown {kind} {name!r}: {hint}")

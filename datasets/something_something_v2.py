@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from datasets.video.augment import random_flips, random_turned_crops
 from datasets.video.cache import FRAMES, Cache, Clip, Frames
 from datasets.video.dataset import LabelledVideoDataset, SplitName
 from datasets.video.decode import read_frames
+from datasets.video.files import files_under
 from datasets.video.source import FrameFormat, Preparation, Source, Sources, SourceWrong
 from datasets.video.windows import LabelledWindows
 
@@ -160,8 +160,7 @@ def find_videos(folder: Path) -> Sources:
         SourceWrong: a list is not there or not of its form, a video is in both or twice in one, a
             template is no class, or there is not one video.
     """
-    walk = os.walk(folder, followlinks=True)
-    files = {name: Path(within, name) for within, _, names in walk for name in names}
+    files = {path.name: path for path in sorted(files_under(folder, "*.*"))}
     labels = _find_list(files, folder, "labels")
     classes = _classes(labels)
     lists = {name: _find_list(files, folder, name) for name in _LISTS}

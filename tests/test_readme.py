@@ -40,10 +40,24 @@ def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests()
     assert all("-c constraints.txt" in command for command in commands)
 
 
-@pytest.mark.parametrize("verb", ["run", "cell", "report", "ls", "check", "ui"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "run",
+        "cell",
+        "report",
+        "ls",
+        "check",
+        "ui",
+        "predict",
+        "data prepare",
+        "data status",
+        "data show",
+    ],
+)
 def test_every_verb_it_names_exists(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"python -m bench {verb}" in README
     with pytest.raises(SystemExit) as end:
-        cli.main([verb, "--help"])
+        cli.main([*verb.split(), "--help"])
     assert end.value.code == 0
     assert "usage" in capsys.readouterr().out

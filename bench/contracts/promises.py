@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -36,6 +38,15 @@ def require(kept: bool, complaint: str) -> None:
     """Raise `ContractBroken` with `complaint` unless `kept`."""
     if not kept:
         raise ContractBroken(complaint)
+
+
+@contextmanager
+def may_refuse(what: str) -> Iterator[None]:
+    """Let a ValueError pass where it says why `what` is refused."""
+    try:
+        yield
+    except ValueError as error:
+        require(len(str(error)) > 10, f"refuses {what} without naming the constraint")
 
 
 def require_close(first: Tensor, second: Tensor, complaint: str) -> None:

@@ -1,10 +1,13 @@
 """What a user types and reads: one clear line for a mistake, exit code 2, nothing half-written."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from bench.__main__ import main
 from tests.bench.conftest import Bench
 
 
@@ -25,16 +28,32 @@ from tests.bench.conftest import Bench
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    bench: Bench, tmp_path: Path, words: list[str], message: str
+    tmp_path: Path,
+    empty_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
 ) -> None:
+    shutil.copytree(empty_store, tmp_path / "results")
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    done = bench(*words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr + done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, error = capsys.readouterr()
+    assert end.value.code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error + out
     written = {p.name for p in tmp_path.rglob("*") if p.is_file()} - {p.name for p in before}
     assert written <= {"mlflow.lock"}
+
+
+def test_a_mistake_is_one_line_in_a_process_of_its_own_too(bench: Bench) -> None:
+    done = bench("run", "--suite", "mnits")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: unknown suite 'mnits': did you mean 'mnist'?\n"
 
 
 def test_debug_shows_the_traceback(bench: Bench) -> None:
