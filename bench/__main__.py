@@ -13,9 +13,9 @@ def main() -> None:
     """Run the verb on the command line and exit with its code."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    from bench import cli
-
     try:
+        from bench import cli  # takes a while, in which Ctrl-C may come
+
         code = cli.main([word for word in arguments if word != "--debug"])
     except UserError as error:
         if debug:

@@ -22,7 +22,7 @@ ROW_PIXELS = 960  # of all frames side by side at most, so that the page stays s
 ROW_INCHES = 6.2
 WIDEST_INCHES = 1.55  # of one frame, where there are few
 SPACE = 0.1  # inches between blocks
-NUMBERS_INCHES = 0.25
+HEADING_INCHES = 0.25
 SEQUENCES = 4
 GAP = 2  # pixels between frames
 SEAM = 128  # grey of the line between two channels
@@ -38,6 +38,8 @@ class _Block:
 
     labels: tuple[str, ...]
     images: tuple[Image, ...]
+    headings: tuple[str, ...] = ()
+    """Above the first images of the first row."""
     color: str = INK
 
 
@@ -65,19 +67,30 @@ def _strip(
     past, future = _chosen(len(context)), _chosen(len(truth))
     side = ROW_PIXELS // max(len(past), len(future))
     right = _panels(truth[future])
+    has_room = 2 * len(future) <= len(past)  # for the errors beside the frames, not under them
+    above_truth = (*_numbers(future + 1), "error") if has_room else _numbers(future + 1)
     blocks = [
-        _Block(("context",), (_colour(_panels(context[past]), side),)),
-        _Block(("truth",), (_colour(right, side),)),
+        _Block(
+            ("context",), (_colour(_panels(context[past]), side),), _numbers(past - len(context))
+        ),
+        _Block(("truth",), (_colour(right, side),), above_truth),
     ]
     for showcase, index in holders:
         guess = _panels(showcase.prediction[index][future])
         images = _colour(guess, side), _error(guess, right, side)
-        blocks.append(_Block((showcase.label, "error"), images, styles[showcase.model].color))
-    figure = _draw_blocks(blocks, past - len(context), future + 1)
+        blocks.append(_of_model(showcase.label, images, styles[showcase.model].color, has_room))
     title = f"Test sequence {sequence}"
     if context.shape[1] not in GREY_OR_COLOUR:
         title += f", its {context.shape[1]} channels side by side"
+    figure = _draw_blocks(blocks, max(len(past), len(future)))
     return draw(figure, f"{prefix}-frames-{sequence}", title)
+
+
+def _of_model(label: str, images: tuple[Image, Image], color: str, has_room: bool) -> _Block:
+    """A model's frames and their errors, in one row where there `has_room`."""
+    if has_room:
+        return _Block((label,), (np.concatenate(images),), color=color)
+    return _Block((label, "error"), images, color=color)
 
 
 def _chosen(count: int) -> npt.NDArray[np.int64]:
@@ -120,27 +133,25 @@ def _shrink(frames: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float3
     return np.asarray(blocks.mean(axis=(3, 5)), np.float32)
 
 
-def _draw_blocks(
-    blocks: list[_Block], past: npt.NDArray[np.int64], future: npt.NDArray[np.int64]
-) -> Figure:
-    """The blocks under each other, with frame numbers over the context and over the truth."""
-    columns = max(len(past), len(future))
+def _numbers(frames: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """`frames`, counted from the present, as they are written."""
+    return tuple(f"{frame:+d}".replace("-", MINUS) for frame in frames)
+
+
+def _draw_blocks(blocks: list[_Block], columns: int) -> Figure:
+    """The blocks under each other, `columns` images wide."""
     height, width = blocks[0].images[0].shape[1:3]
     pixel = min(ROW_INCHES / columns, WIDEST_INCHES) / (width + GAP)
     left = max(_inches(label) for block in blocks for label in block.labels) + SPACE
     across = columns * (width + GAP) * pixel
     heights = [len(block.images) * (height + GAP) * pixel for block in blocks]
-    above = [NUMBERS_INCHES, NUMBERS_INCHES] + [SPACE] * (len(blocks) - 2)
+    above = [HEADING_INCHES if block.headings else SPACE for block in blocks]
     size = (left + across + SPACE, sum(heights) + sum(above) + SPACE)
     figure, top = Figure(figsize=size), size[1]
-    every = []
     for block, space, tall in zip(blocks, above, heights, strict=True):
         top -= space + tall
         place = (left / size[0], top / size[1], across / size[0], tall / size[1])
-        every.append(figure.add_axes(place))
-        _draw_block(every[-1], block, columns)
-    _number(every[0], past, width)
-    _number(every[1], future, width)
+        _draw_block(figure.add_axes(place), block, columns)
     return figure
 
 
@@ -160,7 +171,9 @@ def _draw_block(axes: Axes, block: _Block, columns: int) -> None:
     axes.set_ylim(len(block.images) * height, 0)
     axes.set_yticks([(top + 0.5) * height for top in range(len(block.labels))])
     axes.set_yticklabels(block.labels, color=block.color)
-    axes.set_xticks([])
+    places = (np.arange(len(block.headings)) + 0.5) * width / columns - GAP / 2
+    axes.set_xticks(places, block.headings)
+    axes.tick_params("x", labeltop=True, labelbottom=False, pad=1)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
@@ -173,10 +186,3 @@ def _row(images: Image, columns: int) -> Image:
     row[:height, : len(images), :width, :3] = images.swapaxes(0, 1)
     row[:height, : len(images), :width, 3] = 255
     return row.reshape(height + GAP, columns * (width + GAP), 4)
-
-
-def _number(axes: Axes, frames: npt.NDArray[np.int64], width: int) -> None:
-    """Write the frame numbers, counted from the present, above the row."""
-    places = np.arange(len(frames)) * (width + GAP) + width / 2
-    axes.set_xticks(places, [f"{frame:+d}".replace("-", MINUS) for frame in frames])
-    axes.tick_params("x", labeltop=True, labelbottom=False, pad=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench.records import QUALITY
 from bench.report.classes import ClassRow, ClassTable
@@ -25,6 +25,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
+_TEMPLATES.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
 _TEMPLATES.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 - our own SVG
 
 
@@ -127,7 +128,8 @@ def _markdown_table(table: Table) -> Iterator[str]:
             yield f"| {_plain(row.label)} | {row.seeds} | {figures} |"
         else:
             why = f"{STATUS_WORDS[row.status]}: {row.reason}".removesuffix(": ")
-            line = f"{_plain(why)}; run again: <code>{_plain(row.command)}</code>"
+            again = "<br>".join(f"<code>{_plain(line)}</code>" for line in row.command.splitlines())
+            line = f"{_plain(why)}; run again: {again}"
             yield f"| {_plain(row.label)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
 
 

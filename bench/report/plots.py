@@ -125,11 +125,11 @@ def learning_panels(curves: pd.DataFrame, styles: dict[str, Style], prefix: str)
 
 @styled
 def horizon_panels(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Picture]:
-    """Each quality measure against the predicted frame."""
+    """Each quality measure against the predicted frame, where there is more than one."""
     found = []
     for metric in HORIZON_METRICS:
         lines = quality[quality["metric"] == metric]
-        if lines.empty:
+        if lines["frame"].nunique() < 2:
             continue
         measure = QUALITY["prediction"][metric]
         unit = f" ({measure.unit})" if measure.unit else ""
@@ -169,12 +169,16 @@ def speed_panels(
         figure, axes = _panel(f"{label} ({column.measure.unit}) →", f"test {lead.heading}")
         axes.set_xscale("log")
         axes.margins(x=0.15, y=0.15)
+        slowest, fastest = points[column.name].min(), points[column.name].max()
+        if fastest < 1.01 * slowest:  # one model alone: the axis would have no width
+            axes.set_xlim(slowest / 2, 2 * fastest)
         for reference in done.loc[done["model"] == REFERENCE[section.task], lead.name]:
             axes.axhline(reference * lead.scale, color=GREY, linestyle="--", linewidth=1)
         labels = [_dot(axes, row, column, lead, styles[row["model"]]) for row in each(points)]
         _plain_numbers(axes.xaxis)
         axes.autoscale_view()
-        _write(labels, axes)
+        _bound_quality(axes, lead)
+        _write(labels, axes, lift=6)  # off the dashed line
         name = f"{prefix}-{label.replace(' ', '-')}"
         found.append(draw(figure, name, f"Quality against {label}"))
     return found
@@ -184,6 +188,7 @@ def draw(figure: Figure, name: str, title: str) -> Picture:
     """`figure` as SVG and PNG; call it from a `styled` function."""
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=PNG_DPI, facecolor="white")
+    figure.set_layout_engine("none")  # laid out once, and so alike in both
     with mpl.rc_context({"svg.hashsalt": name}):  # or the ids of two pictures in a page clash
         figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
     text = svg.getvalue()
@@ -216,7 +221,8 @@ def _learning_line(axes: Axes, line: pd.DataFrame, style: Style) -> tuple[float,
     if window > 1:
         axes.plot(seconds, values, color=style.color, alpha=0.2, linewidth=0.8)
         values = values.rolling(window, min_periods=1, center=True).median()
-    axes.plot(seconds, values, color=style.color, linestyle=style.dash)
+    dot = style.marker if len(values) == 1 else None  # one point alone makes no line
+    axes.plot(seconds, values, color=style.color, linestyle=style.dash, marker=dot)
     return float(values.iloc[-1]), style
 
 
@@ -227,8 +233,8 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, Style]]) -> None:
     _write([Label(name, right, value, style.color) for name, (value, style) in ends.items()], axes)
 
 
-def _write(labels: list[Label], axes: Axes) -> None:
-    """Write `labels` to the right of their points, moved up where they would overlap."""
+def _write(labels: list[Label], axes: Axes, lift: float = 0) -> None:
+    """Write `labels` right of their points, `lift` points above, higher where they overlap."""
     to_fraction = axes.transData + axes.transAxes.inverted()
     free = -1.0
     for label in sorted(labels, key=lambda label: label.y):
@@ -237,11 +243,20 @@ def _write(labels: list[Label], axes: Axes) -> None:
             label.text,
             (label.x, free),
             xycoords=axes.get_xaxis_transform(),
-            xytext=(8, 0),
+            xytext=(8, lift),
             textcoords="offset points",
             va="center",
             color=label.color,
         )
+
+
+def _bound_quality(axes: Axes, lead: Column) -> None:
+    """Keep the vertical axis to what a share can be, and as wide as figures alike need."""
+    low, high = axes.get_ylim()
+    if lead.measure.unit == "%":  # an interval may reach further
+        axes.set_ylim(max(low, -5), min(high, 105))
+    if high - low < 1e-3 * high:  # all alike but for rounding
+        axes.set_ylim(0.9 * low, 1.1 * high)
 
 
 def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: Style) -> Label:

@@ -47,7 +47,7 @@ _WORDS: dict[Task, _Words] = {
     "recognition": _Words(
         does="recognises",
         figure=lambda share: f"{100 * share:.1f} % of the test videos named right",
-        beside=lambda _, share: f"class_frequency {100 * share:.1f} %",
+        beside=lambda _, share: f"against {100 * share:.1f} % by class_frequency",
         gap=lambda more, _: -100 * more,
         gap_unit="points",
     ),

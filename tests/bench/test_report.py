@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import io
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
-from bench import report
+from bench import records, report
 from bench.errors import UserError
-from bench.report import table
+from bench.report import collect, table
+from bench.report.plots import (
+    PALETTE,
+    Picture,
+    Style,
+    horizon_panels,
+    learning_panels,
+    speed_panels,
+    styles,
+)
 from tests.bench.report_store import FakeStore, example, only_section
 
 
@@ -68,6 +76,17 @@ def test_user_text_is_escaped(built: Built) -> None:
         assert "<b>AlexNet" not in written
         assert "&lt;script&gt;alert" in written
     assert r"a\|b &#96;c&#96;" in built.markdown
+
+
+def test_each_seed_that_did_not_finish_has_a_line_of_its_own(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    for seed in (0, 1):
+        store.add("late", None, seed=seed, status=records.Status.SKIPPED)
+    page = report.build(store, "mnist", tmp_path / "out")
+    lines = [f"python -m bench cell --cell late-small/moving_mnist/{seed}" for seed in (0, 1)]
+    markdown = page.with_name("report.md").read_text()
+    assert f"<code>{lines[0]}</code><br><code>{lines[1]}</code>" in markdown
+    assert "\n".join(lines) in page.read_text()
 
 
 def test_page_asks_for_nothing(built: Built) -> None:
@@ -123,19 +142,44 @@ def test_only_baselines_make_a_report(store: FakeStore, tmp_path: Path) -> None:
     assert "0.05000" in text
 
 
+def blue_of(picture: Picture) -> npt.NDArray[np.bool_]:
+    """Where the first trained model's colour is, [H,W]."""
+    pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"))
+    return (pixels == ImageColor.getrgb(PALETTE[0])).all(axis=2)
+
+
+def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    for seed in (0, 1):
+        store.add("alone", 0.0115 + seed / 1000, seed=seed)
+    section = only_section(store)
+    looks = styles(collect.cells(store, "mnist"))
+    pictures = speed_panels(section, table.summary(section), looks, "1")
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert blue_of(picture)[:, :580].sum() > 100  # of 780 columns; the dot and its interval
+
+
+def test_one_point_of_a_learning_curve_is_seen() -> None:
+    columns = ["label", "model", "run_id", "metric", "train_seconds", "value"]
+    curve = pd.DataFrame([("mine", "mine", "0", records.TRAIN_LOSS, 5.2, 1.8)], columns=columns)
+    (picture,) = learning_panels(curve, {"mine": Style(PALETTE[0], "-")}, "1")
+    assert blue_of(picture)[:, :500].sum() > 50  # of 780 columns; the name stands beyond them
+
+
+def test_one_predicted_frame_has_no_curve() -> None:
+    columns = ["label", "model", "metric", "frame", "value"]
+    one = pd.DataFrame([("mine", "mine", "mse", 1, 0.02)], columns=columns)
+    two = pd.concat([one, one.assign(frame=2)])
+    looks = {"mine": Style(PALETTE[0], "-")}
+    assert horizon_panels(one, looks, "1") == []
+    assert [picture.name for picture in horizon_panels(two, looks, "1")] == ["1-horizon-mse"]
+
+
 def test_unknown_suite_is_refused(store: FakeStore, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'nothing'"):
         report.build(store, "nothing", tmp_path)
 
 
-def test_the_same_store_gives_the_same_page(store: FakeStore, tmp_path: Path) -> None:
-    first = report.build(store, "mnist", tmp_path / "a").read_text()
-    assert report.build(store, "mnist", tmp_path / "b").read_text() == first
-
-
-def test_torch_is_not_imported() -> None:
-    listing = "import json, sys, bench.report; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, check=True)
-    loaded = json.loads(done.stdout)
-    assert "bench.report.page" in loaded
-    assert "torch" not in loaded
+def test_the_same_store_gives_the_same_page(built: Built, tmp_path: Path) -> None:
+    assert report.build(built.store, "mnist", tmp_path).read_text() == built.page

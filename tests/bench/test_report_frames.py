@@ -31,7 +31,8 @@ def clip(frames: int, *shape: int) -> Pixels:
 def strip(shown: Pixels, context_frames: int) -> tuple[str, list[Pixels]]:
     """The title of the strip of `shown`, and the pictures embedded in it, RGBA.
 
-    These are the rows of context, truth, prediction and error.
+    These are the rows of context, truth, prediction and error, the last two in one where the
+    horizon fills half of the width at most.
     """
     context, truth = shown[None, :context_frames], shown[None, context_frames:]
     showcase = Showcase("mine", "mine", np.array([3]), context, truth, truth // 2)
@@ -63,7 +64,7 @@ def test_frames_of_any_shape_are_shown_as_they_are(
 ) -> None:
     shown = clip(context_frames + horizon, *shape)
     _, rows = strip(shown, context_frames)
-    assert len(rows) == 4
+    assert len(rows) == (3 if 2 * horizon <= context_frames else 4)
     columns = min(11, max(context_frames, horizon))
     channels, height, width = shape[0], shape[1] // block, shape[2] // block
     cut = shown[..., : height * block, : width * block].astype(float)
@@ -77,6 +78,14 @@ def test_frames_of_any_shape_are_shown_as_they_are(
     clear = rows[0][:, :, 3] == 0
     assert clear[-2:].all()
     assert not clear[:height, :width].any()
+
+
+def test_errors_of_a_short_horizon_stand_beside_its_frames() -> None:
+    shown = clip(12, 1, 16, 16)
+    _, (_, truth, guess) = strip(shown, 10)
+    assert (frame(guess, 0, 10) == frame(truth, 0, 10) // 2).all()
+    assert (frame(guess, 2, 10)[..., 0] > frame(guess, 2, 10)[..., 2] // 4).any()
+    assert (guess[:, :, 3] == 0)[:, 4 * 18 :].all()  # nothing beyond two frames and two errors
 
 
 def test_two_channels_stand_side_by_side_and_the_title_says_so() -> None:
