@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 from datasets.contract import Spec
 from datasets.video.cache import Cache, Clip, read_manifest
+from datasets.video.clips import clips_at
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
-from datasets.video.decode import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    clips_of_array,
-    images_in,
-    read_frames,
-)
-from datasets.video.source import (
-    Damaged,
-    Fit,
-    FrameFormat,
-    Preparation,
-    Source,
-    Sources,
-    SourceWrong,
-)
+from datasets.video.decode import images_in, read_frames
+from datasets.video.source import Fit, FrameFormat, Preparation, Source, Sources, SourceWrong
 
 HASHED_SHARE = 0.1
 """The share of clips that validate, and of those that test, where the hash of names decides."""
@@ -122,7 +108,7 @@ class Frames(VideoDataset):
         Raises:
             ValueError: an option has no such value.
         """
-        sides = (size, size) if isinstance(size, int) else tuple(size)
+        sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
         if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
             raise ValueError(f"size is (height, width) in pixels, or one for both, not {size!r}")
         if not re.fullmatch(r"\w[\w.-]*", name):
@@ -178,7 +164,9 @@ def _find(folder: Path) -> Sources:
     """The clips of `folder` that are in a split, and in which."""
     if not folder.is_dir():
         raise SourceWrong(f"{folder} is a file: give the folder that holds the clips")
-    sources = _sources(folder)
+    if images_in(folder):
+        raise SourceWrong(f"{folder} holds images itself: put each clip's in a subfolder")
+    sources = clips_at(folder)
     clips = [clip for source in sources for clip in _clips(source)]
     if len(clips) < len(SPLITS):
         raise SourceWrong(
@@ -198,52 +186,6 @@ def _find(folder: Path) -> Sources:
         {"split_by": split_by, "split_of": split_of, "left_out": len(clips) - len(split_of)},
         tuple(lists.values()),
     )
-
-
-def _sources(folder: Path) -> list[Source]:
-    """All videos, arrays and folders of images under `folder`, in the order of their names."""
-    paths = dict[str, Path]()
-    for path in _paths(folder):
-        inner = path.relative_to(folder)
-        name = (inner if path.is_dir() else inner.with_suffix("")).as_posix()
-        if name in paths:
-            raise SourceWrong(f"two clips are named {name}: rename {paths[name]} or {path}")
-        paths[name] = path
-    return [_source(name, paths[name]) for name in sorted(paths)]
-
-
-def _paths(folder: Path) -> Iterator[Path]:
-    """Videos, arrays, and folders that hold images; hidden ones are left out."""
-    seen = set[Path]()
-    for at, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        here = Path(at)
-        if here.resolve() in seen:
-            raise SourceWrong(f"{here} links to a folder whose clips are here already: remove it")
-        seen.add(here.resolve())
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = [here / name for name in files if not name.startswith(".")]
-        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in visible):
-            if here == folder:
-                raise SourceWrong(f"{folder} holds images itself: put each clip's in a subfolder")
-            yield here
-        yield from (path for path in visible if path.suffix.lower() in VIDEO_SUFFIXES | {".npy"})
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
-
-
-def _source(name: str, path: Path) -> Source:
-    if path.is_dir():
-        return Source(name, images_in(path))
-    if path.suffix.lower() != ".npy":
-        return Source(name, (path,))
-    try:
-        clips, frames = clips_of_array(path)
-    except Damaged:  # this will be told when it is read
-        return Source(name, (path,))
-    firsts = range(0, clips * frames, frames) if clips > 1 else ()
-    return Source(name, (path,), ranges=tuple((first, first + frames) for first in firsts))
 
 
 def _clips(source: Source) -> list[str]:

@@ -26,7 +26,10 @@ class OfUCF101(CachedDataset):
     @classmethod
     def preparation(cls, *, size: FrameSize = 64, **_: Any) -> Preparation:
         """All clips under a folder, in colour, stretched to `size`."""
-        height, width = size if isinstance(size, tuple) else (size, size)
+        sides = size if isinstance(size, tuple) else (size, size)
+        if len(sides) != 2:
+            raise ValueError(f"size is (height, width) in pixels, or one for both, not {size!r}")
+        height, width = sides
         return Preparation(
             name="ucf101" if height == width == 64 else f"ucf101(size={size})",
             folder=f"ucf101-{height}x{width}",

@@ -63,6 +63,11 @@ def find_clips(folder: Path) -> Sources:
         }
         tags = {"class": name, "group": found[2], **sides}
         videos.append(Source(f"{name}/{path.stem}", (path,), tags))
+    in_no_list = [video.name for video in videos if not splits.keys() & video.tags]
+    if videos and len(in_no_list) == len(videos):
+        raise SourceWrong(
+            f"none of the {len(videos):,} clips in {folder} is in the lists there: get {GET}"
+        )
     return Sources(
         videos,
         facts={
@@ -70,7 +75,7 @@ def find_clips(folder: Path) -> Sources:
                 split: dict(Counter(it.class_name for it in listed.values()))
                 for split, listed in splits.items()
             },
-            "in_no_list": [video.name for video in videos if not splits.keys() & video.tags],
+            "in_no_list": in_no_list,
         },
         lists=[path for pair in lists.values() for path in pair.values()],
     )

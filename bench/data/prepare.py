@@ -35,7 +35,8 @@ def prepare_data(
         max_damaged: the share of its files that may be damaged.
 
     Raises:
-        UserError: its files are not there, or not what they should be.
+        UserError: its files are not there, or not what they should be; or it is prepared, but its
+            options ask for what is not in it.
     """
     if not 0 <= max_damaged <= 1 or (workers is not None and workers < 1):
         raise UserError("--max-damaged is a share from 0 to 1, --workers a number from 1 on")
@@ -48,9 +49,10 @@ def prepare_data(
         return 0
     _make(preparation, source, workers, max_damaged)
     try:
-        _say(*_contents(open_dataset(reference)))
+        dataset = open_dataset(reference)
     except UserError as error:
-        _say(f"  it cannot be opened as {reference}: {error}")
+        raise UserError(f"the cache is there, but cannot be opened: {error}") from error
+    _say(*_contents(dataset))
     return 0
 
 
@@ -102,6 +104,9 @@ def _make(
             )
     except (SourceWrong, DataMissing) as error:
         raise UserError(str(error)) from error
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same line goes on from here\n")
+        raise
     _say(*_outcome(preparation, prepared, time.monotonic() - began))
 
 

@@ -32,7 +32,7 @@ def show_data(reference: str, out: Path | None, split: Split, count: int) -> int
         count: how many clips.
 
     Raises:
-        UserError: there is no such data set, or its data are not here.
+        UserError: there is no such data set, its data are not here, or `out` cannot be written to.
     """
     if count < 1:
         raise UserError(f"--clips is a number from 1 on, not {count}")
@@ -40,10 +40,21 @@ def show_data(reference: str, out: Path | None, split: Split, count: int) -> int
     label = Reference.parse(reference).label(catalogue.dataset(reference).name)
     out = out or Path("results", "data", re.sub(r"[^\w./-]+", "-", label).strip("-"))
     clips, titles = _clips(dataset, split, count)
-    seen = [pictures.shown(clip.numpy(), longest_side=pictures.SIDE) for clip in clips]
-    out.mkdir(parents=True, exist_ok=True)
     sheet, animation = out / f"{split}.png", out / f"{split}.gif"
-    given = dataset.spec.context_frames
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _draw(clips.numpy(), titles, dataset.spec.context_frames, sheet, animation)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written to: {error.strerror or error}") from error
+    sys.stdout.write(f"{sheet}\n{animation}\n")
+    return 0
+
+
+def _draw(
+    clips: np.typing.NDArray[np.uint8], titles: list[str], given: int, sheet: Path, animation: Path
+) -> None:
+    """Write the pictures of `clips` [N,T,C,H,W], whose first `given` frames are context."""
+    seen = [pictures.shown(clip, longest_side=pictures.SIDE) for clip in clips]
     chosen = _spread(clips.shape[1], COLUMNS)
     heads = [str(place + 1) for place in chosen]
     rows = [clip[chosen] for clip in seen]
@@ -51,8 +62,6 @@ def show_data(reference: str, out: Path | None, split: Split, count: int) -> int
     chosen = _spread(clips.shape[1], LONGEST_ANIMATION)
     moving = [pictures.bordered(clip[chosen], int((chosen < given).sum())) for clip in seen]
     pictures.write_gif(animation, pictures.side_by_side(moving))
-    sys.stdout.write(f"{sheet}\n{animation}\n")
-    return 0
 
 
 def _clips(dataset: Dataset, split: Split, count: int) -> tuple[torch.Tensor, list[str]]:

@@ -31,9 +31,12 @@ def status(reference: str | None, style: Format) -> int:
     Splits are counted in clips. Sizes are bytes, in a table in larger units.
 
     Raises:
-        UserError: there is no such data set.
+        UserError: there is no such data set, or the data folder cannot be read.
     """
-    found = [*_rows(reference)]
+    try:
+        found = [*_rows(reference)]
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
     if style != "table":
         show(found, COLUMNS, style)
         return 0
@@ -81,7 +84,7 @@ def _others(seen: set[object]) -> Iterator[Row]:
             name = str(_manifest(folder).get("dataset", folder.name))
             yield _of_cache(name, folder, f"python -m bench data prepare '{name}'")
         elif folder.suffix == ".partial" and (folder / JOURNAL).is_file():
-            yield _of_partial(folder.stem, folder, "python -m bench data prepare")
+            yield _of_partial(folder.stem, folder, "python -m bench data prepare ...")
 
 
 def _of_cache(name: str, folder: Path, command: str) -> Row:

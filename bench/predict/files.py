@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,7 +40,13 @@ class Continuation:
 
 
 class PredictionFiles(ABC):
-    """The files of one form in the folder `out`, which comes with the first of them."""
+    """The files of one form in the folder `out`, which comes with the first of them.
+
+    A file is there once it is whole.
+
+    Raises:
+        OSError: from each method, where a file cannot be written.
+    """
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -61,7 +70,8 @@ class Pngs(PredictionFiles):
             old.unlink()
         for number, frame in zip(made.numbers, _channels_last(made.frames), strict=True):
             picture = frame[..., 0] if frame.shape[-1] == 1 else frame
-            Image.fromarray(picture).save(folder / f"frame_{number:04d}.png")
+            with _whole(folder / f"frame_{number:04d}.png") as path:
+                Image.fromarray(picture).save(path)
 
 
 class Array(PredictionFiles):
@@ -71,26 +81,31 @@ class Array(PredictionFiles):
         super().__init__(out)
         self._names: list[str] = []
         self._shape: tuple[int, ...] = ()
-        self._raw = out / "predictions.npy.part"
 
     def write(self, made: Continuation) -> None:
         """Append the frames; how many there will be is known at the end."""
         frames = np.ascontiguousarray(_channels_last(made.frames))
-        self.out.mkdir(parents=True, exist_ok=True)
-        with self._raw.open("ab" if self._names else "wb") as file:
-            file.write(frames.data)
+        if not self._names:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._raw = tempfile.TemporaryFile(dir=self.out)  # noqa: SIM115  (until `close`)
+        self._raw.write(frames.data)
         self._names.append(made.clip)
         self._shape = frames.shape
 
     def close(self) -> None:
         """Write the array and the names."""
         head = {"descr": "|u1", "fortran_order": False, "shape": (len(self._names), *self._shape)}
-        with (self.out / "predictions.npy").open("wb") as file, self._raw.open("rb") as raw:
+        with (
+            self._raw as raw,
+            _whole(self.out / "predictions.npy") as path,
+            path.open("wb") as file,
+        ):
+            raw.seek(0)
             np.lib.format.write_array_header_1_0(file, head)
             shutil.copyfileobj(raw, file, 1 << 20)
-        self._raw.unlink()
         names = json.dumps(self._names, indent=1, ensure_ascii=False)
-        (self.out / "names.json").write_text(f"{names}\n", encoding="utf-8")
+        with _whole(self.out / "names.json") as path:
+            path.write_text(f"{names}\n", encoding="utf-8")
 
 
 class Animations(PredictionFiles):
@@ -102,11 +117,12 @@ class Animations(PredictionFiles):
 
     def write(self, made: Continuation) -> None:
         """Write the animation."""
-        path = self.out / f"{made.clip}.{self._suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        final = self.out / f"{made.clip}.{self._suffix}"
+        final.parent.mkdir(parents=True, exist_ok=True)
         frames = pictures.shown(np.concatenate([made.context, made.frames]))
         write = pictures.write_mp4 if self._suffix == "mp4" else pictures.write_gif
-        write(path, pictures.bordered(frames, given=len(made.context)))
+        with _whole(final) as path:
+            write(path, pictures.bordered(frames, given=len(made.context)))
 
 
 def files(style: Style, out: Path) -> PredictionFiles:
@@ -114,6 +130,17 @@ def files(style: Style, out: Path) -> PredictionFiles:
     if style == "png":
         return Pngs(out)
     return Array(out) if style == "npy" else Animations(out, style)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write what becomes the file `path` in one step, and nothing where that fails."""
+    part = path.with_name(f".{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _channels_last(frames: Frames) -> Frames:

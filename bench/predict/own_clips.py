@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from datasets.video.cache import DamagedSource
-from datasets.video.decode import VIDEO_SUFFIXES, clips_of_array, images_in, natural, read_frames
-from datasets.video.source import Damaged, FrameFormat, Image, Source
-
-FILE_SUFFIXES = VIDEO_SUFFIXES | {".npy"}
+from datasets.video.clips import clips_at
+from datasets.video.decode import read_frames
+from datasets.video.source import Damaged, FrameFormat, Image, Source, SourceWrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,45 +102,18 @@ class OwnClips:
 def find(place: Path) -> list[Source]:
     """The clips at `place`: a video, an array, a folder of images, or a folder of any of these.
 
-    A clip is named by its path without the suffix; `digits#3` is the third in `digits.npy`.
-
     Raises:
-        UserError: there are none, or two have the same name.
+        UserError: there are none, two have the same name, a folder cannot be read, or is there
+            twice through a link.
     """
-    if place.is_file():
-        found = [_of_file(place, place.stem)]
-    elif place.is_dir():
-        found = [*_in_folder(place)]
-    else:
-        raise UserError(f"there is no {place}")
+    try:
+        if not place.exists():
+            raise UserError(f"there is no {place}")
+        found = clips_at(place)
+    except SourceWrong as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.filename or place} cannot be read: {error.strerror}") from error
     if not found:
         raise UserError(f"{place} holds no clips: no videos, .npy arrays, or folders of images")
-    (name, count), *_ = Counter(source.name for source in found).most_common(1)
-    if count > 1:
-        raise UserError(f"{place} holds {count} clips named {name}: rename all but one")
     return found
-
-
-def _in_folder(root: Path) -> Iterator[Source]:
-    folders = {Path(folder): files for folder, _, files in os.walk(root, followlinks=True)}
-    for folder in natural(folders):
-        images = images_in(folder)
-        if images:
-            name = root.absolute().name if folder == root else str(folder.relative_to(root))
-            yield Source(name, images)
-        for path in natural(folder / name for name in folders[folder]):
-            if path.suffix.lower() in FILE_SUFFIXES and not path.name.startswith("."):
-                yield _of_file(path, str(path.relative_to(root).with_suffix("")))
-
-
-def _of_file(path: Path, name: str) -> Source:
-    source = Source(name, (path,))
-    if path.suffix.lower() != ".npy":
-        return source
-    try:
-        clips, frames = clips_of_array(path)
-    except Damaged:
-        return source  # reading it tells why
-    if clips == 1:
-        return source
-    return replace(source, ranges=tuple((n * frames, (n + 1) * frames) for n in range(clips)))

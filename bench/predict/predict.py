@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,6 +21,7 @@ from bench.predict.files import Continuation, Style, files
 from bench.predict.own_clips import OwnClip, OwnClips
 from bench.predict.trained import Trained, load
 from bench.tasks.task import to_float
+from bench.units import byte_size
 
 BATCH = 16
 FRAMES_AT_ONCE = 2_000  # in a batch at most
@@ -49,7 +52,8 @@ def predict(
         overwrite: whether `out` may hold something.
 
     Raises:
-        UserError: there is no such model, no clip that can be read, or `out` holds something.
+        UserError: there is no such model, no clip that can be read, or `out` holds something or
+            cannot be written to.
     """
     if horizon is not None and horizon < 1:
         raise UserError(f"--horizon is a number from 1 on, not {horizon}")
@@ -60,10 +64,13 @@ def predict(
     run = trained.run
     _say(f"{run.name} of the suite {run.params['suite']}, run {run.run_id}")
     clips = OwnClips(sources, trained.frame_format, trained.window)
-    if trained.spec.classes:
-        _recognise(trained, clips, out)
-    else:
-        _continue(trained, clips, horizon or trained.spec.horizon, style, out)
+    try:
+        if trained.spec.classes:
+            _recognise(trained, clips, out)
+        else:
+            _continue(trained, clips, horizon or trained.spec.horizon, style, out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written to: {error.strerror or error}") from error
     for damaged in clips.damaged:
         sys.stderr.write(f"left out: {damaged.name}: {damaged.reason}\n")
     return 1 if clips.damaged else 0
@@ -71,6 +78,7 @@ def predict(
 
 def _continue(trained: Trained, clips: OwnClips, horizon: int, style: Style, out: Path) -> None:
     """Write the `horizon` frames that follow each clip."""
+    _refuse_too_many(horizon, math.prod(trained.spec.frame_shape))
     window, written = trained.window, files(style, out)
     done = short = 0
     size = max(1, min(BATCH, FRAMES_AT_ONCE // (window.count + horizon)))
@@ -85,7 +93,19 @@ def _continue(trained: Trained, clips: OwnClips, horizon: int, style: Style, out
     written.close()
     _say(f"predicted {horizon} frames after each clip, {done:,} in all: {out}")
     if short:
-        _say(f"{short:,} of them are shorter than the {window.span} frames it was trained to see")
+        are = "is" if short == 1 else "are"
+        _say(f"{short:,} of them {are} shorter than the {window.span} frames it was trained to see")
+
+
+def _refuse_too_many(frames: int, values: int) -> None:
+    """Raise UserError where so many frames of so many values are more than memory holds."""
+    needed = 2 * 4 * frames * values  # float32, one by one and as the clip they make
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"--horizon {frames:,} needs {byte_size(needed)} of memory, and {byte_size(free)} are"
+            " free: ask for fewer frames"
+        )
 
 
 def _recognise(trained: Trained, clips: OwnClips, out: Path) -> None:

@@ -107,9 +107,9 @@ def prepare(
 
 
 def _found(preparation: Preparation, source: Path) -> Sources:
-    if not source.exists():
-        raise SourceWrong(f"{source} does not exist: get {preparation.get}")
     try:
+        if not source.exists():
+            raise SourceWrong(f"{source} does not exist: get {preparation.get}")
         found = preparation.find(source)
     except OSError as error:
         raise SourceWrong(f"{error.filename or source} cannot be read: {error.strerror}") from error

@@ -15,6 +15,7 @@ from bench.console.bar import Bar
 from bench.errors import UserError
 from datasets.moving_mnist import MovingMNIST
 from datasets.video.cache import MANIFEST
+from datasets.video.growing import JOURNAL
 
 OWN = '''
 from datasets.contract import Spec
@@ -174,14 +175,29 @@ def test_the_first_ten_damaged_ones_are_named_and_the_rest_counted(
     assert f"and 2 more: {data / 'cache' / 'blocks-3x8' / MANIFEST}" in told
 
 
-def test_a_cache_that_no_task_can_be_posed_on_is_prepared_and_says_why(
-    bench: Cli, data: Path, own: Path, source: Path
+def test_an_interrupted_preparation_says_that_it_goes_on(
+    data: Path,
+    own: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = (f"{own}:Blocks(horizon=20)", "--source", source, "--workers", "1")
-    told = bench("data", "prepare", *words)
-    assert "prepared in" in told
-    assert "it cannot be opened as" in told
-    assert "23 frames long" in told
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.data.prepare.prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cli.main(["data", "prepare", f"{own}:Blocks", "--source", str(source)])
+    assert capsys.readouterr().err == "interrupted: the same line goes on from here\n"
+
+
+def test_a_cache_that_no_task_can_be_posed_on_is_prepared_and_says_why(
+    data: Path, own: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (f"{own}:Blocks(horizon=20)", "--source", str(source), "--workers", "1")
+    with pytest.raises(UserError, match=r"cannot be opened: .*23 frames long"):
+        cli.main(["data", "prepare", *words])
+    assert "prepared in" in capsys.readouterr().out
 
 
 def test_a_data_set_without_a_cache_is_opened_and_described(
@@ -235,6 +251,14 @@ def test_status_tells_ready_missing_and_interrupted_caches_apart(
 
     absent = _rows(bench, f"{own}:Blocks(size=4)")[f"{own}:Blocks(size=4)"]
     assert absent["state"] == "not prepared"
+
+    partial = data / "cache" / "blocks-3x2.partial"
+    partial.mkdir()
+    (partial / JOURNAL).write_text("heading\nfirst\nsecond\n")
+    begun = _rows(bench, f"{own}:Blocks(size=2)")[f"{own}:Blocks(size=2)"]
+    assert begun["state"] == "partly prepared"
+    assert "2 files done" in str(begun["note"])
+    assert _rows(bench)["blocks-3x2"]["state"] == "partly prepared"
 
     manifest = data / "cache" / "blocks-3x8" / MANIFEST
     manifest.write_text(manifest.read_text().replace('"format": ', '"format": 9'))
@@ -293,6 +317,15 @@ def test_show_draws_the_frames_of_the_clips_in_their_order(
 
 def _middles(width: int, columns: int) -> list[int]:
     return [int((column + 0.5) * width / columns) for column in range(columns)]
+
+
+def test_pictures_that_cannot_be_written_are_told(
+    own: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXTFRAME_DATA", str(prepared))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/out cannot be written to: Not a directory"):
+        cli.main(["data", "show", f"{own}:Blocks", "--out", str(tmp_path / "file" / "out")])
 
 
 def test_show_writes_the_class_above_each_labelled_clip(

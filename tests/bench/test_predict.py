@@ -316,18 +316,40 @@ def test_what_is_in_the_folder_is_kept_unless_it_is_to_be_overwritten(
 
 
 @pytest.mark.parametrize(
+    ("style", "taken"),
+    [
+        ("png", "clip/frame_0010.png"),
+        ("npy", "predictions.npy"),
+        ("mp4", "clip.mp4"),
+        ("gif", "clip.gif"),
+    ],
+)
+def test_what_cannot_be_written_is_told_and_leaves_no_part_of_a_file(
+    predict: Predict, tmp_path: Path, style: str, taken: str
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    (tmp_path / "out" / taken / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match="out cannot be written to: "):
+        predict(COPY_LAST, tmp_path / "clip.npy", "--overwrite", "--format", style)
+    assert _names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
     ("model", "place", "more", "message"),
     [
         ("copy_lats/Noise/0", "clip.npy", (), f"did you mean '{COPY_LAST}'?"),
         ("0" * 32, "clip.npy", (), "unknown cell"),
         ("mean_frame/Noise/0", "clip.npy", (), "its run is interrupted"),
         (COPY_LAST, "absent.mp4", (), "absent.mp4"),
+        (COPY_LAST, "x" * 300, (), "cannot be read: File name too long"),
         (COPY_LAST, "clip.npy", ("--horizon", 0), "from 1 on"),
+        (COPY_LAST, "clip.npy", ("--horizon", 10**10), "ask for fewer frames"),
         (COPY_LAST, "clip.npy", ("--device", "mps"), "no mps device"),
         (COPY_LAST, "clip.npy", ("--results", "nowhere"), "no MLflow store"),
         (COPY_LAST, "empty", (), "holds no clips"),
         (COPY_LAST, "broken", (), "no clip can be read, such as text: "),
-        (COPY_LAST, "twice", (), "2 clips named clip: rename"),
+        (COPY_LAST, "twice", (), "two clips are named clip: rename"),
+        (COPY_LAST, "loop", (), "loop/again links to a folder whose clips are here already"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(
@@ -343,6 +365,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     np.save("clip.npy", _clip(9))
     (_folder(tmp_path / "broken") / "text.avi").write_text("no video")
     _folder(tmp_path / "empty")
+    (_folder(tmp_path / "loop") / "again").symlink_to(tmp_path / "loop")
     for name in ("clip.avi", "clip.npy"):
         (_folder(tmp_path / "twice") / name).touch()
     with pytest.raises(UserError) as error:
