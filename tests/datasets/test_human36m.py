@@ -4,18 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
-from bench.contracts.dataset import CHECKS
 from datasets.contract import DataMissing, Dataset
 from datasets.human36m import Human36M
 from datasets.video.cache import Cache
-from datasets.video.prepare import prepare
 from datasets.video.source import Sources, SourceWrong
-from tests.datasets.video.counter import number, picture
+from tests.datasets.prepare_here import prepare_here
+from tests.datasets.small_sources import HUMAN36M_SUBJECTS, human36m_clip, human36m_images
+from tests.datasets.video.counter import number
 
-SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
 LAST = 196
 """The number of the last extracted frame of each clip; every fifth from 1 makes 40."""
 
@@ -25,30 +23,12 @@ STARTS = (1, 21, 26, 96, 161)
 LEAK = "10 windows of test.txt show no test subject"
 
 
-def _clip(subject: str) -> str:
-    return f"{subject}_Walking_1.54138969"
-
-
-def _shown(subject: str, frame: int) -> int:
-    """What the image of a frame shows: its number and whom it is of."""
-    return SUBJECTS.index(subject) * 1024 + frame
-
-
-def _images(folder: Path, numbers: range) -> None:
-    folder.mkdir(parents=True)
-    for subject in SUBJECTS:
-        for frame in numbers:
-            image = Image.fromarray(picture(_shown(subject, frame), 16, 16))
-            image.save(folder / f"{_clip(subject)}_{frame:06}.jpg", quality=95)
-
-
 def _lists(folder: Path) -> None:
     """Lists of the published form. The test list names training subjects too, as that one does."""
     line = "images/{}_,{}".format
-    train = [line(_clip(subject), start) for subject in SUBJECTS[:5] for start in (1, 51)]
-    tested = [
-        line(_clip(subject), start) for subject in ("S1", "S8", "S11", "S9") for start in STARTS
-    ]
+    clips = {subject: human36m_clip(subject) for subject in HUMAN36M_SUBJECTS}
+    train = [line(clips[subject], start) for subject in HUMAN36M_SUBJECTS[:5] for start in (1, 51)]
+    tested = [line(clips[it], start) for it in ("S1", "S8", "S11", "S9") for start in STARTS]
     (folder / "train.txt").write_text("\n".join(train))
     (folder / "test.txt").write_text("\r\n".join(tested) + "\r\n")
 
@@ -57,7 +37,7 @@ def _lists(folder: Path) -> None:
 def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every fifth frame of a clip of each subject, and the lists."""
     folder = tmp_path_factory.mktemp("human36m")
-    _images(folder / "images", range(1, LAST + 1, 5))
+    human36m_images(folder / "images", range(1, LAST + 1, 5))
     _lists(folder)
     return folder
 
@@ -67,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, extracted: Path) -> Iterator[
     """The frames prepared at 16x16 pixels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
-        prepare(Human36M.preparation(size=16), extracted, workers=1)
+        prepare_here(Human36M.preparation(size=16), extracted)
         yield
 
 
@@ -92,13 +72,8 @@ def _windows(clips: Tensor) -> set[tuple[str, int]]:
     for clip in clips.numpy():
         shown = [number(frame) for frame in clip]
         assert shown == list(range(shown[0], shown[0] + 5 * len(shown), 5))
-        windows.add((SUBJECTS[shown[0] // 1024], shown[0] % 1024))
+        windows.add((HUMAN36M_SUBJECTS[shown[0] // 1024], shown[0] % 1024))
     return windows
-
-
-@pytest.mark.parametrize("promise", CHECKS)
-def test_it_keeps(dataset: Dataset, promise: str) -> None:
-    CHECKS[promise](dataset)
 
 
 def test_test_windows_are_the_listed_ones_of_s9_and_s11(dataset: Dataset) -> None:
@@ -128,11 +103,11 @@ def test_windows_beyond_the_end_of_their_clip_are_left_out(data: None) -> None:
 def test_of_all_extracted_frames_every_fifth_is_taken(
     tmp_path: Path, extracted: Path, data: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _images(tmp_path / "images", range(1, LAST + 4))
+    human36m_images(tmp_path / "images", range(1, LAST + 4))
     _lists(tmp_path)
     fifths = Cache.open(Human36M.preparation(size=16))
     monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path / "data"))
-    prepare(Human36M.preparation(size=16), tmp_path, workers=1)
+    prepare_here(Human36M.preparation(size=16), tmp_path)
     every = Cache.open(Human36M.preparation(size=16))
     assert every.clips == fifths.clips
     at = torch.arange(fifths.frames.shape[0])
@@ -156,7 +131,7 @@ def test_clips_that_are_not_here_or_not_listed_are_left_out(copy: Path) -> None:
         image.rename(image.with_name(image.name.replace("S1_Walking", "S1_Eating")))
     found = _find(copy)
     assert [video.name for video in found.videos] == sorted(
-        map(_clip, ("S5", "S6", "S7", "S8", "S11"))
+        map(human36m_clip, ("S5", "S6", "S7", "S8", "S11"))
     )
     assert found.facts["absent_clips"] == 2
 
@@ -164,11 +139,11 @@ def test_clips_that_are_not_here_or_not_listed_are_left_out(copy: Path) -> None:
 def test_a_clip_that_lacks_a_frame_is_damaged(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (copy / "images" / f"{_clip('S9')}_000096.jpg").unlink()
+    (copy / "images" / f"{human36m_clip('S9')}_000096.jpg").unlink()
     monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path / "data"))
-    prepared = prepare(Human36M.preparation(size=16), copy, workers=1, max_damaged_share=0.2)
+    prepared = prepare_here(Human36M.preparation(size=16), copy, max_damaged_share=0.2)
     assert [(each.name, each.reason) for each in prepared.damaged] == [
-        (_clip("S9"), "frame 96 is missing")
+        (human36m_clip("S9"), "frame 96 is missing")
     ]
     dataset = Human36M(size=16)
     assert _windows(dataset.held_out("test")[:]) == {("S11", start) for start in STARTS}
@@ -179,9 +154,9 @@ def test_a_clip_that_lacks_a_frame_is_damaged(
 def test_where_all_listed_windows_are_too_long_the_data_are_missing(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (copy / "test.txt").write_text(f"images/{_clip('S9')}_,161")
+    (copy / "test.txt").write_text(f"images/{human36m_clip('S9')}_,161")
     monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path / "data"))
-    prepare(Human36M.preparation(size=16), copy, workers=1)
+    prepare_here(Human36M.preparation(size=16), copy)
     assert _windows(Human36M(size=16).held_out("test")[:]) == {("S9", 161)}
     with pytest.raises(DataMissing, match=r"test\.txt names no window of 9 frames"):
         Human36M(4, 5, size=16)
@@ -216,7 +191,8 @@ def _a_line_of_another_form(folder: Path) -> None:
 
 
 def _a_window_between(folder: Path) -> None:
-    (folder / "test.txt").write_text(f"images/{_clip('S9')}_,1\nimages/{_clip('S9')}_,22\n")
+    clip = human36m_clip("S9")
+    (folder / "test.txt").write_text(f"images/{clip}_,1\nimages/{clip}_,22\n")
 
 
 WRONG: dict[str, tuple[Callable[[Path], None], str]] = {

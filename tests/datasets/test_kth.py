@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from bench.contracts.dataset import CHECKS
 from datasets.contract import DataMissing
@@ -16,7 +15,9 @@ from datasets.kth import ACTIONS, KTH, Listed, find_videos, mend, read_list, spl
 from datasets.video.cache import Cache, Clip
 from datasets.video.prepare import prepare
 from datasets.video.source import SourceWrong
-from tests.datasets.video.counter import counter_video, number
+from tests.datasets.prepare_here import prepare_here
+from tests.datasets.small_sources import kth_list
+from tests.datasets.video.counter import counter_video, numbers_of
 
 FRAMES = 130
 COUNTED = {
@@ -57,23 +58,11 @@ def counters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         action = name.split("_")[1]
         counter_video(folder / action / f"{name}_uncomp.avi", FRAMES, first)
     absent = [f"person0{number}_jogging_d1" for number in (1, 2, 3)]
-    _write_list(folder, [f"{name}\t{PUBLISHED}" for name in (*COUNTED, *absent)])
+    kth_list(folder, [f"{name}\t{PUBLISHED}" for name in (*COUNTED, *absent)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
-        prepare(KTH.preparation(size=32), folder, workers=2)
+        prepare_here(KTH.preparation(size=32), folder)
         yield
-
-
-def _write_list(folder: Path, lines: list[str]) -> Path:
-    path = folder / "00sequences.txt"
-    path.write_text("".join(f"{line}\r\n" for line in ["", *lines]), newline="")
-    return path
-
-
-def _numbers(clips: Tensor) -> Tensor:
-    """What the frames [N,T,C,H,W] show, [N,T]."""
-    shown = [number(frame.numpy()) for frame in clips.flatten(0, 1)]
-    return torch.tensor(shown).view(clips.shape[:2])
 
 
 def _starts(persons: range, window_frames: int, every: int = 1) -> set[int]:
@@ -90,12 +79,12 @@ def _starts(persons: range, window_frames: int, every: int = 1) -> set[int]:
 def test_windows_count_on_within_the_ranges_of_their_persons(counters: None) -> None:
     dataset = KTH(6, 4, size=32)
     assert dataset.spec.frame_shape == (1, 32, 32)
-    train = _numbers(dataset.train_clips(3_000, torch.Generator().manual_seed(0)))
+    train = numbers_of(dataset.train_clips(3_000, torch.Generator().manual_seed(0)))
     assert (train.diff(dim=1) == 1).all()
     assert set(train[:, 0].tolist()) == _starts(range(1, 14), 10)
     for side, persons in (("validation", range(14, 17)), ("test", range(17, 26))):
         clips = dataset.held_out(side)
-        shown = _numbers(clips[: len(clips)])
+        shown = numbers_of(clips[: len(clips)])
         assert (shown.diff(dim=1) == 1).all()
         assert sorted(shown[:, 0].tolist()) == sorted(_starts(persons, 10, every=10))
 
@@ -103,7 +92,7 @@ def test_windows_count_on_within_the_ranges_of_their_persons(counters: None) -> 
 def test_a_range_that_is_too_short_gives_no_window(counters: None) -> None:
     dataset = KTH(20, 20, size=32)
     test = dataset.held_out("test")
-    assert set(_numbers(test[: len(test)])[:, 0].tolist()) == _starts(range(17, 26), 40, every=40)
+    assert set(numbers_of(test[: len(test)])[:, 0].tolist()) == _starts(range(17, 26), 40, every=40)
 
 
 def test_what_is_absent_is_told(counters: None) -> None:
@@ -194,7 +183,7 @@ def test_a_video_that_is_not_in_the_list_is_left_out(tmp_path: Path) -> None:
         (tmp_path / f"{name}_uncomp.avi").touch()
     (tmp_path / "person01_boxing_d1.avi").touch()
     lines = ["person01_boxing_d1\tframes 1-95, 96-185", "person13_handclapping_d3\t*missing*"]
-    _write_list(tmp_path, lines)
+    kth_list(tmp_path, lines)
     sources = find_videos(tmp_path)
     assert [(video.name, video.ranges) for video in sources.videos] == [
         ("person01_boxing_d1", ((0, 95), (95, 185)))
@@ -214,7 +203,7 @@ def test_a_video_that_is_not_in_the_list_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_list_is_refused(tmp_path: Path, line: str, why: str) -> None:
-    path = _write_list(tmp_path, ["person02_boxing_d1 frames 1-9", line])
+    path = kth_list(tmp_path, ["person02_boxing_d1 frames 1-9", line])
     with pytest.raises(SourceWrong, match=f"00sequences.txt, line 3: .*{why}"):
         read_list(path)
 

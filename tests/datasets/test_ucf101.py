@@ -19,7 +19,10 @@ from datasets.ucf101_study import CLASSES, UCF101Study, sorted_as_text, study_sp
 from datasets.video.cache import Cache, Clip, Frames
 from datasets.video.prepare import prepare
 from datasets.video.source import Sources, SourceWrong
-from tests.datasets.video.counter import counter_video, number
+from tests.datasets.prepare_here import prepare_here
+from tests.datasets.small_sources import ucf101 as study_clips
+from tests.datasets.small_sources import ucf101_lists
+from tests.datasets.video.counter import counter_video, numbers_of
 
 FRAMES = 105
 """In each counter clip: enough for the order of numbers and that of their text to differ."""
@@ -59,26 +62,12 @@ def counters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name, first in COUNTED.items():
         counter_video(folder / "UCF-101" / f"{name}.avi", FRAMES, first)
     shutil.copy(folder / "UCF-101/Archery/v_Archery_g01_c01.avi", folder / "v_Archery_g01_c09.avi")
-    _write_lists(folder, COUNTED)
+    ucf101_lists(folder, COUNTED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
         for size in (64, (24, 32)):
-            prepare(UCF101.preparation(size=size), folder, workers=2)
+            prepare_here(UCF101.preparation(size=size), folder)
         yield
-
-
-def _write_lists(folder: Path, names: list[str] | dict[str, int], number: int = 1) -> None:
-    """The pair of lists of that number, as the authors write them; groups 1 to 7 test."""
-    lists = folder / "ucfTrainTestlist"
-    lists.mkdir(parents=True, exist_ok=True)
-    for side in ("train", "test"):
-        lines = [
-            f"{name}.avi{' 1' * (side == 'train')}"
-            for name in names
-            if (int(name.rpartition("_g")[2][:2]) <= 7) == (side == "test")
-        ]
-        path = lists / f"{side}list{number:02d}.txt"
-        path.write_text("".join(f"{line}\r\n" for line in lines), newline="")
 
 
 def _cache(tmp_path: Path, sources: Sources) -> Cache:
@@ -88,18 +77,12 @@ def _cache(tmp_path: Path, sources: Sources) -> Cache:
     return Cache(tmp_path, clips, Frames(tmp_path / "frames.npy"), sources.facts, ())
 
 
-def _numbers(clips: Tensor) -> Tensor:
-    """What the frames [N,T,C,H,W] show, [N,T]."""
-    shown = [number(frame.numpy()) for frame in clips.flatten(0, 1)]
-    return torch.tensor(shown).view(clips.shape[:2])
-
-
 def _all(clips: Clips) -> Tensor:
-    return _numbers(clips[: len(clips)])
+    return numbers_of(clips[: len(clips)])
 
 
 def _drawn(dataset: Dataset, count: int = 300) -> Tensor:
-    return _numbers(dataset.train_clips(count, torch.Generator().manual_seed(0)))
+    return numbers_of(dataset.train_clips(count, torch.Generator().manual_seed(0)))
 
 
 def _firsts(side: str) -> set[int]:
@@ -211,10 +194,10 @@ def test_lists_can_be_added_later(data_folder: Path, tmp_path: Path) -> None:
     names = ["Surfing/v_Surfing_g01_c01", "Surfing/v_Surfing_g08_c01", "Surfing/v_Surfing_g23_c01"]
     for first, name in enumerate(names):
         counter_video(tmp_path / "source" / f"{name}.avi", 30, 256 * first)
-    _write_lists(tmp_path / "source", names)
-    assert prepare(UCF101.preparation(), tmp_path / "source", workers=1).decoded == 3
-    _write_lists(tmp_path / "source", [*names, "Archery/v_Archery_g25_c01"], number=3)
-    assert prepare(UCF101.preparation(), tmp_path / "source", workers=1).decoded == 0
+    ucf101_lists(tmp_path / "source", names)
+    assert prepare_here(UCF101.preparation(), tmp_path / "source").decoded == 3
+    ucf101_lists(tmp_path / "source", [*names, "Archery/v_Archery_g25_c01"], number=3)
+    assert prepare_here(UCF101.preparation(), tmp_path / "source").decoded == 0
     assert UCF101().notice is None
     dataset = UCF101(split=3)
     assert dataset.notice is not None
@@ -243,7 +226,7 @@ def test_clips_without_lists_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_lists_are_refused(tmp_path: Path, line: str, why: str) -> None:
-    _write_lists(tmp_path, ["Archery/v_Archery_g01_c01", "Archery/v_Archery_g08_c01"])
+    ucf101_lists(tmp_path, ["Archery/v_Archery_g01_c01", "Archery/v_Archery_g08_c01"])
     (tmp_path / "v_Archery_g01_c01.avi").touch()
     with (tmp_path / "ucfTrainTestlist/testlist01.txt").open("ab") as file:
         file.write(f"\r\n{line}\r\n".encode("latin-1"))
@@ -258,7 +241,7 @@ def test_actions_are_those_of_the_clips(counters: None) -> None:
     test = dataset.held_out("test")
     assert len(test) == 2 * len(_firsts("test"))
     for shown, of, side in (
-        (_numbers(clips), labels, "train"),
+        (numbers_of(clips), labels, "train"),
         (_all(test), test.labels, "test"),
     ):
         assert (shown.diff(dim=1) == 3).all()
@@ -299,13 +282,10 @@ def test_the_study_draws_fifty_clips_a_class_and_always_the_same() -> None:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ten counter clips of each of the study's classes, of 105 frames and some more."""
     folder = tmp_path_factory.mktemp("study")
-    names = [f"{name}/v_{name}_g{group:02d}_c01" for name in CLASSES for group in range(1, 11)]
-    for place, name in enumerate(names, 1):
-        counter_video(folder / f"{name}.avi", FRAMES + place % 3, 256 * place)
-    _write_lists(folder, names)
+    study_clips(folder, FRAMES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
-        prepare(UCF101Study.preparation(), folder, workers=2)
+        prepare_here(UCF101Study.preparation(), folder)
         yield
 
 

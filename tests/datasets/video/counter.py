@@ -5,8 +5,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from datasets.video.decode import clips_of_array, images_in, read_frames
 from datasets.video.source import FrameFormat, Preparation, Source, Sources
@@ -38,6 +40,12 @@ def number(image: NDArray[np.uint8]) -> int:
 
 def numbers(images: Iterable[NDArray[np.uint8]]) -> list[int]:
     return [number(image) for image in images]
+
+
+def numbers_of(clips: Tensor) -> Tensor:
+    """What the frames of clips uint8 [N,T,C,H,W] show, int64 [N,T]."""
+    shown = numbers(clips.flatten(0, 1).numpy())
+    return clips.new_tensor(shown, dtype=torch.int64).view(clips.shape[:2])
 
 
 def write_video(

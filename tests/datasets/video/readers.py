@@ -26,7 +26,7 @@ def ill_behaved(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
 
 
 def slow(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
-    """Frames, one every 5 ms."""
+    """Frames, one every 5 ms; of an array one every 50 ms."""
     for image in read_frames(source, frame_format):
-        time.sleep(0.005)
+        time.sleep(0.05 if source.paths[0].suffix == ".npy" else 0.005)
         yield image

@@ -1,8 +1,11 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +77,40 @@ def test_whatever_a_kill_leaves_the_end_is_the_same(
         assert had == upto or journal_lost or frames_lost > 0
         assert _grow(folder, KEYS) == len(KEYS) - 1
         assert _content(folder) == _content(Path(whole) / "cache")
+
+
+class Killed(BaseException):
+    """What nothing catches."""
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_kill_while_it_takes_its_place_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """From the last source on names change six times: so many of them are done."""
+    folder, left = tmp_path / "cache", step
+    _grow(tmp_path / "clean", KEYS)
+    _grow(folder, [f"other {key}" for key in KEYS])
+    _grow(folder, KEYS, upto=len(KEYS) - 1)
+
+    def until_killed(change: Callable[..., Any]) -> Callable[..., Any]:
+        def change_or_die(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return change(*arguments, **options)
+
+        return change_or_die
+
+    with monkeypatch.context() as patch:
+        for name in ("rmdir", "replace", "rename", "unlink"):
+            patch.setattr(Path, name, until_killed(getattr(Path, name)))
+        with pytest.raises(Killed):
+            _grow(folder, KEYS)
+    if step < 5:  # else it is finished
+        assert _grow(folder, KEYS) == len(KEYS) - (step == 0)
+    assert _content(folder) == _content(tmp_path / "clean")
 
 
 def test_what_came_from_other_sources_is_not_taken_up(tmp_path: Path) -> None:

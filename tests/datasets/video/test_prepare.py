@@ -2,11 +2,13 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from datasets.video.cache import FRAMES, MANIFEST, Cache
 from datasets.video.growing import partial_folder
 from datasets.video.prepare import Progress, prepare
 from datasets.video.source import Source, Sources, SourceWrong
+from tests.datasets.prepare_here import prepare_here
 from tests.datasets.video import readers
 from tests.datasets.video.counter import (
     COLOUR,
@@ -108,7 +111,7 @@ def test_the_manifest_says_what_the_cache_is_made_of(tmp_path: Path, cache_home:
         return replace(find_clips(folder), lists=[tmp_path / "list.txt"])
 
     preparation = replace(COUNTERS, find=find)
-    prepare(preparation, tmp_path / "videos", max_damaged_share=0.5)
+    prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5)
     manifest = _manifest(cache_home / COUNTERS.folder)
     assert manifest["dataset"] == "counters(size=32)"
     assert manifest["frame"] == {"channels": 1, "height": 32, "width": 32, "fit": "stretch"}
@@ -124,7 +127,7 @@ def test_the_manifest_says_what_the_cache_is_made_of(tmp_path: Path, cache_home:
     # Another list makes another manifest, and nothing is decoded again.
     frames = (cache_home / COUNTERS.folder / FRAMES).stat()
     (tmp_path / "list.txt").write_text("two\n")
-    assert prepare(preparation, tmp_path / "videos").decoded == 0
+    assert prepare_here(preparation, tmp_path / "videos").decoded == 0
     changed = _manifest(cache_home / COUNTERS.folder)
     assert changed["lists"] != manifest["lists"]
     assert {**changed, "lists": {}} == {**manifest, "lists": {}}
@@ -141,7 +144,7 @@ def test_what_is_there_is_not_decoded_again_and_what_changed_is(
     videos = tmp_path / "videos"
     for n in range(2):
         counter_video(videos / f"{n}.avi", 10, first=10 * n)
-    first = prepare(COUNTERS, videos)
+    first = prepare_here(COUNTERS, videos)
     before = (first.folder / MANIFEST).stat()
     with monkeypatch.context() as patch:
         patch.setattr(module, "ProcessPool", _refuse)
@@ -159,7 +162,7 @@ def test_what_is_there_is_not_decoded_again_and_what_changed_is(
         cache = Cache.open(COUNTERS)
         seen.append(numbers(cache.frames.gather(torch.arange(cache.frames.shape[0])).numpy()))
 
-    assert prepare(COUNTERS, tmp_path / "moved", tell=look).decoded == 2
+    assert prepare_here(COUNTERS, tmp_path / "moved", tell=look).decoded == 2
     assert seen == [list(range(20))] * 3  # the old cache, until the new one is finished
     look(Progress(2, 2, 22, 0, ""))
     assert seen[-1] == [*range(50, 62), *range(10, 20)]
@@ -168,61 +171,67 @@ def test_what_is_there_is_not_decoded_again_and_what_changed_is(
         f"{COUNTERS.folder}.lock",
     }
 
-    # So is a file that changed and kept its size.
+    # So is a file that changed and kept its size, or its time.
     os.utime(tmp_path / "moved" / "1.avi", (0, 0))
-    assert prepare(COUNTERS, tmp_path / "moved").decoded == 2
+    assert prepare_here(COUNTERS, tmp_path / "moved").decoded == 2
+    counter_video(tmp_path / "moved" / "1.avi", 13, first=10)
+    os.utime(tmp_path / "moved" / "1.avi", (0, 0))
+    assert prepare_here(COUNTERS, tmp_path / "moved").frames == 12 + 13
 
     # A cache that a broken copy has cut off is made anew.
     frames = first.folder / FRAMES
     frames.write_bytes(frames.read_bytes()[:-1])
     with pytest.raises(DataMissing, match="counters"):
         Cache.open(COUNTERS)
-    assert prepare(COUNTERS, tmp_path / "moved").decoded == 2
+    assert prepare_here(COUNTERS, tmp_path / "moved").decoded == 2
 
 
 def test_another_size_is_another_cache(tmp_path: Path, cache_home: Path) -> None:
     counter_video(tmp_path / "videos" / "0.avi", 5)
-    prepare(COUNTERS, tmp_path / "videos")
+    prepare_here(COUNTERS, tmp_path / "videos")
     colour = replace(COUNTERS, format=COLOUR)
-    assert prepare(colour, tmp_path / "videos").decoded == 1
+    assert prepare_here(colour, tmp_path / "videos").decoded == 1
     assert Cache.open(colour).frames.shape == (5, 3, 32, 32)
 
 
 def test_too_many_damaged_sources_are_refused_until_allowed(
     tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    videos = tmp_path / "videos"
-    counter_video(videos / "whole.avi", 10)
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for n in range(36):
+        np.save(sources / f"whole{n}.npy", np.stack([picture(2 * n)[..., 0]] * 2))
     for n in range(4):
-        _spoil(videos / f"empty{n}.avi")
+        _spoil(sources / f"empty{n}.avi")
     with pytest.raises(SourceWrong) as refusal:
-        prepare(COUNTERS, videos)
+        prepare_here(COUNTERS, sources)
     assert str(refusal.value) == (
-        "4 of the 5 sources of counters(size=32) cannot be read (80.0%): empty0 is empty;"
+        "4 of the 40 sources of counters(size=32) cannot be read (10.0%): empty0 is empty;"
         " empty1 is empty; empty2 is empty; and 1 more. Get them anew, or allow it with"
-        " --max-damaged 0.8"
+        " --max-damaged 0.1"
     )
     folder = cache_home / COUNTERS.folder
     assert not folder.exists()
     assert partial_folder(folder).exists()
     with monkeypatch.context() as patch:
         patch.setattr(module, "ProcessPool", _refuse)
-        prepared = prepare(COUNTERS, videos, max_damaged_share=0.8)
-    assert (prepared.clips, prepared.frames, prepared.decoded) == (1, 10, 0)
+        prepared = prepare(COUNTERS, sources, max_damaged_share=0.1)
+    assert (prepared.clips, prepared.frames, prepared.decoded) == (36, 72, 0)
     assert [source.name for source in prepared.damaged] == [f"empty{n}" for n in range(4)]
     assert Cache.open(COUNTERS).damaged == prepared.damaged
 
-    # A source that was mended is decoded.
-    counter_video(videos / "empty0.avi", 7, first=10)
-    mended = prepare(COUNTERS, videos, max_damaged_share=0.8)
-    assert (mended.frames, len(mended.damaged)) == (17, 3)
+    # Sources that were mended are decoded; two of forty is the share that is let pass unasked.
+    for n in (0, 1):
+        counter_video(sources / f"empty{n}.avi", 7, first=10)
+    mended = prepare_here(COUNTERS, sources)
+    assert (mended.frames, len(mended.damaged)) == (86, 2)
 
 
 def test_nothing_but_damaged_sources_is_never_allowed(tmp_path: Path, cache_home: Path) -> None:
     (tmp_path / "videos").mkdir()
     _spoil(tmp_path / "videos" / "empty.avi")
     with pytest.raises(SourceWrong, match=r"1 of the 1 .* empty is empty\. Get them anew$"):
-        prepare(COUNTERS, tmp_path / "videos", max_damaged_share=1)
+        prepare_here(COUNTERS, tmp_path / "videos", max_damaged_share=1)
 
 
 def test_what_goes_wrong_with_one_source_costs_that_one_alone(
@@ -232,9 +241,13 @@ def test_what_goes_wrong_with_one_source_costs_that_one_alone(
     videos = tmp_path / "videos"
     for name in ("aborts", "fine", "hangs", "misshapes", "stumbles", "well"):
         counter_video(videos / f"{name}.avi", 10)
+    torn = counter_video(videos / "torn.avi", 20)
+    torn.write_bytes(torn.read_bytes().rpartition(b"idx1")[0][:-50])  # in its last frames
     preparation = replace(COUNTERS, read=readers.ill_behaved)
     prepared = prepare(preparation, videos, workers=2, max_damaged_share=0.9)
-    assert {source.name: source.reason for source in prepared.damaged} == {
+    reasons = {source.name: source.reason for source in prepared.damaged}
+    assert re.fullmatch(r"is torn or cut off after frame \d\d", reasons.pop("torn"))
+    assert reasons == {
         "aborts": f"crashed the process that decoded it (exit status -{int(signal.SIGABRT)})",
         "hangs": "was not decoded within 3 s",
         "misshapes": "was read as uint8 (1, 2, 3)",
@@ -253,7 +266,7 @@ def test_ranges_end_where_the_source_does(tmp_path: Path, cache_home: Path) -> N
         return Sources([Source("walk", (folder / "walk.avi",), ranges=ranges)])
 
     preparation = replace(COUNTERS, find=find)
-    prepare(preparation, tmp_path / "videos")
+    prepare_here(preparation, tmp_path / "videos")
     clips = Cache.open(preparation).clips
     assert [(clip.name, clip.first, clip.frames) for clip in clips] == [
         ("walk#1", 3, 7),
@@ -281,7 +294,7 @@ def test_a_users_own_file_may_say_how_to_read(tmp_path: Path, cache_home: Path) 
     try:
         spec.loader.exec_module(own)
         preparation = replace(COUNTERS, read=own.read_backwards)
-        prepare(preparation, tmp_path / "videos")
+        prepare(preparation, tmp_path / "videos", workers=1)
     finally:
         del sys.modules["nextframe_user_own"]
     frames = Cache.open(preparation).frames.gather(torch.arange(10))
@@ -323,8 +336,8 @@ def test_a_cache_is_made_by_one_process_at_a_time(tmp_path: Path, cache_home: Pa
         FileLock(cache_home / f"{COUNTERS.folder}.lock"),
         pytest.raises(DataMissing, match=r"another process is making .*: wait for it to end"),
     ):
-        prepare(COUNTERS, tmp_path / "videos")
-    assert prepare(COUNTERS, tmp_path / "videos").decoded == 1
+        prepare_here(COUNTERS, tmp_path / "videos")
+    assert prepare_here(COUNTERS, tmp_path / "videos").decoded == 1
 
 
 @pytest.fixture
@@ -345,14 +358,14 @@ def test_a_full_disk_is_told_and_gone_on_from(
         counter_video(tmp_path / "videos" / f"{n}.avi", count)
     request.getfixturevalue("small_disk")
     with pytest.raises(DataMissing) as refusal:
-        prepare(COUNTERS, tmp_path / "videos")
+        prepare(COUNTERS, tmp_path / "videos", workers=1)
     folder = cache_home / COUNTERS.folder
     assert str(refusal.value) == (
         f"the cache of counters(size=32) cannot be written to {folder}: File too large"
     )
     assert not folder.exists()
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert prepare(COUNTERS, tmp_path / "videos").frames == 2 * count
+    assert prepare(COUNTERS, tmp_path / "videos", workers=1).frames == 2 * count
 
 
 def test_a_data_folder_that_cannot_be_written(tmp_path: Path, cache_home: Path) -> None:
@@ -377,42 +390,72 @@ if __name__ == "__main__":  # the children run this file too
 """
 
 
-def _run_until(script: Path, videos: Path, done: int) -> subprocess.Popen[str]:
-    """A process that prepares `videos` slowly, and has `done` of them."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, str(script), str(videos)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) == done:
-            return process
-    raise AssertionError(process.communicate()[1])
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_preparation_goes_on(
-    tmp_path: Path, cache_home: Path, end: signal.Signals
-) -> None:
-    videos = tmp_path / "videos"
-    for n in range(8):
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of clips, the third of which takes `SLOWLY` fifty seconds."""
+    videos = tmp_path_factory.mktemp("interrupted") / "videos"
+    for n in (0, 1, 3, 4, 5, 6, 7):
         counter_video(videos / f"{n}.avi", 20, first=20 * n)
-    (videos / "2.avi").unlink()
-    np.save(videos / "2.npy", np.zeros((2000, 64, 64), np.uint8))  # what is interrupted: 10 s
+    np.save(videos / "2.npy", np.zeros((1000, 64, 64), np.uint8))
+    return videos
+
+
+@pytest.fixture(scope="module")
+def undisturbed(interrupted: Path) -> Path:
+    """The cache of these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEXTFRAME_DATA", str(interrupted.parent / "data"))
+        return prepare_here(COUNTERS, interrupted).folder
+
+
+@contextmanager
+def _running(script: Path, videos: Path, done: int) -> Iterator[psutil.Process]:
+    """A process group that prepares `videos` slowly, and has `done` of them."""
+    with subprocess.Popen(
+        [sys.executable, str(script), str(videos)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert any(int(line) == done for line in process.stdout), process.stderr.read()
+            yield psutil.Process(process.pid)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", ["kill -9", "ctrl-c"])
+def test_an_interrupted_preparation_goes_on(
+    tmp_path: Path, cache_home: Path, interrupted: Path, undisturbed: Path, end: str
+) -> None:
     (tmp_path / "slowly.py").write_text(SLOWLY)
-    process = _run_until(tmp_path / "slowly.py", videos, done=2)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(end)
-    process.communicate(timeout=5)
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert not alive
-    folder = cache_home / COUNTERS.folder
-    assert not folder.exists()
+    with _running(tmp_path / "slowly.py", interrupted, done=2) as parent:
+        children = parent.children(recursive=True)
+        if end == "kill -9":
+            parent.kill()
+        else:
+            os.killpg(parent.pid, signal.SIGINT)
+        _, alive = psutil.wait_procs([parent, *children], timeout=20)
+        assert not alive
+    assert not (cache_home / COUNTERS.folder).exists()
 
     told: list[Progress] = []
-    prepared = prepare(COUNTERS, videos, workers=2, tell=told.append)
+    prepared = prepare(COUNTERS, interrupted, workers=1, tell=told.append)
     assert told[0] == Progress(2, 8, 40, 0, "")
     assert prepared.decoded == 6
-    clean = prepare(replace(COUNTERS, folder="clean"), videos, workers=2)
-    assert _same(prepared.folder, clean.folder)
+    assert _same(prepared.folder, undisturbed)
+
+
+def test_what_a_kill_left_of_an_old_cache_goes(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "0.avi", 5)
+    folder = prepare_here(COUNTERS, tmp_path / "videos").folder
+    (cache_home / f"{COUNTERS.folder}.old").mkdir()
+    (folder / "journal.jsonl").touch()
+    assert prepare_here(COUNTERS, tmp_path / "videos").decoded == 0
+    assert not (cache_home / f"{COUNTERS.folder}.old").exists()
+    assert {path.name for path in folder.iterdir()} == {FRAMES, MANIFEST}
