@@ -31,7 +31,7 @@ from datasets.contract import HeldOutName
 FIT_FRAMES = 40_000  # what a model without parameters may see of the training clips
 FIT_VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels: a bound on memory
 EVALUATION_BATCH = 32
-EVALUATION_VALUES = 8_000 * 64 * 64  # in a batch at most: long or large clips come a few at a time
+EVALUATION_VALUES = 2_000 * 64 * 64  # in a batch at most: long or large clips come a few at a time
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
