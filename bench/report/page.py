@@ -89,6 +89,8 @@ def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Pa
     """The path of report.html, after everything is written under `out`."""
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
+    for stale in plots.glob("[0-9]*-*.png"):  # of an earlier report, which numbered otherwise
+        stale.unlink()
     for chapter in chapters:
         for picture in chapter.pictures:
             (plots / f"{picture.name}.png").write_bytes(picture.png)

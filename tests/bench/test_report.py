@@ -48,6 +48,9 @@ def store(tmp_path: Path) -> FakeStore:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     store = example(folder / "artifacts")
+    (folder / "out" / "plots").mkdir(parents=True)
+    for name in ("7-gone-loss.png", "my own.png"):
+        (folder / "out" / "plots" / name).touch()
     page = report.build(store, "mnist", folder / "out")
     markdown, sheet = page.with_name("report.md"), page.with_name("table.csv")
     return Built(store, page.parent, page.read_text(), markdown.read_text(), pd.read_csv(sheet))
@@ -68,6 +71,12 @@ def test_all_three_files_hold_the_same_numbers(built: Built) -> None:
             assert (f"**{figure.text}**" if figure.best else figure.text) in built.markdown
     assert re.search(r'class="figure best"\s+data-value="0.021[0-9]*"', built.page)
     assert "diverged: loss is NaN at step 40; run again: <code>python -m" in built.markdown
+
+
+def test_plots_of_an_earlier_report_go_and_others_stay(built: Built) -> None:
+    plots = {path.name for path in (built.folder / "plots").iterdir()}
+    shown = set(re.findall(r"\(plots/(.*?)\)", built.markdown))
+    assert plots == shown | {"my own.png"}
 
 
 def test_user_text_is_escaped(built: Built) -> None:
@@ -97,7 +106,7 @@ def test_page_asks_for_nothing(built: Built) -> None:
 
 
 def test_pictures_show_something(built: Built) -> None:
-    pictures = sorted((built.folder / "plots").glob("*.png"))
+    pictures = sorted((built.folder / "plots").glob("[0-9]*.png"))
     names = {picture.stem.removeprefix("1-moving_mnist-") for picture in pictures}
     assert names == {
         "loss",
