@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import av
@@ -34,9 +33,6 @@ from datasets.video.source import FrameFormat, Preparation, Read, Source, Source
 
 PATIENCE_SECONDS = 300.0
 """How long a source may take to decode, and 10 s more for each of its MB."""
-
-END_SECONDS = 8.0
-"""How long the processes may take to end when asked to; then they are killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +196,8 @@ def _decode(
         while waiting:
             settle(*waiting.popleft())
     finally:
-        _end(pool)
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()
 
 
 def _pool(workers: int, read: Read) -> ProcessPool:
@@ -211,17 +208,6 @@ def _pool(workers: int, read: Read) -> ProcessPool:
         initargs=(read.__module__, Path(str(sys.modules[read.__module__].__file__))),
         context=multiprocessing.get_context("spawn"),
     )
-
-
-def _end(pool: ProcessPool) -> None:
-    """End the processes of `pool`, though an interruption may have left a lock of it taken."""
-    pool.stop()  # type: ignore[no-untyped-call]
-    joining = Thread(target=pool.join, daemon=True)
-    joining.start()
-    joining.join(END_SECONDS)
-    if joining.is_alive():
-        for process in multiprocessing.active_children():
-            process.kill()
 
 
 def _result(future: Future[Decoded]) -> Decoded:
