@@ -378,6 +378,7 @@ def test_a_data_folder_that_cannot_be_written(tmp_path: Path, cache_home: Path) 
 
 SLOWLY = """
 if __name__ == "__main__":  # the children run this file too
+    import signal
     import sys
     from dataclasses import replace
     from pathlib import Path
@@ -385,6 +386,8 @@ if __name__ == "__main__":  # the children run this file too
     from tests.datasets.video import readers
     from tests.datasets.video.counter import COUNTERS
 
+    # A shell that runs the tests in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     preparation = replace(COUNTERS, read=readers.slow)
     prepare(preparation, Path(sys.argv[1]), workers=2, tell=lambda it: print(it.done, flush=True))
 """
