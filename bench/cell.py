@@ -29,9 +29,8 @@ from bench.training import Training, seed_of
 from datasets.contract import HeldOutName
 
 FIT_FRAMES = 40_000  # what a model without parameters may see of the training clips
-FIT_VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels: a bound on memory
 EVALUATION_BATCH = 32
-EVALUATION_VALUES = 2_000 * 64 * 64  # in a batch at most: long or large clips come a few at a time
+VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels in a batch that is not trained on: a bound
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
@@ -146,7 +145,7 @@ class CellRun:
     def _fit(self) -> None:
         """Show a model without parameters some training clips, in place of training."""
         dataset, seed = self.cell.dataset, self.cell.at.seed
-        batch_size = self._clips_within(FIT_VALUES_AT_ONCE)
+        batch_size = self._clips_at_once
         count = max(1, FIT_FRAMES // (batch_size * dataset.spec.clip_frames))
 
         def batches() -> Iterator[Batch]:
@@ -213,15 +212,16 @@ class CellRun:
         return HeldOut(
             self.cell.dataset.held_out(split),
             self.cell.held_out_clips[split],
-            min(EVALUATION_BATCH, self._clips_within(EVALUATION_VALUES)),
+            min(EVALUATION_BATCH, self._clips_at_once),
             self._device,
             heartbeat,
         )
 
-    def _clips_within(self, values: int) -> int:
-        """How many clips have so many values together; at least one."""
+    @property
+    def _clips_at_once(self) -> int:
+        """How many clips a batch that is not trained on may have: few, where they are large."""
         spec = self.cell.dataset.spec
-        return max(1, values // (spec.clip_frames * math.prod(spec.frame_shape)))
+        return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
 
     def _forward(self, clips: Tensor) -> Tensor:
         self._model.eval()

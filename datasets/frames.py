@@ -13,7 +13,16 @@ from datasets.video.cache import Cache, Clip, read_manifest
 from datasets.video.clips import clips_at
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
 from datasets.video.decode import images_in, read_frames
-from datasets.video.source import Fit, FrameFormat, Preparation, Source, Sources, SourceWrong
+from datasets.video.source import (
+    Fit,
+    FrameFormat,
+    FrameSize,
+    Preparation,
+    Source,
+    Sources,
+    SourceWrong,
+    height_and_width,
+)
 
 HASHED_SHARE = 0.1
 """The share of clips that validate, and of those that test, where the hash of names decides."""
@@ -55,7 +64,7 @@ class Frames(VideoDataset):
         horizon: int = 10,
         *,
         name: str = "frames",
-        size: int | tuple[int, int] = (64, 64),
+        size: FrameSize = (64, 64),
         channels: int = 3,
         fit: Fit = "stretch",
         frame_step: int = 1,
@@ -98,7 +107,7 @@ class Frames(VideoDataset):
         cls,
         *,
         name: str = "frames",
-        size: int | tuple[int, int] = (64, 64),
+        size: FrameSize = (64, 64),
         channels: int = 3,
         fit: Fit = "stretch",
         **_: Any,
@@ -108,16 +117,14 @@ class Frames(VideoDataset):
         Raises:
             ValueError: an option has no such value.
         """
-        sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
-        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise ValueError(f"size is (height, width) in pixels, or one for both, not {size!r}")
+        height, width = height_and_width(size)
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise ValueError(f"name is made of letters, digits, '_', '-' and '.', not {name!r}")
         if channels not in (1, 3):
             raise ValueError(f"channels is 3 (colour) or 1 (grey), not {channels!r}")
         if fit not in get_args(Fit):
             raise ValueError(f"fit is 'stretch' or 'crop', not {fit!r}")
-        (height, width), grey, crop = sides, channels == 1, fit == "crop"
+        grey, crop = channels == 1, fit == "crop"
         options = {
             f'name="{name}"': name != cls.name,
             f"size=({height}, {width})": (height, width) != (64, 64),
@@ -167,7 +174,7 @@ def _find(folder: Path) -> Sources:
     if images_in(folder):
         raise SourceWrong(f"{folder} holds images itself: put each clip's in a subfolder")
     sources = clips_at(folder)
-    clips = [clip for source in sources for clip in _clips(source)]
+    clips = [clip for source in sources for clip in source.clip_names]
     if len(clips) < len(SPLITS):
         raise SourceWrong(
             f"{folder} holds too few clips ({len(clips)}): training, validation and test need one"
@@ -182,24 +189,19 @@ def _find(folder: Path) -> Sources:
                 " clips of each split in train.txt, validation.txt and test.txt there, one a line"
             )
     return Sources(
-        [source for source in sources if not split_of.keys().isdisjoint(_clips(source))],
+        [source for source in sources if not split_of.keys().isdisjoint(source.clip_names)],
         {"split_by": split_by, "split_of": split_of, "left_out": len(clips) - len(split_of)},
         tuple(lists.values()),
     )
-
-
-def _clips(source: Source) -> list[str]:
-    """The names that the clips of `source` have in the cache."""
-    if not source.ranges:
-        return [source.name]
-    return [f"{source.name}#{number}" for number in range(1, len(source.ranges) + 1)]
 
 
 def _divided(
     folder: Path, sources: Sequence[Source], lists: Mapping[SplitName, Path]
 ) -> tuple[str, dict[str, SplitName]]:
     """What decides, and the split of every clip that is in one."""
-    clips = [(source.name.partition("/")[0], clip) for source in sources for clip in _clips(source)]
+    clips = [
+        (source.name.partition("/")[0], clip) for source in sources for clip in source.clip_names
+    ]
     given = lists or _of_splits({top: folder / top for top, _ in clips})
     split_of: dict[str, SplitName]
     if lists:
@@ -225,7 +227,7 @@ def _listed(sources: Sequence[Source], lists: Mapping[SplitName, Path]) -> dict[
     """The split of every clip that the lists name."""
     spelled: dict[str, list[str]] = {}
     for source in sources:
-        clips = _clips(source)
+        clips = source.clip_names
         spelled |= {clip: [clip] for clip in clips}
         spelled |= dict.fromkeys((source.name, f"{source.name}{source.paths[0].suffix}"), clips)
     split_of: dict[str, SplitName] = {}

@@ -11,13 +11,10 @@ from datasets.contract import DataMissing, Spec
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import CachedDataset, LabelledVideoDataset, Splits, VideoDataset
 from datasets.video.decode import read_frames
-from datasets.video.source import FrameFormat, Preparation
+from datasets.video.source import FrameFormat, FrameSize, Preparation, height_and_width
 
 VALIDATION_GROUPS = ("g23", "g24", "g25")
 """Held back from training. No official list tests them: 1 tests g01-g07, 2 g08-g14, 3 g15-g21."""
-
-FrameSize = int | tuple[int, int]
-"""The side of square frames in pixels, or (height, width)."""
 
 
 class OfUCF101(CachedDataset):
@@ -26,10 +23,7 @@ class OfUCF101(CachedDataset):
     @classmethod
     def preparation(cls, *, size: FrameSize = 64, **_: Any) -> Preparation:
         """All clips under a folder, in colour, stretched to `size`."""
-        sides = size if isinstance(size, tuple) else (size, size)
-        if len(sides) != 2:
-            raise ValueError(f"size is (height, width) in pixels, or one for both, not {size!r}")
-        height, width = sides
+        height, width = height_and_width(size)
         return Preparation(
             name="ucf101" if height == width == 64 else f"ucf101(size={size})",
             folder=f"ucf101-{height}x{width}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -44,13 +43,7 @@ class LiveDisplay(PlainDisplay):
             console=console, get_renderable=self.bars, refresh_per_second=5, transient=True
         )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def plan(self, cells: Sequence[PlannedCell], settings: RunSettings) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset
+
+Kind = TypeVar("Kind", bound=Dataset)
 
 _SPLITS: tuple[HeldOutName, ...] = ("validation", "test")
 _COUNT = 8
@@ -221,31 +223,29 @@ def checks_of(dataset: Dataset) -> Mapping[str, Callable[[Any], None]]:
     return CHECKS | LABEL_CHECKS if isinstance(dataset, LabelledDataset) else CHECKS
 
 
-CHECKS: dict[str, Callable[[Dataset], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        spec_is_sane,
-        train_clips_have_the_shape_of_the_spec,
-        pixels_span_the_byte,
-        the_generator_decides_the_train_clips,
-        train_clips_go_on,
-        held_out_clips_have_the_shape_of_the_spec,
-        held_out_clips_are_fixed,
-        a_slice_depends_on_its_place_alone,
-        no_clip_is_in_two_splits,
-        the_digest_names_the_pixels,
-    )
-}
+def _by_promise(*checks: Callable[[Kind], None]) -> dict[str, Callable[[Kind], None]]:
+    return {check.__name__.replace("_", " "): check for check in checks}
+
+
+CHECKS = _by_promise(
+    spec_is_sane,
+    train_clips_have_the_shape_of_the_spec,
+    pixels_span_the_byte,
+    the_generator_decides_the_train_clips,
+    train_clips_go_on,
+    held_out_clips_have_the_shape_of_the_spec,
+    held_out_clips_are_fixed,
+    a_slice_depends_on_its_place_alone,
+    no_clip_is_in_two_splits,
+    the_digest_names_the_pixels,
+)
 """Each check by the promise it tests; where that is broken it raises AssertionError, one line."""
 
-LABEL_CHECKS: dict[str, Callable[[LabelledDataset], None]] = {
-    check.__name__.replace("_", " "): check
-    for check in (
-        classes_have_names_of_their_own,
-        train_labels_are_classes,
-        the_generator_decides_the_train_labels,
-        held_out_labels_are_classes,
-        a_video_has_one_label,
-    )
-}
+LABEL_CHECKS = _by_promise(
+    classes_have_names_of_their_own,
+    train_labels_are_classes,
+    the_generator_decides_the_train_labels,
+    held_out_labels_are_classes,
+    a_video_has_one_label,
+)
 """What a `LabelledDataset` must do besides."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,14 +14,13 @@ from bench.data.prepare import open_dataset
 from bench.errors import UserError
 from bench.reference import Reference
 from datasets.contract import Dataset, LabelledDataset
-
-Split = Literal["train", "validation", "test"]
+from datasets.video.dataset import SplitName
 
 COLUMNS = 10
 LONGEST_ANIMATION = 200  # frames; longer clips are shown in leaps
 
 
-def show_data(reference: str, out: Path | None, split: Split, count: int) -> int:
+def show_data(reference: str, out: Path | None, split: SplitName, count: int) -> int:
     """0; writes the pictures of `count` clips of `split` and prints where they are.
 
     Args:
@@ -64,7 +62,7 @@ def _draw(
     pictures.write_gif(animation, pictures.side_by_side(moving))
 
 
-def _clips(dataset: Dataset, split: Split, count: int) -> tuple[torch.Tensor, list[str]]:
+def _clips(dataset: Dataset, split: SplitName, count: int) -> tuple[torch.Tensor, list[str]]:
     """Clips uint8 [N,T,C,H,W], and what each shows where that is known, else ""."""
     if split == "train":
         generator = torch.Generator().manual_seed(0)

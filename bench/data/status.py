@@ -13,8 +13,7 @@ from bench.data.prepare import open_dataset, preparation_of
 from bench.errors import UserError
 from bench.show import Format, show
 from bench.units import byte_size
-from datasets.folders import data_folder
-from datasets.video.cache import FORMAT, MANIFEST, cache_folder
+from datasets.video.cache import FORMAT, MANIFEST, cache_folder, caches
 from datasets.video.dataset import SPLITS, CachedDataset
 from datasets.video.growing import JOURNAL, partial_folder
 
@@ -42,7 +41,7 @@ def status(reference: str | None, style: Format) -> int:
         return 0
     show([row | {"size": _readable(row.get("size"))} for row in found], SEEN)
     lines = [f"{row['name']}: {row['note']}" for row in found if row.get("note")]
-    lines.append(f"caches lie in {data_folder() / 'cache'}")
+    lines.append(f"caches lie in {caches()}")
     if any(row["state"] == UNPREPARED for row in found):
         lines.append("to make one: python -m bench data prepare NAME --source FOLDER")
     sys.stdout.writelines(f"{line}\n" for line in lines)
@@ -69,7 +68,7 @@ def _row(reference: str) -> Row:
     folder = cache_folder(preparation)
     if (folder / MANIFEST).is_file():
         return _of_cache(reference, folder, preparation.command)
-    partial = partial_folder(data_folder() / "cache" / preparation.folder)
+    partial = partial_folder(caches() / preparation.folder)
     if partial.is_dir():
         return _of_partial(reference, partial, preparation.command)
     return {"name": reference, "state": UNPREPARED}
@@ -77,7 +76,7 @@ def _row(reference: str) -> Row:
 
 def _others(seen: set[object]) -> Iterator[Row]:
     """A row for each cache that is in no row yet, such as those made with options."""
-    for folder in sorted((data_folder() / "cache").glob("*/")):
+    for folder in sorted(caches().glob("*/")):
         if str(folder) in seen:
             continue
         if (folder / MANIFEST).is_file() and folder.suffix != ".old":

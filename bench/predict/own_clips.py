@@ -86,10 +86,11 @@ class OwnClips:
 
     def _read(self, source: Source) -> Iterator[OwnClip]:
         images = read_frames(source, self._format)
-        for number, (first, end) in enumerate(source.ranges, 1):
-            yield self._clip(f"{source.name}#{number}", islice(images, end - first))
         if not source.ranges:
             yield self._clip(source.name, images)
+            return
+        for name, (first, end) in zip(source.clip_names, source.ranges, strict=True):
+            yield self._clip(name, islice(images, end - first))
 
     def _clip(self, name: str, images: Iterator[Image]) -> OwnClip:
         kept = deque[Image](maxlen=None if self._window.middle else self._window.span)

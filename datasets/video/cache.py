@@ -123,10 +123,15 @@ class Cache:
         )
 
 
+def caches() -> Path:
+    """The folder in which caches are made."""
+    return data_folder() / "cache"
+
+
 def cache_folder(preparation: Preparation) -> Path:
-    """Where the cache lies, or would be made: `cache/` of the data folder, or one shared there."""
-    name = f"cache/{preparation.folder}"
-    return find(name) or data_folder() / name
+    """Where the cache lies, in `caches` or in a shared folder; where there is none, its place."""
+    made = caches() / preparation.folder
+    return find(f"{made.parent.name}/{made.name}") or made
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

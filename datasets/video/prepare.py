@@ -25,8 +25,7 @@ from filelock import FileLock, Timeout
 from pebble import ProcessExpired, ProcessPool
 
 from datasets.contract import DataMissing
-from datasets.folders import data_folder
-from datasets.video.cache import FORMAT, FRAMES, DamagedSource, read_manifest
+from datasets.video.cache import FORMAT, FRAMES, DamagedSource, caches, read_manifest
 from datasets.video.growing import Entry, GrowingCache, clear_away, write_manifest
 from datasets.video.part import Decoded, decode_to, make_importable
 from datasets.video.source import FrameFormat, Preparation, Read, Source, Sources, SourceWrong
@@ -87,7 +86,7 @@ def prepare(
     """
     found = _found(preparation, source)
     keys = [_key(video) for video in found.videos]
-    folder = data_folder() / "cache" / preparation.folder
+    folder = caches() / preparation.folder
     try:
         with _alone(folder):
             entries = _finished(folder, preparation.format, keys)
@@ -275,8 +274,8 @@ def _manifest(preparation: Preparation, found: Sources, entries: Sequence[Entry]
 
 def _clips(source: Source, first: int, frames: int) -> Iterator[dict[str, Any]]:
     """The clips of a source whose `frames` frames begin at `first`."""
-    for number, (start, end) in enumerate(source.ranges or ((0, frames),), 1):
-        name = f"{source.name}#{number}" if source.ranges else source.name
+    ranges = source.ranges or ((0, frames),)
+    for name, (start, end) in zip(source.clip_names, ranges, strict=True):
         length = min(end, frames) - start
         if length > 0:
             yield {

@@ -15,6 +15,9 @@ Image = NDArray[np.uint8]
 
 Fit = Literal["stretch", "crop"]
 
+FrameSize = int | tuple[int, int]
+"""The side of square frames in pixels, or (height, width)."""
+
 
 class SourceWrong(Exception):
     """A source folder does not hold what it should; the message says what, and what to do."""
@@ -50,6 +53,18 @@ class FrameFormat:
         return self.channels, self.height, self.width
 
 
+def height_and_width(size: FrameSize) -> tuple[int, int]:
+    """The sides of frames of `size`, in pixels.
+
+    Raises:
+        ValueError: where these are no two whole numbers from 1 on.
+    """
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"size is (height, width) in pixels, or one for both, not {size!r}")
+    return sides
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One thing to decode, which becomes one clip, or one for each of `ranges`.
@@ -66,6 +81,12 @@ class Source:
     paths: tuple[Path, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
     ranges: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def clip_names(self) -> list[str]:
+        """What its clips are called: as it is itself, or `NAME#1`, `NAME#2`, ... by its ranges."""
+        numbered = [f"{self.name}#{number}" for number, _ in enumerate(self.ranges, 1)]
+        return numbered or [self.name]
 
 
 @dataclass(frozen=True, slots=True)
