@@ -13,6 +13,8 @@ from bench.report.collect import Section, cells, curves, horizon, named_videos, 
 from bench.report.frames import strips
 from bench.report.page import Chapter, write
 from bench.report.plots import Style, horizon_panels, learning_panels, speed_panels, styles
+from bench.report.scores import SequenceScores
+from bench.report.sure import neighbours
 from bench.report.table import Table, printed, summary
 
 if TYPE_CHECKING:
@@ -28,11 +30,11 @@ def build(store: Store, suite: str, out: Path) -> Path:
     found = cells(store, suite)
     if found.empty:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
-    looks = styles(found)
-    chapters = [
-        _chapter(store, section, looks, re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}"))
-        for number, section in enumerate(sections(found), start=1)
-    ]
+    looks, scores = styles(found), SequenceScores(store)
+    chapters = []
+    for number, section in enumerate(sections(found), start=1):
+        prefix = re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}")
+        chapters.append(_chapter(store, scores, section, looks, prefix))
     return write(suite, chapters, looks, out)
 
 
@@ -53,8 +55,11 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
     }
 
 
-def _chapter(store: Store, section: Section, looks: dict[str, Style], prefix: str) -> Chapter:
+def _chapter(
+    store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
+) -> Chapter:
     figures = summary(section)
+    sure = neighbours(section, figures, scores.of(section))
     plots = [
         *learning_panels(curves(store, section), looks, prefix),
         *horizon_panels(horizon(store, section), looks, prefix),
@@ -63,5 +68,5 @@ def _chapter(store: Store, section: Section, looks: dict[str, Style], prefix: st
     if section.task == "recognition":
         named = named_videos(store, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        return Chapter(section, figures, plots, classes=classes, confusions=pictures)
-    return Chapter(section, figures, plots, strips(showcases(store, section), looks, prefix))
+        return Chapter(section, figures, plots, sure, classes=classes, confusions=pictures)
+    return Chapter(section, figures, plots, sure, strips(showcases(store, section), looks, prefix))

@@ -15,6 +15,7 @@ from bench.records import QUALITY
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.plots import Picture, Style
+from bench.report.ranks import Ranks, ranks
 from bench.report.table import Entry, Table, csv, printed
 from bench.report.verdict import STATUS_WORDS, verdict
 
@@ -36,6 +37,7 @@ class Chapter:
     section: Section
     summary: pd.DataFrame
     plots: list[Picture]
+    sure: tuple[str, ...] = ()
     strips: list[Picture] = field(default_factory=list)
     classes: ClassTable | None = None
     confusions: list[Picture] = field(default_factory=list)
@@ -94,23 +96,32 @@ def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Pa
     for chapter in chapters:
         for picture in chapter.pictures:
             (plots / f"{picture.name}.png").write_bytes(picture.png)
+    over_datasets = ranks([c.section for c in chapters], [c.summary for c in chapters])
     (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
-    (out / "report.md").write_text("\n".join(_markdown(suite, chapters)), encoding="utf-8")
+    (out / "report.md").write_text(
+        "\n".join(_markdown(suite, chapters, over_datasets)), encoding="utf-8"
+    )
     page = _TEMPLATES.get_template("report.html").render(
-        suite=suite, chapters=chapters, styles=styles, words=STATUS_WORDS
+        suite=suite, chapters=chapters, ranks=over_datasets, styles=styles, words=STATUS_WORDS
     )
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
     return report
 
 
-def _markdown(suite: str, chapters: list[Chapter]) -> Iterator[str]:
+def _markdown(suite: str, chapters: list[Chapter], ranks: list[Ranks]) -> Iterator[str]:
     yield f"# {_plain(suite)}"
+    for table in ranks:
+        yield from _markdown_ranks(table)
     for chapter in chapters:
         yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)
+        if chapter.sure:
+            yield "\n<details><summary>How sure</summary>\n"
+            yield from (f"- {_plain(sentence)}" for sentence in chapter.sure)
+            yield "\n</details>"
         if chapter.classes:
             yield from _markdown_classes(chapter.classes)
         for picture in chapter.pictures:
@@ -119,6 +130,16 @@ def _markdown(suite: str, chapters: list[Chapter]) -> Iterator[str]:
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             yield f"| {name} | {run} | <code>{command}</code> |"
+
+
+def _markdown_ranks(ranks: Ranks) -> Iterator[str]:
+    yield f"\n## {_plain(ranks.title)}\n\n{_plain(ranks.setting)}\n"
+    yield f"| model | mean rank ↓ | {' | '.join(map(_plain, ranks.datasets))} |"
+    yield "|---|--:|" + "--:|" * len(ranks.datasets)
+    for row in ranks.rows:
+        yield f"| {_plain(row.label)} | {row.mean} | {' | '.join(row.ranks)} |"
+    if ranks.left_out:
+        yield f"\n{_plain(ranks.missing)}"
 
 
 def _markdown_table(table: Table) -> Iterator[str]:

@@ -1,0 +1,89 @@
+"""How models rank over the data sets of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from bench import records
+from bench.report.collect import NONE, ONE_SIZE, UNKNOWN, Section
+from bench.report.columns import COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class RankRow:
+    """A model with its mean rank and its rank on each data set, as they are printed."""
+
+    label: str
+    model: str
+    mean: str
+    ranks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Models that finished on all `datasets` under one setting, the best mean rank first."""
+
+    title: str
+    setting: str
+    datasets: tuple[str, ...]
+    rows: tuple[RankRow, ...]
+    left_out: tuple[str, ...]
+    """Models that finished on some of the data sets only."""
+
+    @property
+    def missing(self) -> str:
+        """Who is left out and why, in a line."""
+        return f"Not ranked, for want of a result on every data set: {', '.join(self.left_out)}"
+
+
+def ranks(sections: Sequence[Section], summaries: Sequence[pd.DataFrame]) -> list[Ranks]:
+    """One table for each setting under which two models or more finished on several data sets.
+
+    The rank is by the measure that ranks a table, among the models that finished on all data
+    sets; equal figures share the mean of their ranks. Of one data set the newest section counts.
+    """
+    alike: dict[tuple[str, ...], dict[str, tuple[Section, pd.DataFrame]]] = {}
+    for section, summary in zip(sections, summaries, strict=True):
+        done = summary[summary["status"] == records.Status.DONE]
+        if not done["baseline"].all():
+            by_dataset = alike.setdefault(_setting(section), {})
+            by_dataset.setdefault(section.dataset, (section, done))
+    found = [_ranks(by_dataset) for by_dataset in alike.values() if len(by_dataset) > 1]
+    return [table for table in found if len(table.rows) > 1]
+
+
+def _setting(section: Section) -> tuple[str, ...]:
+    return (
+        *(section.task, section.device, section.precision),
+        *(section.budget, section.recipe, section.size),
+    )
+
+
+def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
+    section = next(iter(by_dataset.values()))[0]
+    lead = COLUMNS[section.task][0]
+    done = {name: rows.set_index("label") for name, (_, rows) in by_dataset.items()}
+    figures = pd.DataFrame({name: rows[lead.name] for name, rows in done.items()})
+    common = figures.dropna()
+    ranked = common.rank(ascending=lead.measure.better == "lower")
+    means = ranked.mean(axis=1).sort_values(kind="stable")
+    model = {str(label): row for rows in done.values() for label, row in rows["model"].items()}
+    rows = tuple(
+        RankRow(
+            label,
+            model[label],
+            f"{mean:.2f}",
+            tuple(f"{rank:g}" for rank in ranked.loc[label]),
+        )
+        for label, mean in ((str(label), mean) for label, mean in means.items())
+    )
+    left_out = tuple(map(str, figures.index.difference(common.index)))
+    size = "" if section.size == ONE_SIZE else f", {section.size} models"
+    shared = replace(
+        section, context_frames=UNKNOWN, horizon=UNKNOWN, classes=NONE, data_digest=UNKNOWN
+    )
+    title = f"Mean rank over {len(done)} data sets{size}"
+    return Ranks(title, shared.setting, tuple(done), rows, left_out)

@@ -1,0 +1,87 @@
+"""How sure the ranking of a table is, in plain sentences about pairs of models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import pairwise
+
+import pandas as pd
+
+from bench import records
+from bench.records import Measure
+from bench.report.collect import Section
+from bench.report.columns import COLUMNS
+from bench.report.pairs import POINTS, RELATIVE, Difference, Pairs
+
+
+def neighbours(section: Section, summary: pd.DataFrame, scores: pd.DataFrame) -> tuple[str, ...]:
+    """What can be said of each finished model against the next in the ranking, best first.
+
+    Args:
+        section: the cells of the table.
+        summary: the table, which is the ranking.
+        scores: the section's `SequenceScores`; where models have none, the last sentence says so.
+    """
+    done = summary[summary["status"] == records.Status.DONE]
+    stored = set(scores.columns.get_level_values(0)) if len(scores) > 1 else set()
+    if not stored:
+        return ()
+    measure = COLUMNS[section.task][0].measure
+    pairs = Pairs(scores, POINTS if measure.unit == "%" else RELATIVE)
+    trained = set(done.loc[~done["baseline"], "label"])
+    ranking = [label for label in done["label"] if label in stored]
+    said = [sentence(pairs, *pair, measure, trained) for pair in pairwise(ranking)]
+    without = [label for label in done["label"] if label not in stored]
+    if without:
+        said.append(f"Not compared, for want of scores by sequence: {', '.join(without)}")
+    return tuple(said)
+
+
+def sentence(
+    pairs: Pairs, first: str, second: str, measure: Measure, trained: Collection[str]
+) -> str:
+    """Which of two models is better by `measure` and by how much, or that it cannot be told.
+
+    Args:
+        pairs: the resampled scores.
+        first: a model, named first where it cannot be told.
+        second: the other.
+        measure: what is compared; its better direction decides.
+        trained: the models whose result depends on a seed.
+    """
+    sign = -1 if measure.better == "lower" else 1
+    difference = pairs.difference(first, second)
+    if difference.is_sure and sign * difference.value < 0:
+        first, second, difference = second, first, pairs.difference(second, first)
+    unit, (gain, low, high) = pairs.scale.unit, _written(difference, sign)
+    interval = f"95 % interval {low} to {high} {unit}"
+    seeds = {label: pairs.seeds[label] for label in (first, second) if label in trained}
+    caveat = _caveat(seeds)
+    if difference.is_sure:
+        said = f"{first} beats {second} on {measure.label}: {gain} {unit} {measure.better}"
+        return f"{said}, {interval}{_counted(seeds)}{caveat}"
+    enough = ("with these seeds " if max(seeds.values()) > 1 else "with one seed ") if seeds else ""
+    said = f"{first} and {second} cannot be told apart on {measure.label} {enough}"
+    return f"{said}(difference {gain} {unit}, {interval}{caveat})"
+
+
+def _written(difference: Difference, sign: int) -> tuple[str, str, str]:
+    """The gain and its bounds, from low to high, with decimals enough that none reads 0."""
+    bounds = sorted((sign * difference.low, sign * difference.high))
+    figures = (sign * difference.value, *bounds)
+    enough = (places for places in (0, 1) if all(round(f, places) or f == 0 for f in figures))
+    decimals = next(enough, 2)
+    gain, low, high = (f"{round(f, decimals) + 0.0:.{decimals}f}" for f in figures)  # no "-0"
+    return gain, low, high
+
+
+def _counted(seeds: dict[str, int]) -> str:
+    if not seeds:
+        return ""
+    counts = list(dict.fromkeys(seeds.values()))
+    return f", {' and '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
+
+
+def _caveat(seeds: dict[str, int]) -> str:
+    single = [label for label, count in seeds.items() if count == 1]
+    return f"; it does not cover the spread of seeds of {' and '.join(single)}" if single else ""

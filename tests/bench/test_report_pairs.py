@@ -1,0 +1,141 @@
+"""Pairs of models of synthetic tables whose true difference is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.report.pairs import POINTS, RELATIVE, Difference, Pairs
+
+REPETITIONS = 500
+
+
+def scores(**models: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """A table of scores from [N,seeds] by model."""
+    return pd.DataFrame(
+        {
+            (label, seed): column
+            for label, seeds in models.items()
+            for seed, column in enumerate(seeds.T)
+        }
+    )
+
+
+def repeated(
+    sequences: int, seeds: int, *, by_sequence: float, by_seed: float, by_both: float
+) -> list[Difference]:
+    """Estimates of a true 10 % less, each from sequences and seeds of its own."""
+    random = np.random.default_rng(0)
+    hard = random.gamma(4, 0.25, (REPETITIONS, 1, sequences, 1))  # alike for both models
+    alone = random.standard_normal((REPETITIONS, 2, sequences, 1))
+    by_model = random.standard_normal((REPETITIONS, 2, 1, seeds))
+    rest = random.standard_normal((REPETITIONS, 2, sequences, seeds))
+    drawn = hard + by_sequence * alone + by_seed * by_model + by_both * rest
+    drawn[:, 0] *= 0.9
+    both = {f"{name}{i}": drawn[i, k] for i in range(REPETITIONS) for k, name in enumerate("ab")}
+    pairs = Pairs(scores(**both), RELATIVE)
+    return [pairs.difference(f"a{i}", f"b{i}") for i in range(REPETITIONS)]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "seeds", "spread"),
+    [
+        (100, 1, {"by_sequence": 0.2, "by_seed": 0.0, "by_both": 0.0}),
+        (8, 1, {"by_sequence": 0.2, "by_seed": 0.0, "by_both": 0.0}),
+        (100, 3, {"by_sequence": 0.01, "by_seed": 0.05, "by_both": 0.0}),
+        (100, 3, {"by_sequence": 0.2, "by_seed": 0.0, "by_both": 0.3}),
+        (100, 3, {"by_sequence": 0.2, "by_seed": 0.05, "by_both": 0.1}),
+        (100, 5, {"by_sequence": 0.2, "by_seed": 0.02, "by_both": 0.2}),
+    ],
+)
+def test_interval_covers_what_it_promises(
+    sequences: int, seeds: int, spread: dict[str, float]
+) -> None:
+    found = repeated(sequences, seeds, **spread)
+    assert 0.92 < np.mean([pair.low <= -10 <= pair.high for pair in found]) < 0.98
+    assert np.mean([pair.value for pair in found]) == pytest.approx(-10, abs=0.5)
+
+
+positive = st.floats(0.001, 1)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    """Scores in [0.001,1] of models `a` and `b`, of one to three seeds each."""
+    sequences, own = draw(st.integers(2, 12)), st.integers(1, 3)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    mean = {label: draw(positive) for label in "ab"}
+    return scores(
+        **{label: mean[label] * random.uniform(0.1, 1, (sequences, draw(own))) for label in mean}
+    )
+
+
+@given(tables())
+@settings(max_examples=20, deadline=None)
+def test_a_pair_turned_round_says_the_same(table: pd.DataFrame) -> None:
+    pairs = Pairs(table, RELATIVE)
+    one, other = pairs.difference("a", "b"), pairs.difference("b", "a")
+    for here, there in ((one.value, other.value), (one.low, other.high), (one.high, other.low)):
+        ratio, inverse = 1 + here / 100, 1 + there / 100
+        rounding = 1e-9 + 1e-11 * (ratio + inverse)  # of both to nine decimals of a per cent
+        assert ratio * inverse == pytest.approx(1, abs=rounding)
+    assert one.is_sure == other.is_sure
+    pairs = Pairs(table, POINTS)
+    one, other = pairs.difference("a", "b"), pairs.difference("b", "a")
+    turned = (-other.value, -other.high, -other.low)
+    assert (one.value, one.low, one.high) == pytest.approx(turned, abs=1e-6)
+
+
+@given(tables())
+@settings(max_examples=20, deadline=None)
+def test_the_pair_decides_alone(table: pd.DataFrame) -> None:
+    more = pd.concat([scores(other=np.ones((len(table), 2))), table[["b"]], table[["a"]]], axis=1)
+    for scale in (RELATIVE, POINTS):
+        alone, among = Pairs(table, scale), Pairs(more, scale)
+        here, there = alone.difference("a", "b"), among.difference("a", "b")
+        assert (here.low, here.high) == pytest.approx((there.low, there.high), rel=1e-6, abs=1e-6)
+        assert alone.difference("a", "b") == Pairs(table, scale).difference("a", "b")
+
+
+@given(tables())
+@settings(max_examples=20, deadline=None)
+def test_identical_models_cannot_be_told_apart(table: pd.DataFrame) -> None:
+    one = table["a"].to_numpy()[:, :1]
+    for scale in (RELATIVE, POINTS):
+        same = Pairs(scores(a=one, other=one**2, b=one.copy()), scale).difference("a", "b")
+        assert same == Difference(0.0, 0.0, 0.0)
+        assert not same.is_sure
+    seeds = table["a"].to_numpy()
+    assert not Pairs(scores(a=seeds, b=seeds.copy()), RELATIVE).difference("a", "b").is_sure
+
+
+def test_what_is_hard_for_both_cancels() -> None:
+    random = np.random.default_rng(0)
+    hard = random.gamma(1, 1, (200, 1))
+    easier = 0.9 * hard + 0.001 * random.random((200, 1))
+    paired = Pairs(scores(a=easier, b=hard), RELATIVE).difference("a", "b")
+    mixed = Pairs(scores(a=easier, b=random.permutation(hard)), RELATIVE).difference("a", "b")
+    assert mixed.value == pytest.approx(paired.value)
+    assert paired.high - paired.low < 0.1
+    assert mixed.high - mixed.low > 10
+
+
+def test_seeds_that_disagree_widen_the_interval_as_welch_does() -> None:
+    alike = np.ones((50, 1))
+    a, b = alike * [0.20, 0.21, 0.22], alike * [0.30, 0.31, 0.32]
+    found = Pairs(scores(a=a, b=b), POINTS).difference("a", "b")
+    reach = 2.7764 * 1 * np.sqrt(2 / 3)  # t(4) times the standard error, in points
+    assert (found.low, found.high) == pytest.approx((-10 - reach, -10 + reach), rel=0.03)
+    one = Pairs(scores(a=a[:, :1], b=b[:, :1]), POINTS).difference("a", "b")
+    assert (one.low, one.high) == pytest.approx((-10, -10))
+
+
+def test_perfect_models_are_alike() -> None:
+    nothing = np.zeros((10, 2))
+    pairs = Pairs(scores(a=nothing, b=nothing.copy(), c=nothing + 0.1), RELATIVE)
+    assert pairs.difference("a", "b") == Difference(0.0, 0.0, 0.0)
+    assert pairs.difference("a", "c").high == pytest.approx(-100)

@@ -1,0 +1,103 @@
+"""Ranks over data sets of a synthetic store whose figures are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import records
+from bench.report import collect, table
+from bench.report.page import Chapter, write
+from bench.report.plots import styles
+from bench.report.ranks import Ranks, ranks
+from tests.bench.report_store import FakeStore
+
+MSE = {
+    "moving_mnist": {"predrnn": 0.02, "convlstm": 0.03, "sith": 0.04},
+    "kth": {"predrnn": 0.01, "convlstm": 0.005, "sith": 0.02},
+    "taxibj": {"predrnn": 0.01, "convlstm": 0.02, "sith": 0.01},
+}
+
+
+def add(store: FakeStore, dataset: str, model: str, mse: float | None, **choices: str) -> None:
+    of_dataset = {records.DATA_DIGEST: dataset}
+    status = records.Status.DONE if mse else records.Status.FAILED
+    params = {"dataset": dataset, **choices}
+    store.add(model, mse, params=params, tags=of_dataset, status=status)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FakeStore:
+    store = FakeStore(tmp_path / "artifacts")
+    for dataset, models in MSE.items():
+        for model, mse in models.items():
+            add(store, dataset, model, mse)
+    return store
+
+
+def of(store: FakeStore) -> list[Ranks]:
+    sections = collect.sections(collect.cells(store, "mnist"))
+    return ranks(sections, [table.summary(section) for section in sections])
+
+
+def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None:
+    (found,) = of(store)
+    assert found.title == "Mean rank over 3 data sets, small models"
+    assert found.setting == (
+        "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"
+    )
+    assert found.datasets == ("taxibj", "kth", "moving_mnist")  # the newest first
+    assert [(row.label, row.mean, row.ranks) for row in found.rows] == [
+        ("predrnn-small", "1.50", ("1.5", "2", "1")),
+        ("convlstm-small", "2.00", ("3", "1", "2")),
+        ("sith-small", "2.50", ("1.5", "3", "3")),
+    ]
+    assert found.left_out == ()
+
+
+def test_who_did_not_finish_everywhere_is_left_out_of_all_ranks(store: FakeStore) -> None:
+    for dataset in ("moving_mnist", "kth"):
+        add(store, dataset, "mine", 0.001)
+    add(store, "taxibj", "mine", None)
+    (found,) = of(store)
+    assert found.missing == ("Not ranked, for want of a result on every data set: mine-small")
+    ranked = {row.label: row.ranks for row in found.rows}
+    assert ranked["predrnn-small"] == ("1.5", "2", "1")
+
+
+def test_a_data_set_without_any_result_does_not_count(store: FakeStore) -> None:
+    add(store, "human36m", "predrnn", None)
+    (found,) = of(store)
+    assert set(found.datasets) == set(MSE)
+
+
+def test_only_one_setting_is_ranked_together(store: FakeStore) -> None:
+    for model in ("predrnn", "convlstm"):
+        add(store, "kth", model, 0.03, budget="600 s")
+    (found,) = of(store)
+    assert "120 s of training" in found.setting
+    assert {row.label: row.ranks for row in found.rows}["convlstm-small"] == ("3", "1", "2")
+    for model in ("predrnn", "convlstm"):
+        add(store, "taxibj", model, 0.03, budget="600 s")
+    assert ["600 s" in table.setting for table in of(store)] == [True, False]
+
+
+def test_one_data_set_or_one_model_has_no_ranks(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for model, mse in MSE["kth"].items():
+        add(store, "kth", model, mse)
+    assert of(store) == []
+    add(store, "taxibj", "predrnn", 0.01)
+    assert of(store) == []
+
+
+def test_report_begins_with_the_ranks(store: FakeStore, tmp_path: Path) -> None:
+    cells = collect.cells(store, "mnist")
+    chapters = [Chapter(section, table.summary(section), []) for section in collect.sections(cells)]
+    page = write("mnist", chapters, styles(cells), tmp_path / "out").read_text(encoding="utf-8")
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert page.index("Mean rank over 3 data sets") < page.index('class="verdict"')
+    assert '<td class="figure" data-value="1.50">1.50</td>' in page
+    assert "| model | mean rank ↓ | taxibj | kth | moving_mnist |" in markdown
+    assert "| sith-small | 2.50 | 1.5 | 3 | 3 |" in markdown

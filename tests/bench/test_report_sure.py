@@ -1,0 +1,219 @@
+"""What the report says of pairs of models, word by word, and from which stored scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from bench import records, report
+from bench.records import QUALITY, Measure
+from bench.report import collect, table
+from bench.report.pairs import POINTS, RELATIVE, Pairs
+from bench.report.scores import SequenceScores
+from bench.report.sure import neighbours, sentence
+from tests.bench.report_store import FakeStore, example, only_section
+
+MSE, SSIM = QUALITY["prediction"]["mse"], QUALITY["prediction"]["ssim"]
+TOP1 = QUALITY["recognition"]["video_top1"]
+BOTH = ("PredRNN", "ConvLSTM")
+
+
+def pair(
+    ours: list[float], theirs: list[float], measure: Measure = MSE, sequences: int = 40
+) -> Pairs:
+    """PredRNN and ConvLSTM with these means of their seeds, over sequences that vary by half."""
+    vary = np.linspace(0.5, 1.5, sequences)
+    tremble = 1 + 0.1 * np.resize([1, -1, -1, 1], sequences)
+    columns = {("PredRNN", seed): mean * vary for seed, mean in enumerate(ours)}
+    columns |= {("ConvLSTM", seed): mean * vary * tremble for seed, mean in enumerate(theirs)}
+    return Pairs(pd.DataFrame(columns), POINTS if measure is TOP1 else RELATIVE)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "measure", "trained", "said"),
+    [
+        (
+            pair([0.087, 0.088, 0.089], [0.1, 0.1, 0.1]),
+            MSE,
+            BOTH,
+            "PredRNN beats ConvLSTM on MSE: 12 % lower, 95 % interval 8 to 16 %, 3 seeds",
+        ),
+        (
+            pair([0.1, 0.101, 0.102], [0.08, 0.08]),
+            MSE,
+            BOTH,
+            "ConvLSTM beats PredRNN on MSE: 21 % lower, 95 % interval 17 to 24 %, 2 and 3 seeds",
+        ),
+        (
+            pair([0.88, 0.89, 0.87], [0.8, 0.8]),
+            SSIM,
+            BOTH,
+            "PredRNN beats ConvLSTM on SSIM: 10 % higher, 95 % interval 5 to 15 %, 3 and 2 seeds",
+        ),
+        (
+            pair([0.10, 0.11, 0.12], [0.10, 0.11, 0.13]),
+            MSE,
+            BOTH,
+            "PredRNN and ConvLSTM cannot be told apart on MSE with these seeds "
+            "(difference 3 %, 95 % interval -27 to 26 %)",
+        ),
+        (
+            pair([0.08], [0.1]),
+            MSE,
+            BOTH,
+            "PredRNN beats ConvLSTM on MSE: 20 % lower, 95 % interval 17 to 23 %, 1 seed; "
+            "it does not cover the spread of seeds of PredRNN and ConvLSTM",
+        ),
+        (
+            pair([0.1], [0.101]),
+            MSE,
+            BOTH,
+            "PredRNN and ConvLSTM cannot be told apart on MSE with one seed (difference 1 %, "
+            "95 % interval -2 to 4 %; "
+            "it does not cover the spread of seeds of PredRNN and ConvLSTM)",
+        ),
+        (
+            pair([0.08, 0.081, 0.082], [0.1]),
+            MSE,
+            ("PredRNN",),
+            "PredRNN beats ConvLSTM on MSE: 19 % lower, 95 % interval 15 to 23 %, 3 seeds",
+        ),
+        (
+            pair([0.0995], [0.1], sequences=40_000),
+            MSE,
+            (),
+            "PredRNN beats ConvLSTM on MSE: 0.5 % lower, 95 % interval 0.4 to 0.6 %",
+        ),
+        (
+            pair([0.1], [0.1]),
+            MSE,
+            (),
+            "PredRNN and ConvLSTM cannot be told apart on MSE "
+            "(difference 0 %, 95 % interval -3 to 3 %)",
+        ),
+        (
+            pair([0.5, 0.5], [0.4], TOP1),
+            TOP1,
+            BOTH,
+            "PredRNN beats ConvLSTM on top-1 per video: 10 points higher, "
+            "95 % interval 8 to 12 points, 2 and 1 seeds; "
+            "it does not cover the spread of seeds of ConvLSTM",
+        ),
+    ],
+)
+def test_sentences(pairs: Pairs, measure: Measure, trained: tuple[str, ...], said: str) -> None:
+    assert sentence(pairs, "PredRNN", "ConvLSTM", measure, trained) == said
+
+
+class CountingStore(FakeStore):
+    """Knows how often a table was asked for, and of which run."""
+
+    asked: list[str]
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        if path == records.PER_FRAME_TABLE:
+            self.asked.append(run_id)
+        return super().artifact(run_id, path)
+
+
+def keep_scores(store: FakeStore, run_id: str, by_frame: npt.NDArray[np.float64]) -> None:
+    """Store this MSE [sequences,horizon] as the run's table."""
+    sequences, horizon = by_frame.shape
+    rows = {
+        "sequence": np.repeat(np.arange(sequences), horizon),
+        "frame": np.tile(np.arange(1, horizon + 1), sequences),
+        "mse": by_frame.ravel(),
+        "ssim": 0.5,
+    }
+    (store.folder / run_id).mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_parquet(store.folder / run_id / records.PER_FRAME_TABLE)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CountingStore:
+    """The example store, where each finished cell has scores whose mean is its MSE."""
+    store = CountingStore(tmp_path / "artifacts", example(tmp_path / "artifacts").runs)
+    store.asked = []
+    hard = np.linspace(0.5, 1.5, 20)[:, None] * np.linspace(0.8, 1.2, 10)
+    for run in store.runs:
+        if "test/mse" in run.metrics:
+            keep_scores(store, run.run_id, run.metrics["test/mse"] * hard)
+    return store
+
+
+SAID = [
+    "predrnn-small beats convlstm-small on MSE: 32 % lower, 95 % interval 25 to 38 %, 3 seeds",
+    "convlstm-small beats maxvit-small on MSE: 22 % lower, 95 % interval 16 to 28 %, "
+    "3 and 1 seeds; it does not cover the spread of seeds of maxvit-small",
+    "maxvit-small beats mean_frame on MSE: 11 % lower, 95 % interval 11 to 11 %, 1 seed; "
+    "it does not cover the spread of seeds of maxvit-small",
+    "mean_frame beats copy_last on MSE: 10 % lower, 95 % interval 10 to 10 %",
+]
+
+
+def said_of(store: FakeStore) -> list[str]:
+    section = only_section(store)
+    return [*neighbours(section, table.summary(section), SequenceScores(store).of(section))]
+
+
+def test_each_model_is_held_against_the_next(store: CountingStore) -> None:
+    assert said_of(store) == SAID
+
+
+def test_scores_are_means_over_frames_by_cell(store: CountingStore) -> None:
+    scores = SequenceScores(store).of(only_section(store))
+    assert list(scores["predrnn-small"].columns) == [2, 1, 0]
+    assert scores["predrnn-small", 2].mean() == pytest.approx(0.022)
+    assert scores["predrnn-small", 2].iloc[0] == pytest.approx(0.011)
+    assert "mine" not in scores
+
+
+def test_a_table_is_read_once_where_its_cell_stands_in_two_sections(store: CountingStore) -> None:
+    run = store.add("predrnn", 0.02, params={"budget": "600 s"})
+    keep_scores(store, run, np.full((20, 10), 0.02))
+    both, reader = collect.sections(collect.cells(store, "mnist")), SequenceScores(store)
+    assert [("copy_last", 0) in reader.of(section) for section in both] == [True, True]
+    assert len(store.asked) == len(set(store.asked))
+
+
+def test_cells_without_usable_scores_are_named(store: CountingStore) -> None:
+    broken = np.full((20, 10), 0.02)
+    broken[3, 4] = np.nan
+    keep_scores(store, "run8", broken)  # maxvit's
+    (store.folder / "run0" / records.PER_FRAME_TABLE).unlink()  # copy_last's
+    assert said_of(store) == [
+        SAID[0],
+        "convlstm-small beats mean_frame on MSE: 31 % lower, 95 % interval 26 to 36 %, 3 seeds",
+        "Not compared, for want of scores by sequence: maxvit-small, copy_last",
+    ]
+
+
+def test_a_store_without_tables_says_nothing(tmp_path: Path) -> None:
+    assert said_of(example(tmp_path)) == []
+
+
+def test_videos_named_right_are_compared_in_points(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    truth = ["run", "jump"] * 50
+    store.add_recogniser("good", truth, truth)
+    store.add_recogniser("poor", ["run"] * 100, truth)
+    section = only_section(store, "actions")
+    said = neighbours(section, table.summary(section), SequenceScores(store).of(section))
+    assert said == (
+        "good-small beats poor-small on top-1 per video: 50 points higher, "
+        "95 % interval 40 to 60 points, 1 seed; "
+        "it does not cover the spread of seeds of good-small and poor-small",
+    )
+
+
+def test_report_folds_the_sentences_away(store: CountingStore, tmp_path: Path) -> None:
+    page = report.build(store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    folded = page.split('<details class="sure">')[1].split("</details>")[0]
+    assert [line[4:-5] for line in map(str.strip, folded.splitlines()) if "<li>" in line] == SAID
+    folded = markdown.split("<summary>How sure</summary>")[1].split("</details>")[0]
+    assert [line[2:] for line in folded.splitlines() if line] == SAID
