@@ -3,7 +3,9 @@
 Every measure of frames takes prediction and truth [...,C,H,W] in [0,1] and returns one value per
 frame [...]: leading dimensions, such as sequence and predicted frame, are kept. Values are float32,
 and exact to that, whatever autocast or TensorFloat setting the caller runs under, on any device.
-LPIPS is in `perceptual.py`, the better direction of each in `records.py`.
+`errors` and `similarities` give these and their relatives that published figures are made of
+(`conventions.py`), from work done once. LPIPS is in `perceptual.py`, the better direction of each
+in `records.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FrameMetric = Callable[[Tensor, Tensor], Tensor]
-"""Prediction and truth [...,C,H,W] in [0,1] -> one value per frame [...]."""
+FrameMetrics = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""Prediction and truth [...,C,H,W] -> values per frame [...] by name."""
 
 PERFECT_PSNR = 100.0
 """Decibels of a perfect frame, and of any frame with an MSE of at most 1e-10."""
@@ -64,7 +66,7 @@ def mae(prediction: Tensor, truth: Tensor) -> Tensor:
 
 def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each frame in dB, for data range 1; at most 100."""
-    return -10 * mse(prediction, truth).clamp(min=10 ** (-PERFECT_PSNR / 10)).log10()
+    return _decibels(mse(prediction, truth))
 
 
 def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -79,28 +81,50 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
     Raises:
         NotMeasured: where a side of the frame is shorter than the window.
     """
-    *_, height, width = prediction.shape
-    if min(height, width) < _SSIM_WINDOW:
-        raise NotMeasured(f"SSIM needs frames of at least 7x7 pixels, not {height}x{width}")
     with full_precision(prediction.device):
-        # In float64 on CUDA, whose float32 products may be TensorFloat-32.
-        dtype = torch.float64 if prediction.is_cuda else torch.float32
-        prediction, truth = prediction.to(dtype), truth.to(dtype)
-        values = torch.stack((prediction + truth, prediction - truth))
-        # Squares of centred values keep the digits that the variances are made of; the work is done
-        # in place because fresh memory costs a CPU more than the arithmetic.
-        offset = values.mean((-2, -1), keepdim=True)
-        values -= offset
-        mean, mean_square = _window_means(values), _window_means(values.square_())
-        variance = mean_square.addcmul_(mean, mean, value=-1).mul_(_COVARIANCE_NORM)
-        power = mean.add_(offset).square_()
-        luminance = _contrast(power, 2 * _SSIM_C1)
-        structure = _contrast(variance, 2 * _SSIM_C2)
-        return luminance.mul_(structure).mean((-3, -2, -1)).float()
+        return _similarity(_window_statistics(prediction, truth)).mean(-1).float()
 
 
-FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
-"""The measures of frames in this file under their names in `records.QUALITY`."""
+def errors(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """MSE, MAE and PSNR of each frame of a prediction that is not clamped yet, by name.
+
+    `mse`, `mae` and `psnr` are of the clamped prediction, `mse_unclamped` and `mae_unclamped` of
+    the prediction as it is, `psnr_bytes` is of bytes.
+    """
+    clamped = prediction.clamp(0, 1)
+    squared = mse(clamped, truth)
+    return {
+        "mse": squared,
+        "mae": mae(clamped, truth),
+        "psnr": _decibels(squared),
+        "mse_unclamped": mse(prediction, truth),
+        "mae_unclamped": mae(prediction, truth),
+        "psnr_bytes": psnr(_cut_to_bytes(clamped), _cut_to_bytes(truth)),
+    }
+
+
+def similarities(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """SSIM of each frame by name, as `ssim` has it but for what the name says.
+
+    `ssim_range2` supposes the data range 2; `ssim_grey` is of the mean over channels; `ssim_bytes`
+    is of bytes, whose data range is 255.
+
+    Raises:
+        NotMeasured: where a side of the frame is shorter than the window.
+    """
+    grey = prediction.mean(-3, keepdim=True), truth.mean(-3, keepdim=True)
+    with full_precision(prediction.device):
+        statistics = _window_statistics(prediction, truth)
+        of_bytes = _window_statistics(_cut_to_bytes(prediction), _cut_to_bytes(truth))
+        one_channel = prediction.shape[-3] == 1
+        of_grey = statistics if one_channel else _window_statistics(*grey)
+        found = {
+            "ssim": _similarity(statistics),
+            "ssim_range2": _similarity(statistics, data_range=2),
+            "ssim_grey": _similarity(of_grey),
+            "ssim_bytes": _similarity(of_bytes),
+        }
+        return {name: values.mean(-1).float() for name, values in found.items()}
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -124,6 +148,46 @@ def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
 def top_k(ranks: Tensor, k: int) -> float:
     """The share, in [0,1], of labels that are among the first `k` classes, given their ranks."""
     return float((ranks <= k).double().mean())
+
+
+def _decibels(mean_square: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of frames with that MSE, for data range 1; at most 100."""
+    return -10 * mean_square.clamp(min=10 ** (-PERFECT_PSNR / 10)).log10()
+
+
+def _cut_to_bytes(frames: Tensor) -> Tensor:
+    """`frames` in [0,1] on the grid of bytes, still in [0,1], what lies between cut off."""
+    return (frames.float() * 255).floor_().div_(255)
+
+
+def _window_statistics(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared means and variances of sum and difference in every window: both [2,...,H-6,W-6].
+
+    Raises:
+        NotMeasured: where a side of the frame is shorter than the window.
+    """
+    *_, height, width = prediction.shape
+    if min(height, width) < _SSIM_WINDOW:
+        raise NotMeasured(f"SSIM needs frames of at least 7x7 pixels, not {height}x{width}")
+    # In float64 on CUDA, whose float32 products may be TensorFloat-32.
+    dtype = torch.float64 if prediction.is_cuda else torch.float32
+    prediction, truth = prediction.to(dtype), truth.to(dtype)
+    values = torch.stack((prediction + truth, prediction - truth))
+    # Squares of centred values keep the digits that the variances are made of; the work is done
+    # in place because fresh memory costs a CPU more than the arithmetic.
+    offset = values.mean((-2, -1), keepdim=True)
+    values -= offset
+    mean, mean_square = _window_means(values), _window_means(values.square_())
+    variance = mean_square.addcmul_(mean, mean, value=-1).mul_(_COVARIANCE_NORM)
+    return mean.add_(offset).square_(), variance
+
+
+def _similarity(statistics: tuple[Tensor, Tensor], data_range: int = 1) -> Tensor:
+    """SSIM [...,C] of frames and channels with these window statistics."""
+    power, variance = statistics
+    luminance = _contrast(power, 2 * _SSIM_C1 * data_range**2)
+    structure = _contrast(variance, 2 * _SSIM_C2 * data_range**2)
+    return luminance.mul_(structure).mean((-2, -1))
 
 
 def _contrast(of_sum_and_difference: Tensor, stabiliser: float) -> Tensor:

@@ -1,4 +1,8 @@
-"""LPIPS (AlexNet, version 0.1) by the `lpips` package, batched; its weights found or fetched."""
+"""LPIPS (AlexNet, version 0.1) with the weights of the `lpips` package, batched, on two scales.
+
+The package's own forward pass is written anew, equal to it, because half of its time on a CPU goes
+into what is not a convolution: here the first layer is shared by both scales.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,11 @@ from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.metrics import NotMeasured, full_precision
@@ -25,6 +30,8 @@ _SHA256_PREFIX = "7be5be79"
 _SILENCE_SECONDS = 10.0
 _SMALLEST_SIDE = 31
 _CHUNK_FRAMES = 128
+_EPSILON = 1e-10  # the package's
+_SCALES = {"lpips": (2, -1), "lpips_unscaled": (1, 0)}  # a and b in the a x + b that is looked at
 
 
 class WeightsMissing(NotMeasured):
@@ -38,8 +45,10 @@ class Perceptual:
     linear weights v0.1 from the package, backbone torchvision's ImageNet AlexNet.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         self._network = network
+        self._slices = [getattr(network.net, f"slice{number}") for number in range(1, 6)]
+        self._linear = [layer.model[-1].weight.flatten() for layer in network.lins]
 
     @classmethod
     def load(cls, device: torch.device) -> Perceptual:
@@ -62,10 +71,11 @@ class Perceptual:
         return cls(network.to(device))
 
     @torch.no_grad()
-    def __call__(self, prediction: Tensor, truth: Tensor) -> Tensor:
-        """The distance of each frame [...] of prediction and truth [...,C,H,W] in [0,1].
+    def __call__(self, prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """The distances of each frame [...] of prediction and truth [...,C,H,W] in [0,1], by name.
 
-        Grey is repeated to three channels.
+        `lpips` is of frames brought to [-1,1], on which it was calibrated, `lpips_unscaled` of
+        frames left in [0,1], as some published code has it. Grey is repeated to three channels.
 
         Raises:
             NotMeasured: where AlexNet cannot take frames of that shape.
@@ -77,15 +87,56 @@ class Perceptual:
             smallest = f"{_SMALLEST_SIDE}x{_SMALLEST_SIDE}"
             raise NotMeasured(f"LPIPS needs frames of at least {smallest}, not {height}x{width}")
         with full_precision(truth.device):
-            chunks = zip(_inputs(prediction), _inputs(truth), strict=True)
-            distances = [self._network(*pair).flatten() for pair in chunks]
-        return torch.cat(distances).reshape(leading)
+            chunks = zip(_chunks(prediction), _chunks(truth), strict=True)
+            distances = torch.cat([self._distances(*pair) for pair in chunks], 1)
+        return dict(zip(_SCALES, distances.reshape(-1, *leading), strict=True))
+
+    def _distances(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """The distance on every scale of frames [N,C,H,W]: [scales,N]."""
+        pairs = zip(self._first_layer(prediction), self._first_layer(truth), strict=True)
+        return torch.stack([self._distance(*pair) for pair in pairs])
+
+    def _first_layer(self, frames: Tensor) -> list[Tensor]:
+        """The first features of `frames` on every scale.
+
+        They are of a (linear) convolution: that of a x + b is a times that of x and that of b.
+        """
+        convolution, activation = self._slices[0]
+        shift, scale = self._network.scaling_layer.shift, self._network.scaling_layer.scale
+        kernel = convolution.weight / scale
+        if frames.shape[1] == 1:
+            kernel = kernel.sum(1, keepdim=True)
+        filtered = F.conv2d(frames, kernel, None, convolution.stride, convolution.padding)
+        size = 1, 3, *frames.shape[2:]
+        constants = [((b - shift) / scale).expand(size) for _, b in _SCALES.values()]
+        return [
+            activation(convolution(constant).add(filtered, alpha=a))
+            for (a, _), constant in zip(_SCALES.values(), constants, strict=True)
+        ]
+
+    def _distance(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """The distance [N] of frames whose first features are given."""
+        total: Tensor = _difference(prediction, truth) @ self._linear[0]
+        for layers, linear in zip(self._slices[1:], self._linear[1:], strict=True):
+            prediction, truth = layers(prediction), layers(truth)
+            total += _difference(prediction, truth) @ linear
+        return total
 
 
-def _inputs(frames: Tensor) -> Iterator[Tensor]:
-    """The frames in chunks [N,3,H,W] in [-1,1]."""
-    for chunk in torch.split(frames.flatten(0, -4), _CHUNK_FRAMES):
-        yield (2 * chunk.float() - 1).expand(-1, 3, -1, -1)
+def _difference(prediction: Tensor, truth: Tensor) -> Tensor:
+    """The squared difference of unit features [N,C,H,W], mean over pixels: [N,C]."""
+    return _unit(prediction).sub_(_unit(truth)).square_().mean((-2, -1))
+
+
+def _unit(features: Tensor) -> Tensor:
+    """`features` [N,C,H,W] divided by their length in each pixel."""
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return features / length.add_(_EPSILON)
+
+
+def _chunks(frames: Tensor) -> tuple[Tensor, ...]:
+    """The frames [...,C,H,W] in float chunks [N,C,H,W]."""
+    return torch.split(frames.flatten(0, -4).float(), _CHUNK_FRAMES)
 
 
 def _weights_file() -> Path:

@@ -60,6 +60,18 @@ QUALITY: dict[Task, dict[str, Measure]] = {
 Of predictions `horizon/<name>` has the same per predicted frame. Top-k is recorded as a share in
 [0,1] and printed in per cent."""
 
+PUBLISHED = (
+    "mse_unclamped",
+    "mae_unclamped",
+    "psnr_bytes",
+    "ssim_range2",
+    "ssim_grey",
+    "ssim_bytes",
+    "lpips_unscaled",
+)
+"""What the table by frame holds of predictions beside the measures of `QUALITY`: what other
+conventions than ours are made of (`conventions.py`)."""
+
 VALIDATION: dict[Task, Measure] = {
     "prediction": Measure("val/mse", "validation MSE", better="lower"),
     "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
@@ -105,7 +117,8 @@ NOTICE = "bench.notice"  # the data set's notice, such as substituted digits
 NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 
 # Artifacts of a cell's run.
-PER_FRAME_TABLE = "metrics.parquet"  # one row per test sequence x predicted frame
+# One row per test sequence x predicted frame: both numbers, the measures of QUALITY and PUBLISHED.
+PER_FRAME_TABLE = "metrics.parquet"
 SHOWCASE = "showcase.npz"  # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S]
 # Of a recogniser, one row per test clip: clip and video (int), label and predicted (class names),
 # rank (of the label among the classes, from 1), cross_entropy.

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.metrics import FRAME_METRICS, FrameMetric, NotMeasured
+from bench.metrics import FrameMetrics, NotMeasured, errors, similarities
 from bench.perceptual import Perceptual
-from bench.records import PER_FRAME_TABLE, QUALITY, SHOWCASE
+from bench.records import PER_FRAME_TABLE, PUBLISHED, QUALITY, SHOWCASE
 from bench.tasks.task import Pass
 
 MEASURES = QUALITY["prediction"]
+COLUMNS = [*MEASURES, *PUBLISHED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class FrameScores:
 
     Attributes:
         frames: one row per sequence x predicted frame; columns `sequence` (position in the split),
-            `frame` (1 to horizon) and the measures of `records.QUALITY`, NaN where not measured.
+            `frame` (1 to horizon), the measures of `records.QUALITY` and what `records.PUBLISHED`
+            names, NaN where not measured.
         not_measured: the reason for each measure that could not be had, by name.
         showcase: uint8 arrays `context`, `truth` and `prediction` [S,T,C,H,W], int `sequence` [S].
         frames_per_second: predicted frames per second of synchronised forward time.
@@ -68,25 +70,26 @@ class FrameScorer:
 
     def __init__(self, device: torch.device) -> None:
         self.not_measured: dict[str, str] = {}
-        self._metrics: dict[str, FrameMetric] = dict(FRAME_METRICS)
+        self._families: dict[str, FrameMetrics] = {"ssim": similarities}
         try:
-            self._metrics["lpips"] = Perceptual.load(device)
+            self._families["lpips"] = Perceptual.load(device)
         except NotMeasured as reason:
             self.not_measured["lpips"] = str(reason)
 
-    def __call__(self, prediction: Tensor, truth: Tensor) -> NDArray[np.float32]:
-        """The measures of every frame, in their order: [B,horizon,measures]."""
-        columns = [self._column(name, prediction, truth) for name in MEASURES]
-        scores: NDArray[np.float32] = torch.stack(columns, -1).cpu().numpy()
+    def __call__(self, output: Tensor, truth: Tensor) -> NDArray[np.float32]:
+        """What is known of every frame of an unclamped prediction: [B,horizon,columns]."""
+        output = output.float()
+        prediction, values = output.clamp(0, 1), errors(output, truth)
+        for name, metrics in self._families.items():
+            if name not in self.not_measured:
+                try:
+                    values |= metrics(prediction, truth)
+                except NotMeasured as reason:
+                    self.not_measured[name] = str(reason)
+        nothing = torch.full(truth.shape[:2], torch.nan, device=truth.device)
+        columns = torch.stack([values.get(name, nothing) for name in COLUMNS], -1)
+        scores: NDArray[np.float32] = columns.cpu().numpy()
         return scores
-
-    def _column(self, name: str, prediction: Tensor, truth: Tensor) -> Tensor:
-        if name not in self.not_measured:
-            try:
-                return self._metrics[name](prediction, truth)
-            except NotMeasured as reason:
-                self.not_measured[name] = str(reason)
-        return torch.full(truth.shape[:2], torch.nan, device=truth.device)
 
 
 @dataclass(slots=True)
@@ -117,9 +120,9 @@ class Showcase:
 
 
 def table_of(scores: NDArray[np.float32]) -> pd.DataFrame:
-    """One row per sequence x predicted frame from scores [sequences,horizon,measures]."""
+    """One row per sequence x predicted frame from scores [sequences,horizon,columns]."""
     sequences, horizon, _ = scores.shape
-    table = pd.DataFrame(scores.reshape(sequences * horizon, -1), columns=list(MEASURES))
+    table = pd.DataFrame(scores.reshape(sequences * horizon, -1), columns=COLUMNS)
     table.insert(0, "sequence", np.repeat(np.arange(sequences), horizon))
     table.insert(1, "frame", np.tile(np.arange(1, horizon + 1), sequences))
-    return table.astype(dict.fromkeys(MEASURES, "float64"))
+    return table.astype(dict.fromkeys(COLUMNS, "float64"))

@@ -19,7 +19,7 @@ from models.contract import Predictor
 class Prediction(Task):
     """The horizon is predicted from the context, and compared frame by frame.
 
-    Predictions become float32 and are clamped to [0,1] before every metric.
+    Predictions become float32 and are clamped to [0,1] before every metric of ours.
     """
 
     def build(self, cls: type[Predictor], options: Mapping[str, Any]) -> Predictor:
@@ -68,7 +68,7 @@ class Prediction(Task):
         score, showcase = FrameScorer(held_out.device), Showcase(showcase_clips)
         scores, speeds = [], []
         for batch, prediction, truth in self._seen(forward, held_out):
-            scores.append(score(prediction, truth))
+            scores.append(score(batch.output, truth))
             speeds.append(truth.shape[:2].numel() / batch.seconds)
             showcase.take(batch, prediction)
         return FrameScores(

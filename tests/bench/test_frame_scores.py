@@ -49,8 +49,9 @@ class Lightness:
     def load(cls, device: torch.device) -> "Lightness":
         return cls()
 
-    def __call__(self, prediction: Tensor, truth: Tensor) -> Tensor:
-        return (prediction.mean((-3, -2, -1)) - truth.mean((-3, -2, -1))).abs()
+    def __call__(self, prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        lightness = (prediction.mean((-3, -2, -1)) - truth.mean((-3, -2, -1))).abs()
+        return {"lpips": lightness, "lpips_unscaled": lightness / 2}
 
 
 class Missing:
@@ -85,7 +86,7 @@ def run(
 
 def test_one_row_per_sequence_and_predicted_frame() -> None:
     frames = run().frames
-    assert list(frames.columns) == ["sequence", "frame", *QUALITY]
+    assert list(frames.columns) == ["sequence", "frame", *QUALITY, *records.PUBLISHED]
     assert frames["sequence"].tolist() == [s for s in range(7) for _ in range(HORIZON)]
     assert frames["frame"].tolist() == [1, 2] * 7
     assert frames.notna().all(axis=None)
@@ -167,7 +168,9 @@ def test_what_cannot_be_measured_is_nan_with_the_reason(monkeypatch: pytest.Monk
         "lpips": "no weights today",
         "ssim": "SSIM needs frames of at least 7x7 pixels, not 6x6",
     }
-    assert result.frames[["ssim", "lpips"]].isna().all(axis=None)
+    missing = ["ssim", "lpips", "ssim_range2", "ssim_grey", "ssim_bytes", "lpips_unscaled"]
+    assert result.frames[missing].isna().all(axis=None)
+    assert result.frames.drop(columns=missing).notna().all(axis=None)
     assert list(result.means()) == ["mse", "mae", "psnr"]
     assert result.horizon().columns.tolist() == ["mse", "mae", "psnr"]
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -10,20 +10,22 @@ from sklearn.metrics import log_loss, top_k_accuracy_score
 from torch import Tensor
 
 from bench.metrics import (
-    FRAME_METRICS,
-    FrameMetric,
     NotMeasured,
     cross_entropy,
+    errors,
     label_ranks,
     mae,
     mse,
     psnr,
+    similarities,
     ssim,
     top_k,
 )
-from bench.records import QUALITY
+from bench.records import PUBLISHED, QUALITY
 
 Pair = tuple[Tensor, Tensor]
+FrameMetric = Callable[[Tensor, Tensor], Tensor]
+FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
 metrics = pytest.mark.parametrize("metric", FRAME_METRICS.values(), ids=FRAME_METRICS)
 
 
@@ -131,8 +133,12 @@ def test_ssim_says_why_it_cannot_score_a_small_frame() -> None:
         ssim(torch.rand(2, 1, 6, 40), torch.rand(2, 1, 6, 40))
 
 
-def test_every_measure_of_the_records_but_lpips_is_defined() -> None:
-    assert [*FRAME_METRICS, "lpips"] == list(QUALITY["prediction"])
+def test_families_hold_every_column_but_lpips_and_what_the_single_measures_give() -> None:
+    prediction, truth = torch.rand(2, 4, 3, 20, 24)
+    found = errors(prediction, truth) | similarities(prediction, truth)
+    assert {*found, "lpips", "lpips_unscaled"} == {*QUALITY["prediction"], *PUBLISHED}
+    for name, metric in FRAME_METRICS.items():
+        assert torch.equal(found[name], metric(prediction, truth))
 
 
 @pytest.fixture
@@ -147,8 +153,8 @@ def low_precision() -> Iterator[None]:
 def test_float32_whatever_the_caller_runs_under() -> None:
     prediction, truth = torch.rand(2, 4, 3, 20, 24)
     assert (truth.flatten(1) @ truth.flatten(1).T).dtype is torch.bfloat16
-    for metric in FRAME_METRICS.values():
-        assert metric(prediction, truth).dtype is torch.float32
+    for values in (errors(prediction, truth) | similarities(prediction, truth)).values():
+        assert values.dtype is torch.float32
     np.testing.assert_allclose(ssim(prediction, truth), skimage_ssim(prediction, truth), atol=1e-5)
     assert torch.get_float32_matmul_precision() == "high"
     assert torch.is_autocast_enabled("cpu")
@@ -160,6 +166,8 @@ def test_a_prediction_that_is_no_number_scores_no_number(metric: FrameMetric) ->
     prediction = truth.clone()
     prediction[0, 0, 3, 3] = torch.nan
     assert metric(prediction, truth).isnan().tolist() == [True, False]
+    for values in (errors(prediction, truth) | similarities(prediction, truth)).values():
+        assert values.isnan().tolist() == [True, False]
 
 
 @st.composite

@@ -44,7 +44,7 @@ def image(name: str) -> Tensor:
 
 def test_the_published_reference_values(metric: Perceptual) -> None:
     predictions = torch.stack([image("ex_p0"), image("ex_p1")])
-    distances = metric(predictions, image("ex_ref").expand(2, -1, -1, -1)).tolist()
+    distances = metric(predictions, image("ex_ref").expand(2, -1, -1, -1))["lpips"].tolist()
     assert distances == pytest.approx([0.721881, 0.137566], abs=1e-5)
     expected = find("lpips/expected.json")
     assert expected
@@ -62,32 +62,35 @@ def test_batches_equal_the_package_one_frame_at_a_time(
     network = metric._network
     assert type(network).__module__ == "lpips.lpips"
     colour = [frames.flatten(0, 1).expand(-1, 3, -1, -1) for frames in (prediction, truth)]
-    with torch.no_grad():
-        singly = [
-            network(p[None] * 2 - 1, t[None] * 2 - 1).item() for p, t in zip(*colour, strict=True)
-        ]
     distances = metric(prediction, truth)
-    assert distances.shape == (2, 3)
-    np.testing.assert_allclose(distances.flatten(), singly, atol=1e-6)
+    for name, scaled in {
+        "lpips": [frames * 2 - 1 for frames in colour],
+        "lpips_unscaled": colour,
+    }.items():
+        with torch.no_grad():
+            singly = [network(p[None], t[None]).item() for p, t in zip(*scaled, strict=True)]
+        assert distances[name].shape == (2, 3)
+        np.testing.assert_allclose(distances[name].flatten(), singly, atol=1e-6)
 
 
 def test_equal_frames_have_no_distance_and_order_does_not_matter(metric: Perceptual) -> None:
     prediction, truth = torch.rand(2, 3, 1, 32, 32)
-    assert metric(truth, truth).tolist() == [0, 0, 0]
+    for distances in metric(truth, truth).values():
+        assert distances.tolist() == [0, 0, 0]
     torch.testing.assert_close(metric(prediction, truth), metric(truth, prediction))
-    assert metric(prediction, truth).min() > 0
+    assert all(distances.min() > 0 for distances in metric(prediction, truth).values())
 
 
 def test_float32_and_no_gradient_whatever_the_caller_runs_under(metric: Perceptual) -> None:
     prediction, truth = torch.rand(2, 3, 1, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         distances = metric(prediction.requires_grad_(), truth)
-    assert not distances.requires_grad
+    assert not distances["lpips"].requires_grad
     torch.testing.assert_close(distances, metric(prediction, truth), rtol=0, atol=0)
 
 
 def test_the_smallest_frame_that_alexnet_takes(metric: Perceptual) -> None:
-    assert metric(torch.rand(1, 1, 31, 31), torch.rand(1, 1, 31, 31)).isfinite().all()
+    assert metric(torch.rand(1, 1, 31, 31), torch.rand(1, 1, 31, 31))["lpips"].isfinite()
     with pytest.raises(RuntimeError, match="too small"):
         metric._network(torch.rand(1, 3, 30, 31), torch.rand(1, 3, 30, 31))
     with pytest.raises(NotMeasured, match="at least 31x31, not 16x64"):
@@ -167,5 +170,6 @@ def test_a_broken_file_is_a_reason(nowhere: Path, content: bytes) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_cuda_agrees_with_the_cpu(metric: Perceptual) -> None:
     prediction, truth = torch.rand(2, 8, 1, 64, 64)
-    on_cuda = Perceptual.load(torch.device("cuda"))(prediction.cuda(), truth.cuda()).cpu()
-    torch.testing.assert_close(on_cuda, metric(prediction, truth), rtol=1e-5, atol=1e-5)
+    on_cuda = Perceptual.load(torch.device("cuda"))(prediction.cuda(), truth.cuda())
+    for name, distances in metric(prediction, truth).items():
+        torch.testing.assert_close(on_cuda[name].cpu(), distances, rtol=1e-5, atol=1e-5)

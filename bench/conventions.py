@@ -1,0 +1,152 @@
+"""The named conventions of published figures, and a finished cell's figures under each of them.
+
+The same predictions have different figures by different papers' code: sums against means, clamped
+or not, SSIM of another data range. Each convention here says which columns of a cell's table by
+frame (`records.PER_FRAME_TABLE`) its figures are the means of, and on what scale. All are over the
+whole test split, each sequence and predicted frame counting alike: batches that the published code
+dropped, or counted by more than their size, are said in the descriptions and not repeated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FrameShape = tuple[int, int, int]
+"""Channels, height, width."""
+
+NOT_STORED = "not stored"
+"""What to print for a figure that is None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a figure counts: a mean over elements, times how many of them it sums over."""
+
+    label: str
+    elements: Callable[[FrameShape, int], int]
+    """Of a frame shape and a horizon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number of a convention: the mean of a column of the table by frame, on a scale."""
+
+    column: str
+    scale: Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """How one body of published figures was computed.
+
+    Attributes:
+        description: in a line, what differs from others and from the published code.
+        source: where that stands.
+        figures: what it gives, by name; a name is that of a measure, with what sets it apart where
+            there are two.
+    """
+
+    description: str
+    source: str
+    figures: dict[str, Figure]
+
+
+PER_ELEMENT = Scale("mean over pixels and channels", lambda shape, horizon: 1)
+PER_FRAME = Scale("sum over a frame's pixels and channels", lambda shape, horizon: math.prod(shape))
+PER_PIXEL = Scale(
+    "sum over a frame's pixels, mean over channels", lambda shape, horizon: shape[1] * shape[2]
+)
+PER_SEQUENCE = Scale(
+    "sum over all pixels, channels and predicted frames",
+    lambda shape, horizon: math.prod(shape) * horizon,
+)
+FRAME_MEAN = Scale("mean over frames", lambda shape, horizon: 1)
+DECIBELS = Scale("dB, mean over frames", lambda shape, horizon: 1)
+
+CONVENTIONS = {
+    "nextframe": Convention(
+        "Ours: clamped to [0, 1]; errors per element; PSNR (at most 100 dB) and SSIM of range 1; "
+        "LPIPS on [-1, 1].",
+        "bench/metrics.py, bench/perceptual.py",
+        {
+            "mse": Figure("mse", PER_ELEMENT),
+            "mae": Figure("mae", PER_ELEMENT),
+            "psnr": Figure("psnr", DECIBELS),
+            "ssim": Figure("ssim", FRAME_MEAN),
+            "lpips": Figure("lpips", FRAME_MEAN),
+        },
+    ),
+    "openstl": Convention(
+        "MSE and MAE summed over a frame, not clamped; the rest clamped: PSNR of range 1 (a "
+        "perfect frame: here 100 dB, there infinite), SSIM of range 2, LPIPS on [-1, 1]. "
+        "Its weather figures are on another scale.",
+        "chengtan9907/OpenSTL, openstl/core/metrics.py, with scikit-image up to 0.19.3",
+        {
+            "mse": Figure("mse_unclamped", PER_FRAME),
+            "mae": Figure("mae_unclamped", PER_FRAME),
+            "psnr": Figure("psnr", DECIBELS),
+            "ssim": Figure("ssim_range2", FRAME_MEAN),
+            "lpips": Figure("lpips", FRAME_MEAN),
+        },
+    ),
+    "predrnn": Convention(
+        "Clamped; MSE summed over all predicted frames (mse_per_frame: over one, as papers quote "
+        "it); PSNR (a perfect frame: here 100 dB, there infinite) and SSIM of bytes, cut not "
+        "rounded; LPIPS on [0, 1]. There the last batch is dropped, here it counts.",
+        "thuml/predrnn-pytorch, core/trainer.py and core/utils/metrics.py",
+        {
+            "mse": Figure("mse", PER_SEQUENCE),
+            "mse_per_frame": Figure("mse", PER_FRAME),
+            "psnr": Figure("psnr_bytes", DECIBELS),
+            "ssim": Figure("ssim_bytes", FRAME_MEAN),
+            "lpips": Figure("lpips_unscaled", FRAME_MEAN),
+        },
+    ),
+    "ucf101_study": Convention(
+        "MSE per element; SSIM of range 1, of the mean over channels for its ConvLSTM and PredRNN, "
+        "of colour frames for its MaxViT (ssim_colour). There outputs are sigmoids, here clamped; "
+        "there a mean of batch means, here every frame counts alike.",
+        "hash2004/video-generation-ViT-PredRNN-ConvLSTM, notebooks",
+        {
+            "mse": Figure("mse", PER_ELEMENT),
+            "ssim": Figure("ssim_grey", FRAME_MEAN),
+            "ssim_colour": Figure("ssim", FRAME_MEAN),
+        },
+    ),
+    "lmc": Convention(
+        "Clamped; MSE summed over a frame's pixels, mean over channels; PSNR of range 1 (a perfect "
+        "frame: here 100 dB, there infinite); SSIM of range 2; LPIPS on [0, 1].",
+        "sangmin-git/LMC-Memory, utils.py and test.py, with scikit-image up to 0.19.3",
+        {
+            "mse": Figure("mse", PER_PIXEL),
+            "psnr": Figure("psnr", DECIBELS),
+            "ssim": Figure("ssim_range2", FRAME_MEAN),
+            "lpips": Figure("lpips_unscaled", FRAME_MEAN),
+        },
+    ),
+}
+"""By name."""
+
+
+def figures(
+    table: pd.DataFrame, frame_shape: FrameShape, convention: str
+) -> dict[str, float | None]:
+    """A cell's figures under the named convention, from its table by frame.
+
+    NaN where a frame's value is none or the measure could not be had; None where the table does
+    not hold the column, as those of cells that ran before there was one.
+    """
+    horizon = table["frame"].nunique()
+    return {
+        name: figure.scale.elements(frame_shape, horizon)
+        * float(table[figure.column].mean(skipna=False))
+        if figure.column in table
+        else None
+        for name, figure in CONVENTIONS[convention].figures.items()
+    }
