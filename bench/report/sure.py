@@ -14,24 +14,30 @@ from bench.report.columns import COLUMNS
 from bench.report.pairs import POINTS, RELATIVE, Difference, Pairs
 
 
-def neighbours(section: Section, summary: pd.DataFrame, scores: pd.DataFrame) -> tuple[str, ...]:
+def paired(section: Section, scores: pd.DataFrame) -> Pairs | None:
+    """The models of `section` by their `SequenceScores`; None where fewer than two are stored."""
+    if len(scores) < 2 or scores.columns.empty:
+        return None
+    is_share = COLUMNS[section.task][0].measure.unit == "%"
+    return Pairs(scores, POINTS if is_share else RELATIVE)
+
+
+def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:
     """What can be said of each finished model against the next in the ranking, best first.
 
     Args:
         section: the cells of the table.
         summary: the table, which is the ranking.
-        scores: the section's `SequenceScores`; where models have none, the last sentence says so.
+        pairs: the models' scores by sequence; where some have none, the last sentence says so.
     """
-    done = summary[summary["status"] == records.Status.DONE]
-    stored = set(scores.columns.get_level_values(0)) if len(scores) > 1 else set()
-    if not stored:
+    if pairs is None:
         return ()
+    done = summary[summary["status"] == records.Status.DONE]
     measure = COLUMNS[section.task][0].measure
-    pairs = Pairs(scores, POINTS if measure.unit == "%" else RELATIVE)
     trained = set(done.loc[~done["baseline"], "label"])
-    ranking = [label for label in done["label"] if label in stored]
+    ranking = [label for label in done["label"] if label in pairs.seeds]
     said = [sentence(pairs, *pair, measure, trained) for pair in pairwise(ranking)]
-    without = [label for label in done["label"] if label not in stored]
+    without = [label for label in done["label"] if label not in pairs.seeds]
     if without:
         said.append(f"Not compared, for want of scores by sequence: {', '.join(without)}")
     return tuple(said)
