@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from bench.errors import UserError
 from bench.report.classes import class_table, confusions
-from bench.report.collect import Section, cells, curves, horizon, named_videos, sections, showcases
+from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
 from bench.report.page import Chapter, write
 from bench.report.plots import Style, horizon_panels, learning_panels, speed_panels, styles
 from bench.report.scores import SequenceScores
-from bench.report.sure import neighbours
+from bench.report.sure import neighbours, paired
 from bench.report.table import Table, printed, summary
+from bench.report.verdict import verdict
 
 if TYPE_CHECKING:
     from bench.tracking import Store
@@ -59,14 +60,18 @@ def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
     figures = summary(section)
-    sure = neighbours(section, figures, scores.of(section))
+    pairs = paired(section, scores.of(section))
+    said = verdict(section, figures, pairs)
+    sure = neighbours(section, figures, pairs)
     plots = [
         *learning_panels(curves(store, section), looks, prefix),
-        *horizon_panels(horizon(store, section), looks, prefix),
+        *horizon_panels(scores.horizon(section), looks, prefix),
         *speed_panels(section, figures, looks, prefix),
     ]
     if section.task == "recognition":
         named = named_videos(store, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        return Chapter(section, figures, plots, sure, classes=classes, confusions=pictures)
-    return Chapter(section, figures, plots, sure, strips(showcases(store, section), looks, prefix))
+        return Chapter(section, figures, said, plots, sure, classes=classes, confusions=pictures)
+    return Chapter(
+        section, figures, said, plots, sure, strips(showcases(store, section), looks, prefix)
+    )

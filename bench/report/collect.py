@@ -84,6 +84,8 @@ class Showcase:
     context: npt.NDArray[np.uint8]
     truth: npt.NDArray[np.uint8]
     prediction: npt.NDArray[np.uint8]
+    why: tuple[str, ...] = ()
+    """Why each sequence was chosen; "" where that was not recorded."""
 
 
 def cells(store: Store, suite: str) -> pd.DataFrame:
@@ -154,19 +156,6 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def horizon(store: Store, section: Section) -> pd.DataFrame:
-    """Quality by predicted frame, mean over seeds: label, model, metric, frame, value."""
-    rows = [
-        (cell["label"], cell["model"], metric, frame, value)
-        for cell in each(section.done)
-        for metric in HORIZON_METRICS
-        for frame, value in store.curve(cell["run_id"], f"horizon/{metric}")
-    ]
-    keys = ["label", "model", "metric", "frame"]
-    frame = pd.DataFrame(rows, columns=[*keys, "value"])
-    return frame.groupby(keys, sort=False)["value"].mean().reset_index()
-
-
 def showcases(store: Store, section: Section) -> list[Showcase]:
     """The stored predictions of each model's first seed, the lowest test MSE first."""
     mse = QUALITY["prediction"]["mse"].key
@@ -176,7 +165,9 @@ def showcases(store: Store, section: Section) -> list[Showcase]:
         path = store.artifact(cell["run_id"], records.SHOWCASE)
         if path is not None:
             with np.load(path) as stored:
-                found.append(Showcase(cell["label"], cell["model"], **stored))
+                arrays = dict(stored)
+                why = map(str, arrays.pop("why", np.full(len(arrays["sequence"]), "")))
+                found.append(Showcase(cell["label"], cell["model"], **arrays, why=tuple(why)))
     return found
 
 
@@ -221,6 +212,9 @@ def _row(run: CellRun) -> dict[str, Any]:
         "reason": tags.get(records.ERROR, ""),
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
+        "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
+        "own_code": tags.get(records.CODE_DIGEST, ""),
+        "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),
         "not_measured": _not_measured(tags),
         "facts": _facts(run),
         **run.metrics,

@@ -16,8 +16,8 @@ from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.plots import Picture, Style
 from bench.report.ranks import Ranks, ranks
-from bench.report.table import Entry, Table, csv, printed
-from bench.report.verdict import STATUS_WORDS, verdict
+from bench.report.table import Entry, Table, against_copy_last, csv, printed
+from bench.report.verdict import STATUS_WORDS
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -36,6 +36,7 @@ class Chapter:
 
     section: Section
     summary: pd.DataFrame
+    verdict: str
     plots: list[Picture]
     sure: tuple[str, ...] = ()
     strips: list[Picture] = field(default_factory=list)
@@ -43,14 +44,14 @@ class Chapter:
     confusions: list[Picture] = field(default_factory=list)
 
     @property
-    def verdict(self) -> str:
-        """The answer in a few sentences."""
-        return verdict(self.section, self.summary)
-
-    @property
     def table(self) -> Table:
         """The printed table."""
         return printed(self.section, self.summary)
+
+    @property
+    def against_copy_last(self) -> Table | None:
+        """The printed table of skills."""
+        return against_copy_last(self.section, self.summary)
 
     @property
     def pictures(self) -> list[Picture]:
@@ -118,6 +119,10 @@ def _markdown(suite: str, chapters: list[Chapter], ranks: list[Ranks]) -> Iterat
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)
+        if chapter.against_copy_last:
+            yield "\n<details><summary>Skill against copy-last</summary>\n"
+            yield from _markdown_table(chapter.against_copy_last)
+            yield "\n</details>"
         if chapter.sure:
             yield "\n<details><summary>How sure</summary>\n"
             yield from (f"- {_plain(sentence)}" for sentence in chapter.sure)
@@ -148,12 +153,14 @@ def _markdown_table(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.done:
             figures = " | ".join(_figure(entry) for entry in row.entries)
-            yield f"| {_plain(row.label)} | {row.seeds} | {figures} |"
+            yield f"| {_plain(row.name)} | {row.seeds} | {figures} |"
         else:
             why = f"{STATUS_WORDS[row.status]}: {row.reason}".removesuffix(": ")
             again = "<br>".join(f"<code>{_plain(line)}</code>" for line in row.command.splitlines())
             line = f"{_plain(why)}; run again: {again}"
-            yield f"| {_plain(row.label)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
+            yield f"| {_plain(row.name)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
+    if table.note:
+        yield f"\n{_plain(table.note)}"
 
 
 def _markdown_classes(classes: ClassTable) -> Iterator[str]:

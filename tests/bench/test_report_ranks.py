@@ -94,7 +94,9 @@ def test_one_data_set_or_one_model_has_no_ranks(tmp_path: Path) -> None:
 
 def test_report_begins_with_the_ranks(store: FakeStore, tmp_path: Path) -> None:
     cells = collect.cells(store, "mnist")
-    chapters = [Chapter(section, table.summary(section), []) for section in collect.sections(cells)]
+    chapters = [
+        Chapter(section, table.summary(section), "", []) for section in collect.sections(cells)
+    ]
     page = write("mnist", chapters, styles(cells), tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert page.index("Mean rank over 3 data sets") < page.index('class="verdict"')
