@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
@@ -22,15 +21,19 @@ if TYPE_CHECKING:
     from bench.tracking import Store
 
 
-def build(store: Store, suite: str, out: Path) -> Path:
+def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path:
     """The path of the written report.html; report.md, table.csv and plots/*.png lie beside it.
 
+    Args:
+        store: where the cells are recorded.
+        suite: whose cells to show.
+        out: the folder to write to.
+        other: a suite whose trained cells are shown beside them, wherever they may be compared.
+
     Raises:
-        UserError: the store holds no cell of `suite`.
+        UserError: the store holds no cell of one of them.
     """
-    found = cells(store, suite)
-    if found.empty:
-        raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
+    found = cells(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
     chapters = []
     for number, section in enumerate(sections(found), start=1):
@@ -45,8 +48,6 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
     A baseline, which stands in many tables, counts only where no trained cell is asked for.
     """
     found = cells(store, suite)
-    if found.empty:
-        return {}
     asked = found[found["key"].isin(keys)]
     runs = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["run_id"])
     return {

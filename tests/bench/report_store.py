@@ -45,6 +45,9 @@ class FakeStore:
     runs: list[FakeRun] = field(default_factory=list)
     curves: dict[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict)
 
+    def suites(self) -> list[str]:
+        return sorted({run.params["suite"] for run in self.runs})
+
     def cells(self, suite: str) -> list[FakeRun]:
         mine = [run for run in self.runs if run.params["suite"] == suite]
         return sorted(mine, key=lambda run: run.started, reverse=True)

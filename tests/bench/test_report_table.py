@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import records, report
+from bench.errors import UserError
 from bench.report import collect, table
 from bench.report.statistics import half_width
 from tests.bench.report_store import FakeStore, example, only_section, verdict_of
@@ -212,7 +213,6 @@ def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
     assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
     section = only_section(store)
     assert tables[title] == table.printed(section, table.summary(section))
-    assert report.tables(store, "nothing", keys) == {}
 
 
 def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) -> None:
@@ -223,6 +223,36 @@ def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) ->
     (title,) = report.tables(store, "mnist", [newest, *baselines])
     assert "600 s of training" in title
     assert len(report.tables(store, "mnist", baselines)) == 2
+
+
+def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
+    store.add("convlstm", 0.028, params={"suite": "longer"})
+    store.add("convlstm", 0.01, params={"suite": "longer", "budget": "600 s"})
+    store.add("copy_last", 0.05, size="only", baseline=True, params={"suite": "longer"})
+    both = collect.cells(store, "mnist", "longer")
+    assert {(s.budget, s.size) for s in collect.sections(both)} == {
+        ("120 s", "small"),
+        ("600 s", "small"),
+    }
+    shared = next(s for s in collect.sections(both) if s.budget == "120 s")
+    assert list(printed(shared)) == [
+        "predrnn-small 0 1 2",
+        "convlstm-small (longer) 0",
+        "convlstm-small 0 1 2",
+        "maxvit-small 0",
+        "mean_frame 0",
+        "copy_last 0",
+        "maxvit-small 1",
+        "mine 0",
+    ]
+
+
+@pytest.mark.parametrize(("suite", "other"), [("mnits", None), ("mnist", "mnits")])
+def test_a_suite_without_cells_is_one_line_that_names_those_with(
+    store: FakeStore, suite: str, other: str | None
+) -> None:
+    with pytest.raises(UserError, match="no cell of the suite 'mnits' .* it has mnist"):
+        collect.cells(store, suite, other)
 
 
 def skip(store: FakeStore, model: str, dataset: str, *, seed: int = 0) -> None:
