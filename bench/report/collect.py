@@ -84,6 +84,8 @@ class Showcase:
     context: npt.NDArray[np.uint8]
     truth: npt.NDArray[np.uint8]
     prediction: npt.NDArray[np.uint8]
+    why: tuple[str, ...] = ()
+    """Why each sequence is shown: "first", "median" or "worst"; nothing in old stores."""
 
 
 def cells(store: Store, suite: str) -> pd.DataFrame:
