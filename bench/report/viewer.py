@@ -102,13 +102,14 @@ def error_colors() -> list[str]:
 
 def _side(showcase: Showcase) -> int:
     """The larger side of a frame, in pixels, where no page is too large."""
-    side = max(showcase.truth.shape[3:])
-    return int(side // -(-side // SIDE))
+    side = max(panels(showcase.truth[0][:1]).shape[2:])
+    return side // -(-side // SIDE)
 
 
 def _samples(showcase: Showcase) -> int:
     """How many samples the sheets of `showcase` have where no page is too large."""
-    count, time, channels, height, width = showcase.prediction.shape
+    _, channels, height, width = panels(showcase.truth[0][:1]).shape
+    count, time = showcase.prediction.shape[:2]
     share = _side(showcase) / max(height, width)
     return int(count * min(time, HORIZON) * channels * height * width * share**2)
 
