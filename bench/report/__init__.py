@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from bench.report.scores import SequenceScores
 from bench.report.sure import neighbours, paired
 from bench.report.table import Table, printed, summary
 from bench.report.verdict import verdict
+from bench.report.viewer import viewers
 
 if TYPE_CHECKING:
     from bench.tracking import Store
@@ -35,10 +37,14 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
     """
     found = cells(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
+    parts = sections(found)
+    shown = [showcases(store, section) for section in parts]
     chapters = []
-    for number, section in enumerate(sections(found), start=1):
-        prefix = re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}")
-        chapters.append(_chapter(store, scores, section, looks, prefix))
+    for number, (section, view) in enumerate(zip(parts, viewers(shown), strict=True)):
+        prefix = re.sub(r"[^\w.-]", "_", f"{number + 1}-{section.dataset}")
+        chapter = _chapter(store, scores, section, looks, prefix)
+        frames = strips(shown[number], looks, prefix, len(parts))
+        chapters.append(replace(chapter, strips=frames, viewer=view))
     return write(suite, chapters, looks, out)
 
 
@@ -73,6 +79,4 @@ def _chapter(
         named = named_videos(store, section)
         classes, pictures = class_table(named), confusions(named, prefix)
         return Chapter(section, figures, said, plots, sure, classes=classes, confusions=pictures)
-    return Chapter(
-        section, figures, said, plots, sure, strips(showcases(store, section), looks, prefix)
-    )
+    return Chapter(section, figures, said, plots, sure)

@@ -14,10 +14,12 @@ from markupsafe import Markup, escape
 from bench.records import QUALITY
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
+from bench.report.frames import Strip
 from bench.report.plots import Picture, Style
 from bench.report.ranks import Ranks, ranks
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
 from bench.report.verdict import STATUS_WORDS
+from bench.report.viewer import Viewer, error_colors
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -39,7 +41,8 @@ class Chapter:
     verdict: str
     plots: list[Picture]
     sure: tuple[str, ...] = ()
-    strips: list[Picture] = field(default_factory=list)
+    strips: list[Strip] = field(default_factory=list)
+    viewer: Viewer | None = None
     classes: ClassTable | None = None
     confusions: list[Picture] = field(default_factory=list)
 
@@ -54,7 +57,7 @@ class Chapter:
         return against_copy_last(self.section, self.summary)
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[Picture | Strip]:
         """All of them, in the order they are shown."""
         return [*self.plots, *self.strips, *self.confusions]
 
@@ -103,7 +106,12 @@ def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Pa
         "\n".join(_markdown(suite, chapters, over_datasets)), encoding="utf-8"
     )
     page = _TEMPLATES.get_template("report.html").render(
-        suite=suite, chapters=chapters, ranks=over_datasets, styles=styles, words=STATUS_WORDS
+        suite=suite,
+        chapters=chapters,
+        ranks=over_datasets,
+        styles=styles,
+        words=STATUS_WORDS,
+        error_colors=error_colors(),
     )
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")

@@ -17,14 +17,12 @@ from bench import records
 from bench.records import QUALITY, VALIDATION
 from bench.report.collect import HORIZON_METRICS, Section, each
 from bench.report.columns import COLUMNS, REFERENCE, Column
-from bench.report.palette import paletted, with_palettes
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "-.", (0, (1, 1)))
 GREY = "#7d8590"
 INK, FAINT = "#1f2328", "#d8dee4"  # in the SVG: the page's own ink and hairline
-TEXT_COLORS = (*PALETTE, GREY, INK)
 PNG_DPI = 150
 LABEL_HEIGHT = 0.065  # as a fraction of the axes
 _RC: Any = {
@@ -193,7 +191,7 @@ def draw(figure: Figure, name: str, title: str) -> Picture:
         figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
     text = svg.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--line)")
-    return Picture(name, title, with_palettes(text), paletted(png.getvalue(), TEXT_COLORS))
+    return Picture(name, title, text, png.getvalue())
 
 
 def _panel(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:

@@ -1,24 +1,23 @@
-"""Frame strips and their palettes: what is shown is what was stored."""
+"""Frame strips and the frame viewer: what is shown is what was stored."""
 
 from __future__ import annotations
 
 import base64
 import io
-import re
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image, ImageColor
+from PIL import Image
 
+from bench.report import viewer
 from bench.report.collect import Showcase
-from bench.report.frames import strips
-from bench.report.palette import paletted
+from bench.report.frames import GAP, SPACE, TEXT_PIXELS, panels, strips
 from bench.report.plots import Style
+from bench.report.viewer import Viewer, viewers
 
 Pixels = npt.NDArray[np.uint8]
+LOOKS = {"mine": Style("#0072B2", "-")}
 
 
 def clip(frames: int, *shape: int) -> Pixels:
@@ -28,24 +27,33 @@ def clip(frames: int, *shape: int) -> Pixels:
     return (127 + sum(waves)).astype(np.uint8)
 
 
+def predicted(shown: Pixels, context_frames: int, model: str = "mine") -> Showcase:
+    """What a model made of `shown`: half the truth."""
+    context, truth = shown[None, :context_frames], shown[None, context_frames:]
+    return Showcase(model, model, np.array([3]), context, truth, truth // 2, ("worst",))
+
+
 def strip(shown: Pixels, context_frames: int) -> tuple[str, list[Pixels]]:
-    """The title of the strip of `shown`, and the pictures embedded in it, RGBA.
+    """The title of the strip of `shown`, and its rows of frames, RGB [columns,H,W,3].
 
     These are the rows of context, truth, prediction and error, the last two in one where the
     horizon fills half of the width at most.
     """
-    context, truth = shown[None, :context_frames], shown[None, context_frames:]
-    showcase = Showcase("mine", "mine", np.array([3]), context, truth, truth // 2)
-    (picture,) = strips([showcase], {"mine": Style("#0072B2", "-")}, "1-mnist")
-    embedded = re.findall(r'data:image/png;base64,\s*([^"]+)', picture.svg)
-    rows = [Image.open(io.BytesIO(base64.b64decode(data))) for data in embedded]
-    return picture.title, [np.asarray(row.convert("RGBA")) for row in rows]
-
-
-def frame(row: Pixels, place: int, count: int) -> Pixels:
-    """The frame at `place` of a row of `count`, without the gap beside it, RGB."""
-    width = row.shape[1] // count
-    return row[:-2, place * width : (place + 1) * width - 2, :3]
+    (found,) = strips([predicted(shown, context_frames)], LOOKS, "1-mnist")
+    sheet = np.asarray(Image.open(io.BytesIO(found.png)).convert("RGB"))
+    horizon = len(shown) - context_frames
+    columns, count = (
+        min(11, max(context_frames, horizon)),
+        3 if context_frames >= 2 * horizon else 4,
+    )
+    headed = SPACE + TEXT_PIXELS + SPACE
+    tall = (len(sheet) - 2 * headed - 2 * SPACE) // count
+    tops = (headed, 2 * headed + tall, 2 * headed + SPACE + 2 * tall, 2 * headed + SPACE + 3 * tall)
+    shape = panels(shown).shape
+    wide = -(-(tall - GAP) * shape[3] // shape[2]) + GAP
+    rows = [sheet[top : top + tall - GAP, -SPACE - columns * wide : -SPACE] for top in tops[:count]]
+    frames = [np.stack(np.split(row, columns, axis=1))[:, :, :-GAP] for row in rows]
+    return found.title, frames
 
 
 @pytest.mark.parametrize(
@@ -65,69 +73,93 @@ def test_frames_of_any_shape_are_shown_as_they_are(
     shown = clip(context_frames + horizon, *shape)
     _, rows = strip(shown, context_frames)
     assert len(rows) == (3 if 2 * horizon <= context_frames else 4)
-    columns = min(11, max(context_frames, horizon))
-    channels, height, width = shape[0], shape[1] // block, shape[2] // block
-    cut = shown[..., : height * block, : width * block].astype(float)
-    blocks = cut.reshape(len(cut), channels, height, block, width, block)
-    means = blocks.mean(axis=(3, 5)).transpose(0, 2, 3, 1)
-    levels = 0.51 if channels == 1 else 6  # of 255; a row of colours has 255 of them
+    means = block_means(shown, block)
     for row, part in ((rows[0], means[:context_frames]), (rows[1], means[context_frames:])):
+        scale = row.shape[1] // part.shape[1]
         for place, expected in ((0, part[0]), (min(11, len(part)) - 1, part[-1])):
-            error = frame(row, place, columns) - expected
-            assert np.sqrt((error**2).mean()) < levels
-    clear = rows[0][:, :, 3] == 0
-    assert clear[-2:].all()
-    assert not clear[:height, :width].any()
+            error = row[place, ::scale, ::scale] - expected
+            assert np.abs(error).max() < 0.51
+
+
+def block_means(frames: Pixels, block: int) -> npt.NDArray[np.float64]:
+    """Frames [T,C,H,W] averaged over blocks of pixels, [T,H,W,C]."""
+    time, channels, height, width = *frames.shape[:2], *(side // block for side in frames.shape[2:])
+    cut = frames[..., : height * block, : width * block].astype(float)
+    blocks = cut.reshape(time, channels, height, block, width, block)
+    return blocks.mean(axis=(3, 5)).transpose(0, 2, 3, 1)
 
 
 def test_errors_of_a_short_horizon_stand_beside_its_frames() -> None:
     shown = clip(12, 1, 16, 16)
     _, (_, truth, guess) = strip(shown, 10)
-    assert (frame(guess, 0, 10) == frame(truth, 0, 10) // 2).all()
-    assert (frame(guess, 2, 10)[..., 0] > frame(guess, 2, 10)[..., 2] // 4).any()
-    assert (guess[:, :, 3] == 0)[:, 4 * 18 :].all()  # nothing beyond two frames and two errors
+    assert (guess[:2] == truth[:2] // 2).all()
+    assert (guess[2:4, ..., 0] > guess[2:4, ..., 2] // 4).any()
+    assert (guess[4:] == 255).all()  # nothing beyond two frames and two errors
 
 
 def test_two_channels_stand_side_by_side_and_the_title_says_so() -> None:
     shown = clip(8, 2, 32, 32)
     title, rows = strip(shown, 4)
-    assert title == "Test sequence 3, its 2 channels side by side"
-    first = frame(rows[0], 0, 4)
+    assert title == "Test sequence 3 (worst for copy-last), its 2 channels side by side"
+    scale = rows[0].shape[1] // 32
+    first, error = rows[0][0, ::scale, ::scale], rows[3][0, ::scale, ::scale]
     assert (first[:, :32] == shown[0, 0][..., None]).all()
     assert (first[:, 33:] == shown[0, 1][..., None]).all()
-    error = frame(rows[3], 0, 4)
     assert (error[:, 32] == [0, 0, 3]).all()  # none in the line between them
     assert (error[:, :32] != [0, 0, 3]).any()
 
 
-@given(st.integers(1, 254), st.booleans())
-def test_few_colours_stay_what_they_are(count: int, has_clear: bool) -> None:
-    generator = np.random.default_rng(count)
-    colors = generator.integers(0, 256, (count, 3), np.uint8)
-    pixels = np.full((20, 30, 4), 255, np.uint8)
-    pixels[..., :3] = colors[generator.integers(0, count, (20, 30))]
-    if has_clear:
-        pixels[0] = 0
-    with Image.open(io.BytesIO(paletted(png(pixels)))) as found:
-        assert found.mode == "P"
-        again = np.asarray(found.convert("RGBA"))
-    solid = pixels[..., 3] > 0
-    assert (again[..., 3] == pixels[..., 3]).all()
-    assert (again[solid] == pixels[solid]).all()
+def test_a_large_report_has_fewer_strips() -> None:
+    shown = np.stack([clip(4, 1, 16, 16)] * 6)
+    many = [
+        Showcase(f"model {i}", "mine", np.arange(6), shown[:, :2], shown[:, 2:], shown[:, 2:])
+        for i in range(20)
+    ]
+    assert [len(strips(many, LOOKS, "1", sections)) for sections in (1, 2, 5)] == [3, 2, 1]
 
 
-def test_text_keeps_its_colour_beside_a_picture_of_many() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[:20] = 255
-    pixels[5:8, :9, :3] = ImageColor.getrgb("#D55E00")
-    text = paletted(png(pixels), ("#D55E00", "#0072B2"))
-    again = np.asarray(Image.open(io.BytesIO(text)).convert("RGBA"))
-    assert (again[:20] == pixels[:20]).all()
-    assert len(text) < len(png(pixels)) / 2
+@pytest.mark.parametrize(
+    ("shape", "context_frames", "horizon", "block"),
+    [((1, 64, 64), 10, 10, 1), ((3, 32, 48), 4, 1, 1), ((1, 240, 320), 12, 25, 2)],
+)
+def test_the_viewer_holds_every_frame(
+    shape: tuple[int, int, int], context_frames: int, horizon: int, block: int
+) -> None:
+    shown = clip(context_frames + horizon, *shape)
+    (view,) = viewers([[predicted(shown, context_frames)]])
+    assert view is not None
+    (take,) = view.takes
+    means = block_means(shown, block)
+    assert (view.height, view.width) == means.shape[1:3]
+    assert view.past[0].replace("\N{MINUS SIGN}", "-") == str(-context_frames)
+    assert view.future[-1] == f"+{horizon}"
+    for sheet, expected in (
+        (take.context, means[:context_frames]),
+        (take.truth, means[context_frames:]),
+        (take.films[0].sheet, means[context_frames:] / 2),
+    ):
+        error = frames_of(sheet, len(expected), view) - expected
+        assert np.sqrt((error**2).mean()) < 3
 
 
-def png(pixels: Pixels) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format="png")
-    return out.getvalue()
+def frames_of(sheet: str, count: int, view: Viewer) -> npt.NDArray[np.float64]:
+    """The frames in a sheet of the viewer, [T,H,W,3], ten in a row."""
+    data = base64.b64decode(sheet.removeprefix("data:image/webp;base64,"))
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)
+    rows = pixels.reshape(-(-count // 10), view.height, min(count, 10), view.width, 3)
+    return rows.swapaxes(1, 2).reshape(-1, view.height, view.width, 3)[:count]
+
+
+def test_the_viewer_shows_the_end_of_a_long_context_and_all_of_a_long_horizon() -> None:
+    (view,) = viewers([[predicted(clip(1060, 1, 8, 8), 1000)]])
+    assert view is not None
+    assert (len(view.past), view.past[-1]) == (20, "\N{MINUS SIGN}1")
+    assert (len(view.future), view.future[0], view.future[-1]) == (40, "+1", "+60")
+
+
+def test_frames_of_a_large_report_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = predicted(clip(8, 1, 64, 64), 4)
+    monkeypatch.setattr(viewer, "PAGE_SAMPLES", 5 * 4 * 64 * 64)
+    alone, together = viewers([[shown]]), viewers([[shown] * 3, [], [shown] * 3])
+    assert [view and view.width for view in alone] == [64]
+    assert [view and view.width for view in together] == [32, None, 32]

@@ -1,0 +1,152 @@
+"""The frame viewer: every stored sequence as sheets of frames that the page plays in step.
+
+A sheet holds the frames of one model and sequence in one picture. The page shows one frame of it
+at a time, or all of them where scripts are off and on paper; it draws the error itself, as the
+difference of two sheets, so that the error costs no bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from bench.report.collect import Showcase
+from bench.report.frames import Pixels, chosen, holders, numbers, panels, sequences, shrink
+
+COLUMNS = 10  # frames side by side in a sheet
+CONTEXT, HORIZON = 20, 40  # frames shown at most: the last of the context, some of the horizon
+SIDE = 160  # pixels of a frame at most
+TILE = 128  # pixels of a frame on the screen, more or less
+PAGE_SAMPLES = 80_000_000  # in all sheets of a page, of pixels x channels
+QUALITY = 90  # of WebP; an error of about one level in 255
+ERROR_STOPS = 33
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A model's prediction of one sequence, as a sheet."""
+
+    label: str
+    model: str
+    sheet: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One test sequence: what was given, what came, and what the models made of it."""
+
+    title: str
+    context: str
+    truth: str
+    films: tuple[Film, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How the frames lie in a sheet."""
+
+    columns: int
+    rows: int
+
+    @classmethod
+    def of(cls, frames: int) -> Grid:
+        """The grid of so many frames."""
+        return cls(min(frames, COLUMNS), -(-frames // COLUMNS))
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """All stored sequences of a section; the sheets are data URIs."""
+
+    past: tuple[str, ...]
+    """The numbers of the context's frames as they are written, such as "\N{MINUS SIGN}3"."""
+    future: tuple[str, ...]
+    width: int
+    height: int
+    takes: tuple[Take, ...]
+
+    @property
+    def context(self) -> Grid:
+        """The grid of a sheet of context."""
+        return Grid.of(len(self.past))
+
+    @property
+    def horizon(self) -> Grid:
+        """The grid of a sheet of truth or prediction."""
+        return Grid.of(len(self.future))
+
+    @property
+    def tile(self) -> int:
+        """The width of a frame on the screen, a whole multiple of its pixels."""
+        return self.width * max(1, round(TILE / self.width))
+
+
+def viewers(sections: Sequence[Sequence[Showcase]]) -> list[Viewer | None]:
+    """The viewer of each section that has showcases, all together small enough for one page."""
+    samples = sum(_samples(showcase) for showcases in sections for showcase in showcases)
+    share = min(1, (PAGE_SAMPLES / max(1, samples)) ** 0.5)
+    return [_viewer(shown, int(share * _side(shown[0]))) if shown else None for shown in sections]
+
+
+def error_colors() -> list[str]:
+    """Red, green and blue from no error to the largest, as an SVG filter takes them."""
+    colors = colormaps["inferno"](np.linspace(0, 1, ERROR_STOPS))[:, :3]
+    return [" ".join(f"{level:.3f}" for level in channel) for channel in colors.T]
+
+
+def _side(showcase: Showcase) -> int:
+    """The larger side of a frame, in pixels, where no page is too large."""
+    side = int(max(panels(showcase.truth[0][:1]).shape[2:]))
+    return side // -(-side // SIDE)
+
+
+def _samples(showcase: Showcase) -> int:
+    """How many samples the sheets of `showcase` have where no page is too large."""
+    _, channels, height, width = panels(showcase.truth[0][:1]).shape
+    count, time = showcase.prediction.shape[:2]
+    share = _side(showcase) / max(height, width)
+    return int(count * min(time, HORIZON) * channels * height * width * share**2)
+
+
+def _viewer(showcases: Sequence[Showcase], side: int) -> Viewer:
+    first = showcases[0]
+    past = np.arange(-min(first.context.shape[1], CONTEXT), 0)
+    future = chosen(first.truth.shape[1], HORIZON)
+    takes = []
+    for sequence, title in sequences(showcases).items():
+        held = holders(sequence, showcases)
+        films = tuple(
+            Film(shown.label, shown.model, _sheet(shown.prediction[place][future], side))
+            for shown, place in held
+        )
+        shown, place = held[0]
+        context, truth = shown.context[place][past], shown.truth[place][future]
+        takes.append(Take(title, _sheet(context, side), _sheet(truth, side), films))
+    *_, height, width = _small(first.truth[0][:1], side).shape
+    return Viewer(numbers(past), numbers(future + 1), width, height, tuple(takes))
+
+
+def _small(frames: Pixels, side: int) -> Pixels:
+    """Frames as they are shown, [T,1 or 3,H,W]."""
+    return shrink(panels(frames).astype(np.float32), side).round().astype(np.uint8)
+
+
+def _sheet(frames: Pixels, side: int) -> str:
+    """Frames [T,C,H,W] in one picture, row by row, as a data URI."""
+    small, grid = _small(frames, side), Grid.of(len(frames))
+    blank = grid.rows * grid.columns - len(small)
+    filled = np.pad(small, ((0, blank), (0, 0), (0, 0), (0, 0)))
+    _, channels, height, width = filled.shape
+    rows = filled.reshape(grid.rows, grid.columns, channels, height, width)
+    sheet = rows.transpose(0, 3, 1, 4, 2).reshape(grid.rows * height, -1, channels)
+    out = io.BytesIO()
+    Image.fromarray(sheet if channels == 3 else sheet[..., 0]).save(
+        out, format="webp", quality=QUALITY, method=2
+    )
+    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
