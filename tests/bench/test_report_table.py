@@ -251,7 +251,7 @@ def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
 def test_a_suite_without_cells_is_one_line_that_names_those_with(
     store: FakeStore, suite: str, other: str | None
 ) -> None:
-    with pytest.raises(UserError, match="no cell of the suite 'mnits' .* it has mnist"):
+    with pytest.raises(UserError, match=r"no cell of the suite 'mnits' .* it has mnist"):
         collect.cells(store, suite, other)
 
 
