@@ -12,10 +12,15 @@ from bench.errors import UserError
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, horizon, named_videos, sections, showcases
 from bench.report.frames import strips
+from bench.report.fronts import speed_plots
+from bench.report.horizons import horizon_plots
+from bench.report.learning import learning_plots
 from bench.report.page import Chapter, write
-from bench.report.plots import Style, horizon_panels, learning_panels, speed_panels, styles
+from bench.report.plots import Style, styles
 from bench.report.scores import SequenceScores
+from bench.report.seeds import seed_plots
 from bench.report.sure import neighbours
+from bench.report.sweeps import sweep_plots
 from bench.report.table import Table, printed, summary
 from bench.report.viewer import viewers
 
@@ -41,7 +46,8 @@ def build(store: Store, suite: str, out: Path) -> Path:
         chapter = _chapter(store, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
-    return write(suite, chapters, looks, out)
+    swept = sweep_plots([(chapter.section, chapter.summary) for chapter in chapters], looks)
+    return write(suite, chapters, swept, looks, out)
 
 
 def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
@@ -67,9 +73,10 @@ def _chapter(
     figures = summary(section)
     sure = neighbours(section, figures, scores.of(section))
     plots = [
-        *learning_panels(curves(store, section), looks, prefix),
-        *horizon_panels(horizon(store, section), looks, prefix),
-        *speed_panels(section, figures, looks, prefix),
+        *learning_plots(curves(store, section), looks, prefix),
+        *speed_plots(section, figures, looks, prefix),
+        *horizon_plots(horizon(store, section), looks, prefix),
+        *seed_plots(section, figures, looks, prefix),
     ]
     if section.task == "recognition":
         named = named_videos(store, section)
