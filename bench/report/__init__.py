@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
+from bench.report.fronts import speed_plots
+from bench.report.horizons import horizon_plots
+from bench.report.learning import learning_plots
 from bench.report.page import Chapter, write
-from bench.report.plots import Style, horizon_panels, learning_panels, speed_panels, styles
+from bench.report.plots import Style, styles
 from bench.report.scores import SequenceScores
+from bench.report.seeds import seed_plots
 from bench.report.sure import neighbours, paired
+from bench.report.sweeps import sweep_plots
 from bench.report.table import Table, printed, summary
 from bench.report.verdict import verdict
 from bench.report.viewer import viewers
@@ -45,7 +50,8 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
         chapter = _chapter(store, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
-    return write(suite, chapters, looks, out)
+    swept = sweep_plots([(chapter.section, chapter.summary) for chapter in chapters], looks)
+    return write(suite, chapters, swept, looks, out)
 
 
 def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
@@ -71,9 +77,10 @@ def _chapter(
     said = verdict(section, figures, pairs)
     sure = neighbours(section, figures, pairs)
     plots = [
-        *learning_panels(curves(store, section), looks, prefix),
-        *horizon_panels(scores.horizon(section), looks, prefix),
-        *speed_panels(section, figures, looks, prefix),
+        *learning_plots(curves(store, section), looks, prefix),
+        *speed_plots(section, figures, looks, prefix),
+        *horizon_plots(scores.horizon(section), looks, prefix),
+        *seed_plots(section, figures, looks, prefix),
     ]
     if section.task == "recognition":
         named = named_videos(store, section)

@@ -149,17 +149,22 @@ def sections(cells: pd.DataFrame) -> list[Section]:
 
 
 def curves(store: Store, section: Section) -> pd.DataFrame:
-    """Training curves of trained cells: label, model, run_id, metric, train_seconds, value."""
+    """Training curves of trained cells: label, model, run_id, metric, what was spent, value.
+
+    Spent were train_seconds, steps and samples; the last is NaN where a cell has not counted them.
+    """
     rows = []
     for cell in each(section.done[~section.done["baseline"]]):
         clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
+        batch = cell["train/samples"] / cell["train/steps"]
+        who = (cell["label"], cell["model"], cell["run_id"])
         for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key):
             rows += [
-                (cell["label"], cell["model"], cell["run_id"], metric, clock[step], value)
+                (*who, metric, clock[step], step, step * batch, value)
                 for step, value in store.curve(cell["run_id"], metric)
                 if step in clock
             ]
-    columns = ["label", "model", "run_id", "metric", "train_seconds", "value"]
+    columns = ["label", "model", "run_id", "metric", "train_seconds", "steps", "samples", "value"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import jinja2
@@ -15,8 +16,9 @@ from bench.records import QUALITY
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.frames import Strip
-from bench.report.plots import Picture, Style
+from bench.report.plots import Picture, Plot, Style
 from bench.report.ranks import Ranks, ranks
+from bench.report.sweeps import Sweep
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
 from bench.report.verdict import STATUS_WORDS
 from bench.report.viewer import Viewer, error_colors
@@ -39,7 +41,7 @@ class Chapter:
     section: Section
     summary: pd.DataFrame
     verdict: str
-    plots: list[Picture]
+    plots: list[Plot]
     sure: tuple[str, ...] = ()
     strips: list[Strip] = field(default_factory=list)
     viewer: Viewer | None = None
@@ -59,7 +61,7 @@ class Chapter:
     @property
     def pictures(self) -> list[Picture | Strip]:
         """All of them, in the order they are shown."""
-        return [*self.plots, *self.strips, *self.confusions]
+        return [*chain.from_iterable(self.plots), *self.strips, *self.confusions]
 
     @property
     def notices(self) -> list[str]:
@@ -91,24 +93,27 @@ class Chapter:
         return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
-def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Path) -> Path:
+def write(
+    suite: str, chapters: list[Chapter], sweeps: list[Sweep], styles: dict[str, Style], out: Path
+) -> Path:
     """The path of report.html, after everything is written under `out`."""
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     for stale in plots.glob("[0-9]*-*.png"):  # of an earlier report, which numbered otherwise
         stale.unlink()
-    for chapter in chapters:
-        for picture in chapter.pictures:
-            (plots / f"{picture.name}.png").write_bytes(picture.png)
+    pictures = [picture for chapter in chapters for picture in chapter.pictures]
+    for picture in chain(pictures, *(plot for sweep in sweeps for plot in sweep.plots)):
+        (plots / f"{picture.name}.png").write_bytes(picture.png)
     over_datasets = ranks([c.section for c in chapters], [c.summary for c in chapters])
     (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
     (out / "report.md").write_text(
-        "\n".join(_markdown(suite, chapters, over_datasets)), encoding="utf-8"
+        "\n".join(_markdown(suite, chapters, over_datasets, sweeps)), encoding="utf-8"
     )
     page = _TEMPLATES.get_template("report.html").render(
         suite=suite,
         chapters=chapters,
         ranks=over_datasets,
+        sweeps=sweeps,
         styles=styles,
         words=STATUS_WORDS,
         error_colors=error_colors(),
@@ -118,10 +123,15 @@ def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Pa
     return report
 
 
-def _markdown(suite: str, chapters: list[Chapter], ranks: list[Ranks]) -> Iterator[str]:
+def _markdown(
+    suite: str, chapters: list[Chapter], ranks: list[Ranks], sweeps: list[Sweep]
+) -> Iterator[str]:
     yield f"# {_plain(suite)}"
     for table in ranks:
         yield from _markdown_ranks(table)
+    for sweep in sweeps:
+        yield f"\n## {_plain(sweep.title)}\n\n{_plain(sweep.setting)}"
+        yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
     for chapter in chapters:
         yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
@@ -137,12 +147,16 @@ def _markdown(suite: str, chapters: list[Chapter], ranks: list[Ranks]) -> Iterat
             yield "\n</details>"
         if chapter.classes:
             yield from _markdown_classes(chapter.classes)
-        for picture in chapter.pictures:
-            yield f"\n![{_plain(picture.title)}](plots/{picture.name}.png)"
+        yield from map(_markdown_picture, chapter.pictures)
         yield "\n| cell | MLflow run | the line that runs it again |\n|---|---|---|"
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             yield f"| {name} | {run} | <code>{command}</code> |"
+
+
+def _markdown_picture(picture: Picture | Strip) -> str:
+    by = f", by {picture.choice}" if isinstance(picture, Picture) and picture.choice else ""
+    return f"\n![{_plain(picture.title + by)}](plots/{picture.name}.png)"
 
 
 def _markdown_ranks(ranks: Ranks) -> Iterator[str]:

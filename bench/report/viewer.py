@@ -102,7 +102,7 @@ def error_colors() -> list[str]:
 
 def _side(showcase: Showcase) -> int:
     """The larger side of a frame, in pixels, where no page is too large."""
-    side = int(max(panels(showcase.truth[0][:1]).shape[2:]))
+    side: int = max(panels(showcase.truth[0][:1]).shape[2:])
     return side // -(-side // SIDE)
 
 

@@ -16,15 +16,10 @@ from PIL import Image, ImageColor
 from bench import records, report
 from bench.errors import UserError
 from bench.report import collect, table
-from bench.report.plots import (
-    PALETTE,
-    Picture,
-    Style,
-    horizon_panels,
-    learning_panels,
-    speed_panels,
-    styles,
-)
+from bench.report.fronts import speed_plots
+from bench.report.horizons import horizon_plots
+from bench.report.learning import learning_plots
+from bench.report.plots import PALETTE, Picture, Style, styles
 from tests.bench.report_store import FakeStore, example, only_section
 
 
@@ -110,9 +105,14 @@ def test_pictures_show_something(built: Built) -> None:
     names = {picture.stem.removeprefix("1-moving_mnist-") for picture in pictures}
     assert names == {
         "loss",
+        "loss-by-steps",
         "validation-mse",
+        "validation-mse-by-steps",
         "horizon-mse",
         "horizon-ssim",
+        "seeds-mse",
+        "seeds-ssim",
+        "seeds-lpips",
         "training-speed",
         "prediction-speed",
         "frames-3",
@@ -164,17 +164,20 @@ def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
         store.add("alone", 0.0115 + seed / 1000, seed=seed)
     section = only_section(store)
     looks = styles(collect.cells(store, "mnist"))
-    pictures = speed_panels(section, table.summary(section), looks, "1")
-    assert len(pictures) == 2
-    for picture in pictures:
-        assert blue_of(picture)[:, :580].sum() > 100  # of 780 columns; the dot and its interval
+    plots = speed_plots(section, table.summary(section), looks, "1")
+    assert len(plots) == 2
+    for (picture,) in plots:
+        assert blue_of(picture)[:, 150:600].sum() > 100  # within the axes: the dot, its interval
 
 
 def test_one_point_of_a_learning_curve_is_seen() -> None:
-    columns = ["label", "model", "run_id", "metric", "train_seconds", "value"]
-    curve = pd.DataFrame([("mine", "mine", "0", records.TRAIN_LOSS, 5.2, 1.8)], columns=columns)
-    (picture,) = learning_panels(curve, {"mine": Style(PALETTE[0], "-")}, "1")
-    assert blue_of(picture)[:, :500].sum() > 50  # of 780 columns; the name stands beyond them
+    columns = ["label", "model", "run_id", "metric", "train_seconds", "steps", "samples", "value"]
+    point = ("mine", "mine", "0", records.TRAIN_LOSS, 5.2, 10, np.nan, 1.8)
+    curve = pd.DataFrame([point], columns=columns)
+    (pictures,) = learning_plots(curve, {"mine": Style(PALETTE[0], "-")}, "1")
+    assert [picture.choice for picture in pictures] == ["seconds", "steps"]  # not samples: unknown
+    for picture in pictures:
+        assert blue_of(picture)[:, 150:600].sum() > 50  # the name stands beyond
 
 
 def test_one_predicted_frame_has_no_curve() -> None:
@@ -182,8 +185,8 @@ def test_one_predicted_frame_has_no_curve() -> None:
     one = pd.DataFrame([("mine", "mine", "mse", 1, 0.02)], columns=columns)
     two = pd.concat([one, one.assign(frame=2)])
     looks = {"mine": Style(PALETTE[0], "-")}
-    assert horizon_panels(one, looks, "1") == []
-    assert [picture.name for picture in horizon_panels(two, looks, "1")] == ["1-horizon-mse"]
+    assert horizon_plots(one, looks, "1") == []
+    assert [picture.name for (picture,) in horizon_plots(two, looks, "1")] == ["1-horizon-mse"]
 
 
 def test_unknown_suite_is_refused(store: FakeStore, tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Speed against quality, and the models that none surpasses in both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bench import records
+from bench.report.collect import Section, each
+from bench.report.columns import COLUMNS, REFERENCE, Column
+from bench.report.plots import (
+    GREY,
+    INK,
+    Label,
+    Plot,
+    Style,
+    draw,
+    panel,
+    plain_numbers,
+    styled,
+    write_beside,
+)
+
+
+@styled
+def speed_plots(
+    section: Section, summary: pd.DataFrame, styles: dict[str, Style], prefix: str
+) -> list[Plot]:
+    """What ranks the models against their speeds; the dashed line is the reference's.
+
+    The stepped line joins the Pareto front: on its far side there is no model.
+    """
+    lead, *others = COLUMNS[section.task]
+    done = summary[summary["status"] == records.Status.DONE]
+    found: list[Plot] = []
+    for column in (column for column in others if column.measure.key.startswith("speed/")):
+        points = done[done[column.name].notna() & done[lead.name].notna() & (done[column.name] > 0)]
+        if points.empty:
+            continue
+        label = column.measure.label
+        xlabel = f"{label} ({column.measure.unit}) →"
+        figure, axes = panel(xlabel, f"test {lead.heading}", list(points["label"]))
+        axes.set_xscale("log")
+        axes.margins(x=0.08, y=0.1)
+        slowest, fastest = points[column.name].min(), points[column.name].max()
+        if fastest < 1.01 * slowest:  # one model alone: the axis would have no width
+            axes.set_xlim(slowest / 2, 2 * fastest)
+        for reference in done.loc[done["model"] == REFERENCE[section.task], lead.name]:
+            axes.axhline(reference * lead.scale, color=GREY, linestyle="--", linewidth=1)
+        labels = [_dot(axes, row, column, lead, styles[row["model"]]) for row in each(points)]
+        plain_numbers(axes.xaxis)
+        axes.autoscale_view()
+        _bound_quality(axes, lead)
+        _draw_front(axes, pareto(points, column.name, lead), column, lead)
+        write_beside(labels, axes)
+        name = f"{prefix}-{label.replace(' ', '-')}"
+        found.append((draw(figure, name, f"Quality against {label}, and the Pareto front"),))
+    return found
+
+
+def pareto(points: pd.DataFrame, speed: str, lead: Column) -> pd.DataFrame:
+    """The rows of `points` that no other equals in both and surpasses in one, the slowest first."""
+    is_lower = lead.measure.better == "lower"
+    fastest_first = points.sort_values([speed, lead.name], ascending=[False, is_lower])
+    quality = fastest_first[lead.name] * (1 if is_lower else -1)
+    ahead = quality.cummin().shift(fill_value=float("inf"))
+    return fastest_first[quality < ahead].iloc[::-1]
+
+
+def _draw_front(axes: Axes, front: pd.DataFrame, speed: Column, lead: Column) -> None:
+    """Draw the border of what some model reaches, up to the edges of the axes."""
+    x, y = front[speed.name].tolist(), (front[lead.name] * lead.scale).tolist()
+    worst = axes.get_ylim()[lead.measure.better == "lower"]
+    axes.step(
+        *([axes.get_xlim()[0], *x, x[-1]], [y[0], *y, worst]),
+        where="pre",
+        color=INK,
+        linewidth=0.8,
+        alpha=0.6,
+        scalex=False,
+        scaley=False,
+    )
+
+
+def _bound_quality(axes: Axes, lead: Column) -> None:
+    """Keep the vertical axis to what a share can be, and as wide as figures alike need."""
+    low, high = axes.get_ylim()
+    if lead.measure.unit == "%":  # an interval may reach further
+        axes.set_ylim(max(low, -5), min(high, 105))
+    if high - low < 1e-3 * high:  # all alike but for rounding
+        axes.set_ylim(0.9 * low, 1.1 * high)
+
+
+def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: Style) -> Label:
+    """Draw one model as a dot with its 95 % interval, where it has one; the label to write."""
+    x, y = row[speed.name], row[lead.name] * lead.scale
+    half = row[f"{lead.name}_half_width"] * lead.scale
+    axes.errorbar(
+        x,
+        y,
+        yerr=half if half > 0 else None,
+        color=style.color,
+        marker=style.marker,
+        markersize=7,
+        capsize=3,
+    )
+    return Label(row["label"], x, y, style.color)

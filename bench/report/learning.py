@@ -1,0 +1,124 @@
+"""Quality against what was spent: seconds, steps or samples; median and band over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bench import records
+from bench.records import VALIDATION
+from bench.report.plots import (
+    Label,
+    Picture,
+    Plot,
+    Style,
+    draw,
+    panel,
+    plain_numbers,
+    styled,
+    write_beside,
+)
+
+POINTS = 60  # of a curve at most; a training loss has thousands
+SPENT = {
+    "seconds": ("train_seconds", "training time (s)", ""),
+    "steps": ("steps", "training steps", "-by-steps"),
+    "samples": ("samples", "training samples", "-by-samples"),
+}
+"""What the horizontal axis may be: the column of the curves, its title, the ending of the name."""
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The curves of a model's seeds at the same x: their median, the lowest and the highest."""
+
+    x: Values
+    median: Values
+    low: Values
+    high: Values
+
+
+@styled
+def learning_plots(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Plot]:
+    """The losses of training and validation, each against seconds, steps and samples."""
+    wanted = [(records.TRAIN_LOSS, "loss", "training loss", "Training loss, each model's own")]
+    for measure in VALIDATION.values():
+        name = measure.key.replace("val/", "validation-")
+        title = f"{measure.label[0].upper()}{measure.label[1:]} against training spent"
+        wanted.append((measure.key, name, measure.label, title))
+    plots = []
+    for metric, name, label, title in wanted:
+        lines = curves[curves["metric"] == metric]
+        pictures = tuple(
+            _picture(lines, spent, label, styles, (f"{prefix}-{name}{ending}", title))
+            for spent, (column, _, ending) in SPENT.items()
+            if lines[column].notna().all() and not lines.empty
+        )
+        if pictures:
+            plots.append(pictures)
+    return plots
+
+
+def band(x: list[Values], y: list[Values]) -> Band:
+    """The median, lowest and highest of several curves at common points.
+
+    A curve that ends before the others keeps its last value, as its model does. A long one is
+    smoothed by a running median.
+    """
+    start, points = max(seed[0] for seed in x), np.unique(np.concatenate(x))
+    grid = points[points >= start]
+    if len(grid) > POINTS:
+        grid = np.linspace(start, grid[-1], POINTS)
+    curves = [np.interp(grid, *pair) for pair in zip(x, map(_smooth, y), strict=True)]
+    return Band(grid, np.median(curves, axis=0), np.min(curves, axis=0), np.max(curves, axis=0))
+
+
+def _smooth(values: Values) -> Values:
+    window = len(values) // 30
+    if window < 2:
+        return values
+    return pd.Series(values).rolling(window, min_periods=1, center=True).median().to_numpy()
+
+
+def _picture(
+    lines: pd.DataFrame,
+    spent: str,
+    label: str,
+    styles: dict[str, Style],
+    named: tuple[str, str],
+) -> Picture:
+    column, xlabel, _ = SPENT[spent]
+    names = list(lines["label"].unique())
+    figure, axes = panel(xlabel, f"{label} ↓", names)
+    ends = []
+    for name, seeds in lines.groupby("label", sort=False):
+        style = styles[seeds["model"].iloc[0]]
+        each = [seed.sort_values("steps") for _, seed in seeds.groupby("run_id", sort=False)]
+        found = band(
+            [seed[column].to_numpy(float) for seed in each],
+            [seed["value"].to_numpy(float) for seed in each],
+        )
+        _draw_band(axes, found, style)
+        ends.append(Label(str(name), found.x[-1], found.median[-1], style.color))
+    if (lines["value"] > 0).all():
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    axes.autoscale_view()
+    write_beside(ends, axes)
+    return draw(figure, *named, spent)
+
+
+def _draw_band(axes: Axes, found: Band, style: Style) -> None:
+    """The median as a line, faint behind it all seeds; one point alone as a dot."""
+    if (found.high > found.low).any():
+        axes.fill_between(
+            found.x, found.low, found.high, color=style.color, alpha=0.18, linewidth=0
+        )
+    dot = style.marker if len(found.x) == 1 else None
+    axes.plot(found.x, found.median, color=style.color, linestyle=style.dash, marker=dot)

@@ -1,0 +1,91 @@
+"""Every seed as a dot, beside the mean and its interval."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench import records
+from bench.report.collect import Section, each
+from bench.report.columns import COLUMNS, Column
+from bench.report.plots import (
+    BOTTOM,
+    HEIGHT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Plot,
+    Style,
+    draw,
+    plain_numbers,
+    styled,
+    text_inches,
+)
+
+if TYPE_CHECKING:  # the report needs no torch
+    from datasets.contract import Task
+
+SHOWN: dict[Task, tuple[str, ...]] = {
+    "prediction": ("mse", "ssim", "lpips"),
+    "recognition": ("video_top1", "cross_entropy"),
+}
+ROW = 0.3  # inches from one model to the next
+APART = 0.16  # of a row, from its middle to the dots above and the mean below
+WIDE = 3.0  # the ratio of figures from which an axis is logarithmic
+
+
+@styled
+def seed_plots(
+    section: Section, summary: pd.DataFrame, styles: dict[str, Style], prefix: str
+) -> list[Plot]:
+    """A row for each model, the best first, where some model has more than one seed."""
+    done = summary[summary["status"] == records.Status.DONE]
+    if done.empty or done["n"].max() < 2:
+        return []
+    columns = {column.name: column for column in COLUMNS[section.task]}
+    found: list[Plot] = []
+    for column in (columns[name] for name in SHOWN[section.task]):
+        rows = done[done[column.name].notna()]
+        if not rows.empty:
+            title = f"{column.measure.label} of every seed, mean and 95 % interval"
+            figure = _figure(section.done, rows, column, styles)
+            found.append((draw(figure, f"{prefix}-seeds-{column.name}", title),))
+    return found
+
+
+def _figure(
+    cells: pd.DataFrame, rows: pd.DataFrame, column: Column, styles: dict[str, Style]
+) -> Figure:
+    left = max(map(text_inches, rows["label"])) + 2 * RIGHT
+    height = max(HEIGHT, ROW * len(rows))
+    size = (left + WIDTH + 2 * RIGHT, BOTTOM + height + TOP)
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((left / size[0], BOTTOM / size[1], WIDTH / size[0], height / size[1]))
+    for place, row in enumerate(each(rows)):
+        seeds = cells.loc[cells["label"] == row["label"], column.measure.key]
+        mean, half = row[column.name] * column.scale, row[f"{column.name}_half_width"]
+        color, marker = styles[row["model"]].color, styles[row["model"]].marker
+        above = np.full(len(seeds), place - APART)
+        axes.plot(seeds * column.scale, above, marker, color=color, markersize=5, alpha=0.6)
+        reach = half * column.scale if half > 0 else None
+        axes.errorbar(mean, place + APART, xerr=reach, color=color, marker="|", capsize=3)
+    axes.set_yticks(range(len(rows)), rows["label"])
+    for tick, model in zip(axes.get_yticklabels(), rows["model"], strict=True):
+        tick.set_color(styles[model].color)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params("y", length=0)
+    axes.set_xlabel(f"test {column.heading}")
+    _scale(axes, rows[column.name], column)
+    return figure
+
+
+def _scale(axes: Axes, means: pd.Series[float], column: Column) -> None:
+    """A logarithmic axis where the worst model would press all others together."""
+    low, _ = axes.get_xlim()
+    if column.measure.better == "lower" and low > 0 and means.max() > WIDE * means.min():
+        axes.set_xscale("log")
+        plain_numbers(axes.xaxis)

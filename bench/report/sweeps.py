@@ -1,0 +1,129 @@
+"""Figures against an option of a data set, where a suite has it in several values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from bench import records
+from bench.reference import Reference
+from bench.report.collect import NONE, ONE_SIZE, SETTING, UNKNOWN, Section
+from bench.report.columns import COLUMNS, Column
+from bench.report.plots import Label, Plot, Style, draw, panel, plain_numbers, styled, write_beside
+
+COST = ("train_samples_per_second", "peak_bytes")
+WIDE = 20  # the ratio of an option's values from which its axis is logarithmic
+RECORDED = ("context_frames", "horizon")  # options whose default a section knows, too
+
+Part = tuple[Section, pd.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A data set with one option in several values, all else alike."""
+
+    title: str
+    setting: str
+    plots: list[Plot]
+
+
+@styled
+def sweep_plots(parts: Sequence[Part], styles: dict[str, Style]) -> list[Sweep]:
+    """Quality, training speed and peak memory against each option that the suite sweeps.
+
+    Args:
+        parts: every section with its summary, the newest first.
+        styles: how the models look.
+    """
+    found: list[Sweep] = []
+    for dataset, option, swept in _swept(parts):
+        section = next(iter(swept.values()))[0]
+        lead, *others = COLUMNS[section.task]
+        title = f"{dataset} by {option.replace('_', ' ')}"
+        prefix = re.sub(r"[^\w.-]", "_", f"0-{len(found) + 1}-{dataset}-by-{option}")
+        rows = pd.concat(
+            summary[summary["status"] == records.Status.DONE].assign(option=value)
+            for value, (_, summary) in sorted(swept.items())
+        )
+        plots = [
+            _plot(rows[rows[column.name].notna()], column, option, styles, prefix)
+            for column in (lead, *(column for column in others if column.name in COST))
+            if rows[column.name].notna().any()
+        ]
+        size = "" if section.size == ONE_SIZE else f", {section.size} models"
+        found.append(Sweep(title + size, _setting(section), plots))
+    return found
+
+
+def _swept(parts: Sequence[Part]) -> Iterator[tuple[str, str, dict[float, Part]]]:
+    """Each data set that has an option in several values, the option, and the parts by value."""
+    alike: dict[tuple[Any, ...], dict[float, Part]] = {}
+    for section, summary in parts:
+        reference = Reference.parse(section.dataset)
+        options = _recorded(section) | dict(reference.options)
+        setting = (section.task, section.size, *(getattr(section, name) for name in SETTING))
+        for option, value in options.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                fixed = {name: other for name, other in options.items() if name != option}
+                key = (reference.name, option, repr(sorted(fixed.items())), *setting)
+                alike.setdefault(key, {}).setdefault(value, (section, summary))
+    for (_, option, *_), swept in alike.items():
+        if len(swept) > 1:
+            section = next(iter(swept.values()))[0]
+            yield _without(option, section.dataset), option, swept
+
+
+def _recorded(section: Section) -> dict[str, int]:
+    known = {name: getattr(section, name) for name in RECORDED}
+    return {name: int(text) for name, text in known.items() if text.isdecimal()}
+
+
+def _without(option: str, dataset: str) -> str:
+    """The name of the data set with its other options."""
+    reference = Reference.parse(dataset)
+    others = {name: value for name, value in reference.options.items() if name != option}
+    return Reference(reference.name, others).label(reference.name)
+
+
+def _setting(section: Section) -> str:
+    """What the sections of a sweep have in common, in a line."""
+    common = replace(section, context_frames=UNKNOWN, horizon=UNKNOWN, classes=NONE)
+    return replace(common, data_digest=UNKNOWN).setting
+
+
+def _plot(
+    rows: pd.DataFrame, column: Column, option: str, styles: Mapping[str, Style], prefix: str
+) -> Plot:
+    measure, name = column.measure, option.replace("_", " ")
+    ylabel = column.heading if not column.is_quality else f"test {column.heading}"
+    figure, axes = panel(name, ylabel, list(rows["label"].unique()))
+    ends = []
+    for label, line in rows.groupby("label", sort=False):
+        style, values = styles[line["model"].iloc[0]], line[column.name] * column.scale
+        half = (line[f"{column.name}_half_width"] * column.scale).fillna(0)
+        axes.errorbar(
+            *(line["option"], values, half),
+            color=style.color,
+            linestyle=style.dash,
+            marker=style.marker,
+            markersize=4,
+            capsize=2,
+        )
+        ends.append(Label(str(label), line["option"].iloc[-1], values.iloc[-1], style.color))
+    values = rows["option"]
+    if values.min() > 0 and values.max() > WIDE * values.min():
+        axes.set_xscale("log")
+    axes.set_xticks(sorted(values.unique()), [f"{value:,g}" for value in sorted(values.unique())])
+    axes.minorticks_off()
+    figures = rows[column.name]
+    if not column.is_quality and figures.min() > 0 and figures.max() > WIDE * figures.min():
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    axes.autoscale_view()
+    write_beside(ends, axes)
+    short = column.name.replace("_", "-")
+    return (draw(figure, f"{prefix}-{short}", f"{measure.label} against {name}"),)

@@ -1,0 +1,168 @@
+"""What the plots of the report are made of, and that they stay legible with many models."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import records
+from bench.report import collect, table
+from bench.report.columns import COLUMNS
+from bench.report.fronts import pareto
+from bench.report.learning import POINTS, band, learning_plots
+from bench.report.plots import Picture, spread, styles, text_inches
+from bench.report.seeds import seed_plots
+from bench.report.sweeps import sweep_plots
+from tests.bench.report_store import FakeStore, only_section
+
+MSE = COLUMNS["prediction"][0]
+TOP1 = COLUMNS["recognition"][0]
+
+
+def test_a_band_is_the_median_and_the_bounds_of_the_seeds() -> None:
+    x = [np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0]), np.array([1.0, 3.0])]
+    y = [np.array([9.0, 5.0, 1.0]), np.array([3.0, 1.0]), np.array([6.0, 2.0])]
+    found = band(x, y)
+    assert found.x.tolist() == [1, 2, 3]  # from where all have begun; at 3 two keep their last
+    assert found.median.tolist() == [5, 1, 1]
+    assert found.low.tolist() == [2, 1, 1]
+    assert found.high.tolist() == [6, 4, 2]
+
+
+def test_a_long_curve_becomes_short_and_smooth() -> None:
+    x = np.arange(3000.0)
+    noisy = np.where(x % 2 == 0, 1.0, 3.0) + x / 1000
+    found = band([x], [noisy])
+    assert len(found.x) == POINTS
+    assert (found.x[0], found.x[-1]) == (0, 2999)
+    assert np.abs(found.median - 2 - found.x / 1000).max() < 1.2
+    assert np.abs(np.diff(found.median)).max() < 1.2
+
+
+def test_samples_are_steps_of_the_cells_own_batches(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for name, batch in (("small_batches", 2), ("large_batches", 8)):
+        spent = {"train/steps": 400.0, "train/samples": 400.0 * batch}
+        store.add(name, 0.02, metrics=spent)
+    curves = collect.curves(store, only_section(store))
+    ends = curves[curves["metric"] == records.TRAIN_LOSS].groupby("model").last()
+    assert ends["samples"].to_dict() == {"small_batches": 800, "large_batches": 3200}
+    assert set(ends["steps"]) == {400}
+    looks = styles(collect.cells(store, "mnist"))
+    for pictures in learning_plots(curves, looks, "1"):
+        assert [picture.choice for picture in pictures] == ["seconds", "steps", "samples"]
+
+
+def test_the_pareto_front_holds_what_nothing_surpasses_in_both() -> None:
+    points = pd.DataFrame(
+        {
+            "label": ["best", "dominated", "middle", "twin", "fast", "slow"],
+            "speed": [1.0, 2.0, 3.0, 3.0, 9.0, 0.5],
+            "mse": [0.1, 0.4, 0.2, 0.3, 0.5, 0.1],
+        }
+    )
+    assert pareto(points, "speed", MSE)["label"].tolist() == ["best", "middle", "fast"]
+    higher = points.assign(video_top1=1 - points["mse"])
+    assert pareto(higher, "speed", TOP1)["label"].tolist() == ["best", "middle", "fast"]
+
+
+@given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=20), st.floats(0.01, 0.05))
+def test_labels_stand_apart_in_order_and_inside(heights: list[float], gap: float) -> None:
+    ordered = np.sort(heights)
+    places = spread(ordered, gap)
+    assert (np.diff(places) > gap - 1e-9).all()
+    assert places[0] > -1e-9
+    assert places[-1] < 1 + 1e-9
+
+
+def test_a_label_with_room_stays_beside_its_point() -> None:
+    assert spread([0.1, 0.5, 0.9], 0.1).tolist() == pytest.approx([0.1, 0.5, 0.9])
+    assert spread([0.5, 0.5], 0.1).tolist() == pytest.approx([0.45, 0.55])
+
+
+def texts(picture: Picture) -> list[tuple[str, float, float]]:
+    """The words of the SVG and where they stand, in points."""
+    found = re.findall(r"translate\(([\d.]+) ([\d.]+)\)[^>]*>([^<]+)</text>", picture.svg)
+    placed = re.findall(r'<text [^>]*?x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)</text>', picture.svg)
+    return [(text, float(x), float(y)) for x, y, text in found + placed]
+
+
+def test_twenty_names_stand_apart_and_inside_the_figure(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for number in range(20):
+        store.add(f"model_{number:02d}_of_a_long_name", 0.02 + number / 1e6)
+    looks = styles(collect.cells(store, "mnist"))
+    assert len({(look.color, look.marker) for look in looks.values()}) == 20
+    (picture, *_), *_ = learning_plots(collect.curves(store, only_section(store)), looks, "1")
+    width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture.svg)[0])
+    names = sorted((y, x, text) for text, x, y in texts(picture) if text.startswith("model_"))
+    assert len(names) == 20
+    assert min(np.diff([y for y, *_ in names])) > 12  # points; the letters have 10
+    assert all(0 < y < height and x + 72 * text_inches(text) < width for y, x, text in names)
+
+
+def test_seeds_are_drawn_where_there_are_several(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    store.add("copy_last", 0.05, size="only", baseline=True)
+    for seed, mse in enumerate((0.020, 0.021, 0.025)):
+        store.add("convlstm", mse, seed=seed)
+    looks = styles(collect.cells(store, "mnist"))
+    section = only_section(store)
+    (first, *_), *others = seed_plots(section, table.summary(section), looks, "1")
+    assert first.name == "1-seeds-mse"
+    assert len(others) == 2
+    color = looks["convlstm"].color.lower()
+    dots = re.findall(rf'x="([\d.]+)" y="[\d.]+" style="fill: {color}; fill-opacity', first.svg)
+    xs = sorted(map(float, dots))
+    assert len(xs) == 3
+    assert (xs[2] - xs[0]) / (xs[1] - xs[0]) == pytest.approx(5, rel=0.01)
+    names = [text for text, *_ in sorted(texts(first), key=lambda entry: entry[2])]
+    assert names.index("convlstm-small") < names.index("copy_last")
+    store.runs = store.runs[:2]
+    section = only_section(store)
+    assert seed_plots(section, table.summary(section), looks, "1") == []
+
+
+def swept(store: FakeStore, *datasets: str, horizon: str = "10") -> list[str]:
+    """The titles of the sweeps over `datasets`, of which a model has a figure each."""
+    store.runs.clear()
+    for number, dataset in enumerate(datasets):
+        params = {"dataset": dataset, "horizon": horizon}
+        tags = {records.DATA_DIGEST: f"{number}" * 8}
+        store.add("convlstm", 0.02, params=params, tags=tags)
+        store.add("predrnn", 0.03, params=params, tags=tags)
+    cells = collect.cells(store, "mnist")
+    parts = [(section, table.summary(section)) for section in collect.sections(cells)]
+    found = sweep_plots(parts, styles(cells))
+    for sweep in found:
+        assert len(sweep.plots) == 3  # quality, training speed, peak memory
+        assert "feed" not in sweep.setting
+    return [sweep.title for sweep in found]
+
+
+def test_an_option_in_several_values_is_swept(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    shares = [f"ucf101(train_share={share}, horizon=5)" for share in (0.01, 0.1, 1)]
+    assert swept(store, *shares) == ["ucf101(horizon=5) by train share, small models"]
+    assert swept(store, "ucf101", "kth", "moving_mnist") == []
+    assert swept(store, *shares[:1], "ucf101(train_share=0.1, horizon=10)") == []
+    assert swept(store, "frames(name='a', size=3)", "frames(name='b', size=4)") == []
+
+
+def test_a_default_that_was_recorded_counts(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for dataset, horizon in (("kth", "20"), ("kth(horizon=40)", "40")):
+        params = {"dataset": dataset, "horizon": horizon}
+        store.add("convlstm", 0.02, params=params, tags={records.DATA_DIGEST: horizon})
+    cells = collect.cells(store, "mnist")
+    parts = [(section, table.summary(section)) for section in collect.sections(cells)]
+    (sweep,) = sweep_plots(parts, styles(cells))
+    assert sweep.title == "kth by horizon, small models"
+    (quality,) = sweep.plots[0]
+    assert {"20", "40"} <= {text for text, *_ in texts(quality)}
