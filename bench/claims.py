@@ -109,7 +109,7 @@ class Claim(_Strict):
     """What our test of it cannot say."""
 
 
-def load() -> tuple[Claim, ...]:
+def all_claims() -> tuple[Claim, ...]:
     """Every claim, in the order of the file."""
     claims = tomllib.loads(FILE.read_text(encoding="utf-8"))["claim"]
     # as JSON, whose arrays strict mode takes for tuples

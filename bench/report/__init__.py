@@ -7,7 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.claims import all_claims
 from bench.errors import UserError
+from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, horizon, named_videos, sections, showcases
 from bench.report.frames import strips
@@ -31,11 +33,11 @@ def build(store: Store, suite: str, out: Path) -> Path:
     if found.empty:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
     looks, scores = styles(found), SequenceScores(store)
-    chapters = []
-    for number, section in enumerate(sections(found), start=1):
+    chapters, parts = [], sections(found)
+    for number, section in enumerate(parts, start=1):
         prefix = re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}")
         chapters.append(_chapter(store, scores, section, looks, prefix))
-    return write(suite, chapters, looks, out)
+    return write(suite, chapters, looks, out, findings(all_claims(), parts, scores))
 
 
 def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:

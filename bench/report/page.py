@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +11,11 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from bench.records import QUALITY
+from bench.report.claims import Finding
+from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
+from bench.report.markdown import plain as _plain
 from bench.report.plots import Picture, Style
 from bench.report.ranks import Ranks, ranks
 from bench.report.table import Entry, Table, csv, printed
@@ -87,7 +89,13 @@ class Chapter:
         return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
-def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Path) -> Path:
+def write(
+    suite: str,
+    chapters: list[Chapter],
+    styles: dict[str, Style],
+    out: Path,
+    claims: Sequence[Finding] = (),
+) -> Path:
     """The path of report.html, after everything is written under `out`."""
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
@@ -99,20 +107,28 @@ def write(suite: str, chapters: list[Chapter], styles: dict[str, Style], out: Pa
     over_datasets = ranks([c.section for c in chapters], [c.summary for c in chapters])
     (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
     (out / "report.md").write_text(
-        "\n".join(_markdown(suite, chapters, over_datasets)), encoding="utf-8"
+        "\n".join(_markdown(suite, chapters, over_datasets, claims)), encoding="utf-8"
     )
     page = _TEMPLATES.get_template("report.html").render(
-        suite=suite, chapters=chapters, ranks=over_datasets, styles=styles, words=STATUS_WORDS
+        suite=suite,
+        chapters=chapters,
+        ranks=over_datasets,
+        styles=styles,
+        words=STATUS_WORDS,
+        claims=claims,
     )
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
     return report
 
 
-def _markdown(suite: str, chapters: list[Chapter], ranks: list[Ranks]) -> Iterator[str]:
+def _markdown(
+    suite: str, chapters: list[Chapter], ranks: list[Ranks], claims: Sequence[Finding]
+) -> Iterator[str]:
     yield f"# {_plain(suite)}"
     for table in ranks:
         yield from _markdown_ranks(table)
+    yield from claims_markdown(claims)
     for chapter in chapters:
         yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
@@ -178,9 +194,3 @@ def _markdown_class_rows(models: tuple[str, ...], rows: tuple[ClassRow, ...]) ->
 def _figure(entry: Entry) -> str:
     text = f"**{entry.text}**" if entry.best else entry.text
     return f"{text} {entry.half_width}".strip()
-
-
-def _plain(text: str) -> str:
-    """`text` as Markdown that neither breaks a table nor smuggles in HTML."""
-    one_line = " ".join(html.escape(str(text), quote=False).split())
-    return one_line.replace("|", "\\|").replace("`", "&#96;")

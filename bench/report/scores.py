@@ -20,24 +20,26 @@ class SequenceScores:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._read: dict[str, pd.Series[float] | None] = {}
+        self._read: dict[tuple[str, str], pd.Series[float] | None] = {}
 
-    def of(self, section: Section) -> pd.DataFrame:
-        """The measure that ranks the section: one row a test sequence, one column (label, seed).
+    def of(self, section: Section, measure: str = "") -> pd.DataFrame:
+        """Scores by `measure`: one row a test sequence, one column (label, seed).
 
-        A recogniser's sequence is a video: 1 where it is named right, else 0. A finished cell
-        without a table, or with a sequence that has no score, is left out.
+        By default it is the one that ranks the section. A recogniser's sequence is a video: 1 where
+        it is named right, else 0. A finished cell without a table, or with a sequence that has no
+        score, is left out.
         """
-        columns = {}
+        columns, name = {}, measure or COLUMNS[section.task][0].name
         for cell in each(section.done):
-            if cell["run_id"] not in self._read:
-                self._read[cell["run_id"]] = self._scores(cell["run_id"], section.task)
-            scores = self._read[cell["run_id"]]
+            key = cell["run_id"], name
+            if key not in self._read:
+                self._read[key] = self._scores(cell["run_id"], section.task, name)
+            scores = self._read[key]
             if scores is not None:
                 columns[cell["label"], cell["seed"]] = scores
         return pd.DataFrame(columns).dropna(axis=1)
 
-    def _scores(self, run_id: str, task: Task) -> pd.Series[float] | None:
+    def _scores(self, run_id: str, task: Task, name: str) -> pd.Series[float] | None:
         path = self._store.artifact(
             run_id, PER_FRAME_TABLE if task == "prediction" else PER_VIDEO_TABLE
         )
@@ -46,6 +48,5 @@ class SequenceScores:
         if task == "recognition":
             videos = pd.read_parquet(path, columns=["video", "rank"]).set_index("video")
             return (videos["rank"] == 1).astype(float)
-        lead = COLUMNS[task][0].name
-        frames = pd.read_parquet(path, columns=["sequence", lead])
-        return frames.groupby("sequence")[lead].mean(skipna=False)
+        frames = pd.read_parquet(path, columns=["sequence", name])
+        return frames.groupby("sequence")[name].mean(skipna=False)

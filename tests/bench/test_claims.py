@@ -10,7 +10,7 @@ from bench.claims import Claim
 from bench.conventions import CONVENTIONS
 from bench.reference import Reference
 
-CLAIMS = claims.load()
+CLAIMS = claims.all_claims()
 
 
 def test_every_claim_has_a_name_of_its_own() -> None:
