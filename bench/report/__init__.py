@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from bench.claims import all_claims
 from bench.errors import UserError
+from bench.published import all_rows
 from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, horizon, named_videos, sections, showcases
 from bench.report.frames import strips
 from bench.report.page import Chapter, write
 from bench.report.plots import Style, horizon_panels, learning_panels, speed_panels, styles
+from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
 from bench.report.sure import neighbours
 from bench.report.table import Table, printed, summary
@@ -37,7 +39,8 @@ def build(store: Store, suite: str, out: Path) -> Path:
     for number, section in enumerate(parts, start=1):
         prefix = re.sub(r"[^\w.-]", "_", f"{number}-{section.dataset}")
         chapters.append(_chapter(store, scores, section, looks, prefix))
-    return write(suite, chapters, looks, out, findings(all_claims(), parts, scores))
+    claims = findings(all_claims(), parts, scores)
+    return write(suite, chapters, looks, out, claims, published_tables(all_rows(), parts, store))
 
 
 def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:

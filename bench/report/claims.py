@@ -15,6 +15,7 @@ from bench.records import QUALITY
 from bench.report.collect import ONE_SIZE, UNKNOWN, Section
 from bench.report.markdown import plain
 from bench.report.pairs import RELATIVE, Contrast, Difference, Pairs
+from bench.report.published import heading
 from bench.report.scores import SequenceScores
 from bench.report.sure import caveat, counted, sentence, written
 from bench.report.verdict import STATUS_WORDS
@@ -229,14 +230,8 @@ def _ratio(gap: Contrast) -> float:
 
 
 def _published(published: Published) -> str:
-    figures = ", ".join(f"{_name(name)} {value:g}" for name, value in published.figures.items())
+    figures = ", ".join(f"{heading(name)} {value:g}" for name, value in published.figures.items())
     return f"{published.model}: {figures} ({published.setting}; {CERTAINTY[published.certainty]})"
-
-
-def _name(figure: str) -> str:
-    """A figure of a convention as it is read: `MSE`, `MSE per frame`."""
-    first, _, rest = figure.partition("_")
-    return f"{first.upper()} {rest.replace('_', ' ')}".strip()
 
 
 def _is_unfinished(status: pd.Series[str]) -> pd.Series[bool]:

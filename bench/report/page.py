@@ -17,6 +17,8 @@ from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.markdown import plain as _plain
 from bench.report.plots import Picture, Style
+from bench.report.published import PublishedTable
+from bench.report.published import markdown as published_markdown
 from bench.report.ranks import Ranks, ranks
 from bench.report.table import Entry, Table, csv, printed
 from bench.report.verdict import STATUS_WORDS, verdict
@@ -95,6 +97,7 @@ def write(
     styles: dict[str, Style],
     out: Path,
     claims: Sequence[Finding] = (),
+    published: Sequence[PublishedTable] = (),
 ) -> Path:
     """The path of report.html, after everything is written under `out`."""
     plots = out / "plots"
@@ -107,7 +110,10 @@ def write(
     over_datasets = ranks([c.section for c in chapters], [c.summary for c in chapters])
     (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
     (out / "report.md").write_text(
-        "\n".join(_markdown(suite, chapters, over_datasets, claims)), encoding="utf-8"
+        "\n".join(
+            [*_markdown(suite, chapters, over_datasets, claims), *published_markdown(published)]
+        ),
+        encoding="utf-8",
     )
     page = _TEMPLATES.get_template("report.html").render(
         suite=suite,
@@ -116,6 +122,7 @@ def write(
         styles=styles,
         words=STATUS_WORDS,
         claims=claims,
+        published=published,
     )
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
