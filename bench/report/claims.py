@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -62,6 +63,13 @@ class Finding:
         if "cannot be told" in told:
             return "cannot be told with this budget"
         return f"cannot be told {'with one seed' if 'one seed' in told else 'from part of it'}"
+
+    @property
+    def counted(self) -> str:
+        """How many tests say what, such as `2 tests: 1 as claimed, 1 not tested here`."""
+        told = Counter(test.told for test in self.tests)
+        many = f"{len(self.tests)} tests" if len(self.tests) > 1 else "one test"
+        return f"{many}: {', '.join(f'{count} {what}' for what, count in told.items())}"
 
     @property
     def published(self) -> list[str]:
@@ -254,7 +262,8 @@ def markdown(found: Sequence[Finding]) -> Iterator[str]:
         yield "\n## Claims of earlier studies"
     for finding in found:
         claim = finding.claim
-        yield f"\n### {plain(claim.sentence)}\n\n**{plain(finding.verdict)}** · {finding.setting}\n"
+        yield f"\n### {plain(claim.sentence)}\n"
+        yield f"**{finding.verdict.capitalize()}.** {finding.counted} · {plain(finding.setting)}\n"
         yield f"Claimed ({plain(claim.source)}):\n"
         yield from (f"- {plain(line)}" for line in finding.published)
         yield from (f"- Convention {plain(line)}" for line in finding.conventions)

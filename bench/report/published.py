@@ -103,7 +103,7 @@ def published_tables(
         done = section.done[section.done["model"].isin({row.model for row in found})]
         beside = [
             _beside(section, seeds, row, read)
-            for _, seeds in done.groupby("label", sort=False)
+            for _, seeds in done.groupby("label")
             for row in found
             if row.model == seeds.iloc[0]["model"]
         ]
@@ -149,17 +149,16 @@ def _beside(section: Section, seeds: pd.DataFrame, row: PublishedRow, read: _Tab
 def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> Iterator[str]:
     """What of the published row is another than here, beside what `_is_of` has seen to agree."""
     if not row.convention:
-        yield "its convention is not known"
+        yield "convention: not known"
     if section.budget != f"{row.samples} samples":
-        yield f"{row.budget or 'a budget that is not stated'} against {section.budget}"
+        yield f"budget: {row.budget}, here {section.budget}"
     clips = cell["facts"].get("test_clips", "some")
     options = Reference.parse(section.dataset).options.keys()
     same_data = row.test_data == section.dataset.partition("(")[0] and options <= OF_THE_TASK
     if not (same_data and row.test_clips == clips):
-        tested = row.split if row.split != "not stated" else "a test that is not stated"
-        yield f"{tested} against {clips} test clips of {section.dataset}"
+        yield f"test: {row.split}, here {clips} clips of {section.dataset}"
     if cell["size"] not in ("published", ONE_SIZE):
-        yield f"the published size against {cell['size']}"
+        yield f"size: published, here {cell['size']}"
 
 
 def _measured(seeds: pd.DataFrame, convention: str, read: _Tables) -> dict[str, float | None]:

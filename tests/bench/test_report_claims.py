@@ -251,8 +251,8 @@ def test_the_report_shows_claims_before_the_chapters(
         assert "20 % lower, 95 % interval 18 to 22 %, 3 seeds" in text
         assert "Frames were &lt;shuffled&gt;." in text
         assert "no cell of a on far; the suite own has it" in text
-    assert "**upheld**" in markdown
-    assert "<strong>Upheld</strong>" in page
+    assert "**Upheld.** one test: 1 as claimed · small models · 120 s" in markdown
+    assert "Upheld.</strong></summary>" in page
 
 
 def test_a_report_without_their_cells_says_nothing_of_claims(cells: Cells, tmp_path: Path) -> None:

@@ -86,16 +86,16 @@ def test_where_all_agrees_there_is_a_ratio(store: FakeStore) -> None:
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        ({"budget": "120 s"}, "200 epochs against 120 s"),
+        ({"budget": "120 s"}, "budget: 200 epochs, here 120 s"),
         (
             {"test_clips": "1000"},
-            "the official clips against 1000 test clips of moving_mnist/official",
+            "test: the official clips, here 1000 clips of moving_mnist/official",
         ),
         (
             {"dataset": "moving_mnist"},
-            "the official clips against 10000 test clips of moving_mnist",
+            "test: the official clips, here 10000 clips of moving_mnist",
         ),
-        ({"size": "small"}, "the published size against small"),
+        ({"size": "small"}, "size: published, here small"),
     ],
 )
 def test_what_differs_takes_the_place_of_the_ratio(
@@ -116,7 +116,7 @@ def test_a_part_of_the_training_data_is_other_data(store: FakeStore) -> None:
 def test_figures_without_a_convention_are_not_repeated(store: FakeStore) -> None:
     add(store, 0.004, **AGREES)
     (table,) = tables(store, changed(convention=""))
-    assert table.rows[0].comparable == "not comparable: its convention is not known"
+    assert table.rows[0].comparable == "not comparable: convention: not known"
     assert table.rows[0].entries[0] == Beside("29.80", "—")
 
 
