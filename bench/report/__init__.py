@@ -8,14 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.claims import all_claims
+from bench.published import all_rows
+from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
 from bench.report.fronts import speed_plots
 from bench.report.horizons import horizon_plots
 from bench.report.learning import learning_plots
-from bench.report.page import Chapter, write
+from bench.report.page import Chapter, Report, write
 from bench.report.plots import Style, styles
+from bench.report.published import published_tables
+from bench.report.ranks import ranks
 from bench.report.scores import SequenceScores
 from bench.report.seeds import seed_plots
 from bench.report.sure import neighbours, paired
@@ -50,8 +55,20 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
         chapter = _chapter(store, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
-    swept = sweep_plots([(chapter.section, chapter.summary) for chapter in chapters], looks)
-    return write(suite, chapters, swept, looks, out)
+    tables = [(chapter.section, chapter.summary) for chapter in chapters]
+    return write(
+        Report(
+            suite=suite,
+            other=other,
+            chapters=chapters,
+            ranks=ranks(*zip(*tables, strict=True)),
+            sweeps=sweep_plots(tables, looks),
+            claims=findings(all_claims(), parts, scores),
+            published=published_tables(all_rows(), parts, scores),
+            styles=looks,
+        ),
+        out,
+    )
 
 
 def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:

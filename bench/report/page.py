@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,11 +12,16 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from bench.records import QUALITY
+from bench.report.claims import Finding
+from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.frames import Strip
+from bench.report.markdown import plain as _plain
 from bench.report.plots import Picture, Plot, Style
-from bench.report.ranks import Ranks, ranks
+from bench.report.published import PublishedTable
+from bench.report.published import markdown as published_markdown
+from bench.report.ranks import Ranks
 from bench.report.sweeps import Sweep
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
 from bench.report.verdict import STATUS_WORDS
@@ -93,46 +97,65 @@ class Chapter:
         return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
-def write(
-    suite: str, chapters: list[Chapter], sweeps: list[Sweep], styles: dict[str, Style], out: Path
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report holds; `other` is the suite shown beside, where there is one."""
+
+    suite: str
+    chapters: Sequence[Chapter]
+    styles: dict[str, Style]
+    other: str | None = None
+    ranks: Sequence[Ranks] = ()
+    sweeps: Sequence[Sweep] = ()
+    claims: Sequence[Finding] = ()
+    published: Sequence[PublishedTable] = ()
+
+    @property
+    def title(self) -> str:
+        """The suites."""
+        return f"{self.suite} beside {self.other}" if self.other else self.suite
+
+    @property
+    def command(self) -> str:
+        """The line that makes it."""
+        compare = f" --compare {self.other}" if self.other else ""
+        return f"python -m bench report --suite {self.suite}{compare}"
+
+    @property
+    def pictures(self) -> Iterator[Picture | Strip]:
+        """All of them."""
+        for sweep in self.sweeps:
+            yield from chain.from_iterable(sweep.plots)
+        for chapter in self.chapters:
+            yield from chapter.pictures
+
+
+def write(report: Report, out: Path) -> Path:
     """The path of report.html, after everything is written under `out`."""
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     for stale in plots.glob("[0-9]*-*.png"):  # of an earlier report, which numbered otherwise
         stale.unlink()
-    pictures = [picture for chapter in chapters for picture in chapter.pictures]
-    for picture in chain(pictures, *(plot for sweep in sweeps for plot in sweep.plots)):
+    for picture in report.pictures:
         (plots / f"{picture.name}.png").write_bytes(picture.png)
-    over_datasets = ranks([c.section for c in chapters], [c.summary for c in chapters])
-    (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
-    (out / "report.md").write_text(
-        "\n".join(_markdown(suite, chapters, over_datasets, sweeps)), encoding="utf-8"
-    )
-    page = _TEMPLATES.get_template("report.html").render(
-        suite=suite,
-        chapters=chapters,
-        ranks=over_datasets,
-        sweeps=sweeps,
-        styles=styles,
-        words=STATUS_WORDS,
-        error_colors=error_colors(),
-    )
-    report = out / "report.html"
-    report.write_text(page, encoding="utf-8")
-    return report
+    summaries = [chapter.summary for chapter in report.chapters]
+    (out / "table.csv").write_text(csv(summaries), encoding="utf-8")
+    (out / "report.md").write_text("\n".join(_markdown(report)), encoding="utf-8")
+    template = _TEMPLATES.get_template("report.html")
+    page = template.render(report=report, words=STATUS_WORDS, error_colors=error_colors())
+    (out / "report.html").write_text(page, encoding="utf-8")
+    return out / "report.html"
 
 
-def _markdown(
-    suite: str, chapters: list[Chapter], ranks: list[Ranks], sweeps: list[Sweep]
-) -> Iterator[str]:
-    yield f"# {_plain(suite)}"
-    for table in ranks:
+def _markdown(report: Report) -> Iterator[str]:
+    yield f"# {_plain(report.title)}"
+    for table in report.ranks:
         yield from _markdown_ranks(table)
-    for sweep in sweeps:
+    for sweep in report.sweeps:
         yield f"\n## {_plain(sweep.title)}\n\n{_plain(sweep.setting)}"
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
-    for chapter in chapters:
+    yield from claims_markdown(report.claims)
+    for chapter in report.chapters:
         yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
@@ -152,6 +175,7 @@ def _markdown(
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             yield f"| {name} | {run} | <code>{command}</code> |"
+    yield from published_markdown(report.published)
 
 
 def _markdown_picture(picture: Picture | Strip) -> str:
@@ -207,9 +231,3 @@ def _markdown_class_rows(models: tuple[str, ...], rows: tuple[ClassRow, ...]) ->
 def _figure(entry: Entry) -> str:
     text = f"**{entry.text}**" if entry.best else entry.text
     return f"{text} {entry.half_width}".strip()
-
-
-def _plain(text: str) -> str:
-    """`text` as Markdown that neither breaks a table nor smuggles in HTML."""
-    one_line = " ".join(html.escape(str(text), quote=False).split())
-    return one_line.replace("|", "\\|").replace("`", "&#96;")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
+from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE, QUALITY
 from bench.report.collect import HORIZON_METRICS, Section, each
 from bench.report.columns import COLUMNS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Scores:
     """What is kept of a cell's table, which is large."""
 
-    by_sequence: pd.Series[float]
+    by_sequence: pd.DataFrame
     by_frame: pd.DataFrame | None
 
 
@@ -32,17 +32,18 @@ class SequenceScores:
         self._store = store
         self._read: dict[str, _Scores | None] = {}
 
-    def of(self, section: Section) -> pd.DataFrame:
-        """The measure that ranks the section: one row a test sequence, one column (label, seed).
+    def of(self, section: Section, measure: str = "") -> pd.DataFrame:
+        """Scores by `measure`: one row a test sequence, one column (label, seed).
 
-        A recogniser's sequence is a video: 1 where it is named right, else 0. A finished cell
-        without a table, or with a sequence that has no score, is left out.
+        By default it is the one that ranks the section. A recogniser's sequence is a video: 1 where
+        it is named right, else 0. A finished cell without a table, or with a sequence that has no
+        score, is left out.
         """
-        columns = {}
+        columns, name = {}, measure or COLUMNS[section.task][0].name
         for cell in each(section.done):
             scores = self._scores(cell["run_id"], section.task)
             if scores is not None:
-                columns[cell["label"], cell["seed"]] = scores.by_sequence
+                columns[cell["label"], cell["seed"]] = scores.by_sequence[name]
         return pd.DataFrame(columns).dropna(axis=1)
 
     def by_frame(self, run_id: str) -> pd.DataFrame | None:
@@ -77,11 +78,14 @@ class SequenceScores:
 
 
 def _of_frames(path: Path) -> _Scores:
-    table, lead = pd.read_parquet(path), COLUMNS["prediction"][0].name
+    table = pd.read_parquet(path)
+    measures = [name for name in QUALITY["prediction"] if name in table]
+    by_sequence = table.groupby("sequence")[measures].mean(skipna=False)
     by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False).reset_index()
-    return _Scores(table.groupby("sequence")[lead].mean(skipna=False), by_frame)
+    return _Scores(by_sequence, by_frame)
 
 
 def _of_videos(path: Path) -> _Scores:
     videos = pd.read_parquet(path, columns=["video", "rank"]).set_index("video")
-    return _Scores((videos["rank"] == 1).astype(float), None)
+    lead = COLUMNS["recognition"][0].name
+    return _Scores((videos["rank"] == 1).astype(float).to_frame(lead), None)

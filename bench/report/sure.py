@@ -59,19 +59,19 @@ def sentence(
     difference = pairs.difference(first, second)
     if difference.is_sure and sign * difference.value < 0:
         first, second, difference = second, first, pairs.difference(second, first)
-    unit, (gain, low, high) = pairs.scale.unit, _written(difference, sign)
+    unit, (gain, low, high) = pairs.scale.unit, written(difference, sign)
     interval = f"95 % interval {low} to {high} {unit}"
     seeds = {label: pairs.seeds[label] for label in (first, second) if label in trained}
-    caveat = _caveat(seeds)
+    aside = caveat(seeds)
     if difference.is_sure:
         said = f"{first} beats {second} on {measure.label}: {gain} {unit} {measure.better}"
-        return f"{said}, {interval}{_counted(seeds)}{caveat}"
+        return f"{said}, {interval}{counted(seeds)}{aside}"
     enough = ("with these seeds " if max(seeds.values()) > 1 else "with one seed ") if seeds else ""
     said = f"{first} and {second} cannot be told apart on {measure.label} {enough}"
-    return f"{said}(difference {gain} {unit}, {interval}{caveat})"
+    return f"{said}(difference {gain} {unit}, {interval}{aside})"
 
 
-def _written(difference: Difference, sign: int) -> tuple[str, str, str]:
+def written(difference: Difference, sign: int) -> tuple[str, str, str]:
     """The gain and its bounds, from low to high, with decimals enough that none reads 0."""
     bounds = sorted((sign * difference.low, sign * difference.high))
     figures = (sign * difference.value, *bounds)
@@ -81,13 +81,15 @@ def _written(difference: Difference, sign: int) -> tuple[str, str, str]:
     return gain, low, high
 
 
-def _counted(seeds: dict[str, int]) -> str:
+def counted(seeds: dict[str, int]) -> str:
+    """`, 3 seeds`, or how many each has; "" of none."""
     if not seeds:
         return ""
     counts = list(dict.fromkeys(seeds.values()))
     return f", {' and '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
 
 
-def _caveat(seeds: dict[str, int]) -> str:
+def caveat(seeds: dict[str, int]) -> str:
+    """What an interval with one seed leaves out."""
     single = [label for label, count in seeds.items() if count == 1]
     return f"; it does not cover the spread of seeds of {' and '.join(single)}" if single else ""
