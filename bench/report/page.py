@@ -86,10 +86,10 @@ class Chapter:
             if all(facts.get(key) == value for facts in known)
         }
 
-    def own_facts(self, facts: dict[str, str]) -> dict[str, str]:
-        """What sets one cell apart from `shared_facts`."""
-        shared = self.shared_facts
-        return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
+
+def _apart(facts: dict[str, str], shared: dict[str, str]) -> dict[str, str]:
+    """What sets one cell apart from the facts that all share."""
+    return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
 def write(
@@ -115,6 +115,7 @@ def write(
         sweeps=sweeps,
         styles=styles,
         words=STATUS_WORDS,
+        apart=_apart,
         error_colors=error_colors(),
     )
     report = out / "report.html"
