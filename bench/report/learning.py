@@ -44,6 +44,15 @@ class Band:
     high: Values
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model and the curves of its seeds: what was spent, and the value."""
+
+    label: str
+    style: Style
+    seeds: list[dict[str, Values]]
+
+
 @styled
 def learning_plots(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Plot]:
     """The losses of training and validation, each against seconds, steps and samples."""
@@ -55,10 +64,11 @@ def learning_plots(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) 
     plots = []
     for metric, name, label, title in wanted:
         lines = curves[curves["metric"] == metric]
+        models = _models(lines, styles)
         pictures = tuple(
-            _picture(lines, spent, label, styles, (f"{prefix}-{name}{ending}", title))
+            _picture(models, spent, label, (f"{prefix}-{name}{ending}", title))
             for spent, (column, _, ending) in SPENT.items()
-            if lines[column].notna().all() and not lines.empty
+            if lines[column].notna().all() and models
         )
         if pictures:
             plots.append(pictures)
@@ -86,30 +96,30 @@ def _smooth(values: Values) -> Values:
     return pd.Series(values).rolling(window, min_periods=1, center=True).median().to_numpy()
 
 
-def _picture(
-    lines: pd.DataFrame,
-    spent: str,
-    label: str,
-    styles: dict[str, Style],
-    named: tuple[str, str],
-) -> Picture:
+def _models(lines: pd.DataFrame, styles: dict[str, Style]) -> list[_Model]:
+    """Each model of `lines` with the curves of its seeds."""
+    columns = [column for column, *_ in SPENT.values()] + ["value"]
+    found: dict[str, _Model] = {}
+    for _, seed in lines.groupby("run_id", sort=False):
+        label, style = str(seed["label"].iloc[0]), styles[seed["model"].iloc[0]]
+        seeds = found.setdefault(label, _Model(label, style, [])).seeds
+        seeds.append({name: seed[name].to_numpy(float) for name in columns})
+    return list(found.values())
+
+
+def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str]) -> Picture:
     column, xlabel, _ = SPENT[spent]
-    names = list(lines["label"].unique())
-    figure, axes = panel(xlabel, f"{label} ↓", names)
+    figure, axes = panel(xlabel, f"{label} ↓", [model.label for model in models])
     ends = []
-    for name, seeds in lines.groupby("label", sort=False):
-        style = styles[seeds["model"].iloc[0]]
-        each = [seed.sort_values("steps") for _, seed in seeds.groupby("run_id", sort=False)]
-        found = band(
-            [seed[column].to_numpy(float) for seed in each],
-            [seed["value"].to_numpy(float) for seed in each],
-        )
-        _draw_band(axes, found, style)
-        ends.append(Label(str(name), found.x[-1], found.median[-1], style.color))
-    if (lines["value"] > 0).all():
+    for model in models:
+        x, y = ([seed[name] for seed in model.seeds] for name in (column, "value"))
+        found = band(x, y)
+        _draw_band(axes, found, model.style)
+        ends.append(Label(model.label, found.x[-1], found.median[-1], model.style.color))
+    axes.autoscale_view()
+    if all((seed["value"] > 0).all() for model in models for seed in model.seeds):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
-    axes.autoscale_view()
     write_beside(ends, axes)
     return draw(figure, *named, spent)
 
@@ -117,8 +127,7 @@ def _picture(
 def _draw_band(axes: Axes, found: Band, style: Style) -> None:
     """The median as a line, faint behind it all seeds; one point alone as a dot."""
     if (found.high > found.low).any():
-        axes.fill_between(
-            found.x, found.low, found.high, color=style.color, alpha=0.18, linewidth=0
-        )
+        around = np.append(found.x, found.x[::-1]), np.append(found.low, found.high[::-1])
+        axes.fill(*around, color=style.color, alpha=0.18, linewidth=0)
     dot = style.marker if len(found.x) == 1 else None
     axes.plot(found.x, found.median, color=style.color, linestyle=style.dash, marker=dot)

@@ -91,10 +91,10 @@ class Chapter:
             if all(facts.get(key) == value for facts in known)
         }
 
-    def own_facts(self, facts: dict[str, str]) -> dict[str, str]:
-        """What sets one cell apart from `shared_facts`."""
-        shared = self.shared_facts
-        return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
+
+def _apart(facts: dict[str, str], shared: dict[str, str]) -> dict[str, str]:
+    """What sets one cell apart from the facts that all share."""
+    return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,9 @@ def write(report: Report, out: Path) -> Path:
     (out / "table.csv").write_text(csv(summaries), encoding="utf-8")
     (out / "report.md").write_text("\n".join(_markdown(report)), encoding="utf-8")
     template = _TEMPLATES.get_template("report.html")
-    page = template.render(report=report, words=STATUS_WORDS, error_colors=error_colors())
+    page = template.render(
+        report=report, words=STATUS_WORDS, apart=_apart, error_colors=error_colors()
+    )
     (out / "report.html").write_text(page, encoding="utf-8")
     return out / "report.html"
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from PIL import ImageFont
@@ -160,19 +161,18 @@ def write_beside(labels: Sequence[Label], axes: Axes) -> None:
     to_fraction = axes.transData + axes.transAxes.inverted()
     points = to_fraction.transform([(label.x, label.y) for label in ordered])
     width, height = np.asarray(axes.bbox.size) / axes.figure.dpi
-    gap = LINE / height
-    for label, (x, y), place in zip(ordered, points, spread(points[:, 1], gap), strict=True):
-        end = 1 + LEADER / width
-        axes.plot(
-            *((x, 1 + 0.2 * LEADER / width, end - 0.25 * LEADER / width), (y, y, place)),
-            transform=axes.transAxes,
-            color=label.color,
-            linewidth=0.6,
-            alpha=0.6,
-            clip_on=False,
-            scalex=False,
-            scaley=False,
-        )
+    places = spread(points[:, 1], LINE / height)
+    bend, near, end = (1 + share * LEADER / width for share in (0.2, 0.75, 1))
+    leaders = LineCollection(
+        [[(x, y), (bend, y), (near, place)] for (x, y), place in zip(points, places, strict=True)],
+        colors=[label.color for label in ordered],
+        linewidths=0.6,
+        alpha=0.6,
+        transform=axes.transAxes,
+        clip_on=False,
+    )
+    axes.add_collection(leaders, autolim=False)
+    for label, place in zip(ordered, places, strict=True):
         text = axes.text(end, place, label.text, color=label.color, transform=axes.transAxes)
         text.set_verticalalignment("center")
 

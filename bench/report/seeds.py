@@ -65,14 +65,16 @@ def _figure(
     size = (left + WIDTH + 2 * RIGHT, BOTTOM + height + TOP)
     figure = Figure(figsize=size)
     axes = figure.add_axes((left / size[0], BOTTOM / size[1], WIDTH / size[0], height / size[1]))
+    values = cells.groupby("label")[column.measure.key]
     for place, row in enumerate(each(rows)):
-        seeds = cells.loc[cells["label"] == row["label"], column.measure.key]
-        mean, half = row[column.name] * column.scale, row[f"{column.name}_half_width"]
+        seeds = values.get_group(row["label"]) * column.scale
+        mean, half = (row[f"{column.name}{end}"] * column.scale for end in ("", "_half_width"))
         color, marker = styles[row["model"]].color, styles[row["model"]].marker
-        above = np.full(len(seeds), place - APART)
-        axes.plot(seeds * column.scale, above, marker, color=color, markersize=5, alpha=0.6)
-        reach = half * column.scale if half > 0 else None
-        axes.errorbar(mean, place + APART, xerr=reach, color=color, marker="|", capsize=3)
+        above, below = np.full(len(seeds), place - APART), place + APART
+        axes.plot(seeds, above, marker, color=color, markersize=5, alpha=0.6)
+        reach = half if half > 0 else 0
+        ends = (mean - reach, mean, mean + reach)
+        axes.plot(ends, (below,) * 3, color=color, linewidth=1.5, marker="|", markersize=7)
     axes.set_yticks(range(len(rows)), rows["label"])
     for tick, model in zip(axes.get_yticklabels(), rows["model"], strict=True):
         tick.set_color(styles[model].color)

@@ -11,6 +11,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib import colormaps
@@ -24,7 +25,7 @@ CONTEXT, HORIZON = 20, 40  # frames shown at most: the last of the context, some
 SIDE = 160  # pixels of a frame at most
 TILE = 128  # pixels of a frame on the screen, more or less
 PAGE_SAMPLES = 80_000_000  # in all sheets of a page, of pixels x channels
-QUALITY = 90  # of WebP; an error of about one level in 255
+QUALITY, LEAST_QUALITY = 90, 75  # of WebP: errors of about one level in 255, and of three
 ERROR_STOPS = 33
 
 
@@ -91,7 +92,11 @@ def viewers(sections: Sequence[Sequence[Showcase]]) -> list[Viewer | None]:
     """The viewer of each section that has showcases, all together small enough for one page."""
     samples = sum(_samples(showcase) for showcases in sections for showcase in showcases)
     share = min(1, (PAGE_SAMPLES / max(1, samples)) ** 0.5)
-    return [_viewer(shown, int(share * _side(shown[0]))) if shown else None for shown in sections]
+    quality = QUALITY if samples < PAGE_SAMPLES / 4 else LEAST_QUALITY
+    return [
+        _viewer(shown, int(share * _side(shown[0])), quality) if shown else None
+        for shown in sections
+    ]
 
 
 def error_colors() -> list[str]:
@@ -114,7 +119,8 @@ def _samples(showcase: Showcase) -> int:
     return int(count * min(time, HORIZON) * channels * height * width * share**2)
 
 
-def _viewer(showcases: Sequence[Showcase], side: int) -> Viewer:
+def _viewer(showcases: Sequence[Showcase], side: int, quality: int) -> Viewer:
+    sheet = partial(_sheet, side=side, quality=quality)
     first = showcases[0]
     past = np.arange(-min(first.context.shape[1], CONTEXT), 0)
     future = chosen(first.truth.shape[1], HORIZON)
@@ -122,12 +128,12 @@ def _viewer(showcases: Sequence[Showcase], side: int) -> Viewer:
     for sequence, title in sequences(showcases).items():
         held = holders(sequence, showcases)
         films = tuple(
-            Film(shown.label, shown.model, _sheet(shown.prediction[place][future], side))
+            Film(shown.label, shown.model, sheet(shown.prediction[place][future]))
             for shown, place in held
         )
         shown, place = held[0]
         context, truth = shown.context[place][past], shown.truth[place][future]
-        takes.append(Take(title, _sheet(context, side), _sheet(truth, side), films))
+        takes.append(Take(title, sheet(context), sheet(truth), films))
     *_, height, width = _small(first.truth[0][:1], side).shape
     return Viewer(numbers(past), numbers(future + 1), width, height, tuple(takes))
 
@@ -137,7 +143,7 @@ def _small(frames: Pixels, side: int) -> Pixels:
     return shrink(panels(frames).astype(np.float32), side).round().astype(np.uint8)
 
 
-def _sheet(frames: Pixels, side: int) -> str:
+def _sheet(frames: Pixels, side: int, quality: int) -> str:
     """Frames [T,C,H,W] in one picture, row by row, as a data URI."""
     small, grid = _small(frames, side), Grid.of(len(frames))
     blank = grid.rows * grid.columns - len(small)
@@ -147,6 +153,6 @@ def _sheet(frames: Pixels, side: int) -> str:
     sheet = rows.transpose(0, 3, 1, 4, 2).reshape(grid.rows * height, -1, channels)
     out = io.BytesIO()
     Image.fromarray(sheet if channels == 3 else sheet[..., 0]).save(
-        out, format="webp", quality=QUALITY, method=2
+        out, format="webp", quality=quality, method=2
     )
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"

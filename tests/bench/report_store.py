@@ -136,7 +136,7 @@ class FakeStore:
             context=context,
             truth=truth,
             prediction=prediction,
-            sequence=np.array([3, 7])[: len(context)],
+            sequence=np.array([3, 7, 11, 13, 17, 19])[: len(context)],
         )
 
     def add_recogniser(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-
 
 MODELS = {"predrnn-small", "convlstm-small", "maxvit-small", "copy_last", "mean_frame"}
 BASELINES = {"copy_last", "mean_frame"}
-SMOKE = {"suite": "smoke", "budget": "4 steps"}
+SMOKE = {"suite": "smoke", "budget": "4 steps", "dataset": "moving_mnist/long(context_frames=10)"}
 Page = Any
 
 
@@ -187,6 +187,17 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
     assert shown_models(opened, ".film") == MODELS - BASELINES
     opened.keyboard.press("Space")
     assert shown_models(opened, ".film") == MODELS
+
+
+def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:
+    plot = opened.locator(".plot").first
+    seconds, steps = plot.locator("div").all()
+    assert (seconds.is_visible(), steps.is_visible()) == (True, False)
+    plot.get_by_text("steps", exact=True).click()
+    assert (seconds.is_visible(), steps.is_visible()) == (False, True)
+    assert "training steps" in steps.inner_text()
+    opened.keyboard.press("ArrowLeft")
+    assert (seconds.is_visible(), steps.is_visible()) == (True, False)
 
 
 def test_the_viewer_steps_through_context_and_horizon(opened: Page) -> None:
