@@ -15,7 +15,7 @@ from bench.conventions import CONVENTIONS
 from bench.records import QUALITY
 from bench.report.collect import ONE_SIZE, UNKNOWN, Section
 from bench.report.markdown import plain
-from bench.report.pairs import RELATIVE, Contrast, Difference, Pairs
+from bench.report.pairs import POINTS, RELATIVE, Contrast, Difference, Pairs
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
 from bench.report.sure import caveat, counted, sentence, written
@@ -153,7 +153,9 @@ class _Cells:
         key = dataset, measure, stream
         if key not in self._pairs:
             scores = self._scores.of(self._sections[dataset], measure)
-            self._pairs[key] = Pairs(scores, RELATIVE, stream)
+            is_error = QUALITY["prediction"][measure].better == "lower"
+            # SSIM may be 0 or less, of which nothing is so many per cent
+            self._pairs[key] = Pairs(scores, RELATIVE if is_error else POINTS, stream)
         return self._pairs[key]
 
     def stream_of(self, dataset: str, other: str) -> int:
@@ -192,8 +194,8 @@ def _gains(cells: _Cells, test: Gains) -> Outcome:
     after = cells.pairs(test.after, test.measure, cells.stream_of(test.after, test.before))
     gaps = [pairs.mean(first) - pairs.mean(second) for pairs in (before, after)]
     seeds = {label: min(before.seeds[label], after.seeds[label]) for label in (first, second)}
-    change = (gaps[1] - gaps[0]).difference
-    told = _told(change, measure.better, seeds)
+    change = gaps[1] - gaps[0]
+    told = _told(change.difference, measure.better, seeds)
     words = {"as claimed": f"{first} gains on {second}", "against it": f"{first} loses on {second}"}
     whether = words.get(told, f"{first} neither gains nor loses on {second} that could be told")
     ratios = " to ".join(f"{_ratio(gap):.2f}" for gap in gaps)
@@ -210,9 +212,9 @@ def _effect(cells: _Cells, effect: Effect) -> str:
     sound = cells.pairs(effect.sound, effect.measure)
     stream = cells.stream_of(effect.defective, effect.sound)
     defective = cells.pairs(effect.defective, effect.measure, stream)
-    change = (defective.mean(model) - sound.mean(model)).difference
+    change = defective.mean(model) - sound.mean(model)
     seeds = {model: min(sound.seeds[model], defective.seeds[model])}
-    unsure = "" if change.is_sure else "which may be chance, "
+    unsure = "" if change.difference.is_sure else "which may be chance, "
     said = f"{label} on {effect.defective} against {effect.sound}: {unsure}"
     return f"{model}, {said}{_written(change, seeds)}"
 
@@ -226,11 +228,13 @@ def _told(difference: Difference, better: str | None, seeds: Seeds) -> Told:
     return "as claimed" if (difference.value < 0) == (better == "lower") else "against it"
 
 
-def _written(difference: Difference, seeds: Seeds) -> str:
+def _written(change: Contrast, seeds: Seeds) -> str:
     """Such as `12 % lower, 95 % interval 9 to 15 %, 3 seeds`."""
+    difference, unit = change.difference, change.scale.unit
     word, sign = ("lower", -1) if difference.value < 0 else ("higher", 1)
-    change, low, high = written(difference, sign)
-    return f"{change} % {word}, 95 % interval {low} to {high} %{counted(seeds)}{caveat(seeds)}"
+    size, low, high = written(difference, sign)
+    interval = f"95 % interval {low} to {high} {unit}"
+    return f"{size} {unit} {word}, {interval}{counted(seeds)}{caveat(seeds)}"
 
 
 def _ratio(gap: Contrast) -> float:

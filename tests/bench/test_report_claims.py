@@ -123,7 +123,7 @@ def test_a_measure_where_higher_is_better_turns_the_claim(cells: Cells) -> None:
         frames.to_parquet(path)
     verdict, (said,) = cells.verdict(BEATS.model_copy(update={"measure": "ssim"}))
     assert verdict == "not upheld"
-    assert "b-small beats a-small on SSIM: 25 % higher" in said
+    assert "b-small beats a-small on SSIM: 10 points higher" in said
 
 
 @pytest.mark.parametrize(
