@@ -39,7 +39,7 @@ def build(store: Store, suite: str, out: Path) -> Path:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)
-    shown = [showcases(store, section) for section in parts]
+    shown = [[held for held in showcases(store, part) if len(held.sequence)] for part in parts]
     chapters = []
     for number, (section, view) in enumerate(zip(parts, viewers(shown), strict=True)):
         prefix = re.sub(r"[^\w.-]", "_", f"{number + 1}-{section.dataset}")

@@ -119,7 +119,7 @@ def numbers(frames: npt.NDArray[np.int64]) -> tuple[str, ...]:
 
 def _title(showcase: Showcase, place: int) -> str:
     channels = showcase.context.shape[2]
-    why = showcase.why[place] if showcase.why else ""
+    why = showcase.why[place] if len(showcase.why) else ""
     said = {"": "", "first": " (the first)"}.get(why, f" ({why} for copy-last)")
     aside = "" if channels in GREY_OR_COLOUR else f", its {channels} channels side by side"
     return f"Test sequence {showcase.sequence[place]}{said}{aside}"

@@ -152,6 +152,15 @@ def test_only_baselines_make_a_report(store: FakeStore, tmp_path: Path) -> None:
     assert "0.05000" in text
 
 
+def test_no_stored_frames_make_no_viewer(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    none = np.zeros((0, 10, 1, 64, 64), np.uint8)
+    store.show(store.add("mine", 0.02), none, none, none)
+    page = report.build(store, "mnist", tmp_path / "out").read_text()
+    assert "mine-small" in page
+    assert "<h3>Frames</h3>" not in page
+
+
 def blue_of(picture: Picture) -> npt.NDArray[np.bool_]:
     """Where the first trained model's colour is, [H,W]."""
     pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"))
