@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 
 from bench import records
 from bench.records import VALIDATION
@@ -110,24 +112,39 @@ def _models(lines: pd.DataFrame, styles: dict[str, Style]) -> list[_Model]:
 def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str]) -> Picture:
     column, xlabel, _ = SPENT[spent]
     figure, axes = panel(xlabel, f"{label} ↓", [model.label for model in models])
-    ends = []
-    for model in models:
-        x, y = ([seed[name] for seed in model.seeds] for name in (column, "value"))
-        found = band(x, y)
-        _draw_band(axes, found, model.style)
-        ends.append(Label(model.label, found.x[-1], found.median[-1], model.style.color))
-    axes.autoscale_view()
-    if all((seed["value"] > 0).all() for model in models for seed in model.seeds):
+    bands = [
+        band([seed[column] for seed in model.seeds], [seed["value"] for seed in model.seeds])
+        for model in models
+    ]
+    _draw_bands(axes, bands, [model.style for model in models])
+    if all((found.low > 0).all() for found in bands):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+    ends = [
+        Label(model.label, found.x[-1], found.median[-1], model.style.color)
+        for model, found in zip(models, bands, strict=True)
+    ]
     write_beside(ends, axes)
     return draw(figure, *named, spent)
 
 
-def _draw_band(axes: Axes, found: Band, style: Style) -> None:
-    """The median as a line, faint behind it all seeds; one point alone as a dot."""
-    if (found.high > found.low).any():
-        around = np.append(found.x, found.x[::-1]), np.append(found.low, found.high[::-1])
-        axes.fill(*around, color=style.color, alpha=0.18, linewidth=0)
-    dot = style.marker if len(found.x) == 1 else None
-    axes.plot(found.x, found.median, color=style.color, linestyle=style.dash, marker=dot)
+def _draw_bands(axes: Axes, bands: list[Band], styles: list[Style]) -> None:
+    """The medians as lines, faint behind them all seeds; one point alone as a dot."""
+    around = [
+        np.column_stack([np.append(b.x, b.x[::-1]), np.append(b.low, b.high[::-1])]) for b in bands
+    ]
+    medians = [np.column_stack([found.x, found.median]) for found in bands]
+    colors = [style.color for style in styles]
+    axes.add_collection(PolyCollection(around, facecolors=colors, alpha=0.18, linewidths=0))
+    axes.add_collection(
+        LineCollection(
+            medians,
+            colors=colors,
+            linestyles=[style.dash for style in styles],
+            linewidths=mpl.rcParams["lines.linewidth"],
+        )
+    )
+    for found, style in zip(bands, styles, strict=True):
+        if len(found.x) == 1:
+            axes.plot(found.x, found.median, style.marker, color=style.color)
+    axes.autoscale_view()
