@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -12,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
 from bench import records
-from bench.records import VALIDATION
+from bench.records import VALIDATION, Measure
 from bench.report.plots import (
     Label,
     Picture,
     Plot,
     Style,
+    axis_title,
     draw,
     panel,
     plain_numbers,
@@ -26,12 +28,15 @@ from bench.report.plots import (
 )
 
 POINTS = 60  # of a curve at most; a training loss has thousands
+LOSS = Measure(records.TRAIN_LOSS, "training loss, each model's own", better="lower")
 SPENT = {
     "seconds": ("train_seconds", "training time (s)", ""),
     "steps": ("steps", "training steps", "-by-steps"),
     "samples": ("samples", "training samples", "-by-samples"),
 }
 """What the horizontal axis may be: the column of the curves, its title, the ending of the name."""
+
+SECONDS = {"seconds": SPENT["seconds"]}
 
 Values = npt.NDArray[np.float64]
 
@@ -57,24 +62,12 @@ class _Model:
 
 @styled
 def learning_plots(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Plot]:
-    """The losses of training and validation, each against seconds, steps and samples."""
-    wanted = [(records.TRAIN_LOSS, "loss", "training loss", "Training loss, each model's own")]
+    """Training loss against seconds; validation against seconds, steps and samples."""
+    found = _plot(curves, LOSS, SECONDS, styles, f"{prefix}-loss")
     for measure in VALIDATION.values():
         name = measure.key.replace("val/", "validation-")
-        title = f"{measure.label[0].upper()}{measure.label[1:]} against training spent"
-        wanted.append((measure.key, name, measure.label, title))
-    plots = []
-    for metric, name, label, title in wanted:
-        lines = curves[curves["metric"] == metric]
-        models = _models(lines, styles)
-        pictures = tuple(
-            _picture(models, spent, label, (f"{prefix}-{name}{ending}", title))
-            for spent, (column, _, ending) in SPENT.items()
-            if lines[column].notna().all() and models
-        )
-        if pictures:
-            plots.append(pictures)
-    return plots
+        found += _plot(curves, measure, SPENT, styles, f"{prefix}-{name}")
+    return found
 
 
 def band(x: list[Values], y: list[Values]) -> Band:
@@ -98,7 +91,30 @@ def _smooth(values: Values) -> Values:
     return pd.Series(values).rolling(window, min_periods=1, center=True).median().to_numpy()
 
 
-def _models(lines: pd.DataFrame, styles: dict[str, Style]) -> list[_Model]:
+def _plot(
+    curves: pd.DataFrame,
+    measure: Measure,
+    against: Mapping[str, tuple[str, str, str]],
+    styles: Mapping[str, Style],
+    name: str,
+) -> list[Plot]:
+    """The plot of `measure` `against` what all models count; none where none was measured."""
+    lines = curves[curves["metric"] == measure.key]
+    models = _models(lines, styles)
+    if not models:
+        return []
+    title = f"{measure.label[0].upper()}{measure.label[1:]}"
+    if len(against) > 1:
+        title += " against training spent"
+    pictures = (
+        _picture(models, spent, axis_title(measure), (name + ending, title))
+        for spent, (column, _, ending) in against.items()
+        if lines[column].notna().all()
+    )
+    return [tuple(pictures)]
+
+
+def _models(lines: pd.DataFrame, styles: Mapping[str, Style]) -> list[_Model]:
     """Each model of `lines` with the curves of its seeds."""
     columns = [column for column, *_ in SPENT.values()] + ["value"]
     found: dict[str, _Model] = {}
@@ -111,7 +127,7 @@ def _models(lines: pd.DataFrame, styles: dict[str, Style]) -> list[_Model]:
 
 def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str]) -> Picture:
     column, xlabel, _ = SPENT[spent]
-    figure, axes = panel(xlabel, f"{label} ↓", [model.label for model in models])
+    figure, axes = panel(xlabel, label, [model.label for model in models])
     bands = [
         band([seed[column] for seed in model.seeds], [seed["value"] for seed in model.seeds])
         for model in models

@@ -105,7 +105,6 @@ def test_pictures_show_something(built: Built) -> None:
     names = {picture.stem.removeprefix("1-moving_mnist-") for picture in pictures}
     assert names == {
         "loss",
-        "loss-by-steps",
         "validation-mse",
         "validation-mse-by-steps",
         "horizon-mse",
@@ -181,7 +180,7 @@ def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
 
 def test_one_point_of_a_learning_curve_is_seen() -> None:
     columns = ["label", "model", "run_id", "metric", "train_seconds", "steps", "samples", "value"]
-    point = ("mine", "mine", "0", records.TRAIN_LOSS, 5.2, 10, np.nan, 1.8)
+    point = ("mine", "mine", "0", "val/mse", 5.2, 10, np.nan, 1.8)
     curve = pd.DataFrame([point], columns=columns)
     (pictures,) = learning_plots(curve, {"mine": Style(PALETTE[0], "-")}, "1")
     assert [picture.choice for picture in pictures] == ["seconds", "steps"]  # not samples: unknown
