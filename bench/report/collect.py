@@ -156,7 +156,7 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
     rows = []
     for cell in each(section.done[~section.done["baseline"]]):
         clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
-        batch = cell["train/samples"] / cell["train/steps"]
+        batch = cell["train/samples"] / (cell["train/steps"] or np.nan)
         who = (cell["label"], cell["model"], cell["run_id"])
         for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key):
             rows += [

@@ -6,14 +6,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from bench.report.collect import Showcase
-from bench.report.plots import INK, Style
+from bench.report.plots import INK, PNG_COMPRESSION, Style, font
 
 ERROR_STEPS = 64  # of colour, from no error to the largest
 COLUMNS = 11  # frames shown of a context or a horizon that is longer
@@ -119,7 +118,7 @@ def numbers(frames: npt.NDArray[np.int64]) -> tuple[str, ...]:
 
 def _title(showcase: Showcase, place: int) -> str:
     channels = showcase.context.shape[2]
-    why = showcase.why[place] if showcase.why else ""
+    why = showcase.why[place] if len(showcase.why) else ""
     said = {"": "", "first": " (the first)"}.get(why, f" ({why} for copy-last)")
     aside = "" if channels in GREY_OR_COLOUR else f", its {channels} channels side by side"
     return f"Test sequence {showcase.sequence[place]}{said}{aside}"
@@ -170,9 +169,9 @@ def _draw(blocks: list[_Block], columns: int) -> bytes:
     """The blocks under each other, `columns` images wide, as PNG."""
     height, width = blocks[0].images[0].shape[1:3]
     scale = max(1, ROW_PIXELS // (columns * width))
-    font = ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", TEXT_PIXELS)
+    letters = font(TEXT_PIXELS)
     labels = [label for block in blocks for label in block.labels]
-    left = int(max(font.getlength(label) for label in labels)) + 2 * SPACE
+    left = int(max(letters.getlength(label) for label in labels)) + 2 * SPACE
     tall, wide = height * scale + GAP, width * scale + GAP
     above = [(TEXT_PIXELS + SPACE if block.headings else 0) + SPACE for block in blocks]
     rows = sum(len(block.images) for block in blocks)
@@ -183,13 +182,13 @@ def _draw(blocks: list[_Block], columns: int) -> bytes:
         top += space
         for place, heading in enumerate(block.headings):
             middle = left + place * wide + wide // 2
-            pen.text((middle, top - 3), heading, INK, font, anchor="ms")
+            pen.text((middle, top - 3), heading, INK, letters, anchor="ms")
         for label, images in zip(block.labels, block.images, strict=True):
-            pen.text((left - SPACE, top + tall // 2), label, block.color, font, anchor="rm")
+            pen.text((left - SPACE, top + tall // 2), label, block.color, letters, anchor="rm")
             sheet.paste(_row(images, scale), (left, top))
             top += tall
     out = io.BytesIO()
-    sheet.save(out, format="png")
+    sheet.save(out, format="png", compress_level=PNG_COMPRESSION)
     return out.getvalue()
 
 

@@ -97,13 +97,7 @@ def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: St
     """Draw one model as a dot with its 95 % interval, where it has one; the label to write."""
     x, y = row[speed.name], row[lead.name] * lead.scale
     half = row[f"{lead.name}_half_width"] * lead.scale
-    axes.errorbar(
-        x,
-        y,
-        yerr=half if half > 0 else None,
-        color=style.color,
-        marker=style.marker,
-        markersize=7,
-        capsize=3,
-    )
+    axes.plot(x, y, style.marker, color=style.color, markersize=7)
+    if half > 0:
+        axes.plot((x, x), (y - half, y + half), color=style.color, marker="_", markersize=7)
     return Label(row["label"], x, y, style.color)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 
 from bench import records
-from bench.records import VALIDATION
+from bench.records import VALIDATION, Measure
 from bench.report.plots import (
     Label,
     Picture,
     Plot,
     Style,
+    axis_title,
     draw,
     panel,
     plain_numbers,
@@ -24,12 +28,15 @@ from bench.report.plots import (
 )
 
 POINTS = 60  # of a curve at most; a training loss has thousands
+LOSS = Measure(records.TRAIN_LOSS, "training loss, each model's own", better="lower")
 SPENT = {
     "seconds": ("train_seconds", "training time (s)", ""),
     "steps": ("steps", "training steps", "-by-steps"),
     "samples": ("samples", "training samples", "-by-samples"),
 }
 """What the horizontal axis may be: the column of the curves, its title, the ending of the name."""
+
+SECONDS = {"seconds": SPENT["seconds"]}
 
 Values = npt.NDArray[np.float64]
 
@@ -55,24 +62,12 @@ class _Model:
 
 @styled
 def learning_plots(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Plot]:
-    """The losses of training and validation, each against seconds, steps and samples."""
-    wanted = [(records.TRAIN_LOSS, "loss", "training loss", "Training loss, each model's own")]
+    """Training loss against seconds; validation against seconds, steps and samples."""
+    found = _plot(curves, LOSS, SECONDS, styles, f"{prefix}-loss")
     for measure in VALIDATION.values():
         name = measure.key.replace("val/", "validation-")
-        title = f"{measure.label[0].upper()}{measure.label[1:]} against training spent"
-        wanted.append((measure.key, name, measure.label, title))
-    plots = []
-    for metric, name, label, title in wanted:
-        lines = curves[curves["metric"] == metric]
-        models = _models(lines, styles)
-        pictures = tuple(
-            _picture(models, spent, label, (f"{prefix}-{name}{ending}", title))
-            for spent, (column, _, ending) in SPENT.items()
-            if lines[column].notna().all() and models
-        )
-        if pictures:
-            plots.append(pictures)
-    return plots
+        found += _plot(curves, measure, SPENT, styles, f"{prefix}-{name}")
+    return found
 
 
 def band(x: list[Values], y: list[Values]) -> Band:
@@ -96,7 +91,30 @@ def _smooth(values: Values) -> Values:
     return pd.Series(values).rolling(window, min_periods=1, center=True).median().to_numpy()
 
 
-def _models(lines: pd.DataFrame, styles: dict[str, Style]) -> list[_Model]:
+def _plot(
+    curves: pd.DataFrame,
+    measure: Measure,
+    against: Mapping[str, tuple[str, str, str]],
+    styles: Mapping[str, Style],
+    name: str,
+) -> list[Plot]:
+    """The plot of `measure` `against` what all models count; none where none was measured."""
+    lines = curves[curves["metric"] == measure.key]
+    models = _models(lines, styles)
+    if not models:
+        return []
+    title = f"{measure.label[0].upper()}{measure.label[1:]}"
+    if len(against) > 1:
+        title += " against training spent"
+    pictures = (
+        _picture(models, spent, axis_title(measure), (name + ending, title))
+        for spent, (column, _, ending) in against.items()
+        if lines[column].notna().all()
+    )
+    return [tuple(pictures)]
+
+
+def _models(lines: pd.DataFrame, styles: Mapping[str, Style]) -> list[_Model]:
     """Each model of `lines` with the curves of its seeds."""
     columns = [column for column, *_ in SPENT.values()] + ["value"]
     found: dict[str, _Model] = {}
@@ -109,25 +127,40 @@ def _models(lines: pd.DataFrame, styles: dict[str, Style]) -> list[_Model]:
 
 def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str]) -> Picture:
     column, xlabel, _ = SPENT[spent]
-    figure, axes = panel(xlabel, f"{label} ↓", [model.label for model in models])
-    ends = []
-    for model in models:
-        x, y = ([seed[name] for seed in model.seeds] for name in (column, "value"))
-        found = band(x, y)
-        _draw_band(axes, found, model.style)
-        ends.append(Label(model.label, found.x[-1], found.median[-1], model.style.color))
-    axes.autoscale_view()
-    if all((seed["value"] > 0).all() for model in models for seed in model.seeds):
+    figure, axes = panel(xlabel, label, [model.label for model in models])
+    bands = [
+        band([seed[column] for seed in model.seeds], [seed["value"] for seed in model.seeds])
+        for model in models
+    ]
+    _draw_bands(axes, bands, [model.style for model in models])
+    if all((found.low > 0).all() for found in bands):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+    ends = [
+        Label(model.label, found.x[-1], found.median[-1], model.style.color)
+        for model, found in zip(models, bands, strict=True)
+    ]
     write_beside(ends, axes)
     return draw(figure, *named, spent)
 
 
-def _draw_band(axes: Axes, found: Band, style: Style) -> None:
-    """The median as a line, faint behind it all seeds; one point alone as a dot."""
-    if (found.high > found.low).any():
-        around = np.append(found.x, found.x[::-1]), np.append(found.low, found.high[::-1])
-        axes.fill(*around, color=style.color, alpha=0.18, linewidth=0)
-    dot = style.marker if len(found.x) == 1 else None
-    axes.plot(found.x, found.median, color=style.color, linestyle=style.dash, marker=dot)
+def _draw_bands(axes: Axes, bands: list[Band], styles: list[Style]) -> None:
+    """The medians as lines, faint behind them all seeds; one point alone as a dot."""
+    around = [
+        np.column_stack([np.append(b.x, b.x[::-1]), np.append(b.low, b.high[::-1])]) for b in bands
+    ]
+    medians = [np.column_stack([found.x, found.median]) for found in bands]
+    colors = [style.color for style in styles]
+    axes.add_collection(PolyCollection(around, facecolors=colors, alpha=0.18, linewidths=0))
+    axes.add_collection(
+        LineCollection(
+            medians,
+            colors=colors,
+            linestyles=[style.dash for style in styles],
+            linewidths=mpl.rcParams["lines.linewidth"],
+        )
+    )
+    for found, style in zip(bands, styles, strict=True):
+        if len(found.x) == 1:
+            axes.plot(found.x, found.median, style.marker, color=style.color)
+    axes.autoscale_view()

@@ -18,6 +18,7 @@ from bench.report.plots import (
     RIGHT,
     TOP,
     WIDTH,
+    Name,
     Plot,
     Style,
     draw,
@@ -75,9 +76,9 @@ def _figure(
         reach = half if half > 0 else 0
         ends = (mean - reach, mean, mean + reach)
         axes.plot(ends, (below,) * 3, color=color, linewidth=1.5, marker="|", markersize=7)
-    axes.set_yticks(range(len(rows)), rows["label"])
-    for tick, model in zip(axes.get_yticklabels(), rows["model"], strict=True):
-        tick.set_color(styles[model].color)
+        at = (-RIGHT / WIDTH, place)
+        axes.add_artist(Name(row["label"], color, at, axes.get_yaxis_transform(), ends=True))
+    axes.set_yticks(range(len(rows)), [])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params("y", length=0)
     axes.set_xlabel(f"test {column.heading}")

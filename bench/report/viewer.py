@@ -153,6 +153,6 @@ def _sheet(frames: Pixels, side: int, quality: int) -> str:
     sheet = rows.transpose(0, 3, 1, 4, 2).reshape(grid.rows * height, -1, channels)
     out = io.BytesIO()
     Image.fromarray(sheet if channels == 3 else sheet[..., 0]).save(
-        out, format="webp", quality=quality, method=2
+        out, format="webp", quality=quality, method=1
     )
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -106,7 +106,6 @@ def test_pictures_show_something(built: Built) -> None:
     names = {picture.stem.removeprefix("1-moving_mnist-") for picture in pictures}
     assert names == {
         "loss",
-        "loss-by-steps",
         "validation-mse",
         "validation-mse-by-steps",
         "horizon-mse",
@@ -153,6 +152,15 @@ def test_only_baselines_make_a_report(store: FakeStore, tmp_path: Path) -> None:
     assert "0.05000" in text
 
 
+def test_no_stored_frames_make_no_viewer(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    none = np.zeros((0, 10, 1, 64, 64), np.uint8)
+    store.show(store.add("mine", 0.02), none, none, none)
+    page = report.build(store, "mnist", tmp_path / "out").read_text()
+    assert "mine-small" in page
+    assert "<h3>Frames</h3>" not in page
+
+
 def blue_of(picture: Picture) -> npt.NDArray[np.bool_]:
     """Where the first trained model's colour is, [H,W]."""
     pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"))
@@ -173,7 +181,7 @@ def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
 
 def test_one_point_of_a_learning_curve_is_seen() -> None:
     columns = ["label", "model", "run_id", "metric", "train_seconds", "steps", "samples", "value"]
-    point = ("mine", "mine", "0", records.TRAIN_LOSS, 5.2, 10, np.nan, 1.8)
+    point = ("mine", "mine", "0", "val/mse", 5.2, 10, np.nan, 1.8)
     curve = pd.DataFrame([point], columns=columns)
     (pictures,) = learning_plots(curve, {"mine": Style(PALETTE[0], "-")}, "1")
     assert [picture.choice for picture in pictures] == ["seconds", "steps"]  # not samples: unknown

@@ -190,7 +190,7 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
 
 
 def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:
-    plot = opened.locator(".plot").first
+    plot = opened.locator(".plot:has(input)")
     seconds, steps = plot.locator("div").all()
     assert (seconds.is_visible(), steps.is_visible()) == (True, False)
     plot.get_by_text("steps", exact=True).click()

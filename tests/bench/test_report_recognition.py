@@ -143,7 +143,6 @@ def test_report_holds_confusions_and_classes(store: FakeStore, tmp_path: Path) -
         f"1-actions-{name}"
         for name in (
             "loss",
-            "loss-by-steps",
             "validation-cross_entropy",
             "validation-cross_entropy-by-steps",
             "training-speed",
