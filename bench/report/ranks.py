@@ -39,7 +39,8 @@ class Ranks:
         first, second = self.rows[:2]
         if first.mean == second.mean:
             return f"{first.label} and {second.label} share the best mean rank, {first.mean}."
-        return f"{first.label} ranks best: {first.mean} on average; {second.label} has {second.mean}."
+        said = f"{first.label} ranks best: {first.mean} on average"
+        return f"{said}; {second.label} has {second.mean}."
 
     @property
     def missing(self) -> str:
