@@ -142,8 +142,10 @@ class Report:
 
     suite: str
     """Name of the suite, as MLflow's experiment is called."""
-    out: Path | None = None
-    """Folder to write to (default: RESULTS/SUITE/report)."""
+    compare: Annotated[str | None, tyro.conf.arg(metavar="OTHER_SUITE")] = None
+    """Show the trained cells of this suite, too, wherever they may be compared."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
     def __call__(self) -> int:
@@ -151,9 +153,10 @@ class Report:
         from bench import report
         from bench.tracking import Store
 
-        name = Path(self.suite).stem
-        out = self.out or self.places.results / name / "report"
-        path = report.build(Store(self.places.uri), name, out)
+        name, other = Path(self.suite).stem, Path(self.compare).stem if self.compare else None
+        folder = f"beside-{other}" if other else "report"
+        out = self.out or self.places.results / name / folder
+        path = report.build(Store(self.places.uri), name, out, other)
         sys.stdout.write(f"{path}\n")
         return 0
 

@@ -182,6 +182,11 @@ class Cell:
         """Digest of the code that makes this cell's figures."""
         return identity.code_digest([self.model, self.dataset_class], self.suite.task)
 
+    @property
+    def common_code_digest(self) -> str:
+        """Digest of the part of it that all models on this data set share."""
+        return identity.code_digest([self.dataset_class], self.suite.task)
+
     @cached_property
     def key(self) -> str:
         """What makes this cell the same as one run before: configuration, code and data."""
@@ -252,6 +257,7 @@ class Cell:
             records.COMMAND: self.command,
             records.COMMIT: identity.commit(),
             records.CODE_DIGEST: self.code_digest,
+            records.COMMON_CODE: self.common_code_digest,
             records.DEVICE: hardware.device_name(self.device),
             **identity.versions(),
         }

@@ -111,7 +111,8 @@ KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
-CODE_DIGEST = "bench.code_digest"
+CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
+COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
 NOTICE = "bench.notice"  # the data set's notice, such as substituted digits
 NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
@@ -119,7 +120,8 @@ NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 # Artifacts of a cell's run.
 # One row per test sequence x predicted frame: both numbers, the measures of QUALITY and PUBLISHED.
 PER_FRAME_TABLE = "metrics.parquet"
-SHOWCASE = "showcase.npz"  # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S]
+# context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S], why str [S]
+SHOWCASE = "showcase.npz"
 # Of a recogniser, one row per test clip: clip and video (int), label and predicted (class names),
 # rank (of the label among the classes, from 1), cross_entropy.
 PER_CLIP_TABLE = "clips.parquet"

@@ -53,7 +53,7 @@ class Evaluation(_Strict):
     evaluations: int = Field(default=10, ge=1)
     """Validations, evenly spaced over the budget; the last is at its end."""
     showcase_clips: int = Field(default=6, ge=0)
-    """Test clips, from the first, whose predicted frames are kept."""
+    """Test clips whose predicted frames are kept: first ones, and the median and worst to copy."""
 
     @property
     def clips(self) -> dict[HeldOutName, int]:

@@ -18,13 +18,15 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-import mlflow.artifacts
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -89,6 +91,7 @@ class Store:
             UserError: the store cannot be reached.
         """
         self.uri = uri
+        self._artifact_places: dict[str, str] = {}
         self._sqlite = (
             Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
         )
@@ -242,6 +245,7 @@ class Store:
                 page_token=token,
             )
             found += page
+            self._artifact_places |= {run.info.run_id: run.info.artifact_uri for run in page}
             token = page.token
             if not token:
                 return found
@@ -252,16 +256,16 @@ class Store:
         return sorted({m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}.items())
 
     def artifact(self, run_id: str, path: str) -> Path | None:
-        """A local copy of the run's artifact, or None where the run has none of that name."""
-        if path not in {entry.path for entry in self._client.list_artifacts(run_id)}:
+        """The run's artifact, to read only, or None where the run has none of that name."""
+        place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
+        files: Any = get_artifact_repository(place, tracking_uri=self.uri)
+        if path not in {entry.path for entry in files.list_artifacts()}:
             return None
-        local = mlflow.artifacts.download_artifacts(
-            run_id=run_id,
-            artifact_path=path,
-            dst_path=str(Path(self._downloads) / run_id),
-            tracking_uri=self.uri,
-        )
-        return Path(local)
+        if isinstance(files, LocalArtifactRepository):  # here already: no copy is needed
+            return Path(files.get_local_path(path))
+        copies = Path(self._downloads) / run_id
+        copies.mkdir(exist_ok=True)
+        return Path(files.download_artifacts(path, str(copies)))
 
     @cached_property
     def _downloads(self) -> str:

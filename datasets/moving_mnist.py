@@ -27,6 +27,7 @@ _HELD_OUT_CLIPS = 10_000
 _LONGEST_CONTEXT = 2_000
 _FRAMES_AT_ONCE = 64  # pasted together; bounds the memory of long clips
 _SEEDS: dict[HeldOutName, int] = {"validation": 1, "test": 2}
+_TRAIN_SEED = 3  # draws a share of the training digits
 
 
 class MovingMNIST(Dataset):
@@ -40,11 +41,24 @@ class MovingMNIST(Dataset):
 
     name = "moving_mnist"
 
-    def __init__(self, context_frames: int = 10, horizon: int = 10) -> None:
+    def __init__(
+        self, context_frames: int = 10, horizon: int = 10, *, train_share: float = 1.0
+    ) -> None:
+        """Load the digits.
+
+        Args:
+            context_frames: frames given.
+            horizon: frames to predict.
+            train_share: how much of the training digits is used; a smaller share is part of a
+                larger one, and validation and test stay as they are.
+
+        Raises:
+            ValueError: `train_share` is not above 0 and at most 1.
+        """
         self.spec = Spec((1, CANVAS, CANVAS), context_frames, horizon)
         pools = self._load()
         self.notice = pools.notice
-        self._train_digits = {torch.device("cpu"): torch.tensor(pools.train)}
+        self._train_digits = {torch.device("cpu"): torch.tensor(share_of(pools.train, train_share))}
         self._held_out_digits: dict[HeldOutName, Tensor] = {
             "validation": torch.tensor(pools.validation),
             "test": torch.tensor(pools.test),
@@ -125,6 +139,20 @@ class OfficialMovingMNIST(MovingMNIST):
     def held_out(self, split: HeldOutName) -> Clips:
         """The published clips for "test"; those of `moving_mnist` for "validation"."""
         return self._test_clips if split == "test" else super().held_out(split)
+
+
+def share_of(images: digits.Images, share: float) -> digits.Images:
+    """That share of `images`, at least one of them, drawn always alike.
+
+    Raises:
+        ValueError: `share` is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"train_share is above 0 and at most 1, not {share!r}")
+    if share == 1:
+        return images
+    lots = np.random.PCG64(_TRAIN_SEED).random_raw(len(images))
+    return images[np.argsort(lots, kind="stable")[: max(1, round(share * len(images)))]]
 
 
 def held_out_draws(split: HeldOutName, numbers: int) -> Tensor:

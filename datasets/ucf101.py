@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from datasets import ucf101_lists
 from datasets.contract import DataMissing, Spec
@@ -12,9 +13,13 @@ from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import CachedDataset, LabelledVideoDataset, Splits, VideoDataset
 from datasets.video.decode import read_frames
 from datasets.video.source import FrameFormat, FrameSize, Preparation, height_and_width
+from datasets.video.windows import Order, natural
 
 VALIDATION_GROUPS = ("g23", "g24", "g25")
 """Held back from training. No official list tests them: 1 tests g01-g07, 2 g08-g14, 3 g15-g21."""
+
+FrameOrder = Literal["natural", "as_published"]
+"""How the frames of a clip follow each other: in time, or as one study's MaxViT saw them."""
 
 
 class OfUCF101(CachedDataset):
@@ -58,6 +63,8 @@ class UCF101(OfUCF101, VideoDataset):
         split: int = 1,
         classes: str | Sequence[str] = (),
         frame_step: int = 1,
+        train_share: float = 1.0,
+        frame_order: FrameOrder = "natural",
     ) -> None:
         """Open the cache.
 
@@ -68,16 +75,22 @@ class UCF101(OfUCF101, VideoDataset):
             split: which of the three official pairs of lists.
             classes: the classes to use (default: all that are here).
             frame_step: how many frames on the next one of a window lies.
+            train_share: how much of the training groups is used; a smaller share is part of a
+                larger one, and validation and test stay as they are.
+            frame_order: "as_published" shows the frames of each clip as one study's MaxViT saw
+                them (see `ucf101/study`), sorted by file name as text: 0, 1, 10, 100, 101, ...
 
         Raises:
             DataMissing: the clips are not prepared here, or none of a class, or without the lists.
-            ValueError: there is no such split or class.
+            ValueError: there is no such split, class, share or order.
         """
+        order = order_named(frame_order)
         cache = Cache.open(self.preparation(size=size))
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         splits = official_splits(cache, split, classes)
         self.notice = what_is_absent(cache, split, classes, splits)
-        super().__init__(cache, splits, spec, frame_step=frame_step)
+        part = {**splits, "train": share_of(splits["train"], train_share)}
+        super().__init__(cache, part, spec, frame_step=frame_step, order=order)
 
 
 class UCF101Actions(OfUCF101, LabelledVideoDataset):
@@ -115,6 +128,46 @@ class UCF101Actions(OfUCF101, LabelledVideoDataset):
         splits = official_splits(cache, split, classes)
         self.notice = what_is_absent(cache, split, classes, splits)
         super().__init__(cache, splits, spec, class_of, frame_step=frame_step, per_video=per_video)
+
+
+def sorted_as_text(frames: int) -> Sequence[int]:
+    """The numbers below `frames` in the order of their digits: 0, 1, 10, 100, 101, ..., 11, ..."""
+    return sorted(range(frames), key=str)
+
+
+def order_named(name: FrameOrder) -> Order:
+    """The order of that name.
+
+    Raises:
+        ValueError: there is no such order.
+    """
+    orders: Mapping[str, Order] = {"natural": natural, "as_published": sorted_as_text}
+    if name not in orders:
+        raise ValueError(f"frame_order is {' or '.join(orders)}, not {name!r}")
+    return orders[name]
+
+
+def share_of(clips: Sequence[Clip], share: float) -> Sequence[Clip]:
+    """The clips of that share of the groups of `clips`, at least of one, drawn by their names.
+
+    Clips of one group are often cut from one video: half of its clips would tell nearly as much.
+
+    Raises:
+        ValueError: `share` is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"train_share is above 0 and at most 1, not {share!r}")
+    groups = sorted({_group(clip) for clip in clips}, key=_lot)
+    drawn = set(groups[: max(1, round(share * len(groups)))])
+    return [clip for clip in clips if _group(clip) in drawn]
+
+
+def _group(clip: Clip) -> str:
+    return f"{class_of(clip)} {clip.tags['group']}"
+
+
+def _lot(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def class_of(clip: Clip) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 from datasets.contract import Spec
-from datasets.ucf101 import OfUCF101, class_of, require_classes
+from datasets.ucf101 import FrameOrder, OfUCF101, class_of, order_named, require_classes
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import Splits, VideoDataset
-from datasets.video.windows import Order, natural
 
 CLASSES = ("BreastStroke", "Kayaking", "Rafting", "Rowing", "Surfing")
 CLIPS = 50
@@ -36,7 +34,7 @@ class UCF101Study(OfUCF101, VideoDataset):
         context_frames: int = 10,
         horizon: int = 1,
         *,
-        frame_order: Literal["natural", "as_published"] = "natural",
+        frame_order: FrameOrder = "natural",
     ) -> None:
         """Open the cache.
 
@@ -50,9 +48,7 @@ class UCF101Study(OfUCF101, VideoDataset):
             DataMissing: the clips are not prepared here, or none of a class.
             ValueError: there is no such order.
         """
-        orders: Mapping[str, Order] = {"natural": natural, "as_published": sorted_as_text}
-        if frame_order not in orders:
-            raise ValueError(f"frame_order is {' or '.join(orders)}, not {frame_order!r}")
+        order = order_named(frame_order)
         cache = Cache.open(self.preparation())
         require_classes(cache, CLASSES)
         splits = study_splits(cache.clips)
@@ -61,7 +57,6 @@ class UCF101Study(OfUCF101, VideoDataset):
         if clips < whole:
             self.notice += f"; {clips} of its {whole} clips are here"
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
-        order = orders[frame_order]
         super().__init__(cache, splits, spec, held_out_stride=1, order=order)
 
 
@@ -78,11 +73,6 @@ def study_splits(clips: Sequence[Clip]) -> Splits:
         validation += drawn[tenth : 2 * tenth]
         train += drawn[2 * tenth :]
     return {"train": train, "validation": validation, "test": test}
-
-
-def sorted_as_text(frames: int) -> Sequence[int]:
-    """The numbers below `frames` in the order of their digits: 0, 1, 10, 100, 101, ..., 11, ..."""
-    return sorted(range(frames), key=str)
 
 
 def _lot(clip: Clip) -> bytes:

@@ -96,11 +96,12 @@ class Predictor(Model):
 
     Class attributes, beside those of `Model`:
         losses: the methods that give the losses of one training step, in turn. After each, its
-            gradients update the parameters that it depends on, and no others.
+            gradients update the parameters that it depends on, and no others. A model whose options
+            decide sets its own.
     """
 
     task = "prediction"
-    losses: ClassVar[tuple[str, ...]] = ("training_loss",)
+    losses: tuple[str, ...] = ("training_loss",)
 
     def __init__(self, frame_shape: FrameShape) -> None:
         """Build for frames of `frame_shape` = (channels, height, width).

@@ -53,6 +53,9 @@ class LMCMemory(Predictor):
     .041; the mean frame's is .037).
 
     The authors' code counts 33,911,825 parameters; 2,048 of them are second biases.
+
+    `memory=False` is the same without the memory: the decoder sees the cells alone, and a training
+    step is one update, by `training_loss`.
     """
 
     name = "lmc_memory"
@@ -61,7 +64,7 @@ class LMCMemory(Predictor):
         2021,
         "https://arxiv.org/abs/2104.00924",
     )
-    losses = ("memorising_loss", "training_loss")
+    losses: tuple[str, ...] = ("memorising_loss", "training_loss")
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
@@ -77,7 +80,13 @@ class LMCMemory(Predictor):
     }
 
     def __init__(
-        self, frame_shape: FrameShape, *, width: int = 128, layers: int = 4, slots: int = 100
+        self,
+        frame_shape: FrameShape,
+        *,
+        width: int = 128,
+        layers: int = 4,
+        slots: int = 100,
+        memory: bool = True,
     ) -> None:
         super().__init__(frame_shape)
         channels, *size = frame_shape
@@ -87,6 +96,8 @@ class LMCMemory(Predictor):
                 f"squares of 16 x 16 pixels, not {size[0]} x {size[1]}"
             )
         half = width // 2
+        if not memory:
+            self.losses = ("training_loss",)
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, half, 3, 2, padding=1), nn.ELU(),
             nn.Conv2d(half, half, 3, padding=1), nn.ELU(),
@@ -94,15 +105,10 @@ class LMCMemory(Predictor):
             nn.Conv2d(width, width, 3, padding=1), nn.ELU(),
         )  # fmt: skip
         self.cells = nn.ModuleList(BiasedConvLSTMCell(width) for _ in range(layers))
-        self.memory = MotionMemory(channels, width, slots)
-        self.attention = nn.Sequential(
-            nn.Linear(2 * width, width // 8),
-            nn.ReLU(),
-            nn.Linear(width // 8, width),
-            nn.Sigmoid(),
-        )
+        self.memory = MotionMemory(channels, width, slots) if memory else None
+        self.attention = _attention(width) if memory else None
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(2 * width, width, 3, padding=1), nn.ELU(),
+            nn.ConvTranspose2d(2 * width if memory else width, width, 3, padding=1), nn.ELU(),
             nn.ConvTranspose2d(width, half, 3, 2, padding=1, output_padding=1), nn.ELU(),
             nn.ConvTranspose2d(half, half, 3, padding=1), nn.ELU(),
             nn.ConvTranspose2d(half, channels, 3, 2, padding=1, output_padding=1),
@@ -110,19 +116,19 @@ class LMCMemory(Predictor):
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W], with the motion that `context` brings to mind."""
-        return self.continue_with(self.memory.recall(context), context, horizon)
+        motion = None if self.memory is None else self.memory.recall(context)
+        return self.continue_with(motion, context, horizon)
 
-    def continue_with(self, motion: Tensor, context: Tensor, horizon: int) -> Tensor:
+    def continue_with(self, motion: Tensor | None, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W] where `motion` [B,width,H/4,W/4] is remembered."""
         known = self.encoder(context.flatten(0, 1)).unflatten(0, context.shape[:2])
         states: list[State | None] = [None] * len(self.cells)
         for features in known.unbind(1):
             top, states = self.step(features, states)
-        mean_motion = motion.mean((2, 3))
-        predictions = [self.decode(top, motion, mean_motion)]
+        predictions = [self.decode(top, motion)]
         for _ in range(horizon - 1):
             top, states = self.step(self.encoder(predictions[-1]), states)
-            predictions.append(self.decode(top, motion, mean_motion))
+            predictions.append(self.decode(top, motion))
         return torch.stack(predictions, 1)
 
     def step(
@@ -136,12 +142,14 @@ class LMCMemory(Predictor):
             features = top[0]
         return top, new
 
-    def decode(self, top: State, motion: Tensor, mean_motion: Tensor) -> Tensor:
+    def decode(self, top: State, motion: Tensor | None) -> Tensor:
         """A frame [B,C,H,W]; how much each channel of `motion` counts depends on the cells."""
-        hidden, cell = top
-        means = torch.cat((cell.mean((2, 3)), mean_motion), 1)
-        attended = motion * self.attention(means)[:, :, None, None]
-        frame: Tensor = self.decoder(torch.cat((hidden, attended), 1))
+        features, cell = top
+        if self.attention is not None and motion is not None:
+            means = torch.cat((cell.mean((2, 3)), motion.mean((2, 3))), 1)
+            attended = motion * self.attention(means)[:, :, None, None]
+            features = torch.cat((features, attended), 1)
+        frame: Tensor = self.decoder(features)
         return frame
 
     def memorising_loss(
@@ -153,7 +161,7 @@ class LMCMemory(Predictor):
     ) -> Tensor:
         """L1 + MSE of the forecast on `clip` [B,T+horizon,C,H,W] with all of it memorised."""
         context, future = clip[:, :context_frames], clip[:, context_frames:]
-        motion = self.memory.memorise(clip)
+        motion = None if self.memory is None else self.memory.memorise(clip)
         return _loss(self.continue_with(motion, context, future.shape[1]), future)
 
     def training_loss(
@@ -166,6 +174,13 @@ class LMCMemory(Predictor):
         """L1 + MSE of the forecast on `clip` [B,T+horizon,C,H,W], as at test time."""
         context, future = clip[:, :context_frames], clip[:, context_frames:]
         return _loss(self(context, future.shape[1]), future)
+
+
+def _attention(width: int) -> nn.Sequential:
+    """How much each of `width` channels of the motion counts, by the means of cells and motion."""
+    return nn.Sequential(
+        nn.Linear(2 * width, width // 8), nn.ReLU(), nn.Linear(width // 8, width), nn.Sigmoid()
+    )
 
 
 def _loss(prediction: Tensor, future: Tensor) -> Tensor:

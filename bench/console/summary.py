@@ -68,7 +68,7 @@ def _parts(content: ReportTable, console: Console) -> list[Table | Text]:
             figures = [_figure(row.entries[column]) for column in columns]
             if not row.done:
                 figures[0] = Text(row.status, "red")
-            table.add_row(row.label, row.seeds, *figures)
+            table.add_row(row.name, row.seeds, *figures)
         return table
 
     return in_parts(range(len(content.columns)), table_of, console)
@@ -87,6 +87,8 @@ def _figure(entry: Entry) -> Text:
 
 
 def _missing(content: ReportTable) -> Iterator[Text]:
+    if content.note:
+        yield Text(content.note, "yellow")
     for row in content.rows:
         if not row.done:
             cell = f"{row.label}, seed {row.seeds}"

@@ -8,35 +8,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError
+from bench.claims import all_claims
+from bench.published import all_rows
+from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
-from bench.report.collect import Section, cells, curves, horizon, named_videos, sections, showcases
+from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
 from bench.report.fronts import speed_plots
 from bench.report.horizons import horizon_plots
 from bench.report.learning import learning_plots
-from bench.report.page import Chapter, write
+from bench.report.page import Chapter, Report, write
 from bench.report.plots import Style, styles
+from bench.report.published import published_tables
+from bench.report.ranks import ranks
 from bench.report.scores import SequenceScores
 from bench.report.seeds import seed_plots
-from bench.report.sure import neighbours
+from bench.report.sure import neighbours, paired
 from bench.report.sweeps import sweep_plots
 from bench.report.table import Table, printed, summary
+from bench.report.verdict import verdict
 from bench.report.viewer import viewers
 
 if TYPE_CHECKING:
     from bench.tracking import Store
 
 
-def build(store: Store, suite: str, out: Path) -> Path:
+def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path:
     """The path of the written report.html; report.md, table.csv and plots/*.png lie beside it.
 
+    Args:
+        store: where the cells are recorded.
+        suite: whose cells to show.
+        out: the folder to write to.
+        other: a suite whose trained cells are shown beside them, wherever they may be compared.
+
     Raises:
-        UserError: the store holds no cell of `suite`.
+        UserError: the store holds no cell of one of them.
     """
-    found = cells(store, suite)
-    if found.empty:
-        raise UserError(f"no cell of the suite {suite!r} is recorded in this store")
+    found = cells(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)
     shown = [[held for held in showcases(store, part) if len(held.sequence)] for part in parts]
@@ -46,8 +55,20 @@ def build(store: Store, suite: str, out: Path) -> Path:
         chapter = _chapter(store, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
-    swept = sweep_plots([(chapter.section, chapter.summary) for chapter in chapters], looks)
-    return write(suite, chapters, swept, looks, out)
+    tables = [(chapter.section, chapter.summary) for chapter in chapters]
+    return write(
+        Report(
+            suite=suite,
+            other=other,
+            chapters=chapters,
+            ranks=ranks(*zip(*tables, strict=True)),
+            sweeps=sweep_plots(tables, looks),
+            claims=findings(all_claims(), parts, scores),
+            published=published_tables(all_rows(), parts, scores),
+            styles=looks,
+        ),
+        out,
+    )
 
 
 def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
@@ -56,8 +77,6 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
     A baseline, which stands in many tables, counts only where no trained cell is asked for.
     """
     found = cells(store, suite)
-    if found.empty:
-        return {}
     asked = found[found["key"].isin(keys)]
     runs = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["run_id"])
     return {
@@ -71,15 +90,17 @@ def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
     figures = summary(section)
-    sure = neighbours(section, figures, scores.of(section))
+    pairs = paired(section, scores.of(section))
+    said = verdict(section, figures, pairs)
+    sure = neighbours(section, figures, pairs)
     plots = [
         *learning_plots(curves(store, section), looks, prefix),
         *speed_plots(section, figures, looks, prefix),
-        *horizon_plots(horizon(store, section), looks, prefix),
+        *horizon_plots(scores.horizon(section), looks, prefix),
         *seed_plots(section, figures, looks, prefix),
     ]
     if section.task == "recognition":
         named = named_videos(store, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        return Chapter(section, figures, plots, sure, classes=classes, confusions=pictures)
-    return Chapter(section, figures, plots, sure)
+        return Chapter(section, figures, said, plots, sure, classes=classes, confusions=pictures)
+    return Chapter(section, figures, said, plots, sure)

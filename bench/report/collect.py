@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench import records
+from bench.errors import UserError
 from bench.records import QUALITY, VALIDATION
 from bench.report.columns import PARAMETERS
 
@@ -85,18 +86,22 @@ class Showcase:
     truth: npt.NDArray[np.uint8]
     prediction: npt.NDArray[np.uint8]
     why: tuple[str, ...] = ()
-    """Why each sequence is shown: "first", "median" or "worst"; nothing in old stores."""
+    """Why each sequence was chosen; "" where that was not recorded."""
 
 
-def cells(store: Store, suite: str) -> pd.DataFrame:
+def cells(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
     """One row per cell of `suite`, newest first; metrics stand under their MLflow names.
 
-    A cell that ended before it knew its task, data digest or device takes the newest known for the
-    same data set or device kind, so that it appears in the table it was meant for.
+    With the trained cells of another suite they are of that suite by their label, and so are never
+    taken for the same; baselines are the same in all. A cell that ended before it knew its task,
+    data digest or device takes the newest known for the same data set or device kind, so that it
+    appears in the table it was meant for.
+
+    Raises:
+        UserError: the store holds no cell of one of them.
     """
-    frame = pd.DataFrame([_row(run) for run in store.cells(suite)])
-    if frame.empty:
-        return frame
+    rows = [_rows(store, name) for name in dict.fromkeys((suite, other or suite))]
+    frame = pd.concat([pd.DataFrame(of_suite) for of_suite in rows], keys=range(len(rows)))
     quality = (measure.key for measures in QUALITY.values() for measure in measures.values())
     for column in (*records.COST, *quality):
         if column not in frame:
@@ -105,7 +110,9 @@ def cells(store: Store, suite: str) -> pd.DataFrame:
         frame[column] = _fill(frame, column, "dataset")
     frame["device"] = _fill(frame, "device", "device_kind")
     frame["baseline"] = frame.groupby("model")[PARAMETERS].transform("min") == 0
-    return frame
+    borrowed = (frame.index.get_level_values(0) > 0) & ~frame["baseline"]
+    frame.loc[borrowed, "label"] += f" ({other})"
+    return frame.sort_values("started", ascending=False, kind="stable", ignore_index=True)
 
 
 def each(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -133,7 +140,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
                 members = group[group["size"].isin([size, ONE_SIZE])]
                 joined = pd.concat([members, _lend(baselines, str(key[0]))])
                 began = joined.sort_values("status", key=_was_skipped, kind="stable")
-                newest = began.drop_duplicates(["model", "size", "seed"])
+                newest = began.drop_duplicates(["label", "seed"])
                 common = next(each(members[[*TASK, *SETTING]]))
                 section = Section(**common, size=size, cells=newest.reset_index(drop=True))
                 has_run = not _was_skipped(newest["status"]).all()
@@ -161,19 +168,6 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def horizon(store: Store, section: Section) -> pd.DataFrame:
-    """Quality by predicted frame, mean over seeds: label, model, metric, frame, value."""
-    rows = [
-        (cell["label"], cell["model"], metric, frame, value)
-        for cell in each(section.done)
-        for metric in HORIZON_METRICS
-        for frame, value in store.curve(cell["run_id"], f"horizon/{metric}")
-    ]
-    keys = ["label", "model", "metric", "frame"]
-    frame = pd.DataFrame(rows, columns=[*keys, "value"])
-    return frame.groupby(keys, sort=False)["value"].mean().reset_index()
-
-
 def showcases(store: Store, section: Section) -> list[Showcase]:
     """The stored predictions of each model's first seed, the lowest test MSE first."""
     mse = QUALITY["prediction"]["mse"].key
@@ -183,7 +177,9 @@ def showcases(store: Store, section: Section) -> list[Showcase]:
         path = store.artifact(cell["run_id"], records.SHOWCASE)
         if path is not None:
             with np.load(path) as stored:
-                found.append(Showcase(cell["label"], cell["model"], **stored))
+                arrays = dict(stored)
+                why = map(str, arrays.pop("why", np.full(len(arrays["sequence"]), "")))
+                found.append(Showcase(cell["label"], cell["model"], **arrays, why=tuple(why)))
     return found
 
 
@@ -200,6 +196,14 @@ def named_videos(store: Store, section: Section) -> pd.DataFrame:
             named = stored.rename(columns={"label": "truth", "predicted": "said"})
             found.append(named.assign(**{name: cell[name] for name in columns[:3]})[columns])
     return pd.concat(found, ignore_index=True)
+
+
+def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
+    runs = store.cells(suite)
+    if not runs:
+        hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
+        raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
+    return [_row(run) for run in runs]
 
 
 def _row(run: CellRun) -> dict[str, Any]:
@@ -228,6 +232,9 @@ def _row(run: CellRun) -> dict[str, Any]:
         "reason": tags.get(records.ERROR, ""),
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
+        "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
+        "own_code": tags.get(records.CODE_DIGEST, ""),
+        "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),
         "not_measured": _not_measured(tags),
         "facts": _facts(run),
         **run.metrics,

@@ -12,7 +12,6 @@ if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import Task
 
 PARAMETERS = "model/parameters"
-RATIO = Measure("test/mse_over_copy_last", "MSE / copy-last", better="lower")
 WAITING = Measure("time/waiting_share", "waiting", "% of training")
 REFERENCE: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
 """The model without parameters that all others of its task are held against."""
@@ -49,7 +48,7 @@ def _fixed(decimals: int) -> Callable[[float], str]:
 
 
 def _count(value: float) -> str:
-    for size, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{suffix}"
     return f"{value:.0f}"
@@ -63,6 +62,17 @@ def _whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def _skill(name: str) -> Column:
+    """The column of a measure's skill against copy-last, which `table.py` computes."""
+    measure = QUALITY["prediction"][name]
+    key, label = f"{measure.key}_skill", f"{measure.label} skill"
+    if measure.unit == "dB":  # no figure is perfect: what is gained
+        return Column(
+            f"{name}_gain", Measure(key, f"{measure.label} gain", "dB", "higher"), _fixed(2)
+        )
+    return Column(f"{name}_skill", Measure(key, label, "%", "higher"), _fixed(1), 100)
+
+
 def _percent(name: str) -> Column:
     """The column of a share of right answers."""
     return Column(name, QUALITY["recognition"][name], _fixed(1), 100)
@@ -70,8 +80,10 @@ def _percent(name: str) -> Column:
 
 _LEARNING = (
     Column("parameters", COST[PARAMETERS], _count),
+    Column("flops_per_sample", COST["model/flops_per_sample"], _count),
     Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
     Column("waiting_share", WAITING, _fixed(1), 100),
+    Column("setup_seconds", COST["time/setup_seconds"], _fixed(1)),
     Column("train_samples_per_second", COST["speed/train_samples_per_second"], _rate),
 )
 _MEMORY = Column(
@@ -79,10 +91,19 @@ _MEMORY = Column(
 )
 _SPEED = "speed/predict_frames_per_second"
 
+PERFECT = {"mse": 0.0, "mae": 0.0, "ssim": 1.0, "lpips": 0.0}
+"""The figure of a perfect prediction; of PSNR there is none."""
+
+SKILLS: dict[str, Column] = {name: _skill(name) for name in QUALITY["prediction"]}
+"""How far each measure is from copy-last's towards a perfect one, by the measure's name.
+
+The skill score of weather forecasts: 0 for copy-last, 100 % for a perfect prediction. Source:
+A. H. Murphy, Monthly Weather Review 116 (1988)."""
+
 COLUMNS: dict[Task, tuple[Column, ...]] = {
     "prediction": (
         Column("mse", QUALITY["prediction"]["mse"], _fixed(5)),
-        Column("mse_over_copy_last", RATIO, _fixed(3)),
+        SKILLS["mse"],
         Column("ssim", QUALITY["prediction"]["ssim"], _fixed(4)),
         Column("lpips", QUALITY["prediction"]["lpips"], _fixed(4)),
         Column("psnr", QUALITY["prediction"]["psnr"], _fixed(2)),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,14 +12,19 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from bench.records import QUALITY
+from bench.report.claims import Finding
+from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.frames import Strip
+from bench.report.markdown import plain as _plain
 from bench.report.plots import Picture, Plot, Style
-from bench.report.ranks import Ranks, ranks
+from bench.report.published import PublishedTable
+from bench.report.published import markdown as published_markdown
+from bench.report.ranks import Ranks
 from bench.report.sweeps import Sweep
-from bench.report.table import Entry, Table, csv, printed
-from bench.report.verdict import STATUS_WORDS, verdict
+from bench.report.table import Entry, Table, against_copy_last, csv, printed
+from bench.report.verdict import STATUS_WORDS
 from bench.report.viewer import Viewer, error_colors
 
 _TEMPLATES = jinja2.Environment(
@@ -40,6 +44,7 @@ class Chapter:
 
     section: Section
     summary: pd.DataFrame
+    verdict: str
     plots: list[Plot]
     sure: tuple[str, ...] = ()
     strips: list[Strip] = field(default_factory=list)
@@ -48,14 +53,14 @@ class Chapter:
     confusions: list[Picture] = field(default_factory=list)
 
     @property
-    def verdict(self) -> str:
-        """The answer in a few sentences."""
-        return verdict(self.section, self.summary)
-
-    @property
     def table(self) -> Table:
         """The printed table."""
         return printed(self.section, self.summary)
+
+    @property
+    def against_copy_last(self) -> Table | None:
+        """The printed table of skills."""
+        return against_copy_last(self.section, self.summary)
 
     @property
     def pictures(self) -> list[Picture | Strip]:
@@ -92,51 +97,75 @@ def _apart(facts: dict[str, str], shared: dict[str, str]) -> dict[str, str]:
     return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
-def write(
-    suite: str, chapters: list[Chapter], sweeps: list[Sweep], styles: dict[str, Style], out: Path
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report holds; `other` is the suite shown beside, where there is one."""
+
+    suite: str
+    chapters: Sequence[Chapter]
+    styles: dict[str, Style]
+    other: str | None = None
+    ranks: Sequence[Ranks] = ()
+    sweeps: Sequence[Sweep] = ()
+    claims: Sequence[Finding] = ()
+    published: Sequence[PublishedTable] = ()
+
+    @property
+    def title(self) -> str:
+        """The suites."""
+        return f"{self.suite} beside {self.other}" if self.other else self.suite
+
+    @property
+    def command(self) -> str:
+        """The line that makes it."""
+        compare = f" --compare {self.other}" if self.other else ""
+        return f"python -m bench report --suite {self.suite}{compare}"
+
+    @property
+    def pictures(self) -> Iterator[Picture | Strip]:
+        """All of them."""
+        for sweep in self.sweeps:
+            yield from chain.from_iterable(sweep.plots)
+        for chapter in self.chapters:
+            yield from chapter.pictures
+
+
+def write(report: Report, out: Path) -> Path:
     """The path of report.html, after everything is written under `out`."""
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     for stale in plots.glob("[0-9]*-*.png"):  # of an earlier report, which numbered otherwise
         stale.unlink()
-    pictures = [picture for chapter in chapters for picture in chapter.pictures]
-    for picture in chain(pictures, *(plot for sweep in sweeps for plot in sweep.plots)):
+    for picture in report.pictures:
         (plots / f"{picture.name}.png").write_bytes(picture.png)
-    over_datasets = ranks([c.section for c in chapters], [c.summary for c in chapters])
-    (out / "table.csv").write_text(csv([chapter.summary for chapter in chapters]), encoding="utf-8")
-    (out / "report.md").write_text(
-        "\n".join(_markdown(suite, chapters, over_datasets, sweeps)), encoding="utf-8"
+    summaries = [chapter.summary for chapter in report.chapters]
+    (out / "table.csv").write_text(csv(summaries), encoding="utf-8")
+    (out / "report.md").write_text("\n".join(_markdown(report)), encoding="utf-8")
+    template = _TEMPLATES.get_template("report.html")
+    page = template.render(
+        report=report, words=STATUS_WORDS, apart=_apart, error_colors=error_colors()
     )
-    page = _TEMPLATES.get_template("report.html").render(
-        suite=suite,
-        chapters=chapters,
-        ranks=over_datasets,
-        sweeps=sweeps,
-        styles=styles,
-        words=STATUS_WORDS,
-        apart=_apart,
-        error_colors=error_colors(),
-    )
-    report = out / "report.html"
-    report.write_text(page, encoding="utf-8")
-    return report
+    (out / "report.html").write_text(page, encoding="utf-8")
+    return out / "report.html"
 
 
-def _markdown(
-    suite: str, chapters: list[Chapter], ranks: list[Ranks], sweeps: list[Sweep]
-) -> Iterator[str]:
-    yield f"# {_plain(suite)}"
-    for table in ranks:
+def _markdown(report: Report) -> Iterator[str]:
+    yield f"# {_plain(report.title)}"
+    for table in report.ranks:
         yield from _markdown_ranks(table)
-    for sweep in sweeps:
+    for sweep in report.sweeps:
         yield f"\n## {_plain(sweep.title)}\n\n{_plain(sweep.setting)}"
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
-    for chapter in chapters:
+    yield from claims_markdown(report.claims)
+    for chapter in report.chapters:
         yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)
+        if chapter.against_copy_last:
+            yield "\n<details><summary>Skill against copy-last</summary>\n"
+            yield from _markdown_table(chapter.against_copy_last)
+            yield "\n</details>"
         if chapter.sure:
             yield "\n<details><summary>How sure</summary>\n"
             yield from (f"- {_plain(sentence)}" for sentence in chapter.sure)
@@ -148,6 +177,7 @@ def _markdown(
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             yield f"| {name} | {run} | <code>{command}</code> |"
+    yield from published_markdown(report.published)
 
 
 def _markdown_picture(picture: Picture | Strip) -> str:
@@ -171,12 +201,14 @@ def _markdown_table(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.done:
             figures = " | ".join(_figure(entry) for entry in row.entries)
-            yield f"| {_plain(row.label)} | {row.seeds} | {figures} |"
+            yield f"| {_plain(row.name)} | {row.seeds} | {figures} |"
         else:
             why = f"{STATUS_WORDS[row.status]}: {row.reason}".removesuffix(": ")
             again = "<br>".join(f"<code>{_plain(line)}</code>" for line in row.command.splitlines())
             line = f"{_plain(why)}; run again: {again}"
-            yield f"| {_plain(row.label)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
+            yield f"| {_plain(row.name)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
+    if table.note:
+        yield f"\n{_plain(table.note)}"
 
 
 def _markdown_classes(classes: ClassTable) -> Iterator[str]:
@@ -201,9 +233,3 @@ def _markdown_class_rows(models: tuple[str, ...], rows: tuple[ClassRow, ...]) ->
 def _figure(entry: Entry) -> str:
     text = f"**{entry.text}**" if entry.best else entry.text
     return f"{text} {entry.half_width}".strip()
-
-
-def _plain(text: str) -> str:
-    """`text` as Markdown that neither breaks a table nor smuggles in HTML."""
-    one_line = " ".join(html.escape(str(text), quote=False).split())
-    return one_line.replace("|", "\\|").replace("`", "&#96;")

@@ -1,4 +1,4 @@
-"""By how much two models of one table differ: paired over test sequences, and over seeds."""
+"""By how much means over test sequences and seeds differ: two of one table, or of several."""
 
 from __future__ import annotations
 
@@ -54,6 +54,49 @@ class Difference:
         return not self.low <= 0 <= self.high
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A sum and difference of means with what is known of its errors, on the scale.
+
+    Attributes:
+        scale: how the means are compared.
+        centre: the estimate.
+        draws: the same of resampled test sequences, [RESAMPLES].
+        seeds: of each mean the variance that is its seeds' own, and their number.
+    """
+
+    scale: Scale
+    centre: float
+    draws: Floats
+    seeds: tuple[tuple[float, int], ...]
+
+    def __sub__(self, other: Contrast) -> Contrast:
+        """This less `other`; sequences that were drawn alike for both stay paired."""
+        centre, draws = self.centre - other.centre, self.draws - other.draws
+        return Contrast(self.scale, centre, draws, self.seeds + other.seeds)
+
+    @property
+    def difference(self) -> Difference:
+        """The estimate with its interval."""
+        by_seeds = self._by_seeds()
+        # both signs: the contrast turned round has the same interval, turned round
+        both = np.concatenate([self.draws + by_seeds, self.draws - by_seeds])
+        tail = (1 - CONFIDENCE) / 2
+        low, high = np.quantile(both, [tail, 1 - tail])
+        figures = self.scale.back(np.array([self.centre, low, high]))
+        return Difference(*np.round(figures, DECIMALS).tolist())
+
+    def _by_seeds(self) -> Floats:
+        """What other seeds would add to the estimate, [RESAMPLES]."""
+        variances, counts = np.array(self.seeds).T
+        if not variances.any():
+            return np.zeros(RESAMPLES)
+        freedom = np.maximum(counts - 1, 1)
+        welch = variances.sum() ** 2 / (variances**2 / freedom).sum()
+        drawn = np.random.default_rng(SEED).standard_t(welch, RESAMPLES)
+        return np.asarray(np.sqrt(variances.sum()) * drawn)
+
+
 class Pairs:
     """All pairs of the models of one table; the same scores give the same figures.
 
@@ -65,9 +108,12 @@ class Pairs:
     so what they add is drawn from Student's t with Welch's degrees of freedom (Biometrika 34,
     1947), as for the mean of a few seeds. With one seed of a trained model the interval does not
     cover the spread of its seeds.
+
+    Means of several tables are compared through `mean`: tables of the same test sequences are
+    resampled alike where they share a `stream`, those of different ones need a stream each.
     """
 
-    def __init__(self, scores: pd.DataFrame, scale: Scale) -> None:
+    def __init__(self, scores: pd.DataFrame, scale: Scale, stream: int = 0) -> None:
         """Resample `scores`: one row a test sequence, one column a (label, seed), no NaN."""
         self.scale = scale
         labels, values = scores.columns.get_level_values(0), scores.to_numpy(np.float64)
@@ -76,36 +122,23 @@ class Pairs:
         self._place = {label: place for place, label in enumerate(by_label)}
         means = np.column_stack([seeds.mean(axis=1) for seeds in by_label.values()])
         self._centres: Floats = scale.of(means.mean(axis=0))
-        around = scale.of(_resampled_means(means)) - self._centres
+        around = scale.of(_resampled_means(means, stream)) - self._centres
         self._draws: Floats = self._centres + _widening(len(means)) * around
         self._spreads = {label: _seed_variance(seeds, scale) for label, seeds in by_label.items()}
 
+    def mean(self, label: str) -> Contrast:
+        """The mean of one model, to be compared."""
+        place, seeds = self._place[label], (self._spreads[label], self.seeds[label])
+        return Contrast(self.scale, self._centres[place], self._draws[:, place], (seeds,))
+
     def difference(self, first: str, second: str) -> Difference:
         """The mean of `first` against that of `second`."""
-        a, b = self._place[first], self._place[second]
-        draws = self._draws[:, a] - self._draws[:, b]
-        by_seeds = self._by_seeds(first, second)
-        # both signs: the pair turned round has the same interval, turned round
-        both = np.concatenate([draws + by_seeds, draws - by_seeds])
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(both, [tail, 1 - tail])
-        figures = self.scale.back(np.array([self._centres[a] - self._centres[b], low, high]))
-        return Difference(*np.round(figures, DECIMALS).tolist())
-
-    def _by_seeds(self, first: str, second: str) -> Floats:
-        """What other seeds would add to the difference, [RESAMPLES]."""
-        variances = np.array([self._spreads[first], self._spreads[second]])
-        if not variances.any():
-            return np.zeros(RESAMPLES)
-        freedom = np.maximum([self.seeds[first] - 1, self.seeds[second] - 1], 1)
-        welch = variances.sum() ** 2 / (variances**2 / freedom).sum()
-        drawn = np.random.default_rng(SEED).standard_t(welch, RESAMPLES)
-        return np.asarray(np.sqrt(variances.sum()) * drawn)
+        return (self.mean(first) - self.mean(second)).difference
 
 
-def _resampled_means(scores: Floats) -> Floats:
+def _resampled_means(scores: Floats, stream: int) -> Floats:
     """The means of `scores` [N,models] over N rows drawn with replacement: [RESAMPLES,models]."""
-    count, random = len(scores), np.random.default_rng(SEED)
+    count, random = len(scores), np.random.default_rng(SEED + stream)
     block = max(1, DRAWS_AT_ONCE // count)
     found = []
     for start in range(0, RESAMPLES, block):

@@ -14,24 +14,30 @@ from bench.report.columns import COLUMNS
 from bench.report.pairs import POINTS, RELATIVE, Difference, Pairs
 
 
-def neighbours(section: Section, summary: pd.DataFrame, scores: pd.DataFrame) -> tuple[str, ...]:
+def paired(section: Section, scores: pd.DataFrame) -> Pairs | None:
+    """The models of `section` by their `SequenceScores`; None where fewer than two are stored."""
+    if len(scores) < 2 or scores.columns.empty:
+        return None
+    is_share = COLUMNS[section.task][0].measure.unit == "%"
+    return Pairs(scores, POINTS if is_share else RELATIVE)
+
+
+def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:
     """What can be said of each finished model against the next in the ranking, best first.
 
     Args:
         section: the cells of the table.
         summary: the table, which is the ranking.
-        scores: the section's `SequenceScores`; where models have none, the last sentence says so.
+        pairs: the models' scores by sequence; where some have none, the last sentence says so.
     """
-    done = summary[summary["status"] == records.Status.DONE]
-    stored = set(scores.columns.get_level_values(0)) if len(scores) > 1 else set()
-    if not stored:
+    if pairs is None:
         return ()
+    done = summary[summary["status"] == records.Status.DONE]
     measure = COLUMNS[section.task][0].measure
-    pairs = Pairs(scores, POINTS if measure.unit == "%" else RELATIVE)
     trained = set(done.loc[~done["baseline"], "label"])
-    ranking = [label for label in done["label"] if label in stored]
+    ranking = [label for label in done["label"] if label in pairs.seeds]
     said = [sentence(pairs, *pair, measure, trained) for pair in pairwise(ranking)]
-    without = [label for label in done["label"] if label not in stored]
+    without = [label for label in done["label"] if label not in pairs.seeds]
     if without:
         said.append(f"Not compared, for want of scores by sequence: {', '.join(without)}")
     return tuple(said)
@@ -53,19 +59,19 @@ def sentence(
     difference = pairs.difference(first, second)
     if difference.is_sure and sign * difference.value < 0:
         first, second, difference = second, first, pairs.difference(second, first)
-    unit, (gain, low, high) = pairs.scale.unit, _written(difference, sign)
+    unit, (gain, low, high) = pairs.scale.unit, written(difference, sign)
     interval = f"95 % interval {low} to {high} {unit}"
     seeds = {label: pairs.seeds[label] for label in (first, second) if label in trained}
-    caveat = _caveat(seeds)
+    aside = caveat(seeds)
     if difference.is_sure:
         said = f"{first} beats {second} on {measure.label}: {gain} {unit} {measure.better}"
-        return f"{said}, {interval}{_counted(seeds)}{caveat}"
+        return f"{said}, {interval}{counted(seeds)}{aside}"
     enough = ("with these seeds " if max(seeds.values()) > 1 else "with one seed ") if seeds else ""
     said = f"{first} and {second} cannot be told apart on {measure.label} {enough}"
-    return f"{said}(difference {gain} {unit}, {interval}{caveat})"
+    return f"{said}(difference {gain} {unit}, {interval}{aside})"
 
 
-def _written(difference: Difference, sign: int) -> tuple[str, str, str]:
+def written(difference: Difference, sign: int) -> tuple[str, str, str]:
     """The gain and its bounds, from low to high, with decimals enough that none reads 0."""
     bounds = sorted((sign * difference.low, sign * difference.high))
     figures = (sign * difference.value, *bounds)
@@ -75,13 +81,15 @@ def _written(difference: Difference, sign: int) -> tuple[str, str, str]:
     return gain, low, high
 
 
-def _counted(seeds: dict[str, int]) -> str:
+def counted(seeds: dict[str, int]) -> str:
+    """`, 3 seeds`, or how many each has; "" of none."""
     if not seeds:
         return ""
     counts = list(dict.fromkeys(seeds.values()))
     return f", {' and '.join(map(str, counts))} seed{'s' if counts != [1] else ''}"
 
 
-def _caveat(seeds: dict[str, int]) -> str:
+def caveat(seeds: dict[str, int]) -> str:
+    """What an interval with one seed leaves out."""
     single = [label for label, count in seeds.items() if count == 1]
     return f"; it does not cover the spread of seeds of {' and '.join(single)}" if single else ""

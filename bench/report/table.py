@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bench import records
 from bench.records import QUALITY
 from bench.report.collect import SETTING, TASK, Section, each
-from bench.report.columns import COLUMNS, RATIO, REFERENCE, WAITING, Column
+from bench.report.columns import COLUMNS, PERFECT, REFERENCE, SKILLS, WAITING, Column
 from bench.report.statistics import half_width
 
-ROW_FIELDS = ("label", "model", "baseline", "seeds", "status", "reason", "command")
+if TYPE_CHECKING:  # the report needs no torch
+    from datasets.contract import Task
+
+ROW_FIELDS = ("label", "model", "baseline", "seeds", "status", "reason", "command", "other_code")
+MARK = "†"
+COMMIT_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,15 @@ class Row:
     reason: str
     command: str
     entries: tuple[Entry, ...]
+    other_code: str = ""
+    """The commit, where other code made the figures than the newest row's; else "".
+
+    That is code of the harness or the data set, or the model's own where its seeds differ."""
+
+    @property
+    def name(self) -> str:
+        """The label, marked where other code made the figures."""
+        return f"{self.label} {MARK}" if self.other_code else self.label
 
     @property
     def done(self) -> bool:
@@ -55,6 +70,12 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def note(self) -> str:
+        """Which rows are marked as made by other code; "" where none is."""
+        other = [f"{row.label} at commit {row.other_code}" for row in self.rows if row.other_code]
+        return f"{MARK} Made by other code than the rest: {'; '.join(other)}." if other else ""
+
 
 def summary(section: Section) -> pd.DataFrame:
     """The table: finished models, the best first, then the cells that did not finish.
@@ -62,7 +83,8 @@ def summary(section: Section) -> pd.DataFrame:
     Each figure is the mean over finished seeds, beside `<name>_half_width`, half its 95 %
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
-    cells, columns = _with_ratios(section.cells), COLUMNS[section.task]
+    cells = _with_ratios(_with_other_code(section.cells))
+    columns = tuple(dict.fromkeys((*COLUMNS[section.task], *_skills(section.task))))
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
     lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
@@ -82,7 +104,18 @@ def printed(section: Section, summary: pd.DataFrame) -> Table:
     only, for a baseline costs next to nothing.
     """
     lead, *others = COLUMNS[section.task]
-    columns = (lead, *(column for column in others if _says_something(summary, column)))
+    return _table(summary, (lead, *(c for c in others if _says_something(summary, c))))
+
+
+def against_copy_last(section: Section, summary: pd.DataFrame) -> Table | None:
+    """The skill of the finished models by every measure; None where there is none to tell."""
+    done = summary[summary["status"] == records.Status.DONE]
+    columns = tuple(c for c in _skills(section.task) if bool(done[c.name].notna().any()))
+    rest = done[done["model"] != REFERENCE["prediction"]]
+    return _table(rest, columns) if columns and len(rest) else None
+
+
+def _table(summary: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
     best = {column.name: _best(summary, column) for column in columns}
     rows = []
     for row in each(summary):
@@ -101,18 +134,37 @@ def csv(summaries: list[pd.DataFrame]) -> str:
     return frame.to_csv(index=False)
 
 
+def _skills(task: Task) -> tuple[Column, ...]:
+    return tuple(SKILLS.values()) if task == "prediction" else ()
+
+
 def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
     """`cells` with what is a ratio of recorded figures."""
-    mse, seconds = QUALITY["prediction"]["mse"].key, cells["time/train_seconds"]
-    copied = cells.loc[cells["model"] == REFERENCE["prediction"], mse].mean()
-    waited = cells["time/waiting_seconds"] / seconds.where(seconds > 0)
-    return cells.assign(**{RATIO.key: cells[mse] / copied, WAITING.key: waited})
+    seconds = cells["time/train_seconds"]
+    found = {WAITING.key: cells["time/waiting_seconds"] / seconds.where(seconds > 0)}
+    copied = cells[cells["model"] == REFERENCE["prediction"]]
+    for name, column in SKILLS.items():
+        values = cells[QUALITY["prediction"][name].key]
+        gained = values - copied[values.name].mean()
+        room = (PERFECT[name] - copied[values.name].mean()) if name in PERFECT else 1.0
+        found[column.measure.key] = gained / (room or np.nan)
+    return cells.assign(**found)
+
+
+def _with_other_code(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` with `other_code`, as `Row` has it."""
+    newest = cells["common_code"].iloc[cells["started"].argmax()]
+    versions = cells.groupby("label")["own_code"].transform("nunique")
+    other = (cells["common_code"] != newest) | (versions > 1)
+    return cells.assign(other_code=cells["commit"].where(other, ""))
 
 
 def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
     """The row of the cells `seeds` of one model."""
     first = seeds.iloc[0]
     row = {name: first[name] for name in ("label", "model", "size", "baseline", "status")}
+    commits = sorted({_short(commit) for commit in seeds["other_code"] if commit})
+    row["other_code"] = " and ".join(commits)
     row["seeds"] = " ".join(map(str, sorted(seeds["seed"])))
     row["n"] = len(seeds)
     for column in columns:
@@ -123,6 +175,11 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
         name: why for reasons in seeds["not_measured"] for name, why in reasons.items()
     }
     return row | {"reason": first["reason"], "command": "\n".join(seeds["command"])}
+
+
+def _short(commit: str) -> str:
+    digits, _, dirty = commit.partition("-")
+    return digits[:COMMIT_DIGITS] + (f" ({dirty})" if dirty else "")
 
 
 def _says_something(summary: pd.DataFrame, column: Column) -> bool:

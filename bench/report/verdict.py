@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ import pandas as pd
 from bench import records
 from bench.report.collect import Section, each
 from bench.report.columns import COLUMNS, REFERENCE
-from bench.report.statistics import difference
+from bench.report.pairs import Pairs
+from bench.report.sure import sentence
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import Task
@@ -26,9 +26,6 @@ class _Words:
     figure: Callable[[float], str]
     beside: Callable[[float, float], str]
     """The best figure against the reference's."""
-    gap: Callable[[float, float], float]
-    """How far a figure lies behind the best, in `gap_unit`, of their difference and the best."""
-    gap_unit: str
 
 
 def _against_copy_last(mse: float, copied: float) -> str:
@@ -41,21 +38,23 @@ _WORDS: dict[Task, _Words] = {
         does="predicts",
         figure=lambda mse: f"test MSE {mse:.5f}",
         beside=_against_copy_last,
-        gap=lambda more, best: 100 * more / best,
-        gap_unit="%",
     ),
     "recognition": _Words(
         does="recognises",
         figure=lambda share: f"{100 * share:.1f} % of the test videos named right",
         beside=lambda _, share: f"against {100 * share:.1f} % by class_frequency",
-        gap=lambda more, _: -100 * more,
-        gap_unit="points",
     ),
 }
 
 
-def verdict(section: Section, summary: pd.DataFrame) -> str:
-    """Who is best, by how much, how sure that is, and what did not finish."""
+def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str:
+    """Who is best, by how much, how sure that is, and what did not finish.
+
+    Args:
+        section: the cells of the table.
+        summary: the table, which is the ranking.
+        pairs: the models' scores by sequence, where any are stored.
+    """
     if (summary["status"] == records.Status.SKIPPED).all():
         reasons = "; ".join(dict.fromkeys(summary["reason"]))
         return f"Nothing ran on {section.dataset}: {reasons}"
@@ -67,7 +66,7 @@ def verdict(section: Section, summary: pd.DataFrame) -> str:
     else:
         sentences.append(_winner(section, trained, baselines))
         if len(trained) > 1:
-            sentences.append(_runner_up(section, trained))
+            sentences.append(_runner_up(section, trained, pairs))
         if not baselines.empty:
             sentences.append(_beaten(section, trained, baselines))
     unfinished = summary[summary["status"] != records.Status.DONE]
@@ -86,28 +85,12 @@ def _winner(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) ->
     )
 
 
-def _runner_up(section: Section, trained: pd.DataFrame) -> str:
-    words, lead = _WORDS[section.task], COLUMNS[section.task][0]
-    first, second = trained.iloc[0], trained.iloc[1]
-    best = float(first[lead.name])
-    behind = words.gap(second[lead.name] - best, best)
-    gap = f"{second['label']} is {behind:.1f} {words.gap_unit} behind"
-    interval = difference(_seeds(section, second), _seeds(section, first))
-    low, high = sorted(words.gap(bound, best) for bound in interval)
-    if math.isnan(low):
-        return f"{gap}; with so few seeds that may be chance."
-    seeds = f"{first['n']} and {second['n']} seeds"
-    between = f"95 % interval {low:.1f} to {high:.1f} {words.gap_unit}, {seeds}"
-    if low <= 0 <= high:
-        return f"{gap}, but the two cannot be told apart ({between})."
-    return f"{gap} ({between})."
-
-
-def _seeds(section: Section, row: pd.Series[float]) -> list[float]:
-    """The ranking figure of every finished seed of the row's model."""
-    done, key = section.done, COLUMNS[section.task][0].measure.key
-    values: list[float] = done.loc[done["label"] == row["label"], key].tolist()
-    return values
+def _runner_up(section: Section, trained: pd.DataFrame, pairs: Pairs | None) -> str:
+    first, second = trained["label"].iloc[:2]
+    if pairs is None or not {first, second} <= set(pairs.seeds):
+        return f"Without scores by sequence it cannot be told from {second}, which comes next."
+    measure = COLUMNS[section.task][0].measure
+    return f"{sentence(pairs, first, second, measure, trained['label'].tolist())}."
 
 
 def _beaten(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:

@@ -1,8 +1,8 @@
-"""What predictions are worth: one row per sequence x predicted frame, their means, a showcase."""
+"""What predictions are worth: one row per sequence x predicted frame, and their means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch import Tensor
 from bench.metrics import FrameMetrics, NotMeasured, errors, similarities
 from bench.perceptual import Perceptual
 from bench.records import PER_FRAME_TABLE, PUBLISHED, QUALITY, SHOWCASE
-from bench.tasks.task import Pass
 
 MEASURES = QUALITY["prediction"]
 COLUMNS = [*MEASURES, *PUBLISHED]
@@ -30,7 +29,8 @@ class FrameScores:
             `frame` (1 to horizon), the measures of `records.QUALITY` and what `records.PUBLISHED`
             names, NaN where not measured.
         not_measured: the reason for each measure that could not be had, by name.
-        showcase: uint8 arrays `context`, `truth` and `prediction` [S,T,C,H,W], int `sequence` [S].
+        showcase: uint8 arrays `context`, `truth` and `prediction` [S,T,C,H,W], int `sequence` and
+            str `why` [S].
         frames_per_second: predicted frames per second of synchronised forward time.
     """
 
@@ -90,33 +90,6 @@ class FrameScorer:
         columns = torch.stack([values.get(name, nothing) for name in COLUMNS], -1)
         scores: NDArray[np.float32] = columns.cpu().numpy()
         return scores
-
-
-@dataclass(slots=True)
-class Showcase:
-    """Keeps the first `count` clips, as bytes, while the batches pass."""
-
-    count: int
-    parts: list[dict[str, NDArray[Any]]] = field(default_factory=list)
-
-    def take(self, batch: Pass, prediction: Tensor) -> None:
-        """Keep of `batch` and its `prediction` [B,horizon,C,H,W] what is among the first."""
-        wanted, horizon = max(0, self.count - batch.first), prediction.shape[1]
-        clips = batch.clips[:wanted].numpy()
-        kept = (prediction[:wanted] * 255).round().nan_to_num().byte()
-        self.parts.append(
-            {
-                "context": clips[:, :-horizon],
-                "truth": clips[:, -horizon:],
-                "prediction": kept.cpu().numpy(),
-                "sequence": np.arange(batch.first, batch.first + len(clips)),
-            }
-        )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What was kept, in the order of the split."""
-        names = self.parts[0]
-        return {name: np.concatenate([part[name] for part in self.parts]) for name in names}
 
 
 def table_of(scores: NDArray[np.float32]) -> pd.DataFrame:

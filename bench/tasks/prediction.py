@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.metrics import mse
-from bench.tasks.frame_scores import FrameScorer, FrameScores, Showcase, table_of
+from bench.tasks.frame_scores import FrameScorer, FrameScores, table_of
+from bench.tasks.showcase import Showcase, chosen
 from bench.tasks.task import Batch, Forward, HeldOut, Pass, Task, usual_speed
 from datasets.contract import Dataset
 from models.contract import Predictor
@@ -65,7 +66,8 @@ class Prediction(Task):
         Raises:
             ValueError: where a prediction has another shape than the truth.
         """
-        score, showcase = FrameScorer(held_out.device), Showcase(showcase_clips)
+        showcase = Showcase(chosen(held_out, self.spec.context_frames, showcase_clips))
+        score = FrameScorer(held_out.device)
         scores, speeds = [], []
         for batch, prediction, truth in self._seen(forward, held_out):
             scores.append(score(batch.output, truth))

@@ -88,7 +88,7 @@ class Task(ABC):
 
     @abstractmethod
     def test(self, forward: Forward, held_out: HeldOut, showcase_clips: int) -> Result:
-        """All measures of the held-out clips; of the first `showcase_clips` also what was made."""
+        """All measures of the held-out clips; of `showcase_clips` also what was made."""
 
 
 @dataclass(frozen=True, slots=True)

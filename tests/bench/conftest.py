@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from bench.tracking import Store
 
 ROOT = Path(__file__).parents[2]
+
+SLOW_STEPS = 300  # of 20 ms
 
 USER_MODELS = '''
 import os, time
@@ -94,6 +97,16 @@ def user_suite(tmp_path: Path, user_models: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def slow_suite(tmp_path: Path, user_suite: Path) -> Path:
+    """A suite file of one model that trains for seconds, to be killed meanwhile."""
+    text = user_suite.read_text(encoding="utf-8").replace('"copy_last", ', "")
+    text = text.replace(":Tiny", ":Slow").replace("8steps", f"{SLOW_STEPS}steps")
+    path = tmp_path / "slow.toml"
+    path.write_text(text.replace("evaluations = 4", "evaluations = 30"), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with an empty MLflow store, to be copied: creating one takes seconds."""
@@ -130,3 +143,26 @@ def environment() -> dict[str, str]:
     """The environment of a child process; one thread, for tests run side by side."""
     ours = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | ours
+
+
+def start(suite: Path, results: Path, *more: str) -> subprocess.Popen[str]:
+    """A child process that runs `suite`, in a session of its own."""
+    return subprocess.Popen(
+        command("run", "--suite", str(suite), "--results", str(results), *more),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_a_checkpoint(results: Path, process: subprocess.Popen[str], newer: float) -> None:
+    """Return once `process` has written a checkpoint after the time `newer`."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        states = [path.stat().st_mtime for path in results.glob("checkpoints/*/state.pt")]
+        if any(changed > newer for changed in states):
+            return
+        time.sleep(0.05)
+    pytest.fail("no checkpoint was written: " + (process.communicate()[0] or ""))

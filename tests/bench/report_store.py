@@ -14,10 +14,16 @@ import pandas as pd
 
 from bench import records
 from bench.report import collect
+from bench.report.scores import SequenceScores
+from bench.report.sure import paired
+from bench.report.table import summary
+from bench.report.verdict import verdict
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 KEYS = itertools.count()
 HORIZON = 10
+HARDNESS = np.linspace(0.5, 1.5, 20)[:, None] * np.linspace(0.8, 1.2, HORIZON)
+"""Of 20 test sequences and their frames; the mean is 1."""
 VALIDATION = {task: measure.key for task, measure in records.VALIDATION.items()}
 
 
@@ -38,6 +44,9 @@ class FakeStore:
     folder: Path
     runs: list[FakeRun] = field(default_factory=list)
     curves: dict[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict)
+
+    def suites(self) -> list[str]:
+        return sorted({run.params["suite"] for run in self.runs})
 
     def cells(self, suite: str) -> list[FakeRun]:
         mine = [run for run in self.runs if run.params["suite"] == suite]
@@ -77,19 +86,29 @@ class FakeStore:
             )
         )
         if mse is not None:
-            self._add_curves(run_id, mse, baseline)
+            self.keep_scores(run_id, mse * HARDNESS)
+            if not baseline:
+                self._add_curves(run_id, mse)
             self._add_showcase(run_id, mse)
         return run_id
 
-    def _add_curves(self, run_id: str, mse: float, baseline: bool) -> None:
-        for frame in range(1, HORIZON + 1):
-            for metric, value in (("mse", mse * frame / 5.5), ("ssim", 1 - mse * frame)):
-                self.curves.setdefault((run_id, f"horizon/{metric}"), []).append((frame, value))
-        if not baseline:
-            steps = range(10, 410, 10)
-            self.curves[run_id, records.TRAIN_SECONDS] = [(s, s * 0.3) for s in steps]
-            self.curves[run_id, records.TRAIN_LOSS] = [(s, mse + 1 / s) for s in steps]
-            self.curves[run_id, VALIDATION["prediction"]] = [(s, mse + 2 / s) for s in steps[::10]]
+    def keep_scores(self, run_id: str, by_frame: npt.NDArray[np.float64]) -> None:
+        """Store this MSE [sequences,horizon] as the run's table."""
+        sequences, horizon = by_frame.shape
+        rows = {
+            "sequence": np.repeat(np.arange(sequences), horizon),
+            "frame": np.tile(np.arange(1, horizon + 1), sequences),
+            "mse": by_frame.ravel(),
+            "ssim": 1 - 5 * by_frame.ravel(),
+        }
+        (self.folder / run_id).mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_parquet(self.folder / run_id / records.PER_FRAME_TABLE)
+
+    def _add_curves(self, run_id: str, mse: float) -> None:
+        steps = range(10, 410, 10)
+        self.curves[run_id, records.TRAIN_SECONDS] = [(s, s * 0.3) for s in steps]
+        self.curves[run_id, records.TRAIN_LOSS] = [(s, mse + 1 / s) for s in steps]
+        self.curves[run_id, VALIDATION["prediction"]] = [(s, mse + 2 / s) for s in steps[::10]]
 
     def _add_showcase(self, run_id: str, mse: float) -> None:
         rows, columns = np.mgrid[:64, :64]
@@ -252,3 +271,8 @@ def example(folder: Path) -> FakeStore:
 def only_section(store: FakeStore, suite: str = "mnist") -> collect.Section:
     (section,) = collect.sections(collect.cells(store, suite))
     return section
+
+
+def verdict_of(store: FakeStore, section: collect.Section) -> str:
+    pairs = paired(section, SequenceScores(store).of(section))
+    return verdict(section, summary(section), pairs)

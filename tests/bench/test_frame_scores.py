@@ -175,11 +175,19 @@ def test_what_cannot_be_measured_is_nan_with_the_reason(monkeypatch: pytest.Monk
     assert result.horizon().columns.tolist() == ["mse", "mae", "psnr"]
 
 
-def test_the_showcase_is_kept_as_bytes_in_the_order_of_the_split() -> None:
+def test_the_showcase_is_the_first_the_worst_and_the_median_sequences_as_bytes() -> None:
     split = Split()
-    kept = run(split=split, batch_size=3, showcase_clips=5).showcase
-    clips = split.pixels[:5].numpy()
-    assert kept["sequence"].tolist() == [0, 1, 2, 3, 4]
+    result = run(split=split, batch_size=3, showcase_clips=5)
+    kept = result.showcase
+    by_error = result.frames.groupby("sequence")["mse"].mean().sort_values()  # of copy-last
+    worst = [s for s in by_error.index[::-1] if s not in (0, 1)][:2]
+    near = [*by_error.index[3:], *by_error.index[2::-1]]
+    median = next(s for s in near if s not in (0, 1, *worst))
+    assert kept["sequence"].tolist() == [0, 1, *worst, median]
+    assert kept["why"].tolist() == ["first"] * 2 + ["worst for copy-last"] * 2 + [
+        "median for copy-last"
+    ]
+    clips = split.pixels[kept["sequence"]].numpy()
     np.testing.assert_array_equal(kept["context"], clips[:, :CONTEXT])
     np.testing.assert_array_equal(kept["truth"], clips[:, CONTEXT:])
     np.testing.assert_array_equal(kept["prediction"], clips[:, [CONTEXT - 1] * HORIZON])
@@ -235,7 +243,7 @@ def test_what_is_written_reads_back_and_points_are_means_per_frame(tmp_path: Pat
     table = pd.read_parquet(tmp_path / records.PER_FRAME_TABLE)
     pd.testing.assert_frame_equal(table, result.frames)
     with np.load(tmp_path / records.SHOWCASE) as kept:
-        assert kept["sequence"].tolist() == [0, 1]
+        assert kept["why"].tolist() == ["first", "worst for copy-last"]
     points = {(key, step): value for key, value, step in result.points()}
     assert len(points) == len(QUALITY) * HORIZON
     expected = table.loc[table["frame"] == 2, "mse"].mean()

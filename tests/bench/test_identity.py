@@ -80,3 +80,13 @@ def test_the_name_of_a_cell_tells_its_size_and_its_command_runs_it() -> None:
     cell = _cell()
     assert cell.name == "convlstm-small/moving_mnist/0"
     assert "--model convlstm --dataset moving_mnist --seed 0 --budget 4steps" in cell.command
+
+
+def test_models_on_one_data_set_have_common_code_and_other_data_sets_have_other() -> None:
+    cells = [*plan.cells(suites.load("smoke"), "smoke", ())]
+    assert len({cell.common_code_digest for cell in cells}) == 1
+    assert len({cell.code_digest for cell in cells}) == len({cell.model for cell in cells})
+    (other,) = plan.cells(
+        suites.load("smoke").with_overrides(models=["copy_last"], datasets=["kth"]), "smoke", ()
+    )
+    assert other.common_code_digest != cells[0].common_code_digest

@@ -1,5 +1,7 @@
 """A remote tracking server does as well as a local store, for cells and for the report."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.conftest import Bench, environment
+from bench.tracking import Store
+from tests.bench.conftest import Bench, environment, start, wait_for_a_checkpoint
 
 
 @pytest.fixture
@@ -50,15 +53,24 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("the MLflow server did not start")
 
 
-def test_a_suite_runs_into_a_server_and_is_reported_from_it(
-    server: str, bench: Bench, user_suite: Path, tmp_path: Path
+def test_a_suite_goes_on_after_a_kill_and_is_reported_from_the_server(
+    server: str, bench: Bench, slow_suite: Path, tmp_path: Path
 ) -> None:
-    done = bench("run", "--suite", user_suite, "--tracking-uri", server)
+    results = tmp_path / "results"
+    began = time.time()
+    process = start(slow_suite, results, "--tracking-uri", server)
+    wait_for_a_checkpoint(results, process, newer=began)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    done = bench("run", "--suite", slow_suite, "--tracking-uri", server)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on from step" in done.stdout
+    assert "View run" not in done.stdout  # MLflow's own chatter
+    assert len(Store(server).cells("slow")) == 1
     assert list((tmp_path / "server" / "artifacts").rglob("report.html"))
     out = tmp_path / "elsewhere"
-    again = bench("report", "--suite", "own", "--tracking-uri", server, "--out", out)
+    again = bench("report", "--suite", "slow", "--tracking-uri", server, "--out", out)
     assert again.returncode == 0, again.stderr
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Tiny" in page
+    assert "Slow" in page
     assert list((out / "plots").glob("*frames*.png"))

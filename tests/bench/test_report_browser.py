@@ -155,7 +155,8 @@ def test_without_scripts_nothing_is_missing(opened: Page) -> None:
 
 
 def test_a_heading_sorts_its_table(opened: Page) -> None:
-    rows, heading = opened.locator(".results tbody tr"), opened.get_by_role("button", name="SSIM")
+    table = opened.locator("table.results").first
+    rows, heading = table.locator("tbody tr"), table.get_by_role("button", name="SSIM")
 
     def order() -> list[str]:
         return [row.get_attribute("data-model") for row in rows.all()]

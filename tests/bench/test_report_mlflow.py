@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from bench import records, report
 from bench.tracking import Point, Store
@@ -24,14 +25,15 @@ for model, size, mse in (("copy_last", "only", 0.05), ("convlstm", "small", 0.02
     run = store.begin("mnist", f"{model}/moving_mnist/0", tags)
     params = {"model": model, "size": size, "seed": 0, "dataset": "moving_mnist"}
     store.params(run, params | {"device": "cpu", "precision": "32", "budget": "4 steps"})
-    frames = [(f"horizon/{name}", frame) for name in ("mse", "ssim") for frame in (1, 2)]
-    points = [Point.now(key, mse * frame, frame) for key, frame in frames]
-    points += [Point.now("test/mse", mse, 4), Point.now("model/parameters", mse < 0.05, 4)]
+    scores = {"sequence": [0, 0], "frame": [1, 2], "mse": [mse, 2 * mse], "ssim": [0.9, 0.8]}
+    pd.DataFrame(scores).to_parquet(folder / records.PER_FRAME_TABLE)
+    points = [Point.now("test/mse", mse, 4), Point.now("model/parameters", mse < 0.05, 4)]
     for step in (1, 2, 4):
         points.append(Point.now(records.TRAIN_SECONDS, step / 10, step))
         points.append(Point.now(records.TRAIN_LOSS, mse / step, step))
     store.points(run, points)
-    store.attach(run, folder / records.SHOWCASE)
+    for name in (records.SHOWCASE, records.PER_FRAME_TABLE):
+        store.attach(run, folder / name)
     store.end(run, records.Status.DONE)
 report.build(store, "mnist", folder / "out")
 assert "torch" not in sys.modules

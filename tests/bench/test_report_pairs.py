@@ -60,6 +60,57 @@ def test_interval_covers_what_it_promises(
     assert np.mean([pair.value for pair in found]) == pytest.approx(-10, abs=0.5)
 
 
+@pytest.mark.parametrize("same_sequences", [True, False])
+@pytest.mark.parametrize(
+    ("sequences", "seeds", "spread"),
+    [
+        (100, 1, {"by_sequence": 0.2, "by_seed": 0.0, "by_both": 0.0}),
+        (100, 3, {"by_sequence": 0.2, "by_seed": 0.05, "by_both": 0.1}),
+        (100, 3, {"by_sequence": 0.02, "by_seed": 0.05, "by_both": 0.0}),
+    ],
+)
+def test_interval_of_a_gain_covers_what_it_promises(
+    sequences: int, seeds: int, spread: dict[str, float], same_sequences: bool
+) -> None:
+    """The ratio a/b is 0.9, and 20 % less of that where a gains on b."""
+    random = np.random.default_rng(0)
+    means = {"before": (0.9, 1.0), "after": (0.9 * 0.8 * 0.5, 0.5)}
+    hard = random.gamma(4, 0.25, (REPETITIONS, sequences))
+    tables = {}
+    for when, of_models in means.items():
+        if not same_sequences:
+            hard = random.gamma(4, 0.25, (REPETITIONS, sequences))
+        columns = {}
+        for label, mean in zip("ab", of_models, strict=True):
+            alone = random.standard_normal((REPETITIONS, sequences, 1))
+            by_model = random.standard_normal((REPETITIONS, 1, seeds))
+            rest = random.standard_normal((REPETITIONS, sequences, seeds))
+            drawn = hard[..., None] + spread["by_sequence"] * alone + spread["by_seed"] * by_model
+            drawn = mean * (drawn + spread["by_both"] * rest)
+            columns |= {f"{label}{i}": drawn[i] for i in range(REPETITIONS)}
+        tables[when] = scores(**columns)
+    before = Pairs(tables["before"], RELATIVE)
+    after = Pairs(tables["after"], RELATIVE, stream=0 if same_sequences else 1)
+    gaps = [
+        [it.mean(f"a{i}") - it.mean(f"b{i}") for it in (before, after)] for i in range(REPETITIONS)
+    ]
+    found = [(later - earlier).difference for earlier, later in gaps]
+    assert 0.92 < np.mean([gain.low <= -20 <= gain.high for gain in found]) < 0.98
+    assert np.mean([gain.value for gain in found]) == pytest.approx(-20, abs=1)
+
+
+def test_one_model_in_two_tables_is_paired_only_where_the_sequences_are_the_same() -> None:
+    random = np.random.default_rng(0)
+    hard = random.gamma(1, 1, (200, 1))
+    here = Pairs(scores(a=hard), RELATIVE)
+    alike, apart = (Pairs(scores(a=1.1 * hard), RELATIVE, stream) for stream in (0, 1))
+    paired = (alike.mean("a") - here.mean("a")).difference
+    assert (paired.low, paired.value, paired.high) == pytest.approx((10, 10, 10))
+    loose = (apart.mean("a") - here.mean("a")).difference
+    assert loose.value == pytest.approx(10)
+    assert loose.high - loose.low > 20
+
+
 positive = st.floats(0.001, 1)
 
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import records
+from bench import records, report
 from bench.report import collect, table
-from bench.report.page import Chapter, write
-from bench.report.plots import styles
 from bench.report.ranks import Ranks, ranks
 from tests.bench.report_store import FakeStore
 
@@ -93,9 +91,7 @@ def test_one_data_set_or_one_model_has_no_ranks(tmp_path: Path) -> None:
 
 
 def test_report_begins_with_the_ranks(store: FakeStore, tmp_path: Path) -> None:
-    cells = collect.cells(store, "mnist")
-    chapters = [Chapter(section, table.summary(section), []) for section in collect.sections(cells)]
-    page = write("mnist", chapters, styles(cells), tmp_path / "out").read_text(encoding="utf-8")
+    page = report.build(store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert page.index("Mean rank over 3 data sets") < page.index('class="verdict"')
     assert '<td class="figure" data-value="1.50">1.50</td>' in page

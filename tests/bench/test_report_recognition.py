@@ -12,8 +12,7 @@ import pytest
 from bench import records, report
 from bench.report import classes, collect, table
 from bench.report.page import Chapter
-from bench.report.verdict import verdict
-from tests.bench.report_store import FakeStore, only_section
+from tests.bench.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]
 ALWAYS = ["Golf & <b>"] * 8
@@ -58,23 +57,28 @@ def test_table_ranks_by_videos_and_prints_per_cent(section: collect.Section) -> 
     assert (good.entries[waiting].text, baseline.entries[waiting].text) == ("3.0", "—")
 
 
-def test_setting_and_verdict_speak_of_recognition(section: collect.Section) -> None:
+def test_setting_and_verdict_speak_of_recognition(
+    store: FakeStore, section: collect.Section
+) -> None:
     assert section.setting.startswith("clips of 16 frames · 4 classes · 120 s of training · ")
-    assert verdict(section, table.summary(section)) == (
+    assert verdict_of(store, section) == (
         "good-small recognises actions best of the trained models: 75.0 % of the test videos named "
         "right after 120 s of training on Example CPU, 2 cores, against 37.5 % by class_frequency. "
-        "poor-small is 37.5 points behind; with so few seeds that may be chance. "
+        "good-small beats poor-small on top-1 per video: 38 points higher, 95 % interval 5 to 86 "
+        "points, 1 seed; it does not cover the spread of seeds of good-small and poor-small. "
         "1 of 2 trained models beats the baseline."
     )
 
 
 def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore) -> None:
-    for seed, said in ((1, POOR), (2, ALWAYS)):
-        store.add_recogniser("poor", said, TRUTH, seed=seed)
-        store.add_recogniser("good", GOOD, TRUTH, seed=seed)
+    many = 20 * TRUTH
+    for seed in range(3):
+        store.add_recogniser("poor", 20 * POOR, many, seed=seed)
+        store.add_recogniser("good", 20 * GOOD, many, seed=seed)
     section = only_section(store, "actions")
-    said = verdict(section, table.summary(section))
-    assert "37.5 points behind (95 % interval 37.5 to 37.5 points, 3 and 3 seeds)" in said
+    said = verdict_of(store, section)
+    assert "good-small beats poor-small on top-1 per video: 38 points higher, " in said
+    assert "points, 3 seeds." in said
 
 
 def test_tasks_never_share_a_section(store: FakeStore) -> None:
@@ -99,7 +103,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
         "not measured",
         "4 classes",
     )
-    chapter = Chapter(section, table.summary(section), plots=[])
+    chapter = Chapter(section, table.summary(section), verdict="", plots=[])
     assert chapter.notices == ["top-5 per video not measured for some cells: 4 classes"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -14,7 +13,7 @@ from bench.records import QUALITY, Measure
 from bench.report import collect, table
 from bench.report.pairs import POINTS, RELATIVE, Pairs
 from bench.report.scores import SequenceScores
-from bench.report.sure import neighbours, sentence
+from bench.report.sure import neighbours, paired, sentence
 from tests.bench.report_store import FakeStore, example, only_section
 
 MSE, SSIM = QUALITY["prediction"]["mse"], QUALITY["prediction"]["ssim"]
@@ -120,28 +119,11 @@ class CountingStore(FakeStore):
         return super().artifact(run_id, path)
 
 
-def keep_scores(store: FakeStore, run_id: str, by_frame: npt.NDArray[np.float64]) -> None:
-    """Store this MSE [sequences,horizon] as the run's table."""
-    sequences, horizon = by_frame.shape
-    rows = {
-        "sequence": np.repeat(np.arange(sequences), horizon),
-        "frame": np.tile(np.arange(1, horizon + 1), sequences),
-        "mse": by_frame.ravel(),
-        "ssim": 0.5,
-    }
-    (store.folder / run_id).mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_parquet(store.folder / run_id / records.PER_FRAME_TABLE)
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> CountingStore:
-    """The example store, where each finished cell has scores whose mean is its MSE."""
+    """The example store, which counts."""
     store = CountingStore(tmp_path / "artifacts", example(tmp_path / "artifacts").runs)
     store.asked = []
-    hard = np.linspace(0.5, 1.5, 20)[:, None] * np.linspace(0.8, 1.2, 10)
-    for run in store.runs:
-        if "test/mse" in run.metrics:
-            keep_scores(store, run.run_id, run.metrics["test/mse"] * hard)
     return store
 
 
@@ -155,9 +137,10 @@ SAID = [
 ]
 
 
-def said_of(store: FakeStore) -> list[str]:
-    section = only_section(store)
-    return [*neighbours(section, table.summary(section), SequenceScores(store).of(section))]
+def said_of(store: FakeStore, suite: str = "mnist") -> list[str]:
+    section = only_section(store, suite)
+    pairs = paired(section, SequenceScores(store).of(section))
+    return [*neighbours(section, table.summary(section), pairs)]
 
 
 def test_each_model_is_held_against_the_next(store: CountingStore) -> None:
@@ -174,7 +157,7 @@ def test_scores_are_means_over_frames_by_cell(store: CountingStore) -> None:
 
 def test_a_table_is_read_once_where_its_cell_stands_in_two_sections(store: CountingStore) -> None:
     run = store.add("predrnn", 0.02, params={"budget": "600 s"})
-    keep_scores(store, run, np.full((20, 10), 0.02))
+    store.keep_scores(run, np.full((20, 10), 0.02))
     both, reader = collect.sections(collect.cells(store, "mnist")), SequenceScores(store)
     assert [("copy_last", 0) in reader.of(section) for section in both] == [True, True]
     assert len(store.asked) == len(set(store.asked))
@@ -183,7 +166,7 @@ def test_a_table_is_read_once_where_its_cell_stands_in_two_sections(store: Count
 def test_cells_without_usable_scores_are_named(store: CountingStore) -> None:
     broken = np.full((20, 10), 0.02)
     broken[3, 4] = np.nan
-    keep_scores(store, "run8", broken)  # maxvit's
+    store.keep_scores("run8", broken)  # maxvit's
     (store.folder / "run0" / records.PER_FRAME_TABLE).unlink()  # copy_last's
     assert said_of(store) == [
         SAID[0],
@@ -193,7 +176,10 @@ def test_cells_without_usable_scores_are_named(store: CountingStore) -> None:
 
 
 def test_a_store_without_tables_says_nothing(tmp_path: Path) -> None:
-    assert said_of(example(tmp_path)) == []
+    store = example(tmp_path)
+    for run in tmp_path.rglob(records.PER_FRAME_TABLE):
+        run.unlink()
+    assert said_of(store) == []
 
 
 def test_videos_named_right_are_compared_in_points(tmp_path: Path) -> None:
@@ -201,13 +187,11 @@ def test_videos_named_right_are_compared_in_points(tmp_path: Path) -> None:
     truth = ["run", "jump"] * 50
     store.add_recogniser("good", truth, truth)
     store.add_recogniser("poor", ["run"] * 100, truth)
-    section = only_section(store, "actions")
-    said = neighbours(section, table.summary(section), SequenceScores(store).of(section))
-    assert said == (
+    assert said_of(store, "actions") == [
         "good-small beats poor-small on top-1 per video: 50 points higher, "
         "95 % interval 40 to 60 points, 1 seed; "
         "it does not cover the spread of seeds of good-small and poor-small",
-    )
+    ]
 
 
 def test_report_folds_the_sentences_away(store: CountingStore, tmp_path: Path) -> None:

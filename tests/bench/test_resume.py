@@ -9,37 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-import pytest
 
 from bench import records
 from bench.tracking import CellRun, Store
-from tests.bench.conftest import command, environment
-
-STEPS = 300  # of 20 ms
-
-
-@pytest.fixture
-def slow_suite(tmp_path: Path, user_models: Path, user_suite: Path) -> Path:
-    text = user_suite.read_text(encoding="utf-8").replace('"copy_last", ', "")
-    text = text.replace(":Tiny", ":Slow").replace("8steps", f"{STEPS}steps")
-    path = tmp_path / "slow.toml"
-    path.write_text(text.replace("evaluations = 4", "evaluations = 30"), encoding="utf-8")
-    return path
-
-
-def _start(suite: Path, results: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command("run", "--suite", str(suite), "--results", str(results)),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+from tests.bench.conftest import SLOW_STEPS, start, wait_for_a_checkpoint
 
 
 def _run(suite: Path, results: Path) -> CellRun:
-    process = _start(suite, results)
+    process = start(suite, results)
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     (run,) = _cells(results)
@@ -59,16 +36,6 @@ def _child_of(process: subprocess.Popen[str]) -> psutil.Process | None:
         if "cell" in child.cmdline():
             return child
     return None
-
-
-def _wait_for_a_checkpoint(results: Path, process: subprocess.Popen[str], newer: float) -> None:
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        states = [path.stat().st_mtime for path in results.glob("checkpoints/*/state.pt")]
-        if any(changed > newer for changed in states):
-            return
-        time.sleep(0.05)
-    pytest.fail("no checkpoint was written: " + (process.communicate()[0] or ""))
 
 
 def _kill_parent(process: subprocess.Popen[str]) -> None:
@@ -94,8 +61,8 @@ def test_kills_of_parent_and_child_and_ctrl_c_change_no_figure(
     moments = random.Random(0)
     for kill in kills:
         started = time.time()
-        process = _start(slow_suite, rough)
-        _wait_for_a_checkpoint(rough, process, newer=started)
+        process = start(slow_suite, rough)
+        wait_for_a_checkpoint(rough, process, newer=started)
         time.sleep(moments.uniform(0, 0.3))
         child = _child_of(process)
         kill(process)
@@ -108,7 +75,7 @@ def test_kills_of_parent_and_child_and_ctrl_c_change_no_figure(
     run = _run(slow_suite, rough)
     assert _quality(run) == _quality(undisturbed)
     assert len(_cells(rough)) == 1
-    assert run.metrics["train/steps"] == STEPS
+    assert run.metrics["train/steps"] == SLOW_STEPS
     _the_curve_is_whole(rough, run, calm, undisturbed)
 
 
@@ -125,10 +92,10 @@ def test_a_second_run_of_a_suite_is_refused_while_the_first_lasts(
     slow_suite: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
-    first = _start(slow_suite, results)
+    first = start(slow_suite, results)
     try:
-        _wait_for_a_checkpoint(results, first, newer=0)
-        second = _start(slow_suite, results)
+        wait_for_a_checkpoint(results, first, newer=0)
+        second = start(slow_suite, results)
         output, _ = second.communicate(timeout=60)
         assert second.returncode == 2
         assert "already running" in output

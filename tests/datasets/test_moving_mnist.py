@@ -103,6 +103,23 @@ def test_every_split_shows_its_own_digits(monkeypatch: pytest.MonkeyPatch) -> No
     assert set(dataset.held_out("test")[:16].flatten().tolist()) == {0, 30}
 
 
+@pytest.mark.usefixtures("on_substitute")
+def test_a_share_of_the_training_digits_leaves_the_rest_as_it_is() -> None:
+    whole = MovingMNIST()
+    pools = {}
+    for share in (1e-9, 0.01, 0.1, 1.0):
+        part = MovingMNIST(train_share=share)
+        images = part._train_digits[torch.device("cpu")]
+        pools[share] = {image.numpy().tobytes() for image in images}
+        assert len(images) == max(1, 4000 * share)
+        for side in ("validation", "test"):
+            assert part.digest(side, 8) == whole.digest(side, 8)
+    assert pools[1e-9] < pools[0.01] < pools[0.1] < pools[1.0]
+    for wrong in (0, 2, float("nan")):
+        with pytest.raises(ValueError, match="train_share is above 0 and at most 1, not"):
+            MovingMNIST(train_share=wrong)
+
+
 def test_training_draws_every_digit_and_every_start(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = np.stack([np.full((28, 28), ink, np.uint8) for ink in range(1, 9)])
     monkeypatch.setattr(digits, "load", lambda: digits.Pools(pool, pool, pool))

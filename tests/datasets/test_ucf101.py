@@ -13,9 +13,16 @@ from torch import Tensor
 from bench.contracts.dataset import CHECKS
 from datasets.contract import Clips, DataMissing, Dataset
 from datasets.folders import find
-from datasets.ucf101 import UCF101, UCF101Actions, chosen_classes, official_splits
+from datasets.ucf101 import (
+    UCF101,
+    UCF101Actions,
+    chosen_classes,
+    official_splits,
+    share_of,
+    sorted_as_text,
+)
 from datasets.ucf101_lists import find_clips
-from datasets.ucf101_study import CLASSES, UCF101Study, sorted_as_text, study_splits
+from datasets.ucf101_study import CLASSES, UCF101Study, study_splits
 from datasets.video.cache import Cache, Clip, Frames
 from datasets.video.prepare import prepare
 from datasets.video.source import Sources, SourceWrong
@@ -151,6 +158,46 @@ def test_frames_may_be_rectangles(counters: None) -> None:
     dataset = UCF101(2, 2, size=(24, 32))
     assert dataset.spec.frame_shape == (3, 24, 32)
     assert (_drawn(dataset, 20).diff(dim=1) == 1).all()
+
+
+def test_a_share_of_the_training_leaves_the_rest_as_it_is(counters: None) -> None:
+    whole = UCF101(10, 5)
+    for share, groups in ((0.01, 1), (0.5, 2), (1, 4)):
+        part = UCF101(10, 5, train_share=share)
+        assert len(part.splits["train"]) == groups  # of one clip each
+        firsts = {256 * (number // 256) for number in _drawn(part)[:, 0].tolist()}
+        assert len(firsts) == groups
+        assert firsts <= _firsts("train")
+        for side in ("validation", "test"):
+            count = len(whole.held_out(side))
+            assert part.digest(side, count) == whole.digest(side, count)
+    for wrong in (0, -0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="train_share is above 0 and at most 1, not"):
+            UCF101(train_share=wrong)
+
+
+def test_shares_lie_within_each_other_and_keep_groups_whole() -> None:
+    clips = [
+        Clip(f"{name}/g{group:02d}_c{place}", 0, 1, {"class": name, "group": f"g{group:02d}"})
+        for name in CLASSES
+        for group in range(1, 26)
+        for place in range(1, 5)
+    ]
+    parts = [share_of(clips, share) for share in (0.001, 0.01, 0.1, 0.5, 1)]
+    assert [len(part) for part in parts] == [4, 4, 48, 248, 500]
+    for smaller, larger in itertools.pairwise(parts):
+        assert {clip.name for clip in smaller} <= {clip.name for clip in larger}
+    assert [clip.name for clip in share_of(clips[::-1], 0.1)] == [c.name for c in parts[2]][::-1]
+    assert len({clip.tags["class"] for clip in parts[2]}) == len(CLASSES)  # a mixed lot
+
+
+def test_frames_as_published_are_sorted_as_text(counters: None) -> None:
+    dataset = UCF101(FRAMES - 2, 2, frame_order="as_published")
+    order = sorted(str(n) for n in range(FRAMES))
+    for shown in (_drawn(dataset, 20), _all(dataset.held_out("test"))):
+        assert all([str(n) for n in window] == order for window in (shown % 256).tolist())
+    with pytest.raises(ValueError, match="natural or as_published, not 'sorted'"):
+        UCF101(frame_order="sorted")  # type: ignore[arg-type]
 
 
 def test_preparations_are_told_apart_by_size() -> None:

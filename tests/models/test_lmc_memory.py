@@ -134,6 +134,21 @@ def test_known_frames_are_encoded_at_once_and_the_motion_recalled_once(model: LM
     assert sorted(calls) == ["encoder"] * 3 + ["memory.embedder", "memory.matching_encoder"]
 
 
+def test_without_its_memory_the_cells_alone_predict_and_learn(clip: Tensor) -> None:
+    torch.manual_seed(0)
+    whole = LMCMemory(literal.FRAME, **literal.TINY)
+    bare = LMCMemory(literal.FRAME, **literal.TINY, memory=False)
+    width = literal.TINY["width"]
+    of_decoder = 9 * width * width  # what the first layer no longer sees
+    assert whole.memory is not None
+    assert whole.attention is not None
+    assert count(bare) == count(whole) - count(whole.memory) - count(whole.attention) - of_decoder
+    assert bare.losses == ("training_loss",)
+    bare.training_loss(clip, CONTEXT, 0.5, None).backward()
+    assert all(parameter.grad is not None for parameter in bare.parameters())
+    assert bare(clip[:, :CONTEXT], 3).shape == clip[:, CONTEXT:].shape
+
+
 def test_frames_without_whole_squares_are_refused() -> None:
     with pytest.raises(ValueError, match=r"multiples of 16.* not 64 x 72"):
         LMCMemory((1, 64, 72))

@@ -1,0 +1,60 @@
+"""The figures that were published for data sets of the house: `results/published.csv`."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path(__file__).parent / "published.csv"  # the file in results/, which a package takes along
+FIGURES = ("mse", "mse_per_frame", "mae", "psnr", "ssim", "ssim_colour", "lpips")
+"""Its columns of figures, named as in `conventions.CONVENTIONS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """What one source says of one model, as it stands in the file; "" is not known.
+
+    Attributes:
+        dataset: the house's name of the data set.
+        model: the house's name of the model, "" where the house has none.
+        published_as: what the source calls it.
+        context_frames: frames given.
+        horizon: frames predicted.
+        budget: how long it was trained.
+        samples: how many sequences that are.
+        split: what it was tested on, and whether that picked the checkpoint.
+        test_data: the data set of the house that tests on the same clips, and picks by others.
+        test_clips: how many these are.
+        convention: how the figures were computed, by name.
+        figures: as they are printed, by name.
+        certainty: one of `claims.CERTAINTY`.
+        source: where it stands.
+    """
+
+    dataset: str
+    model: str
+    published_as: str
+    context_frames: str
+    horizon: str
+    budget: str
+    samples: str
+    split: str
+    test_data: str
+    test_clips: str
+    convention: str
+    figures: dict[str, str]
+    certainty: str
+    source: str
+
+
+def all_rows() -> tuple[PublishedRow, ...]:
+    """Every row, in the order of the file."""
+    with FILE.open(encoding="utf-8", newline="") as file:
+        return tuple(_row(fields) for fields in csv.DictReader(file))
+
+
+def _row(fields: dict[str, str]) -> PublishedRow:
+    figures = {name: fields[name] for name in FIGURES if fields[name]}
+    names = (name for name in PublishedRow.__dataclass_fields__ if name != "figures")
+    return PublishedRow(figures=figures, **{name: fields[name] for name in names})

@@ -1,0 +1,225 @@
+"""Published figures beside those measured here under the same convention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.conventions import CONVENTIONS, NOT_STORED, FrameShape, figures
+from bench.published import FIGURES, PublishedRow
+from bench.reference import Reference
+from bench.report.collect import ONE_SIZE, Section, each
+from bench.report.markdown import plain
+from bench.report.scores import SequenceScores
+
+VARIANTS = ("", "/official", "/long", "/study")
+"""Of a data set: those whose frames are the published ones. Others pose a task of their own."""
+
+OF_THE_TASK = {"context_frames", "horizon"}
+"""Options of a data set that change nothing else than what is asked, which is compared apart."""
+
+LONG = 6  # rows from which on a table is folded away
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A published figure and ours, as they are printed; the ratio is "" where it would mislead."""
+
+    published: str
+    measured: str
+    ratio: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One published row beside a model of the section; the entries follow the table's figures.
+
+    Attributes:
+        label: the model of the house.
+        model: the same without its size.
+        row: what was published.
+        entries: None where that has no such figure.
+        differs: what keeps the two from being compared.
+    """
+
+    label: str
+    model: str
+    row: PublishedRow
+    entries: tuple[Beside | None, ...]
+    differs: tuple[str, ...]
+
+    @property
+    def comparable(self) -> str:
+        """Whether the two can be compared, and why not."""
+        return f"not comparable: {'; '.join(self.differs)}" if self.differs else "comparable"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """The published rows of a section's data set and models."""
+
+    title: str
+    setting: str
+    figures: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """The names of the figures as they are read."""
+        return tuple(heading(name) for name in self.figures)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it should be folded away."""
+        return len(self.rows) >= LONG
+
+    @property
+    def conventions(self) -> list[str]:
+        """How the figures were computed, a line for each convention in the table."""
+        names = dict.fromkeys(row.row.convention for row in self.rows if row.row.convention)
+        return [f"{name}: {CONVENTIONS[name].description}" for name in names]
+
+
+def heading(figure: str) -> str:
+    """A figure of a convention as it is read: `MSE`, `MSE per frame`."""
+    first, _, rest = figure.partition("_")
+    return f"{first.upper()} {rest.replace('_', ' ')}".strip()
+
+
+def published_tables(
+    rows: Sequence[PublishedRow], sections: Sequence[Section], scores: SequenceScores
+) -> list[PublishedTable]:
+    """One table for each section that has a finished model with published figures of its task."""
+    tables = []
+    for section in sections:
+        found = [row for row in rows if _is_of(row, section)]
+        done = section.done[section.done["model"].isin({row.model for row in found})]
+        beside = [
+            _beside(section, seeds, row, scores)
+            for _, seeds in done.groupby("label")
+            for row in found
+            if row.model == seeds.iloc[0]["model"]
+        ]
+        if beside:
+            tables.append(_table(section, beside))
+    return tables
+
+
+def _is_of(row: PublishedRow, section: Section) -> bool:
+    """Whether the section poses the task of the row, to models of the house."""
+    name = section.dataset.partition("(")[0]
+    frames = (row.context_frames, row.horizon)
+    return (
+        bool(row.model)
+        and name in {row.dataset + variant for variant in VARIANTS}
+        and frames == (section.context_frames, section.horizon)
+    )
+
+
+def _beside(
+    section: Section, seeds: pd.DataFrame, row: PublishedRow, scores: SequenceScores
+) -> Row:
+    cell = next(each(seeds))
+    differs = tuple(_differences(section, cell, row))
+    measured = _measured(seeds, row.convention, scores) if row.convention else {}
+    entries = [_entry(row, name, measured, not differs) for name in FIGURES]
+    return Row(cell["label"], cell["model"], row, tuple(entries), differs)
+
+
+def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> Iterator[str]:
+    """What of the published row is another than here, beside what `_is_of` has seen to agree."""
+    if not row.convention:
+        yield "convention: not known"
+    if section.budget != f"{row.samples} samples":
+        yield f"budget: {row.budget}, here {section.budget}"
+    clips = cell["facts"].get("test_clips", "some")
+    options = Reference.parse(section.dataset).options.keys()
+    same_data = row.test_data == section.dataset.partition("(")[0] and options <= OF_THE_TASK
+    if not (same_data and row.test_clips == clips):
+        yield f"test: {row.split}, here {clips} clips of {section.dataset}"
+    if cell["size"] not in ("published", ONE_SIZE):
+        yield f"size: published, here {cell['size']}"
+
+
+def _measured(
+    seeds: pd.DataFrame, convention: str, scores: SequenceScores
+) -> dict[str, float | None]:
+    """The mean over seeds of each figure of the convention; None where it was not stored."""
+    of_seeds = []
+    for cell in each(seeds):
+        table, shape = (
+            scores.by_frame(cell["run_id"]),
+            _frame_shape(cell["facts"].get("frame_shape", "")),
+        )
+        if table is not None and shape is not None:
+            of_seeds.append(figures(table, shape, convention))
+    names = CONVENTIONS[convention].figures if of_seeds else ()
+    return {name: _mean([found[name] for found in of_seeds]) for name in names}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _frame_shape(text: str) -> FrameShape | None:
+    """The shape written as `1x64x64`."""
+    sides = text.split("x")
+    return (int(sides[0]), int(sides[1]), int(sides[2])) if len(sides) == 3 else None
+
+
+def _entry(
+    row: PublishedRow, name: str, measured: dict[str, float | None], comparable: bool
+) -> Beside | None:
+    if name not in row.figures:
+        return None
+    published, ours = row.figures[name], measured.get(name)
+    if not row.convention or name not in CONVENTIONS[row.convention].figures:
+        return Beside(published, "—")
+    if ours is None:
+        return Beside(published, NOT_STORED)
+    if math.isnan(ours):
+        return Beside(published, "not measured")
+    ratio = f"{ours / float(published):.2f}" if comparable else ""
+    return Beside(published, f"{ours:.4g}", ratio)
+
+
+def _table(section: Section, rows: Sequence[Row]) -> PublishedTable:
+    """The rows with those figures that one of them has."""
+    used = [place for place in range(len(FIGURES)) if any(row.entries[place] for row in rows)]
+    return PublishedTable(
+        section.title,
+        section.setting,
+        tuple(FIGURES[place] for place in used),
+        tuple(
+            Row(row.label, row.model, row.row, tuple(row.entries[p] for p in used), row.differs)
+            for row in rows
+        ),
+    )
+
+
+def markdown(tables: Sequence[PublishedTable]) -> Iterator[str]:
+    """The section of report.md, line by line; nothing without a table."""
+    if tables:
+        yield "\n## Published beside measured"
+    for table in tables:
+        yield f"\n### {plain(table.title)}\n\n{plain(table.setting)}\n"
+        yield from (f"- Convention {plain(line)}" for line in table.conventions)
+        yield f"\n| model | published as | convention | {' | '.join(table.headings)} | | source |"
+        yield "|---|---|---|" + "--:|" * len(table.figures) + "---|---|"
+        for row in table.rows:
+            entries = " | ".join(_plain_entry(entry) for entry in row.entries)
+            who = f"{plain(row.label)} | {plain(row.row.published_as)}"
+            why = f"{plain(row.comparable)} | {plain(row.row.source)} [{row.row.certainty}]"
+            yield f"| {who} | {row.row.convention or '—'} | {entries} | {why} |"
+
+
+def _plain_entry(entry: Beside | None) -> str:
+    if entry is None:
+        return ""
+    ratio = f" (ratio {entry.ratio})" if entry.ratio else ""
+    return f"{entry.published} / {entry.measured}{ratio}"
