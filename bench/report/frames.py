@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,12 +51,20 @@ class _Block:
 
 
 def sequences(showcases: Sequence[Showcase]) -> dict[int, str]:
-    """Every stored test sequence and how it is called, in the order they are stored."""
-    titles: dict[int, str] = {}
+    """Every stored test sequence and why it is shown, in the order they are stored."""
+    found: dict[int, str] = {}
     for showcase in showcases:
-        for place, sequence in enumerate(showcase.sequence):
-            titles.setdefault(int(sequence), _title(showcase, place))
-    return titles
+        reasons = showcase.why or ("",) * len(showcase.sequence)
+        for sequence, why in zip(showcase.sequence.tolist(), reasons, strict=True):
+            found.setdefault(sequence, why)
+    return found
+
+
+def title(sequence: int, why: str, showcase: Showcase) -> str:
+    """What a sequence is called."""
+    channels = showcase.context.shape[2]
+    aside = "" if channels in GREY_OR_COLOUR else f", its {channels} channels side by side"
+    return f"Test sequence {sequence}{f' ({why})' if why else ''}{aside}"
 
 
 def holders(sequence: int, showcases: Sequence[Showcase]) -> list[tuple[Showcase, int]]:
@@ -70,7 +79,7 @@ def holders(sequence: int, showcases: Sequence[Showcase]) -> list[tuple[Showcase
 def strips(
     showcases: Sequence[Showcase], styles: dict[str, Style], prefix: str, sections: int = 1
 ) -> list[Strip]:
-    """One picture for each of the first sequences, with every model that holds the sequence.
+    """A picture of a few sequences, one for each reason, with every model that holds the sequence.
 
     Args:
         showcases: what the models predicted.
@@ -79,10 +88,14 @@ def strips(
         sections: how many sections the report has; of a large report each has fewer strips.
     """
     room = MODELS // (sections * max(1, len(showcases)))
-    wanted = list(sequences(showcases).items())[: min(SEQUENCES, max(1, room))]
+    reasons = sequences(showcases)
     return [
-        Strip(f"{prefix}-frames-{sequence}", title, _strip(sequence, showcases, styles))
-        for sequence, title in wanted
+        Strip(
+            f"{prefix}-frames-{sequence}",
+            title(sequence, reasons[sequence], showcases[0]),
+            _strip(sequence, showcases, styles),
+        )
+        for sequence in _one_of_each(reasons)[: min(SEQUENCES, max(1, room))]
     ]
 
 
@@ -116,12 +129,14 @@ def numbers(frames: npt.NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(f"{frame:+d}".replace("-", MINUS) for frame in frames)
 
 
-def _title(showcase: Showcase, place: int) -> str:
-    channels = showcase.context.shape[2]
-    why = showcase.why[place] if len(showcase.why) else ""
-    said = {"": "", "first": " (the first)"}.get(why, f" ({why} for copy-last)")
-    aside = "" if channels in GREY_OR_COLOUR else f", its {channels} channels side by side"
-    return f"Test sequence {showcase.sequence[place]}{said}{aside}"
+def _one_of_each(reasons: dict[int, str]) -> list[int]:
+    """The sequences, the first of every reason before the second of any."""
+    counts: Counter[str] = Counter()
+    turns = {}
+    for sequence, why in reasons.items():
+        turns[sequence] = counts[why]
+        counts[why] += 1
+    return sorted(turns, key=lambda sequence: turns[sequence])
 
 
 def _strip(sequence: int, showcases: Sequence[Showcase], styles: dict[str, Style]) -> bytes:

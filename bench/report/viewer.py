@@ -18,7 +18,16 @@ from matplotlib import colormaps
 from PIL import Image
 
 from bench.report.collect import Showcase
-from bench.report.frames import Pixels, chosen, holders, numbers, panels, sequences, shrink
+from bench.report.frames import (
+    Pixels,
+    chosen,
+    holders,
+    numbers,
+    panels,
+    sequences,
+    shrink,
+    title,
+)
 
 COLUMNS = 10  # frames side by side in a sheet
 CONTEXT, HORIZON = 20, 40  # frames shown at most: the last of the context, some of the horizon
@@ -125,7 +134,7 @@ def _viewer(showcases: Sequence[Showcase], side: int, quality: int) -> Viewer:
     past = np.arange(-min(first.context.shape[1], CONTEXT), 0)
     future = chosen(first.truth.shape[1], HORIZON)
     takes = []
-    for sequence, title in sequences(showcases).items():
+    for sequence, why in sequences(showcases).items():
         held = holders(sequence, showcases)
         films = tuple(
             Film(shown.label, shown.model, sheet(shown.prediction[place][future]))
@@ -133,7 +142,8 @@ def _viewer(showcases: Sequence[Showcase], side: int, quality: int) -> Viewer:
         )
         shown, place = held[0]
         context, truth = shown.context[place][past], shown.truth[place][future]
-        takes.append(Take(title, sheet(context), sheet(truth), films))
+        name = title(sequence, why, first)
+        takes.append(Take(name, sheet(context), sheet(truth), films))
     *_, height, width = _small(first.truth[0][:1], side).shape
     return Viewer(numbers(past), numbers(future + 1), width, height, tuple(takes))
 

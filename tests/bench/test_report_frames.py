@@ -30,7 +30,9 @@ def clip(frames: int, *shape: int) -> Pixels:
 def predicted(shown: Pixels, context_frames: int, model: str = "mine") -> Showcase:
     """What a model made of `shown`: half the truth."""
     context, truth = shown[None, :context_frames], shown[None, context_frames:]
-    return Showcase(model, model, np.array([3]), context, truth, truth // 2, ("worst",))
+    return Showcase(
+        model, model, np.array([3]), context, truth, truth // 2, ("worst for copy-last",)
+    )
 
 
 def strip(shown: Pixels, context_frames: int) -> tuple[str, list[Pixels]]:
@@ -106,6 +108,22 @@ def test_two_channels_stand_side_by_side_and_the_title_says_so() -> None:
     assert (first[:, 33:] == shown[0, 1][..., None]).all()
     assert (error[:, 32] == [0, 0, 3]).all()  # none in the line between them
     assert (error[:, :32] != [0, 0, 3]).any()
+
+
+def test_strips_show_one_sequence_of_each_reason_first() -> None:
+    shown = np.stack([clip(4, 1, 16, 16)] * 6)
+    why = ("first", "first", "worst for copy-last", "worst for copy-last", "median", "median")
+    past, future = shown[:, :2], shown[:, 2:]
+    stored = Showcase("mine", "mine", np.array([0, 1, 40, 7, 22, 9]), past, future, future, why)
+    titles = [found.title for found in strips([stored], LOOKS, "1")]
+    assert titles == [
+        "Test sequence 0 (first)",
+        "Test sequence 40 (worst for copy-last)",
+        "Test sequence 22 (median)",
+    ]
+    (view,) = viewers([[stored]])
+    assert view is not None
+    assert [take.title for take in view.takes][3] == "Test sequence 7 (worst for copy-last)"
 
 
 def test_a_large_report_has_fewer_strips(monkeypatch: pytest.MonkeyPatch) -> None:
