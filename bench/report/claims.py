@@ -226,9 +226,9 @@ def _effect(cells: _Cells, effect: Effect) -> str:
     defective = cells.pairs(effect.defective, effect.measure, stream)
     change = defective.mean(model) - sound.mean(model)
     seeds = {model: min(sound.seeds[model], defective.seeds[model])}
-    unsure = "" if change.difference.is_sure else "which may be chance, "
-    said = f"{label} on {effect.defective} against {effect.sound}: {unsure}"
-    return f"{model}, {said}{_written(change, seeds)}{cells.left_out(effect)}"
+    unsure = "" if change.difference.is_sure else "; it may be chance"
+    said = f"{label} on {effect.defective} against {effect.sound}: {_written(change, seeds)}"
+    return f"{model}, {said}{unsure}{cells.left_out(effect)}"
 
 
 def _told(difference: Difference, better: str | None, seeds: Seeds) -> Told:

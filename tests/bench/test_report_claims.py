@@ -175,6 +175,14 @@ def test_the_effect_of_a_defect_is_said_without_a_verdict(cells: Cells) -> None:
     )
 
 
+def test_an_effect_that_seeds_leave_open_may_be_chance(cells: Cells) -> None:
+    cells.add("a", "near", (0.08, 0.10, 0.12))
+    cells.add("b", "near", (0.10,))
+    cells.add("a", "far", (0.09, 0.11, 0.13))
+    (found,) = cells.findings(CLAIM.model_copy(update={"defects": (DEFECT,)}))
+    assert found.effects[0][0].endswith("3 seeds; it may be chance")
+
+
 def test_skipped_cells_are_not_tested_and_say_why(cells: Cells) -> None:
     for model in ("a", "b"):
         cells.skip(model, "near")
