@@ -58,7 +58,8 @@ class Gains(_Strict):
 
     kind: Literal["gains"]
     suite: str
-    measure: MeasureName
+    measure: Literal["mse", "lpips"]
+    """One that is positive, for the ratio of the two is what falls."""
     first: str
     second: str
     before: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from bench import ui
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -306,13 +307,11 @@ class Ui:
     """Open MLflow's own pages on the store."""
 
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
-    host: str = "127.0.0.1"
-    port: int = 5000
+    host: str = ui.HOST
+    port: int = ui.PORT
 
     def __call__(self) -> int:
         """Serve until interrupted."""
-        from bench import ui
-
         return ui.serve(self.places.uri, self.host, self.port)
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
@@ -30,7 +31,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from bench import records
+from bench import records, ui
 from bench.errors import UserError
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
@@ -60,6 +61,8 @@ class CellRun:
 
     run_id: str
     name: str
+    page: str
+    """The address of MLflow's page on the run."""
     started: datetime
     params: dict[str, str]
     tags: dict[str, str]
@@ -216,12 +219,12 @@ class Store:
 
     def cells(self, suite: str) -> list[CellRun]:
         """The runs of all cells of `suite`, newest first."""
-        return [_cell_run(run) for run in self._search(suite, "cell")]
+        return [self._cell_run(run) for run in self._search(suite, "cell")]
 
     def run(self, run_id: str) -> CellRun | None:
         """The run of that id; None where there is none."""
         try:
-            return _cell_run(self._client.get_run(run_id))
+            return self._cell_run(self._client.get_run(run_id))
         except MlflowException:
             return None
 
@@ -274,21 +277,31 @@ class Store:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
+    def _cell_run(self, run: Run) -> CellRun:
+        info = run.info
+        return CellRun(
+            run_id=info.run_id,
+            name=info.run_name or info.run_id,
+            page=f"{self._pages}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
+            started=datetime.fromtimestamp(info.start_time / 1000, UTC),
+            params=dict(run.data.params),
+            tags=dict(run.data.tags),
+            metrics=dict(run.data.metrics),
+        )
+
+    @property
+    def _pages(self) -> str:
+        """Where MLflow's pages on this store are: the server, or what `ui_command` serves."""
+        parts = urlsplit(self.uri)
+        if parts.scheme not in ("http", "https"):
+            return f"http://{ui.HOST}:{ui.PORT}"
+        host = parts.netloc.rpartition("@")[2]  # a password is no part of a report
+        return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
     @property
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
         return f"python -m bench ui --tracking-uri {self.uri}"
-
-
-def _cell_run(run: Run) -> CellRun:
-    return CellRun(
-        run_id=run.info.run_id,
-        name=run.info.run_name or run.info.run_id,
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        params=dict(run.data.params),
-        tags=dict(run.data.tags),
-        metrics=dict(run.data.metrics),
-    )
 
 
 def _artifact_root(database: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+HOST, PORT = "127.0.0.1", 5000  # unless asked otherwise
 LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # background jobs triple the start-up time
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -13,9 +13,9 @@ from bench import records
 from bench.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
 from bench.conventions import CONVENTIONS
 from bench.records import QUALITY
-from bench.report.collect import ONE_SIZE, UNKNOWN, Section
+from bench.report.collect import ONE_SIZE, UNKNOWN, Section, each
 from bench.report.markdown import plain
-from bench.report.pairs import RELATIVE, Contrast, Difference, Pairs
+from bench.report.pairs import POINTS, RELATIVE, Contrast, Difference, Pairs
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
 from bench.report.sure import caveat, counted, sentence, written
@@ -144,6 +144,16 @@ class _Cells:
                 return f"no scores by sequence of {model} on {dataset}"
         return ""
 
+    def left_out(self, asked: Asked) -> str:
+        """Which seeds have no result where others have, for they could be the bad ones; or ""."""
+        found = [
+            f"{cell['name']} {STATUS_WORDS[cell['status']]}"
+            for model, dataset in asked.cells
+            for cell in each(self._of(model, dataset))
+            if cell["status"] != records.Status.DONE
+        ]
+        return f"; not counted: {', '.join(found)}" if found else ""
+
     def label(self, model: str, dataset: str) -> str:
         """What `model` is called in the table of `dataset`."""
         return str(self._of(model, dataset).iloc[0]["label"])
@@ -153,7 +163,9 @@ class _Cells:
         key = dataset, measure, stream
         if key not in self._pairs:
             scores = self._scores.of(self._sections[dataset], measure)
-            self._pairs[key] = Pairs(scores, RELATIVE, stream)
+            is_error = QUALITY["prediction"][measure].better == "lower"
+            # SSIM may be 0 or less, of which nothing is so many per cent
+            self._pairs[key] = Pairs(scores, RELATIVE if is_error else POINTS, stream)
         return self._pairs[key]
 
     def stream_of(self, dataset: str, other: str) -> int:
@@ -165,26 +177,28 @@ class _Cells:
         if dataset not in self._sections:
             return pd.DataFrame()
         cells = self._sections[dataset].cells
-        return cells[cells["model"] == model].sort_values("status", key=_is_unfinished)
+        of_model = cells[cells["model"] == model]
+        return of_model.sort_values("status", key=_is_unfinished, kind="stable")
 
 
 def _outcome(cells: _Cells, test: Beats | Gains) -> Outcome:
     missing = cells.missing(test)
     if missing:
         return Outcome("not tested here", missing)
-    return _beats(cells, test) if isinstance(test, Beats) else _gains(cells, test)
+    told, said = _beats(cells, test) if isinstance(test, Beats) else _gains(cells, test)
+    return Outcome(told, said + cells.left_out(test))
 
 
-def _beats(cells: _Cells, test: Beats) -> Outcome:
+def _beats(cells: _Cells, test: Beats) -> tuple[Told, str]:
     pairs, measure = cells.pairs(test.dataset, test.measure), QUALITY["prediction"][test.measure]
     first, second = (cells.label(model, test.dataset) for model in (test.first, test.second))
     seeds = {label: pairs.seeds[label] for label in (first, second)}
     said = sentence(pairs, first, second, measure, seeds)
     told = _told(pairs.difference(first, second), measure.better, seeds)
-    return Outcome(told, f"{test.dataset}: {said}")
+    return told, f"{test.dataset}: {said}"
 
 
-def _gains(cells: _Cells, test: Gains) -> Outcome:
+def _gains(cells: _Cells, test: Gains) -> tuple[Told, str]:
     """How much of the gap between two models is gone on another data set."""
     measure = QUALITY["prediction"][test.measure]
     first, second = (cells.label(model, test.after) for model in (test.first, test.second))
@@ -192,13 +206,13 @@ def _gains(cells: _Cells, test: Gains) -> Outcome:
     after = cells.pairs(test.after, test.measure, cells.stream_of(test.after, test.before))
     gaps = [pairs.mean(first) - pairs.mean(second) for pairs in (before, after)]
     seeds = {label: min(before.seeds[label], after.seeds[label]) for label in (first, second)}
-    change = (gaps[1] - gaps[0]).difference
-    told = _told(change, measure.better, seeds)
+    change = gaps[1] - gaps[0]
+    told = _told(change.difference, measure.better, seeds)
     words = {"as claimed": f"{first} gains on {second}", "against it": f"{first} loses on {second}"}
     whether = words.get(told, f"{first} neither gains nor loses on {second} that could be told")
     ratios = " to ".join(f"{_ratio(gap):.2f}" for gap in gaps)
     said = f"{whether}: the ratio of their {measure.label} goes from {ratios}"
-    return Outcome(told, f"From {test.before} to {test.after} {said}, {_written(change, seeds)}")
+    return told, f"From {test.before} to {test.after} {said}, {_written(change, seeds)}"
 
 
 def _effect(cells: _Cells, effect: Effect) -> str:
@@ -210,11 +224,11 @@ def _effect(cells: _Cells, effect: Effect) -> str:
     sound = cells.pairs(effect.sound, effect.measure)
     stream = cells.stream_of(effect.defective, effect.sound)
     defective = cells.pairs(effect.defective, effect.measure, stream)
-    change = (defective.mean(model) - sound.mean(model)).difference
+    change = defective.mean(model) - sound.mean(model)
     seeds = {model: min(sound.seeds[model], defective.seeds[model])}
-    unsure = "" if change.is_sure else "which may be chance, "
+    unsure = "" if change.difference.is_sure else "which may be chance, "
     said = f"{label} on {effect.defective} against {effect.sound}: {unsure}"
-    return f"{model}, {said}{_written(change, seeds)}"
+    return f"{model}, {said}{_written(change, seeds)}{cells.left_out(effect)}"
 
 
 def _told(difference: Difference, better: str | None, seeds: Seeds) -> Told:
@@ -226,11 +240,13 @@ def _told(difference: Difference, better: str | None, seeds: Seeds) -> Told:
     return "as claimed" if (difference.value < 0) == (better == "lower") else "against it"
 
 
-def _written(difference: Difference, seeds: Seeds) -> str:
+def _written(change: Contrast, seeds: Seeds) -> str:
     """Such as `12 % lower, 95 % interval 9 to 15 %, 3 seeds`."""
+    difference, unit = change.difference, change.scale.unit
     word, sign = ("lower", -1) if difference.value < 0 else ("higher", 1)
-    change, low, high = written(difference, sign)
-    return f"{change} % {word}, 95 % interval {low} to {high} %{counted(seeds)}{caveat(seeds)}"
+    size, low, high = written(difference, sign)
+    interval = f"95 % interval {low} to {high} {unit}"
+    return f"{size} {unit} {word}, {interval}{counted(seeds)}{caveat(seeds)}"
 
 
 def _ratio(gap: Contrast) -> float:

@@ -215,6 +215,7 @@ def _row(run: CellRun) -> dict[str, Any]:
         "run_id": run.run_id,
         "key": tags.get(records.CELL, ""),
         "name": run.name,
+        "page": run.page,
         "started": run.started,
         "model": model,
         "size": size,

@@ -176,7 +176,7 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "\n| cell | MLflow run | the line that runs it again |\n|---|---|---|"
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
-            yield f"| {name} | {run} | <code>{command}</code> |"
+            yield f"| {name} | [{run}]({cell['page']}) | <code>{command}</code> |"
     yield from published_markdown(report.published)
 
 
@@ -186,7 +186,7 @@ def _markdown_picture(picture: Picture | Strip) -> str:
 
 
 def _markdown_ranks(ranks: Ranks) -> Iterator[str]:
-    yield f"\n## {_plain(ranks.title)}\n\n{_plain(ranks.setting)}\n"
+    yield f"\n## {_plain(ranks.title)}\n\n{_plain(ranks.verdict)}\n\n{_plain(ranks.setting)}\n"
     yield f"| model | mean rank ↓ | {' | '.join(map(_plain, ranks.datasets))} |"
     yield "|---|--:|" + "--:|" * len(ranks.datasets)
     for row in ranks.rows:

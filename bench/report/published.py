@@ -55,7 +55,7 @@ class Row:
     @property
     def comparable(self) -> str:
         """Whether the two can be compared, and why not."""
-        return f"not comparable: {'; '.join(self.differs)}" if self.differs else "comparable"
+        return f"not comparable ({'; '.join(self.differs)})" if self.differs else "comparable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,15 @@ class Ranks:
     """Models that finished on some of the data sets only."""
 
     @property
+    def verdict(self) -> str:
+        """Who ranks best over the data sets, in a sentence."""
+        first, second = self.rows[:2]
+        if first.mean == second.mean:
+            return f"{first.label} and {second.label} share the best mean rank, {first.mean}."
+        said = f"{first.label} ranks best: {first.mean} on average"
+        return f"{said}; {second.label} has {second.mean}."
+
+    @property
     def missing(self) -> str:
         """Who is left out and why, in a line."""
         return f"Not ranked, for want of a result on every data set: {', '.join(self.left_out)}"

@@ -36,6 +36,10 @@ class FakeRun:
     tags: dict[str, str]
     metrics: dict[str, float]
 
+    @property
+    def page(self) -> str:
+        return f"http://127.0.0.1:5000/#/experiments/1/runs/{self.run_id}"
+
 
 @dataclass
 class FakeStore:

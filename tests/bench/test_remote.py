@@ -73,4 +73,5 @@ def test_a_suite_goes_on_after_a_kill_and_is_reported_from_the_server(
     assert again.returncode == 0, again.stderr
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Slow" in page
+    assert f'href="{server}/#/experiments/' in page
     assert list((out / "plots").glob("*frames*.png"))

@@ -94,7 +94,8 @@ def test_each_seed_that_did_not_finish_has_a_line_of_its_own(tmp_path: Path) -> 
 
 
 def test_page_asks_for_nothing(built: Built) -> None:
-    asked = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"|url\(([^)]*)\)|@import\s+(\S+)', built.page)
+    page = re.sub(r'<a href="[^"]*">', "", built.page)  # followed when somebody clicks
+    asked = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"|url\(([^)]*)\)|@import\s+(\S+)', page)
     targets = {target for match in asked for target in match if target}
     assert targets
     assert all(target.strip("'\"").startswith(("data:", "#")) for target in targets)

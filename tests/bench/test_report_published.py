@@ -106,7 +106,7 @@ def test_what_differs_takes_the_place_of_the_ratio(
     add(store, 0.004, **(AGREES | other))
     (table,) = tables(store, ROW)
     (row,) = table.rows
-    assert row.comparable == f"not comparable: {why}"
+    assert row.comparable == f"not comparable ({why})"
     assert row.entries[0] == Beside("29.80", "32.77")
 
 
@@ -118,7 +118,7 @@ def test_a_part_of_the_training_data_is_other_data(store: FakeStore) -> None:
 def test_figures_without_a_convention_are_not_repeated(store: FakeStore) -> None:
     add(store, 0.004, **AGREES)
     (table,) = tables(store, changed(convention=""))
-    assert table.rows[0].comparable == "not comparable: convention: not known"
+    assert table.rows[0].comparable == "not comparable (convention: not known)"
     assert table.rows[0].entries[0] == Beside("29.80", "—")
 
 

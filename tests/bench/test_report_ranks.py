@@ -51,6 +51,7 @@ def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None
         ("convlstm-small", "2.00", ("3", "1", "2")),
         ("sith-small", "2.50", ("1.5", "3", "3")),
     ]
+    assert found.verdict == "predrnn-small ranks best: 1.50 on average; convlstm-small has 2.00."
     assert found.left_out == ()
 
 

@@ -34,6 +34,7 @@ def test_a_run_reads_back_as_it_was_written(store: Store, tmp_path: Path) -> Non
     store.end(run_id, Status.DONE)
     (run,) = store.cells("mnist")
     assert (run.run_id, run.name) == (run_id, "a/b/0")
+    assert run.page == f"http://127.0.0.1:5000/#/experiments/1/runs/{run_id}"
     assert run.params == {"model": "convlstm", "budget.seconds": "120"}
     assert run.tags[records.STATUS] == "done"
     assert run.tags["mlflow.parentRunId"] == parent == store.latest_invocation("mnist")
