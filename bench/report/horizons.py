@@ -7,7 +7,17 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.records import QUALITY
 from bench.report.collect import HORIZON_METRICS
-from bench.report.plots import Label, Plot, Style, axis_title, draw, panel, styled, write_beside
+from bench.report.plots import (
+    Label,
+    Plot,
+    Style,
+    axis_title,
+    draw,
+    draw_lines,
+    panel,
+    styled,
+    write_beside,
+)
 
 
 @styled
@@ -22,20 +32,14 @@ def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) 
         title = axis_title(measure, "test")
         figure, axes = panel("predicted frame", title, list(lines["label"].unique()))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ends = []
-        for name, line in lines.sort_values("frame").groupby("label"):
-            style = styles[line["model"].iloc[0]]
-            axes.plot(
-                line["frame"],
-                line["value"],
-                color=style.color,
-                linestyle=style.dash,
-                marker=style.marker,
-                markersize=3,
-            )
-            last = line.iloc[-1]
-            ends.append(Label(str(name), last["frame"], last["value"], style.color))
-        axes.autoscale_view()
+        models = list(lines.sort_values("frame").groupby("label", sort=False))
+        looks = [styles[line["model"].iloc[0]] for _, line in models]
+        drawn = [line[["frame", "value"]].to_numpy(float) for _, line in models]
+        draw_lines(axes, drawn, looks)
+        ends = [
+            Label(str(name), line[-1, 0], line[-1, 1], look.color)
+            for (name, _), line, look in zip(models, drawn, looks, strict=True)
+        ]
         write_beside(ends, axes)
         title = f"{measure.label} by predicted frame"
         found.append((draw(figure, f"{prefix}-horizon-{metric}", title),))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import PolyCollection
 
 from bench import records
 from bench.records import VALIDATION, Measure
@@ -19,8 +17,10 @@ from bench.report.plots import (
     Picture,
     Plot,
     Style,
+    Values,
     axis_title,
     draw,
+    draw_lines,
     panel,
     plain_numbers,
     styled,
@@ -37,8 +37,6 @@ SPENT = {
 """What the horizontal axis may be: the column of the curves, its title, the ending of the name."""
 
 SECONDS = {"seconds": SPENT["seconds"]}
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +150,7 @@ def _draw_bands(axes: Axes, bands: list[Band], styles: list[Style]) -> None:
     medians = [np.column_stack([found.x, found.median]) for found in bands]
     colors = [style.color for style in styles]
     axes.add_collection(PolyCollection(around, facecolors=colors, alpha=0.18, linewidths=0))
-    axes.add_collection(
-        LineCollection(
-            medians,
-            colors=colors,
-            linestyles=[style.dash for style in styles],
-            linewidths=mpl.rcParams["lines.linewidth"],
-        )
-    )
+    draw_lines(axes, medians, styles)
     for found, style in zip(bands, styles, strict=True):
         if len(found.x) == 1:
             axes.plot(found.x, found.median, style.marker, color=style.color)
-    axes.autoscale_view()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from bench import records
@@ -36,6 +37,7 @@ SHOWN: dict[Task, tuple[str, ...]] = {
 }
 ROW = 0.3  # inches from one model to the next
 APART = 0.16  # of a row, from its middle to the dots above and the mean below
+TICK = 0.1  # of a row, half the height of an interval's ends
 WIDE = 3.0  # the ratio of figures from which an axis is logarithmic
 
 
@@ -67,23 +69,33 @@ def _figure(
     figure = Figure(figsize=size)
     axes = figure.add_axes((left / size[0], BOTTOM / size[1], WIDTH / size[0], height / size[1]))
     values = cells.groupby("label")[column.measure.key]
+    strokes, colors = [], []
     for place, row in enumerate(each(rows)):
-        seeds = values.get_group(row["label"]) * column.scale
+        style, seeds = styles[row["model"]], values.get_group(row["label"]) * column.scale
+        above = np.full(len(seeds), place - APART)
+        axes.plot(seeds, above, style.marker, color=style.color, markersize=5, alpha=0.6)
         mean, half = (row[f"{column.name}{end}"] * column.scale for end in ("", "_half_width"))
-        color, marker = styles[row["model"]].color, styles[row["model"]].marker
-        above, below = np.full(len(seeds), place - APART), place + APART
-        axes.plot(seeds, above, marker, color=color, markersize=5, alpha=0.6)
-        reach = half if half > 0 else 0
-        ends = (mean - reach, mean, mean + reach)
-        axes.plot(ends, (below,) * 3, color=color, linewidth=1.5, marker="|", markersize=7)
+        interval = _interval(mean, half if half > 0 else 0.0, place + APART)
+        strokes += interval
+        colors += [style.color] * len(interval)
         at = (-RIGHT / WIDTH, place)
-        axes.add_artist(Name(row["label"], color, at, axes.get_yaxis_transform(), ends=True))
+        name = Name(row["label"], style.color, at, axes.get_yaxis_transform(), ends=True)
+        axes.add_artist(name)
+    axes.add_collection(LineCollection(strokes, colors=colors, linewidths=1.5))
+    axes.autoscale_view()
     axes.set_yticks(range(len(rows)), [])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params("y", length=0)
     axes.set_xlabel(f"test {column.heading}")
     _scale(axes, rows[column.name], column)
     return figure
+
+
+def _interval(mean: float, half: float, place: float) -> list[list[tuple[float, float]]]:
+    """The strokes of an interval: the line, both ends, and the mean."""
+    low, high = place - TICK, place + TICK
+    ends = [[(x, low), (x, high)] for x in (mean - half, mean, mean + half)]
+    return [[(mean - half, place), (mean + half, place)], *ends]
 
 
 def _scale(axes: Axes, means: pd.Series[float], column: Column) -> None:

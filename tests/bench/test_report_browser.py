@@ -207,6 +207,7 @@ def test_the_viewer_steps_through_context_and_horizon(opened: Page) -> None:
     assert frame.inner_text() == "\N{MINUS SIGN}1"
     assert opened.locator(".chosen .given").is_visible()
     assert not opened.locator(".chosen .came").is_visible()
+    assert not opened.locator(".chosen .error").first.is_visible()
     viewer.press("ArrowRight")
     viewer.press("ArrowRight")
     assert frame.inner_text() == "+2"
