@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bench.tracking import CellRun, Store
     from datasets.contract import Task
 
+Found = TypeVar("Found")
+READERS = 4
 ONE_SIZE = "only"
 UNKNOWN = "unknown"
 NONE = ""
@@ -148,22 +152,32 @@ def sections(cells: pd.DataFrame) -> list[Section]:
     return [section for *_, section in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
 
+def at_once(
+    read: Callable[[dict[str, Any]], Found], cells: Iterable[dict[str, Any]]
+) -> list[Found]:
+    """What `read` finds for each of `cells`, several at a time: most of it is waiting."""
+    with ThreadPoolExecutor(READERS) as readers:
+        return [*readers.map(read, cells)]
+
+
 def curves(store: Store, section: Section) -> pd.DataFrame:
     """Training curves of trained cells: label, model, run_id, metric, what was spent, value.
 
     Spent were train_seconds, steps and samples; the last is NaN where a cell has not counted them.
     """
-    rows = []
-    for cell in each(section.done[~section.done["baseline"]]):
+
+    def read(cell: dict[str, Any]) -> list[tuple[Any, ...]]:
         clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
         batch = cell["train/samples"] / (cell["train/steps"] or np.nan)
         who = (cell["label"], cell["model"], cell["run_id"])
-        for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key):
-            rows += [
-                (*who, metric, clock[step], step, step * batch, value)
-                for step, value in store.curve(cell["run_id"], metric)
-                if step in clock
-            ]
+        return [
+            (*who, metric, clock[step], step, step * batch, value)
+            for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key)
+            for step, value in store.curve(cell["run_id"], metric)
+            if step in clock
+        ]
+
+    rows = chain.from_iterable(at_once(read, each(section.done[~section.done["baseline"]])))
     columns = ["label", "model", "run_id", "metric", "train_seconds", "steps", "samples", "value"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE, QUALITY
-from bench.report.collect import HORIZON_METRICS, Section, each
+from bench.report.collect import HORIZON_METRICS, Section, at_once, each
 from bench.report.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class SequenceScores:
         score, is left out.
         """
         columns, name = {}, measure or COLUMNS[section.task][0].name
-        for cell in each(section.done):
-            scores = self._scores(cell["run_id"], section.task)
+        cells = [*each(section.done)]
+        read = at_once(lambda cell: self._scores(cell["run_id"], section.task), cells)
+        for cell, scores in zip(cells, read, strict=True):
             if scores is not None:
                 columns[cell["label"], cell["seed"]] = scores.by_sequence[name]
         return pd.DataFrame(columns).dropna(axis=1)
