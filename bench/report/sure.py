@@ -50,14 +50,14 @@ def sentence(
 
     Args:
         pairs: the resampled scores.
-        first: a model, named first where it cannot be told.
-        second: the other.
+        first: a model.
+        second: the other; the better of the two by its mean is named first.
         measure: what is compared; its better direction decides.
         trained: the models whose result depends on a seed.
     """
     sign = -1 if measure.better == "lower" else 1
     difference = pairs.difference(first, second)
-    if difference.is_sure and sign * difference.value < 0:
+    if sign * difference.value < 0:
         first, second, difference = second, first, pairs.difference(second, first)
     unit, (gain, low, high) = pairs.scale.unit, written(difference, sign)
     interval = f"95 % interval {low} to {high} {unit}"
@@ -68,7 +68,7 @@ def sentence(
         return f"{said}, {interval}{counted(seeds)}{aside}"
     enough = ("with these seeds " if max(seeds.values()) > 1 else "with one seed ") if seeds else ""
     said = f"{first} and {second} cannot be told apart on {measure.label} {enough}"
-    return f"{said}(difference {gain} {unit}, {interval}{aside})"
+    return f"{said}({first} {gain} {unit} {measure.better}, {interval}{aside})"
 
 
 def written(difference: Difference, sign: int) -> tuple[str, str, str]:

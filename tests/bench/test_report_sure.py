@@ -58,7 +58,7 @@ def pair(
             MSE,
             BOTH,
             "PredRNN and ConvLSTM cannot be told apart on MSE with these seeds "
-            "(difference 3 %, 95 % interval -27 to 26 %)",
+            "(PredRNN 3 % lower, 95 % interval -27 to 26 %)",
         ),
         (
             pair([0.08], [0.1]),
@@ -71,7 +71,7 @@ def pair(
             pair([0.1], [0.101]),
             MSE,
             BOTH,
-            "PredRNN and ConvLSTM cannot be told apart on MSE with one seed (difference 1 %, "
+            "PredRNN and ConvLSTM cannot be told apart on MSE with one seed (PredRNN 1 % lower, "
             "95 % interval -2 to 4 %; "
             "it does not cover the spread of seeds of PredRNN and ConvLSTM)",
         ),
@@ -92,7 +92,7 @@ def pair(
             MSE,
             (),
             "PredRNN and ConvLSTM cannot be told apart on MSE "
-            "(difference 0 %, 95 % interval -3 to 3 %)",
+            "(PredRNN 0 % lower, 95 % interval -3 to 3 %)",
         ),
         (
             pair([0.5, 0.5], [0.4], TOP1),
