@@ -190,9 +190,8 @@ def _markdown_ranks(ranks: Ranks) -> Iterator[str]:
     yield f"| model | mean rank ↓ | {' | '.join(map(_plain, ranks.datasets))} |"
     yield "|---|--:|" + "--:|" * len(ranks.datasets)
     for row in ranks.rows:
-        yield f"| {_plain(row.label)} | {row.mean} | {' | '.join(row.ranks)} |"
-    if ranks.left_out:
-        yield f"\n{_plain(ranks.missing)}"
+        yield f"| {_plain(row.name)} | {row.mean} | {' | '.join(row.ranks)} |"
+    yield from (f"\n{_plain(note)}" for note in ranks.notes)
 
 
 def _markdown_table(table: Table) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from bench import records
 from bench.report.collect import NONE, ONE_SIZE, UNKNOWN, Section
 from bench.report.columns import COLUMNS
+from bench.report.table import MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,13 @@ class RankRow:
     model: str
     mean: str
     ranks: tuple[str, ...]
+    is_marked: bool = False
+    """Whether other code than the rest's made one of its figures."""
+
+    @property
+    def name(self) -> str:
+        """The label, marked where it must be."""
+        return f"{self.label} {MARK}" if self.is_marked else self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +51,13 @@ class Ranks:
         return f"{said}; {second.label} has {second.mean}."
 
     @property
-    def missing(self) -> str:
-        """Who is left out and why, in a line."""
-        return f"Not ranked, for want of a result on every data set: {', '.join(self.left_out)}"
+    def notes(self) -> list[str]:
+        """Who is left out and why, and what the mark means."""
+        names = ", ".join(self.left_out)
+        left_out = f"Not ranked, for want of a result on every data set: {names}."
+        marked = f"{MARK} Made by other code than the rest, as the tables of the data sets say."
+        notes = [left_out] if self.left_out else []
+        return notes + ([marked] if any(row.is_marked for row in self.rows) else [])
 
 
 def ranks(sections: Sequence[Section], summaries: Sequence[pd.DataFrame]) -> list[Ranks]:
@@ -86,6 +98,7 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
             model[label],
             f"{mean:.2f}",
             tuple(f"{rank:g}" for rank in ranked.loc[label]),
+            any(rows.at[label, "other_code"] for rows in done.values()),
         )
         for label, mean in ((str(label), mean) for label, mean in means.items())
     )

@@ -60,7 +60,17 @@ def test_who_did_not_finish_everywhere_is_left_out_of_all_ranks(store: FakeStore
         add(store, dataset, "mine", 0.001)
     add(store, "taxibj", "mine", None)
     (found,) = of(store)
-    assert found.missing == ("Not ranked, for want of a result on every data set: mine-small")
+    assert found.notes == ["Not ranked, for want of a result on every data set: mine-small."]
+
+
+def test_who_ran_other_code_is_marked(store: FakeStore) -> None:
+    for run in store.runs:
+        run.tags[records.COMMON_CODE] = run.params["dataset"]
+    run = next(run for run in store.runs if run.params["model"] == "convlstm")
+    run.tags[records.COMMON_CODE] = "older"
+    (found,) = of(store)
+    assert [row.name for row in found.rows] == ["predrnn-small", "convlstm-small †", "sith-small"]
+    assert found.notes[0].startswith("† Made by other code")
     ranked = {row.label: row.ranks for row in found.rows}
     assert ranked["predrnn-small"] == ("1.5", "2", "1")
 
