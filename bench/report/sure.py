@@ -64,7 +64,8 @@ def sentence(
     seeds = {label: pairs.seeds[label] for label in (first, second) if label in trained}
     aside = caveat(seeds)
     if difference.is_sure:
-        said = f"{first} beats {second} on {measure.label}: {gain} {unit} {measure.better}"
+        verb = "is ahead of" if 1 in seeds.values() else "beats"
+        said = f"{first} {verb} {second} on {measure.label}: {gain} {unit} {measure.better}"
         return f"{said}, {interval}{counted(seeds)}{aside}"
     enough = ("with these seeds " if max(seeds.values()) > 1 else "with one seed ") if seeds else ""
     said = f"{first} and {second} cannot be told apart on {measure.label} {enough}"

@@ -64,8 +64,9 @@ def test_setting_and_verdict_speak_of_recognition(
     assert verdict_of(store, section) == (
         "good-small recognises actions best of the trained models: 75.0 % of the test videos named "
         "right after 120 s of training on Example CPU, 2 cores, against 37.5 % by class_frequency. "
-        "good-small beats poor-small on top-1 per video: 38 points higher, 95 % interval 5 to 86 "
-        "points, 1 seed; it does not cover the spread of seeds of good-small and poor-small. "
+        "good-small is ahead of poor-small on top-1 per video: 38 points higher, 95 % interval "
+        "5 to 86 points, 1 seed; it does not cover the spread of seeds of good-small and "
+        "poor-small. "
         "1 of 2 trained models beats the baseline."
     )
 

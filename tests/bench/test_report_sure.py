@@ -64,7 +64,7 @@ def pair(
             pair([0.08], [0.1]),
             MSE,
             BOTH,
-            "PredRNN beats ConvLSTM on MSE: 20 % lower, 95 % interval 17 to 23 %, 1 seed; "
+            "PredRNN is ahead of ConvLSTM on MSE: 20 % lower, 95 % interval 17 to 23 %, 1 seed; "
             "it does not cover the spread of seeds of PredRNN and ConvLSTM",
         ),
         (
@@ -98,7 +98,7 @@ def pair(
             pair([0.5, 0.5], [0.4], TOP1),
             TOP1,
             BOTH,
-            "PredRNN beats ConvLSTM on top-1 per video: 10 points higher, "
+            "PredRNN is ahead of ConvLSTM on top-1 per video: 10 points higher, "
             "95 % interval 8 to 12 points, 2 and 1 seeds; "
             "it does not cover the spread of seeds of ConvLSTM",
         ),
@@ -129,9 +129,9 @@ def store(tmp_path: Path) -> CountingStore:
 
 SAID = [
     "predrnn-small beats convlstm-small on MSE: 32 % lower, 95 % interval 25 to 38 %, 3 seeds",
-    "convlstm-small beats maxvit-small on MSE: 22 % lower, 95 % interval 16 to 28 %, "
+    "convlstm-small is ahead of maxvit-small on MSE: 22 % lower, 95 % interval 16 to 28 %, "
     "3 and 1 seeds; it does not cover the spread of seeds of maxvit-small",
-    "maxvit-small beats mean_frame on MSE: 11 % lower, 95 % interval 11 to 11 %, 1 seed; "
+    "maxvit-small is ahead of mean_frame on MSE: 11 % lower, 95 % interval 11 to 11 %, 1 seed; "
     "it does not cover the spread of seeds of maxvit-small",
     "mean_frame beats copy_last on MSE: 10 % lower, 95 % interval 10 to 10 %",
 ]
@@ -188,7 +188,7 @@ def test_videos_named_right_are_compared_in_points(tmp_path: Path) -> None:
     store.add_recogniser("good", truth, truth)
     store.add_recogniser("poor", ["run"] * 100, truth)
     assert said_of(store, "actions") == [
-        "good-small beats poor-small on top-1 per video: 50 points higher, "
+        "good-small is ahead of poor-small on top-1 per video: 50 points higher, "
         "95 % interval 40 to 60 points, 1 seed; "
         "it does not cover the spread of seeds of good-small and poor-small",
     ]
