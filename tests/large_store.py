@@ -24,8 +24,8 @@ import pandas as pd
 from bench import records, report
 from bench.records import PUBLISHED, QUALITY
 from bench.report.collect import cells, sections
-from bench.report.pairs import RELATIVE, Pairs
 from bench.report.scores import SequenceScores
+from bench.report.statistics.pairs import RELATIVE, Pairs
 from bench.tracking import Point, Store
 
 SUITE = "large"

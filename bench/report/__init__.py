@@ -14,17 +14,17 @@ from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
-from bench.report.fronts import speed_plots
-from bench.report.horizons import horizon_plots
-from bench.report.learning import learning_plots
 from bench.report.page import Chapter, Report, write
-from bench.report.plots import Style, styles
+from bench.report.plots.canvas import Style, styles
+from bench.report.plots.fronts import speed_plots
+from bench.report.plots.horizons import horizon_plots
+from bench.report.plots.learning import learning_plots
+from bench.report.plots.seeds import seed_plots
+from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
-from bench.report.ranks import ranks
 from bench.report.scores import SequenceScores
-from bench.report.seeds import seed_plots
-from bench.report.sure import neighbours, paired
-from bench.report.sweeps import sweep_plots
+from bench.report.statistics.ranks import ranks
+from bench.report.statistics.sure import neighbours, paired
 from bench.report.table import Table, printed, summary
 from bench.report.verdict import verdict
 from bench.report.viewer import viewers

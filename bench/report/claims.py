@@ -15,10 +15,10 @@ from bench.conventions import CONVENTIONS
 from bench.records import QUALITY
 from bench.report.collect import ONE_SIZE, UNKNOWN, Section, each
 from bench.report.markdown import plain
-from bench.report.pairs import POINTS, RELATIVE, Contrast, Difference, Pairs
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
-from bench.report.sure import caveat, counted, sentence, written
+from bench.report.statistics.pairs import POINTS, RELATIVE, Contrast, Difference, Pairs
+from bench.report.statistics.sure import caveat, counted, sentence, written
 from bench.report.verdict import STATUS_WORDS
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]

@@ -13,7 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from bench.report.columns import REFERENCE
-from bench.report.plots import Picture, draw, styled
+from bench.report.plots.canvas import Picture, draw, styled
 from bench.report.table import Entry
 
 IN_VIEW = 25  # classes that a table shows and that the axes of a confusion matrix name

@@ -18,11 +18,11 @@ from bench.report.classes import ClassRow, ClassTable
 from bench.report.collect import Section, each
 from bench.report.frames import Strip
 from bench.report.markdown import plain as _plain
-from bench.report.plots import Picture, Plot, Style
+from bench.report.plots.canvas import Picture, Plot, Style
+from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
-from bench.report.ranks import Ranks
-from bench.report.sweeps import Sweep
+from bench.report.statistics.ranks import Ranks
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
 from bench.report.verdict import STATUS_WORDS
 from bench.report.viewer import Viewer, error_colors

@@ -13,7 +13,7 @@ from bench import records
 from bench.records import QUALITY
 from bench.report.collect import SETTING, TASK, Section, each
 from bench.report.columns import COLUMNS, PERFECT, REFERENCE, SKILLS, WAITING, Column
-from bench.report.statistics import half_width
+from bench.report.statistics.interval import half_width
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import Task

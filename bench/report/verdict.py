@@ -11,8 +11,8 @@ import pandas as pd
 from bench import records
 from bench.report.collect import Section, each
 from bench.report.columns import COLUMNS, REFERENCE
-from bench.report.pairs import Pairs
-from bench.report.sure import sentence
+from bench.report.statistics.pairs import Pairs
+from bench.report.statistics.sure import sentence
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import Task

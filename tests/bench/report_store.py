@@ -15,7 +15,7 @@ import pandas as pd
 from bench import records
 from bench.report import collect
 from bench.report.scores import SequenceScores
-from bench.report.sure import paired
+from bench.report.statistics.sure import paired
 from bench.report.table import summary
 from bench.report.verdict import verdict
 

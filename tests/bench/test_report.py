@@ -16,10 +16,10 @@ from PIL import Image, ImageColor
 from bench import records, report
 from bench.errors import UserError
 from bench.report import collect, table
-from bench.report.fronts import speed_plots
-from bench.report.horizons import horizon_plots
-from bench.report.learning import learning_plots
-from bench.report.plots import PALETTE, Picture, Style, styles
+from bench.report.plots.canvas import PALETTE, Picture, Style, styles
+from bench.report.plots.fronts import speed_plots
+from bench.report.plots.horizons import horizon_plots
+from bench.report.plots.learning import learning_plots
 from tests.bench.report_store import FakeStore, example, only_section
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from bench import records
 from bench.report import collect, table
 from bench.report.columns import COLUMNS
-from bench.report.fronts import pareto
-from bench.report.learning import POINTS, band, learning_plots
-from bench.report.plots import Picture, spread, styles, text_inches
-from bench.report.seeds import seed_plots
-from bench.report.sweeps import sweep_plots
+from bench.report.plots.canvas import Picture, spread, styles, text_inches
+from bench.report.plots.fronts import pareto
+from bench.report.plots.learning import POINTS, band, learning_plots
+from bench.report.plots.seeds import seed_plots
+from bench.report.plots.sweeps import sweep_plots
 from tests.bench.report_store import FakeStore, only_section
 
 MSE = COLUMNS["prediction"][0]

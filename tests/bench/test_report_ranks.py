@@ -8,7 +8,7 @@ import pytest
 
 from bench import records, report
 from bench.report import collect, table
-from bench.report.ranks import Ranks, ranks
+from bench.report.statistics.ranks import Ranks, ranks
 from tests.bench.report_store import FakeStore
 
 MSE = {

@@ -11,9 +11,9 @@ import pytest
 from bench import records, report
 from bench.records import QUALITY, Measure
 from bench.report import collect, table
-from bench.report.pairs import POINTS, RELATIVE, Pairs
 from bench.report.scores import SequenceScores
-from bench.report.sure import neighbours, paired, sentence
+from bench.report.statistics.pairs import POINTS, RELATIVE, Pairs
+from bench.report.statistics.sure import neighbours, paired, sentence
 from tests.bench.report_store import FakeStore, example, only_section
 
 MSE, SSIM = QUALITY["prediction"]["mse"], QUALITY["prediction"]["ssim"]

@@ -10,7 +10,7 @@ import pytest
 from bench import records, report
 from bench.errors import UserError
 from bench.report import collect, table
-from bench.report.statistics import half_width
+from bench.report.statistics.interval import half_width
 from tests.bench.report_store import FakeStore, example, only_section, verdict_of
 
 

@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 
 from bench import records
 from bench.records import VALIDATION, Measure
-from bench.report.plots import (
+from bench.report.plots.canvas import (
     Label,
     Picture,
     Plot,

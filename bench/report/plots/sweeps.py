@@ -13,7 +13,16 @@ from bench import records
 from bench.reference import Reference
 from bench.report.collect import NONE, ONE_SIZE, SETTING, UNKNOWN, Section
 from bench.report.columns import COLUMNS, Column
-from bench.report.plots import Label, Plot, Style, draw, panel, plain_numbers, styled, write_beside
+from bench.report.plots.canvas import (
+    Label,
+    Plot,
+    Style,
+    draw,
+    panel,
+    plain_numbers,
+    styled,
+    write_beside,
+)
 
 COST = ("train_samples_per_second", "peak_bytes")
 WIDE = 20  # the ratio of an option's values from which its axis is logarithmic

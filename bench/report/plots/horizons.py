@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.records import QUALITY
 from bench.report.collect import HORIZON_METRICS
-from bench.report.plots import (
+from bench.report.plots.canvas import (
     Label,
     Plot,
     Style,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from bench.report.statistics import CONFIDENCE
+from bench.report.statistics.interval import CONFIDENCE
 
 RESAMPLES = 2000
 SEED = 0

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from bench import records
 from bench.report.collect import Section, each
 from bench.report.columns import COLUMNS, REFERENCE, Column
-from bench.report.plots import (
+from bench.report.plots.canvas import (
     GREY,
     INK,
     Label,

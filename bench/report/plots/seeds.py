@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bench import records
 from bench.report.collect import Section, each
 from bench.report.columns import COLUMNS, Column
-from bench.report.plots import (
+from bench.report.plots.canvas import (
     BOTTOM,
     HEIGHT,
     RIGHT,

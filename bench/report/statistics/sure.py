@@ -11,7 +11,7 @@ from bench import records
 from bench.records import Measure
 from bench.report.collect import Section
 from bench.report.columns import COLUMNS
-from bench.report.pairs import POINTS, RELATIVE, Difference, Pairs
+from bench.report.statistics.pairs import POINTS, RELATIVE, Difference, Pairs
 
 
 def paired(section: Section, scores: pd.DataFrame) -> Pairs | None:

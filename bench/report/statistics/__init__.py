@@ -1,0 +1,1 @@
+"""What the figures allow to say: intervals, pairs of models, sentences on them, ranks."""
