@@ -21,6 +21,8 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
     SKIPPED = "skipped"
+    MISSING = "missing"
+    """It was planned and has not begun; no run says so, but the plan of the invocation does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,9 @@ COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal fo
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
 NOTICE = "bench.notice"  # the data set's notice, such as substituted digits
 NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
+
+# Artifact of the parent run of an invocation: JSON, of each cell its name, params and tags.
+PLAN = "cells.json"
 
 # Artifacts of a cell's run.
 # One row per test sequence x predicted frame: both numbers, the measures of QUALITY and PUBLISHED.

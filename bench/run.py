@@ -153,14 +153,16 @@ class Invocation:
         return self.results / self.suite.name / "invocation"
 
     def _begin(self, store: Store) -> str:
-        """A new parent run, which holds the suite as it was resolved."""
+        """A new parent run, which holds the suite as it was resolved, and its cells."""
         name = f"{self.suite.name} {self.suite.budget}"
         run_id = store.begin(self.suite.name, name, {records.KIND: "suite"})
         self._invocation_file.write_text(run_id, encoding="utf-8")
-        settled = self.results / self.suite.name / "suite.json"
         fields = self.suite.model_dump(mode="json") | {"budget": str(self.suite.budget)}
-        settled.write_text(json.dumps(fields, indent=2), encoding="utf-8")
-        store.attach(run_id, settled)
+        cells = [{"name": c.name, "params": c.params, "tags": c.tags} for c in self.cells]
+        for name, content in (("suite.json", fields), (records.PLAN, cells)):
+            settled = self.results / self.suite.name / name
+            settled.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+            store.attach(run_id, settled)
         return run_id
 
     def _close_stale(self, store: Store, earlier: Sequence[CellRun]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -221,6 +222,25 @@ class Store:
         """The runs of all cells of `suite`, newest first."""
         return [self._cell_run(run) for run in self._search(suite, "cell")]
 
+    def planned(self, suite: str) -> list[CellRun]:
+        """The cells of the newest invocation of `suite`, as if each had a run yet to begin."""
+        invocations = self._search(suite, "suite")[:1]
+        plans = [(run, self.artifact(run.info.run_id, records.PLAN)) for run in invocations]
+        return [
+            CellRun(
+                run_id="",
+                name=cell["name"],
+                page="",
+                started=_start_of(run),
+                params={key: str(value) for key, value in cell["params"].items()},
+                tags=cell["tags"] | {records.STATUS: records.Status.MISSING.value},
+                metrics={},
+            )
+            for run, path in plans
+            if path is not None
+            for cell in json.loads(path.read_text(encoding="utf-8"))
+        ]
+
     def run(self, run_id: str) -> CellRun | None:
         """The run of that id; None where there is none."""
         try:
@@ -283,7 +303,7 @@ class Store:
             run_id=info.run_id,
             name=info.run_name or info.run_id,
             page=f"{self._pages}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
-            started=datetime.fromtimestamp(info.start_time / 1000, UTC),
+            started=_start_of(run),
             params=dict(run.data.params),
             tags=dict(run.data.tags),
             metrics=dict(run.data.metrics),
@@ -302,6 +322,10 @@ class Store:
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
         return f"python -m bench ui --tracking-uri {self.uri}"
+
+
+def _start_of(run: Run) -> datetime:
+    return datetime.fromtimestamp(run.info.start_time / 1000, UTC)
 
 
 def _artifact_root(database: Path) -> Path:

@@ -78,11 +78,11 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
     """
     found = cells(store, suite)
     asked = found[found["key"].isin(keys)]
-    runs = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["run_id"])
+    meant = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["key"])
     return {
         f"{section.title} · {section.setting}": printed(section, summary(section))
         for section in sections(found)
-        if runs & set(section.cells["run_id"])
+        if meant & set(section.cells["key"])
     }
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 READERS = 4
+NEVER_BEGAN = (records.Status.SKIPPED, records.Status.MISSING)
 ONE_SIZE = "only"
 UNKNOWN = "unknown"
 NONE = ""
@@ -132,7 +133,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
     the recipe is each model's own or one for all; models of one size join every size. A baseline
     (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
     task; where it ran on another device its quality counts and its cost is blank. Of several runs
-    of one cell the newest counts that was not skipped.
+    of one cell the newest counts that began.
     """
     found = []
     for _, same_task in cells.groupby(TASK, sort=False):
@@ -143,11 +144,11 @@ def sections(cells: pd.DataFrame) -> list[Section]:
             for size in _sizes(group):
                 members = group[group["size"].isin([size, ONE_SIZE])]
                 joined = pd.concat([members, _lend(baselines, str(key[0]))])
-                began = joined.sort_values("status", key=_was_skipped, kind="stable")
+                began = joined.sort_values("status", key=_never_began, kind="stable")
                 newest = began.drop_duplicates(["label", "seed"])
                 common = next(each(members[[*TASK, *SETTING]]))
                 section = Section(**common, size=size, cells=newest.reset_index(drop=True))
-                has_run = not _was_skipped(newest["status"]).all()
+                has_run = not _never_began(newest["status"]).all()
                 found.append((has_run, members["started"].max(), section))
     return [section for *_, section in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
@@ -217,7 +218,9 @@ def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
     if not runs:
         hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
-    return [_row(run) for run in runs]
+    recorded = {run.tags.get(records.CELL) for run in runs}
+    missing = [run for run in store.planned(suite) if run.tags[records.CELL] not in recorded]
+    return [_row(run) for run in [*runs, *missing]]
 
 
 def _row(run: CellRun) -> dict[str, Any]:
@@ -280,8 +283,8 @@ def _fill(frame: pd.DataFrame, column: str, by: str) -> pd.Series[str]:
     return frame[column].fillna(newest).fillna(UNKNOWN)
 
 
-def _was_skipped(status: pd.Series[str]) -> pd.Series[bool]:
-    return status == records.Status.SKIPPED
+def _never_began(status: pd.Series[str]) -> pd.Series[bool]:
+    return status.isin(NEVER_BEGAN)
 
 
 def _sizes(group: pd.DataFrame) -> list[str]:

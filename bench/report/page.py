@@ -176,7 +176,8 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "\n| cell | MLflow run | the line that runs it again |\n|---|---|---|"
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
-            yield f"| {name} | [{run}]({cell['page']}) | <code>{command}</code> |"
+            link = f"[{run}]({cell['page']})" if run else ""
+            yield f"| {name} | {link} | <code>{command}</code> |"
     yield from published_markdown(report.published)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench import records
-from bench.report.collect import Section, each
+from bench.report.collect import NEVER_BEGAN, Section, each
 from bench.report.columns import COLUMNS, REFERENCE
 from bench.report.statistics.pairs import Pairs
 from bench.report.statistics.sure import sentence
@@ -55,9 +55,9 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
         summary: the table, which is the ranking.
         pairs: the models' scores by sequence, where any are stored.
     """
-    if (summary["status"] == records.Status.SKIPPED).all():
-        reasons = "; ".join(dict.fromkeys(summary["reason"]))
-        return f"Nothing ran on {section.dataset}: {reasons}"
+    if summary["status"].isin(NEVER_BEGAN).all():
+        reasons = "; ".join(filter(None, dict.fromkeys(summary["reason"])))
+        return f"Nothing ran on {section.dataset}: {reasons or 'not yet'}"
     done = summary[summary["status"] == records.Status.DONE]
     trained, baselines = done[~done["baseline"]], done[done["baseline"]]
     sentences = []
@@ -126,5 +126,6 @@ STATUS_WORDS: dict[str, str] = {
     records.Status.TIMEOUT: "timed out",
     records.Status.INTERRUPTED: "interrupted",
     records.Status.SKIPPED: "skipped",
+    records.Status.MISSING: "not run yet",
 }
 """How a status is said."""

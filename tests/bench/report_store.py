@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class FakeRun:
 
     @property
     def page(self) -> str:
-        return f"http://127.0.0.1:5000/#/experiments/1/runs/{self.run_id}"
+        return f"http://127.0.0.1:5000/#/experiments/1/runs/{self.run_id}" if self.run_id else ""
 
 
 @dataclass
@@ -47,10 +47,16 @@ class FakeStore:
 
     folder: Path
     runs: list[FakeRun] = field(default_factory=list)
+    plan: list[FakeRun] = field(default_factory=list)
     curves: dict[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict)
 
     def suites(self) -> list[str]:
         return sorted({run.params["suite"] for run in self.runs})
+
+    def planned(self, suite: str) -> list[FakeRun]:
+        mine = [run for run in self.plan if run.params["suite"] == suite]
+        status = {records.STATUS: records.Status.MISSING.value}
+        return [replace(run, run_id="", tags=run.tags | status, metrics={}) for run in mine]
 
     def cells(self, suite: str) -> list[FakeRun]:
         mine = [run for run in self.runs if run.params["suite"] == suite]

@@ -298,6 +298,18 @@ def test_skipping_a_cell_does_not_void_what_it_gave_before(store: FakeStore) -> 
     assert list(printed(only_section(store))) == before
 
 
+def test_a_cell_of_the_plan_that_has_not_begun_is_a_row(store: FakeStore, tmp_path: Path) -> None:
+    store.plan = store.runs[2:5]
+    store.runs = [run for run in store.runs if run is not store.plan[0]]
+    section = only_section(store)
+    row = printed(section)["predrnn-small 0"]
+    assert (row.status, row.command) == ("missing", store.plan[0].tags[records.COMMAND])
+    assert "predrnn-small seed 0: not run yet" in verdict_of(store, section)
+    page = report.build(store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
+    assert "<strong>not run yet</strong>" in page
+    assert "predrnn-small 1 2" in printed(section)
+
+
 def test_cells_that_ended_alike_share_a_row(store: FakeStore) -> None:
     for seed in (1, 0, 2):
         skip(store, "late", "moving_mnist", seed=seed)
