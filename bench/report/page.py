@@ -35,6 +35,7 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 _TEMPLATES.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
+_TEMPLATES.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
 _TEMPLATES.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 - our own SVG
 
 
