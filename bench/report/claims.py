@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from bench.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
 from bench.conventions import CONVENTIONS
 from bench.records import QUALITY
 from bench.report.collect import ONE_SIZE, UNKNOWN, Section, each
+from bench.report.columns import REFERENCE
 from bench.report.markdown import plain
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
@@ -154,6 +156,18 @@ class _Cells:
         ]
         return f"; not counted: {', '.join(found)}" if found else ""
 
+    def behind_copying(self, asked: Asked) -> str:
+        """The data set on which no model asked for is better than copy-last; "" where none is."""
+        measure = QUALITY["prediction"][asked.measure]
+        sign = 1 if measure.better == "lower" else -1
+        for dataset in dict.fromkeys(dataset for _, dataset in asked.cells):
+            done = self._sections[dataset].done
+            means = (sign * done[measure.key]).groupby(done["model"]).mean()
+            models = [model for model, where in asked.cells if where == dataset]
+            if means[models].min() >= means.get(REFERENCE["prediction"], math.inf):
+                return dataset
+        return ""
+
     def label(self, model: str, dataset: str) -> str:
         """What `model` is called in the table of `dataset`."""
         return str(self._of(model, dataset).iloc[0]["label"])
@@ -186,6 +200,9 @@ def _outcome(cells: _Cells, test: Beats | Gains) -> Outcome:
     if missing:
         return Outcome("not tested here", missing)
     told, said = _beats(cells, test) if isinstance(test, Beats) else _gains(cells, test)
+    where = cells.behind_copying(test)
+    if where and told in ("as claimed", "against it"):  # neither has learnt enough to compare
+        told, said = "cannot be told", f"{said}; but neither beats copy-last on {where}"
     return Outcome(told, said + cells.left_out(test))
 
 

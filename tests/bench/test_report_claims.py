@@ -93,6 +93,21 @@ def test_one_test_that_surely_fails_is_enough_against_it(cells: Cells) -> None:
     assert said[1].startswith("against it · far: b-small beats a-small on MSE: 20 % lower")
 
 
+@pytest.mark.parametrize("measure", ["mse", "ssim"])
+def test_models_that_copying_beats_tell_nothing(cells: Cells, measure: str) -> None:
+    cells.add("a", "near", (0.080, 0.081, 0.079))
+    cells.add("b", "near", (0.100, 0.101, 0.099))
+    digest = {records.DATA_DIGEST: "same"}
+    copied = {"params": {"dataset": "near"}, "tags": digest, "baseline": True, "size": "only"}
+    cells.store.add("copy_last", 0.09, **copied)
+    test = BEATS.model_copy(update={"measure": measure})
+    assert cells.verdict(test)[0] == "upheld"
+    cells.store.add("copy_last", 0.07, **copied)
+    verdict, (said,) = cells.verdict(test)
+    assert verdict == "cannot be told with this budget"
+    assert said.endswith("3 seeds; but neither beats copy-last on near")
+
+
 def test_what_seeds_leave_open_cannot_be_told(cells: Cells) -> None:
     cells.add("a", "near", (0.08, 0.10, 0.12))
     cells.add("b", "near", (0.09, 0.11, 0.13))
