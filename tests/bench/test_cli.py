@@ -83,11 +83,14 @@ def test_one_cell_can_be_run_by_hand(bench: Bench, user_suite: Path, user_models
     ("what", "name"), [("models", "convlstm"), ("datasets", "moving_mnist"), ("suites", "mnist")]
 )
 def test_ls_lists_what_there_is(capsys: pytest.CaptureFixture[str], what: str, name: str) -> None:
-    assert cli.main(["ls", what]) == 0
-    assert name in capsys.readouterr().out
     assert cli.main(["ls", what, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert name in {row["name"] for row in rows}
+
+
+def test_ls_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ls", "suites"]) == 0
+    assert "mnist" in capsys.readouterr().out
 
 
 def test_check_of_a_misspelt_class_suggests_the_near_one(bench: Bench, user_models: Path) -> None:
