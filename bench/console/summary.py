@@ -92,7 +92,8 @@ def _missing(content: ReportTable) -> Iterator[Text]:
     for row in content.rows:
         if not row.done:
             cell = f"{row.label}, seed {row.seeds}"
-            yield Text(f"{cell}: {row.status}: {last_line(row.reason)}", "red")
+            why = f": {last_line(row.reason)}" if row.reason else ""
+            yield Text(f"{cell}: {row.status}{why}", "red")
     whys = {
         (column.measure.label, entry.reason): None
         for row in content.rows
