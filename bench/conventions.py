@@ -10,7 +10,7 @@ dropped, or counted by more than their size, are said in the descriptions and no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,6 +132,11 @@ CONVENTIONS = {
     ),
 }
 """By name."""
+
+
+def described(names: Iterable[str]) -> list[str]:
+    """A line for each of the conventions of these names, which may come more than once."""
+    return [f"{name}: {CONVENTIONS[name].description}" for name in dict.fromkeys(names)]
 
 
 def figures(

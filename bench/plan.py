@@ -69,6 +69,12 @@ def data_digest(reference: str, split: HeldOutName, clips: int) -> str:
 
 
 @cache
+def _code_digest(classes: tuple[type, ...], task: str) -> str:
+    """Digest of the code behind `classes`, which reads and parses every file of it."""
+    return identity.code_digest(classes, task)
+
+
+@cache
 def missing_data(reference: str, held_out: Evaluation) -> str:
     """Why the data set has no clips to be measured on; "" where it has."""
     try:
@@ -177,15 +183,15 @@ class Cell:
             for split, clips in self.held_out_clips.items()
         }
 
-    @cached_property
+    @property
     def code_digest(self) -> str:
         """Digest of the code that makes this cell's figures."""
-        return identity.code_digest([self.model, self.dataset_class], self.suite.task)
+        return _code_digest((self.model, self.dataset_class), self.suite.task)
 
     @property
     def common_code_digest(self) -> str:
         """Digest of the part of it that all models on this data set share."""
-        return identity.code_digest([self.dataset_class], self.suite.task)
+        return _code_digest((self.dataset_class,), self.suite.task)
 
     @cached_property
     def key(self) -> str:

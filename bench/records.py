@@ -40,6 +40,12 @@ class Measure:
         """↓ where lower is better, ↑ where higher is, nothing where neither."""
         return {"lower": "↓", "higher": "↑", None: ""}[self.better]
 
+    @property
+    def heading(self) -> str:
+        """The label with unit and arrow, such as `PSNR (dB) ↑`."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.label}{unit} {self.arrow}".strip()
+
 
 QUALITY: dict[Task, dict[str, Measure]] = {
     "prediction": {

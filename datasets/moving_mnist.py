@@ -14,6 +14,7 @@ from datasets import digits
 from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
 from datasets.download import download
 from datasets.folders import find
+from datasets.train_share import share_count
 
 CANVAS, DIGIT = 64, 28
 DIGITS_PER_CLIP = 2
@@ -147,12 +148,11 @@ def share_of(images: digits.Images, share: float) -> digits.Images:
     Raises:
         ValueError: `share` is not above 0 and at most 1.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"train_share is above 0 and at most 1, not {share!r}")
+    count = share_count(share, len(images))
     if share == 1:
         return images
     lots = np.random.PCG64(_TRAIN_SEED).random_raw(len(images))
-    return images[np.argsort(lots, kind="stable")[: max(1, round(share * len(images)))]]
+    return images[np.argsort(lots, kind="stable")[:count]]
 
 
 def held_out_draws(split: HeldOutName, numbers: int) -> Tensor:

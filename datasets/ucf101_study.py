@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from datasets.contract import Spec
-from datasets.ucf101 import FrameOrder, OfUCF101, class_of, order_named, require_classes
+from datasets.ucf101 import FrameOrder, OfUCF101, class_of, lot, order_named, require_classes
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import Splits, VideoDataset
 
@@ -67,13 +66,9 @@ def study_splits(clips: Sequence[Clip]) -> Splits:
     test: list[Clip] = []
     for name in CLASSES:
         of_class = sorted((c for c in clips if class_of(c) == name), key=lambda clip: clip.name)
-        drawn = sorted(of_class[:CLIPS], key=_lot)
+        drawn = sorted(of_class[:CLIPS], key=lambda clip: lot(clip.name))
         tenth = len(drawn) // 10
         test += drawn[:tenth]
         validation += drawn[tenth : 2 * tenth]
         train += drawn[2 * tenth :]
     return {"train": train, "validation": validation, "test": test}
-
-
-def _lot(clip: Clip) -> bytes:
-    return hashlib.sha256(clip.name.encode()).digest()

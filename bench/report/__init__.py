@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from bench.report.classes import class_table, confusions
 from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
 from bench.report.page import Chapter, Report, write
-from bench.report.plots.canvas import Style, styles
+from bench.report.plots.canvas import Style, file_name, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
@@ -48,10 +47,10 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
     found = cells(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)
-    shown = [[held for held in showcases(store, part) if len(held.sequence)] for part in parts]
+    shown = [showcases(store, part) for part in parts]
     chapters = []
     for number, (section, view) in enumerate(zip(parts, viewers(shown), strict=True)):
-        prefix = re.sub(r"[^\w.-]", "_", f"{number + 1}-{section.dataset}")
+        prefix = file_name(f"{number + 1}-{section.dataset}")
         chapter = _chapter(store, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
 from bench import records
 from bench.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
-from bench.conventions import CONVENTIONS
+from bench.conventions import described
 from bench.records import QUALITY
-from bench.report.collect import ONE_SIZE, UNKNOWN, Section, each
+from bench.report.collect import Section, each
 from bench.report.columns import REFERENCE
 from bench.report.markdown import plain
 from bench.report.published import heading
@@ -81,8 +81,7 @@ class Finding:
     @property
     def conventions(self) -> list[str]:
         """How these figures were computed, a line for each convention."""
-        names = dict.fromkeys(published.convention for published in self.claim.published)
-        return [f"{name}: {CONVENTIONS[name].description}" for name in names]
+        return described(published.convention for published in self.claim.published)
 
     @property
     def defects(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -104,7 +103,7 @@ def findings(
     alike: dict[tuple[str, ...], list[Section]] = {}
     for section in sections:
         if section.task == "prediction":
-            alike.setdefault(_setting(section), []).append(section)
+            alike.setdefault(section.conditions, []).append(section)
     found = []
     for same_setting in alike.values():
         cells = _Cells(same_setting, scores)
@@ -115,7 +114,7 @@ def findings(
                     tuple(_effect(cells, effect) for effect in defect.effects)
                     for defect in claim.defects
                 )
-                found.append(Finding(claim, _said_setting(same_setting[0]), tests, effects))
+                found.append(Finding(claim, _setting(same_setting[0]), tests, effects))
     return found
 
 
@@ -279,14 +278,9 @@ def _is_unfinished(status: pd.Series[str]) -> pd.Series[bool]:
     return status != records.Status.DONE
 
 
-def _setting(section: Section) -> tuple[str, ...]:
-    return section.device, section.precision, section.budget, section.recipe, section.size
-
-
-def _said_setting(section: Section) -> str:
-    size = "" if section.size == ONE_SIZE else f"{section.size} models · "
-    shared = replace(section, context_frames=UNKNOWN, horizon=UNKNOWN, data_digest=UNKNOWN)
-    return size + shared.setting
+def _setting(section: Section) -> str:
+    parts = (section.of_size.removeprefix(", "), section.common_setting)
+    return " · ".join(filter(None, parts))
 
 
 def markdown(found: Sequence[Finding]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,7 +59,12 @@ class Section:
     @property
     def title(self) -> str:
         """The data set and, where models come in sizes, the size."""
-        return self.dataset + ("" if self.size == ONE_SIZE else f", {self.size} models")
+        return self.dataset + self.of_size
+
+    @property
+    def of_size(self) -> str:
+        """How a title goes on, where models come in sizes."""
+        return "" if self.size == ONE_SIZE else f", {self.size} models"
 
     @property
     def setting(self) -> str:
@@ -78,6 +83,17 @@ class Section:
             (f"test data {self.data_digest[:12]}", self.data_digest),
         )
         return " · ".join(text for text, fact in parts if fact not in (UNKNOWN, NONE))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must agree for figures on several data sets to be set beside each other."""
+        return (self.task, self.size, *(getattr(self, name) for name in SETTING))
+
+    @property
+    def common_setting(self) -> str:
+        """What sections of several data sets under these conditions have in common, in a line."""
+        alike = replace(self, context_frames=UNKNOWN, horizon=UNKNOWN, data_digest=UNKNOWN)
+        return replace(alike, classes=NONE).setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +209,9 @@ def showcases(store: Store, section: Section) -> list[Showcase]:
         if path is not None:
             with np.load(path) as stored:
                 arrays = dict(stored)
-                why = map(str, arrays.pop("why", np.full(len(arrays["sequence"]), "")))
-                found.append(Showcase(cell["label"], cell["model"], **arrays, why=tuple(why)))
-    return found
+            why = map(str, arrays.pop("why", np.full(len(arrays["sequence"]), "")))
+            found.append(Showcase(cell["label"], cell["model"], **arrays, why=tuple(why)))
+    return [showcase for showcase in found if len(showcase.sequence)]
 
 
 def named_videos(store: Store, section: Section) -> pd.DataFrame:

@@ -29,9 +29,8 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """The label with unit and arrow, such as `PSNR (dB) ↑`."""
-        unit = f" ({self.measure.unit})" if self.measure.unit else ""
-        return f"{self.measure.label}{unit} {self.measure.arrow}".strip()
+        """What it measures, with unit and arrow."""
+        return self.measure.heading
 
     @property
     def is_quality(self) -> bool:

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from bench.claims import CERTAINTY
 from bench.records import QUALITY
 from bench.report.claims import Finding
 from bench.report.claims import markdown as claims_markdown
@@ -144,7 +145,11 @@ def write(report: Report, out: Path) -> Path:
     (out / "report.md").write_text("\n".join(_markdown(report)), encoding="utf-8")
     template = _TEMPLATES.get_template("report.html")
     page = template.render(
-        report=report, words=STATUS_WORDS, apart=_apart, error_colors=error_colors()
+        report=report,
+        words=STATUS_WORDS,
+        certainty=CERTAINTY,
+        apart=_apart,
+        error_colors=error_colors(),
     )
     (out / "report.html").write_text(page, encoding="utf-8")
     return out / "report.html"
@@ -163,9 +168,9 @@ def _markdown(report: Report) -> Iterator[str]:
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)
-        if chapter.against_copy_last:
+        if skills := chapter.against_copy_last:
             yield "\n<details><summary>Skill against copy-last</summary>\n"
-            yield from _markdown_table(chapter.against_copy_last)
+            yield from _markdown_table(skills)
             yield "\n</details>"
         if chapter.sure:
             yield "\n<details><summary>How sure</summary>\n"
@@ -197,7 +202,7 @@ def _markdown_ranks(ranks: Ranks) -> Iterator[str]:
 
 
 def _markdown_table(table: Table) -> Iterator[str]:
-    yield "| model | seeds | " + " | ".join(column.heading for column in table.columns) + " |"
+    yield ("| model | seeds | " + " | ".join(column.heading for column in table.columns) + " |")
     yield "|---|---|" + "--:|" * len(table.columns)
     for row in table.rows:
         if row.done:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.conventions import CONVENTIONS, NOT_STORED, FrameShape, figures
+from bench.conventions import CONVENTIONS, NOT_STORED, FrameShape, described, figures
 from bench.published import FIGURES, PublishedRow
 from bench.reference import Reference
 from bench.report.collect import ONE_SIZE, Section, each
@@ -80,8 +80,7 @@ class PublishedTable:
     @property
     def conventions(self) -> list[str]:
         """How the figures were computed, a line for each convention in the table."""
-        names = dict.fromkeys(row.row.convention for row in self.rows if row.row.convention)
-        return [f"{name}: {CONVENTIONS[name].description}" for name in names]
+        return described(row.row.convention for row in self.rows if row.row.convention)
 
 
 def heading(figure: str) -> str:
@@ -151,10 +150,8 @@ def _measured(
     """The mean over seeds of each figure of the convention; None where it was not stored."""
     of_seeds = []
     for cell in each(seeds):
-        table, shape = (
-            scores.by_frame(cell["run_id"]),
-            _frame_shape(cell["facts"].get("frame_shape", "")),
-        )
+        table = scores.by_frame(cell["run_id"])
+        shape = _frame_shape(cell["facts"].get("frame_shape", ""))
         if table is not None and shape is not None:
             of_seeds.append(figures(table, shape, convention))
     names = CONVENTIONS[convention].figures if of_seeds else ()

@@ -1,9 +1,9 @@
 // Plays the sheets of each viewer in step: all of them show the frame at --x, --y of their grid.
-const COLUMNS = 10;
 const FRAMES_PER_SECOND = 6;
 function play(viewer) {
   const frames = viewer.dataset.frames.split(" ");
   const past = Number(viewer.dataset.past);
+  const columns = Number(viewer.dataset.columns);
   const controls = viewer.querySelector(".controls");
   const [sequence, button, slider, all] = controls.querySelectorAll("select, button, input");
   const takes = viewer.querySelectorAll(".take");
@@ -17,8 +17,8 @@ function play(viewer) {
     const isPast = frame < past;
     const [place, count] = isPast ? [frame, past] : [frame - past, frames.length - past];
     viewer.classList.toggle("past", isPast);
-    viewer.style.setProperty("--x", share(place % COLUMNS, Math.min(count, COLUMNS)));
-    viewer.style.setProperty("--y", share(Math.floor(place / COLUMNS), Math.ceil(count / COLUMNS)));
+    viewer.style.setProperty("--x", share(place % columns, Math.min(count, columns)));
+    viewer.style.setProperty("--y", share(Math.floor(place / columns), Math.ceil(count / columns)));
   }
   const step = (by) => show((Number(slider.value) + by + frames.length) % frames.length);
   function run(isRunning) {

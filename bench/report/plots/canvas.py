@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,6 @@ from matplotlib.transforms import Transform
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import isotonic_regression
 
-from bench.records import Measure
 from bench.report.columns import REFERENCE
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
@@ -133,6 +133,11 @@ def styles(cells: pd.DataFrame) -> dict[str, Style]:
     return found
 
 
+def file_name(text: str) -> str:
+    """`text` as a picture may be called."""
+    return re.sub(r"[^\w.-]", "_", text)
+
+
 def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
     """`figure` as SVG and PNG; call it from a `styled` function."""
     png, svg = _png(figure), io.StringIO()
@@ -173,12 +178,6 @@ def panel(xlabel: str, ylabel: str, beside: Sequence[str]) -> tuple[Figure, Axes
     axes = figure.add_axes(place)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     return figure, axes
-
-
-def axis_title(measure: Measure, prefix: str = "") -> str:
-    """What an axis says of `measure`, such as `test PSNR (dB) ↑`."""
-    unit = f" ({measure.unit})" if measure.unit else ""
-    return f"{prefix} {measure.label}{unit} {measure.arrow}".strip()
 
 
 def draw_lines(axes: Axes, lines: Sequence[Values], styles: Sequence[Style]) -> None:

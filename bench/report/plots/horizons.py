@@ -11,7 +11,6 @@ from bench.report.plots.canvas import (
     Label,
     Plot,
     Style,
-    axis_title,
     draw,
     draw_lines,
     panel,
@@ -29,7 +28,7 @@ def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) 
         if lines["frame"].nunique() < 2:
             continue
         measure = QUALITY["prediction"][metric]
-        title = axis_title(measure, "test")
+        title = f"test {measure.heading}"
         figure, axes = panel("predicted frame", title, list(lines["label"].unique()))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         models = list(lines.sort_values("frame").groupby("label", sort=False))

@@ -18,7 +18,6 @@ from bench.report.plots.canvas import (
     Plot,
     Style,
     Values,
-    axis_title,
     draw,
     draw_lines,
     panel,
@@ -105,7 +104,7 @@ def _plot(
     if len(against) > 1:
         title += " against training spent"
     pictures = (
-        _picture(models, spent, axis_title(measure), (name + ending, title))
+        _picture(models, spent, measure.heading, (name + ending, title))
         for spent, (column, _, ending) in against.items()
         if lines[column].notna().all()
     )

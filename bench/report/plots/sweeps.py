@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from bench import records
 from bench.reference import Reference
-from bench.report.collect import NONE, ONE_SIZE, SETTING, UNKNOWN, Section
+from bench.report.collect import Section
 from bench.report.columns import COLUMNS, Column
 from bench.report.plots.canvas import (
     Label,
     Plot,
     Style,
     draw,
+    file_name,
     panel,
     plain_numbers,
     styled,
@@ -53,7 +53,7 @@ def sweep_plots(parts: Sequence[Part], styles: dict[str, Style]) -> list[Sweep]:
         section = next(iter(swept.values()))[0]
         lead, *others = COLUMNS[section.task]
         title = f"{dataset} by {option.replace('_', ' ')}"
-        prefix = re.sub(r"[^\w.-]", "_", f"0-{len(found) + 1}-{dataset}-by-{option}")
+        prefix = file_name(f"0-{len(found) + 1}-{dataset}-by-{option}")
         rows = pd.concat(
             summary[summary["status"] == records.Status.DONE].assign(option=value)
             for value, (_, summary) in sorted(swept.items())
@@ -63,8 +63,7 @@ def sweep_plots(parts: Sequence[Part], styles: dict[str, Style]) -> list[Sweep]:
             for column in (lead, *(column for column in others if column.name in COST))
             if rows[column.name].notna().any()
         ]
-        size = "" if section.size == ONE_SIZE else f", {section.size} models"
-        found.append(Sweep(title + size, _setting(section), plots))
+        found.append(Sweep(title + section.of_size, section.common_setting, plots))
     return found
 
 
@@ -74,11 +73,10 @@ def _swept(parts: Sequence[Part]) -> Iterator[tuple[str, str, dict[float, Part]]
     for section, summary in parts:
         reference = Reference.parse(section.dataset)
         options = _recorded(section) | dict(reference.options)
-        setting = (section.task, section.size, *(getattr(section, name) for name in SETTING))
         for option, value in options.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 fixed = {name: other for name, other in options.items() if name != option}
-                key = (reference.name, option, repr(sorted(fixed.items())), *setting)
+                key = (reference.name, option, repr(sorted(fixed.items())), *section.conditions)
                 alike.setdefault(key, {}).setdefault(value, (section, summary))
     for (_, option, *_), swept in alike.items():
         if len(swept) > 1:
@@ -96,12 +94,6 @@ def _without(option: str, dataset: str) -> str:
     reference = Reference.parse(dataset)
     others = {name: value for name, value in reference.options.items() if name != option}
     return Reference(reference.name, others).label(reference.name)
-
-
-def _setting(section: Section) -> str:
-    """What the sections of a sweep have in common, in a line."""
-    common = replace(section, context_frames=UNKNOWN, horizon=UNKNOWN, classes=NONE)
-    return replace(common, data_digest=UNKNOWN).setting
 
 
 def _plot(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from bench import records
-from bench.report.collect import NONE, ONE_SIZE, UNKNOWN, Section
+from bench.report.collect import Section
 from bench.report.columns import COLUMNS
 from bench.report.table import MARK
 
@@ -70,17 +70,10 @@ def ranks(sections: Sequence[Section], summaries: Sequence[pd.DataFrame]) -> lis
     for section, summary in zip(sections, summaries, strict=True):
         done = summary[summary["status"] == records.Status.DONE]
         if not done["baseline"].all():
-            by_dataset = alike.setdefault(_setting(section), {})
+            by_dataset = alike.setdefault(section.conditions, {})
             by_dataset.setdefault(section.dataset, (section, done))
     found = [_ranks(by_dataset) for by_dataset in alike.values() if len(by_dataset) > 1]
     return [table for table in found if len(table.rows) > 1]
-
-
-def _setting(section: Section) -> tuple[str, ...]:
-    return (
-        *(section.task, section.device, section.precision),
-        *(section.budget, section.recipe, section.size),
-    )
 
 
 def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
@@ -103,9 +96,5 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
         for label, mean in ((str(label), mean) for label, mean in means.items())
     )
     left_out = tuple(map(str, figures.index.difference(common.index)))
-    size = "" if section.size == ONE_SIZE else f", {section.size} models"
-    shared = replace(
-        section, context_frames=UNKNOWN, horizon=UNKNOWN, classes=NONE, data_digest=UNKNOWN
-    )
-    title = f"Mean rank over {len(done)} data sets{size}"
-    return Ranks(title, shared.setting, tuple(done), rows, left_out)
+    title = f"Mean rank over {len(done)} data sets{section.of_size}"
+    return Ranks(title, section.common_setting, tuple(done), rows, left_out)

@@ -1,0 +1,14 @@
+"""How much a share of the training data is."""
+
+from __future__ import annotations
+
+
+def share_count(share: float, total: int) -> int:
+    """How many of `total` are that share of them, at least one.
+
+    Raises:
+        ValueError: `share` is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"train_share is above 0 and at most 1, not {share!r}")
+    return max(1, round(share * total))
