@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.store import records
-from bench.store.mlflow import Point
-from bench.store.records import Measure
+from bench.store.records import Point
 from bench.train.budget import Clock
 
 LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
@@ -17,10 +16,10 @@ LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
 class Curves:
     """Collects points by training step; with its state kept, a kill loses none and changes none."""
 
-    def __init__(self, clock: Clock, validation: Measure) -> None:
+    def __init__(self, clock: Clock, validation: str) -> None:
         """Start empty; `clock` gives the step and the seconds of each point.
 
-        What validation measures is better the lower it is.
+        `validation` is the metric key of what validation measures: the lower, the better.
         """
         self._clock, self._validation = clock, validation
         self._loss_sum, self._loss_count = 0.0, 0
@@ -49,14 +48,14 @@ class Curves:
         self.last_validation = value
         if is_best:
             self.best_validation = value
-        self._add(self._validation.key, value)
+        self._add(self._validation, value)
         return is_best
 
     def validation(self) -> dict[str, float]:
         """The last and the best result, under their metric names."""
-        folder, _, name = self._validation.key.partition("/")
+        folder, _, name = self._validation.partition("/")
         return {
-            self._validation.key: self.last_validation,
+            self._validation: self.last_validation,
             f"{folder}/best_{name}": self.best_validation,
         }
 

@@ -9,7 +9,7 @@ from bench.train.curves import LOSS_POINTS, Curves
 
 def _curves(steps: int) -> tuple[Clock, Curves]:
     clock = Clock(Budget("steps", steps), lambda: None)
-    return clock, Curves(clock, records.VALIDATION["recognition"])
+    return clock, Curves(clock, "val/cross_entropy")
 
 
 def _train(clock: Clock, curves: Curves, until: float) -> None:
