@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import winograd
-
 
 class JointConv(nn.Module):
     """Convolution of an input and a state stacked on channels: W_x * x + W_h * h in one product.
@@ -28,7 +26,5 @@ class JointConv(nn.Module):
         if state is not None:
             # Under autocast the state is narrower than a frame: joining them must not widen it.
             x = torch.cat((x.to(state.dtype), state), 1)
-        if winograd.gains(x, weight):
-            return winograd.conv2d_5x5(x, weight, bias)
         seen = weight if state is not None else weight[:, : self.inputs]
         return F.conv2d(x, seen, bias, padding="same")

@@ -12,12 +12,12 @@ from models.predrnn import PredRNN, STLSTMCell
 def literal_cell(cell: STLSTMCell, x: Tensor, h: Tensor, c: Tensor, m: Tensor) -> list[Tensor]:
     """New h, c and m, one product of the paper's equations at a time."""
     width, channels = h.shape[1], x.shape[1]
-    temporal, spatial = cell.temporal.conv.weight, cell.spatial.conv.weight
+    temporal, spatial = cell.temporal.weight, cell.spatial.weight
     w_xi, w_xf, w_xg, w_xo = temporal[:, :channels].split(width)
     w_hi, w_hf, w_hg, w_ho = temporal[:, channels:].split(width)
     v_xi, v_xf, v_xg = spatial[:, :channels].split(width)
     v_mi, v_mf, v_mg = spatial[:, channels:].split(width)
-    w_co, w_mo = cell.memories_to_gate.conv.weight.split(width, 1)
+    w_co, w_mo = cell.memories_to_gate.weight.split(width, 1)
 
     def convolve(x: Tensor, w: Tensor) -> Tensor:
         return F.conv2d(x, w, padding=w.shape[-1] // 2)

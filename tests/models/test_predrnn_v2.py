@@ -49,7 +49,7 @@ def test_schedules_are_those_of_80_000_steps(steps: int, context: float, future:
 
 def test_sampling_leaves_out_only_the_first_frame() -> None:
     model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(4000, 7, 1, 1, 1)
-    first, *masks = model.truth(clip, 4, 0.4, torch.Generator().manual_seed(0))
+    first, *masks = model.teacher_forcing(clip, 4, 0.4, torch.Generator().manual_seed(0))
     assert first is True
     rates = [mask.float().mean().item() for mask in masks if isinstance(mask, Tensor)]
     assert rates == pytest.approx([context_rate(0.4)] * 3 + [future_rate(0.4)] * 2, abs=0.03)
@@ -57,7 +57,7 @@ def test_sampling_leaves_out_only_the_first_frame() -> None:
 
 def test_at_the_end_the_context_is_read_and_nothing_else() -> None:
     model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(2, 7, 1, 8, 12)
-    assert model.truth(clip, 4, 1.0, None) == [True] * 4 + [False] * 2
+    assert model.teacher_forcing(clip, 4, 1.0, None) == [True] * 4 + [False] * 2
 
 
 def test_a_step_that_reads_its_own_prediction_leaves_the_true_frame_unread() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models.layers import winograd
-from models.layers.joint_conv import JointConv
 from models.layers.winograd import conv2d_5x5, shared_filters
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -128,25 +126,3 @@ def test_filters_are_made_once_a_pass_and_apart_without_gradients(
         with torch.no_grad():
             weight.mul_(2)  # the next pass must see it
     assert made == [False, True, False, True]
-
-
-def test_joint_convolution_takes_it_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[torch.Size] = []
-    convolve = winograd.conv2d_5x5
-
-    def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        calls.append(x.shape)
-        return convolve(x, weight, bias)
-
-    monkeypatch.setattr(winograd, "conv2d_5x5", counted)
-    joint = JointConv(48, 16, 128, kernel=5, bias=True)
-    exact = deepcopy(joint).double()
-    x, state = torch.rand(2, 48, 8, 8), torch.rand(2, 16, 8, 8)
-    with shared_filters():
-        for s in (None, state):
-            distance = joint(x, s) - exact(x.double(), None if s is None else s.double())
-            assert distance.abs().max() < 2e-5
-        with torch.autocast("cpu", torch.bfloat16):
-            joint(x, state)
-    joint(x, state)  # a lone call would not gain
-    assert calls == [(2, 48, 8, 8), (2, 64, 8, 8)]
