@@ -24,14 +24,14 @@ def forward_flops(model_class: type[Predictor], size: str) -> float:
     return flops
 
 
-def test_small_sizes_cost_the_same_within_a_fifth() -> None:
+def test_small_sizes_cost_the_same_within_a_quarter() -> None:
     flops = {
         name: forward_flops(model_class, "small")
         for name, model_class in catalogue.predictors().items()
         if "small" in model_class.sizes
     }
     assert {"convlstm", "predrnn", "maxvit", "sith", "swinlstm_d"} <= set(flops)
-    assert max(flops.values()) < 1.2 * min(flops.values()), flops
+    assert max(flops.values()) < 1.25 * min(flops.values()), flops
     assert 1e9 < min(flops.values()) < 4e9
 
 
