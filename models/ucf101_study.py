@@ -221,6 +221,8 @@ class TwoMemoryLayer(RecurrentLayer):
         zeros = x.new_zeros(len(x), self.width, *x.shape[2:])
         hidden, cell, memory = (zeros, zeros, zeros) if state is None else state
         i, f, o, g, r = self.gates(torch.cat((x, hidden, memory), 1)).chunk(5, 1)
+        # Under autocast the first zeros are as wide as the frame, the gates narrower.
+        cell, memory = cell.to(i.dtype), memory.to(i.dtype)
         cell = torch.addcmul(i.sigmoid() * g.relu(), f.sigmoid(), cell)
         memory = cell.lerp(memory, r.sigmoid())
         return o.sigmoid() * (cell + memory), cell, memory
