@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.motion_memory import MotionMemory
-from models.lmc_memory import LMCMemory
+from models.lmc_memory import LMCMemory, MotionMemory
 from tests.literal import lmc_memory as literal
 
 CONTEXT = 4
@@ -107,12 +106,12 @@ def test_only_the_first_phase_sees_the_future(model: LMCMemory, clip: Tensor) ->
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8])
-def test_a_short_context_is_remembered_as_led_in_by_its_first_frame(frames: int) -> None:
+def test_the_first_frame_of_a_short_context_is_repeated(frames: int) -> None:
     torch.manual_seed(0)
     memory = MotionMemory(3, 8, 5)
     context = torch.rand(2, frames, 3, 16, 32)
-    led_in = torch.cat((context[:, :1].expand(-1, 9 - frames, -1, -1, -1), context), 1)
-    torch.testing.assert_close(memory.recall(context), memory.recall(led_in))
+    padded = torch.cat((context[:, :1].expand(-1, 9 - frames, -1, -1, -1), context), 1)
+    torch.testing.assert_close(memory.recall(context), memory.recall(padded))
 
 
 def test_every_place_recalls_slots_by_its_own_motion() -> None:
@@ -124,14 +123,6 @@ def test_every_place_recalls_slots_by_its_own_motion() -> None:
     change = (memory.recall(moving) - memory.recall(still)).abs().amax((0, 1))
     assert bool(change[:4, :4].any())
     assert not bool(change[:, -4:].any())  # too far for the encoder's and the embedder's reach
-
-
-def test_known_frames_are_encoded_at_once_and_the_motion_recalled_once(model: LMCMemory) -> None:
-    calls: list[str] = []
-    for name in ("encoder", "memory.matching_encoder", "memory.embedder"):
-        model.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.append(name))
-    model(torch.rand(2, 12, *literal.FRAME), 3)
-    assert sorted(calls) == ["encoder"] * 3 + ["memory.embedder", "memory.matching_encoder"]
 
 
 def test_without_its_memory_the_cells_alone_predict_and_learn(clip: Tensor) -> None:
