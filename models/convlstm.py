@@ -48,6 +48,7 @@ class ConvLSTMCell(nn.Module):
         """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
         hidden, cell = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),) * 2
         i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
+        cell = cell.to(i.dtype)  # under autocast the first zeros are wider than the gates
         if self.peephole is not None:
             i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
         cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)

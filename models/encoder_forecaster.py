@@ -41,6 +41,7 @@ class ConvLSTMCell(nn.Module):
         """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
         hidden, cell = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),) * 2
         i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
+        cell = cell.to(i.dtype)  # under autocast the first zeros are wider than the gates
         cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
         return o.sigmoid() * cell.tanh(), cell
 
@@ -68,6 +69,7 @@ class ConvGRUCell(nn.Module):
         """New hidden state for x [B,inputs,h,w]; a state of None is all zeros."""
         (hidden,) = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),)
         z, r = self.gates(torch.cat((x, hidden), 1)).sigmoid().chunk(2, 1)
+        hidden = hidden.to(z.dtype)  # under autocast the first zeros are wider than the gates
         candidate = self.candidate(torch.cat((x, r * hidden), 1)).tanh()
         return (hidden.lerp(candidate, z),)
 

@@ -57,6 +57,8 @@ class STLSTMCell(nn.Module):
         """New state, zigzag memory, and increments of the two memories for x [B,inputs,h,w]."""
         hidden, cell = state
         i, f, g, o = self.temporal(torch.cat((x, hidden), 1)).chunk(4, 1)
+        # Under autocast the first zeros are wider than the gates.
+        cell, memory = cell.to(i.dtype), memory.to(i.dtype)
         cell_increment = i.sigmoid() * g.tanh()
         cell = torch.addcmul(cell_increment, (f + FORGET_BIAS).sigmoid(), cell)
         i, f, g = self.spatial(torch.cat((x, memory), 1)).chunk(3, 1)

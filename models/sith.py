@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
-from models.layers.patches import from_patches, patched_shape, to_patches
+from models.layers.rollout import from_patches, patched_shape, to_patches
 
 CHUNK = 64
 """The most frames a memory takes in one product; longer streams are read chunk by chunk."""

@@ -4,8 +4,8 @@
 
 A step is zero_grad, loss, backward and a fused Adam update on random clips: 10 frames to 10 at
 1x64x64 for predictors (3x64x64 for those of the UCF101 study), 10 frames at 3x64x64 of 174 classes
-for recognisers. Where `tests/literal` holds the model, a step of ours and one of the transcription
-alternate at the same weights, once both losses have been found equal; the ratio is the median of
+for recognisers. Ours has the kernels of `bench.kernels`, as in a cell. Where `tests/literal` holds
+the model, a step of ours and one of the transcription alternate at the same weights, once both losses have been found equal; the ratio is the median of
 the pairs' with its quartiles. Absolute times say little: what else the processor does and how warm
 it is moves them by tens of per cent, but both of a pair alike. Ratios matter.
 
@@ -34,6 +34,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from bench.kernels.fit import fit, shared_filters
 from bench.suite import catalogue
 from bench.train.hardware import peak_memory_bytes
 from models.contract import Model, Predictor, Recogniser
@@ -98,6 +99,7 @@ def measure(name: str, asked: argparse.Namespace) -> Row:
     clip = torch.rand(asked.batch, *clip_shape(cls))
     resident = psutil.Process().memory_info().rss
     model = build(cls, asked.size)
+    fit(model, "cpu", "32")
     whole_step = training_step(list(model.parameters()), losses(model, clip))
     for _ in range(2):
         whole_step()
@@ -194,7 +196,8 @@ def training_step(parameters: Sequence[Tensor], losses: Sequence[Loss]) -> Step:
     def step() -> None:
         for loss in losses:
             optimizer.zero_grad(set_to_none=True)
-            loss().backward()
+            with shared_filters():
+                loss().backward()
             optimizer.step()
 
     return step

@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from bench.kernels.fit import fit, shared_filters
 from bench.run.checkpoint import Checkpoint
 from bench.run.events import Event, Note, Phase, Progress
 from bench.score.task import Batch, HeldOut, Result, to_float
@@ -96,6 +97,7 @@ class CellRun:
         self._task = cell.task
         model = self._task.build(cell.model, cell.options)
         self._cost = Cost(cell.model, cell.options, cell.dataset.spec)
+        self.kernels = fit(model, cell.device, suite.precision)
         self._trains = any(p.requires_grad for p in model.parameters())
         if self._trains:
             self._training = Training(
@@ -226,7 +228,8 @@ class CellRun:
 
     def _forward(self, clips: Tensor) -> Tensor:
         self._model.eval()
-        return self._task.forward(self._model, clips)
+        with shared_filters():
+            return self._task.forward(self._model, clips)
 
     # --- test and record -------------------------------------------------------------------------
 

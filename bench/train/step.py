@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from bench.kernels.fit import shared_filters
 from bench.score.task import Batch, Task, to_float
 from bench.train.prefetch import Batches
 from datasets.contract import Dataset
@@ -108,10 +109,11 @@ class Training:
 
     def _update(self, loss_name: str, arguments: tuple[object, ...]) -> Tensor:
         """One update by the gradients of that loss, which is returned, left on the device."""
-        loss: Tensor = getattr(self.model, loss_name)(*arguments)
         # No gradient, unlike one of zero, leaves a parameter and its optimiser state alone.
         self._optimizer.zero_grad(set_to_none=True)
-        self._fabric.backward(loss)
+        with shared_filters():
+            loss: Tensor = getattr(self.model, loss_name)(*arguments)
+            self._fabric.backward(loss)
         self._clip_gradients()
         self._optimizer.step()
         return loss.detach()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.layers import winograd
-from models.layers.winograd import conv2d_5x5, shared_filters
+from bench.kernels.winograd import conv2d_5x5, shared_filters
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -21,7 +19,7 @@ side = st.integers(1, 13)
 
 
 def direct(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(x, weight[:, : x.shape[1]], bias, padding=2)
+    return F.conv2d(x, weight, bias, padding=2)
 
 
 def leaves(
@@ -81,10 +79,10 @@ def test_strided_inputs_and_gradients() -> None:
 
 
 def unroll(convolve: Convolve, x: Tensor, weight: Tensor) -> Tensor:
-    """A recurrence of three steps that begins without a state."""
-    y = convolve(x[:, :2], weight, None)
+    """A recurrence of three steps."""
+    y = convolve(x, weight, None)
     for _ in range(2):
-        y = convolve(torch.cat((x[:, :2], y.tanh()), 1), weight, None)
+        y = convolve(torch.cat((x[:, : x.shape[1] - y.shape[1]], y.tanh()), 1), weight, None)
     return y
 
 
@@ -104,25 +102,31 @@ def test_shared_filters_gather_the_gradients_of_all_calls() -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-def test_filters_are_made_once_a_pass_and_apart_without_gradients(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[bool] = []
-    transform = winograd._filter_spectrum
-
-    def counted(weight: Tensor) -> Tensor:
-        made.append(torch.is_grad_enabled())
-        return transform(weight)
-
-    monkeypatch.setattr(winograd, "_filter_spectrum", counted)
-    x, weight, _ = leaves(1, 4, 2, 5, 4, torch.float64)
-    for _ in range(2):
-        with shared_filters():
-            with torch.no_grad():
-                unroll(conv2d_5x5, x, weight)
-            y = unroll(conv2d_5x5, x, weight)
-        torch.testing.assert_close(y, unroll(direct, x, weight), rtol=0, atol=1e-10)
+def test_shared_filters_follow_a_weight_that_changes_or_wants_no_gradient() -> None:
+    x, weight, _ = leaves(1, 4, 4, 5, 4, torch.float64)
+    with shared_filters():
+        with torch.no_grad():
+            unroll(conv2d_5x5, x, weight)
+        weight.requires_grad_(False)
+        frozen = unroll(conv2d_5x5, x, weight)
+        weight.requires_grad_(True)
+        y = unroll(conv2d_5x5, x, weight)
+        torch.testing.assert_close(frozen, y, rtol=0, atol=1e-10)
         assert torch.autograd.grad(y.sum(), weight)[0].any()
         with torch.no_grad():
-            weight.mul_(2)  # the next pass must see it
-    assert made == [False, True, False, True]
+            weight.mul_(2)
+        y = unroll(conv2d_5x5, x, weight)
+    torch.testing.assert_close(y, unroll(direct, x, weight), rtol=0, atol=1e-10)
+
+
+def test_gradients_can_be_differentiated_again() -> None:
+    x, weight, _ = leaves(1, 3, 3, 6, 5, torch.float64)
+
+    def penalties(convolve: Convolve) -> tuple[Tensor, ...]:
+        loss = unroll(convolve, x, weight).square().sum()
+        of_x, of_weight = torch.autograd.grad(loss, (x, weight), create_graph=True)
+        return torch.autograd.grad(of_x.square().sum() + of_weight.square().sum(), (x, weight))
+
+    with shared_filters():
+        ours = penalties(conv2d_5x5)
+    torch.testing.assert_close(ours, penalties(direct), rtol=1e-10, atol=1e-10)
