@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.contract import (
+    FrameShape,
+    Paper,
+    Predictor,
+    Recipe,
+    Size,
+    TrainingBatch,
+    small_recipe,
+)
 from models.layers.padding import repeat_first_frame
 
 SHORTEST = 9  # frames: their eight differences can be halved three times
@@ -227,28 +235,15 @@ class LMCMemory(Predictor):
         frame: Tensor = self.decoder(features)
         return frame
 
-    def memorising_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """L1 + MSE of the forecast on `clip` [B,T+horizon,C,H,W] with all of it memorised."""
-        context, future = clip[:, :context_frames], clip[:, context_frames:]
-        motion = None if self.memory is None else self.memory.memorise(clip)
-        return _loss(self.continue_with(motion, context, future.shape[1]), future)
+    def memorising_loss(self, batch: TrainingBatch) -> Tensor:
+        """L1 + MSE of the forecast, with the whole clip memorised."""
+        motion = None if self.memory is None else self.memory.memorise(batch.clip)
+        frames = self.continue_with(motion, batch.context, batch.future.shape[1])
+        return _loss(frames, batch.future)
 
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """L1 + MSE of the forecast on `clip` [B,T+horizon,C,H,W], as at test time."""
-        context, future = clip[:, :context_frames], clip[:, context_frames:]
-        return _loss(self(context, future.shape[1]), future)
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """L1 + MSE of the forecast, as at test time."""
+        return _loss(self(batch.context, batch.future.shape[1]), batch.future)
 
 
 def _attention(width: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
+from models.contract import FrameShape, Paper, Recipe, Size, TrainingBatch, small_recipe
 from models.layers.rollout import TeacherForcing, draw_forcing, to_patches
 from models.predrnn import Increments, PredRNN
 
@@ -64,23 +64,19 @@ class PredRNNV2(PredRNN):
         self.adapter = nn.Conv2d(width, width, 1, bias=False)
         self.decoupling = decoupling
 
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
         """MSE of all T+horizon-1 next-frame predictions, plus the weighted decoupling loss."""
-        frames = to_patches(clip, self.patch)
-        forcing = self.teacher_forcing(clip, context_frames, progress, generator)
+        frames = to_patches(batch.clip, self.patch)
+        forcing = self.teacher_forcing(batch)
         predictions: list[Tensor] = []
         overlaps: list[Tensor] = []
         for prediction, state in self.unroll(frames, forcing):
             predictions.append(prediction)
             overlaps.append(self.overlap(state.increments))
         error = F.mse_loss(torch.stack(predictions, 1), frames[:, 1:])
-        return error + self.decoupling * torch.stack(overlaps).mean()
+        decoupling = torch.stack(overlaps).mean()
+        batch.log("decoupling", decoupling)
+        return error + self.decoupling * decoupling
 
     def overlap(self, increments: Sequence[Increments]) -> Tensor:
         """Mean |cosine| in [0,1] between the adapted increments of the layers' two memories."""
@@ -89,22 +85,15 @@ class PredRNNV2(PredRNN):
         of_temporal, of_spatial = adapted.chunk(2)
         return F.cosine_similarity(of_temporal, of_spatial, dim=2).abs().mean()
 
-    def teacher_forcing(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> list[TeacherForcing]:
+    def teacher_forcing(self, batch: TrainingBatch) -> list[TeacherForcing]:
         """Which steps read the true frame, by reverse scheduled sampling: the first always.
 
         The context is read more and more, the frames after it less and less.
         """
-        rates = context_rate(progress), future_rate(progress)
-        steps = context_frames - 1, clip.shape[1] - 1 - context_frames
+        rates = context_rate(batch.progress), future_rate(batch.progress)
+        steps = batch.context_frames - 1, batch.future.shape[1] - 1
         context, future = (
-            draw_forcing(clip, count, rate, generator)
-            for count, rate in zip(steps, rates, strict=True)
+            draw_forcing(batch, count, rate) for count, rate in zip(steps, rates, strict=True)
         )
         return [True, *context, *future]
 

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.contract import (
+    FrameShape,
+    Paper,
+    Predictor,
+    Recipe,
+    Size,
+    TrainingBatch,
+    small_recipe,
+)
 from models.layers.window_partition import relative_position_index, window_partition, window_side
 
 EMBEDDED_AT_ONCE = 32  # frames: enough to fill the machine, bounded for contexts of thousands
@@ -405,20 +413,15 @@ class SwinLSTM(Predictor):
             predictions.append(self.write(features))
         return torch.stack(predictions, 1)
 
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """MSE of all T+horizon-1 next-frame predictions on `clip` [B,T+horizon,C,H,W]."""
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """MSE of all T+horizon-1 next-frame predictions."""
+        clip, context_frames = batch.clip, batch.context_frames
         steps = clip.shape[1] - 1
         drop_path: Sequence[Tensor | None] = [None] * steps
         if self.training and self.drops:
-            drop_path = draw_drop_path(self.drop_rates, steps, len(clip), generator).unbind(0)
+            drop_path = draw_drop_path(self.drop_rates, steps, len(clip), batch.generator).unbind(0)
         biases, state, known = self.biases(), None, []
-        for t, x in enumerate(self.read(clip[:, :context_frames])):
+        for t, x in enumerate(self.read(batch.context)):
             features, state = self.step(x, state, biases, drop_path[t])
             known.append(features)
         predictions = [*self.write(torch.cat(known)).chunk(context_frames)]

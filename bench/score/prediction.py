@@ -14,7 +14,7 @@ from bench.score.metrics import mse
 from bench.score.showcase import Showcase, chosen
 from bench.score.task import Batch, Forward, HeldOut, Pass, Task, usual_speed
 from datasets.contract import Dataset
-from models.contract import Predictor
+from models.contract import Predictor, TrainingBatch
 
 
 class Prediction(Task):
@@ -46,9 +46,9 @@ class Prediction(Task):
     def loss_arguments(
         self, batch: Batch, progress: float, generator: torch.Generator | None
     ) -> tuple[object, ...]:
-        """Clips, how many of their frames are given, the progress, and the random numbers."""
+        """One `TrainingBatch`."""
         (clips,) = batch
-        return clips, self.spec.context_frames, progress, generator
+        return (TrainingBatch(clips, self.spec.context_frames, progress, generator),)
 
     def forward(self, model: Any, clips: Tensor) -> Tensor:
         """The horizon [B,horizon,C,H,W] after the context of `clips`."""

@@ -204,7 +204,10 @@ class CellRun:
         progress = self._clock.progress
         with self._timed("validation"):
             held_out = self._held_out("validation", lambda _: self._heartbeat("validate", progress))
+            torch.manual_seed(seed_of(self.cell.at.seed, "validation"))
             value = self._task.validate(self._forward, held_out)
+            if self._trains:
+                self._training.validated(value)
             if self._curves.add_validation(value):
                 self._best_state = _copy(self._model.state_dict())
         if not math.isfinite(value):
@@ -239,6 +242,7 @@ class CellRun:
             self._model.load_state_dict(self._best_state)
         held_out = self._held_out("test", partial(self._heartbeat, "test"))
         showcase_clips = self.cell.suite.evaluation.showcase_clips
+        torch.manual_seed(seed_of(self.cell.at.seed, "test"))
         return self._task.test(self._forward, held_out, showcase_clips)
 
     def _record(self, result: Result) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Predictor
+from models.contract import FrameShape, Predictor, TrainingBatch
 
 TeacherForcing = Tensor | bool
 """Whether a step reads the true frame: a mask [B,1,1,1], or one answer for all sequences."""
@@ -51,30 +51,18 @@ class FrameByFrame(Predictor):
             predictions.append(self.output(features))
         return from_patches(torch.stack(predictions, 1), self.patch)
 
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """MSE of all T+horizon-1 next-frame predictions on `clip` [B,T+horizon,C,H,W]."""
-        frames = to_patches(clip, self.patch)
-        forcing = self.teacher_forcing(clip, context_frames, progress, generator)
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """MSE of all T+horizon-1 next-frame predictions."""
+        frames = to_patches(batch.clip, self.patch)
+        forcing = self.teacher_forcing(batch)
         predictions = [prediction for prediction, _ in self.unroll(frames, forcing)]
         return F.mse_loss(torch.stack(predictions, 1), frames[:, 1:])
 
-    def teacher_forcing(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> list[TeacherForcing]:
-        """Which of the T+horizon-1 steps on `clip` read the true frame; the first always does."""
-        rate = sampling_rate(progress, self.sampling_ends_at)
-        future_steps = clip.shape[1] - 1 - context_frames
-        return [True] * context_frames + draw_forcing(clip, future_steps, rate, generator)
+    def teacher_forcing(self, batch: TrainingBatch) -> list[TeacherForcing]:
+        """Which of the T+horizon-1 steps read the true frame; the first always does."""
+        rate = sampling_rate(batch.progress, self.sampling_ends_at)
+        future_steps = batch.future.shape[1] - 1
+        return [True] * batch.context_frames + draw_forcing(batch, future_steps, rate)
 
     def unroll(self, frames: Tensor, forcing: list[TeacherForcing]) -> Iterator[tuple[Tensor, Any]]:
         """The prediction [B,c,h,w] and the state after each of `frames` [B,T,c,h,w] but the last.
@@ -97,16 +85,15 @@ def sampling_rate(progress: float, ends_at: float) -> float:
     return max(0.0, 1.0 - progress / ends_at)
 
 
-def draw_forcing(
-    clip: Tensor, steps: int, rate: float, generator: torch.Generator | None
-) -> list[TeacherForcing]:
+def draw_forcing(batch: TrainingBatch, steps: int, rate: float) -> list[TeacherForcing]:
     """For each of `steps` whether the true frame is read, drawn for each sequence at `rate`.
 
     Nothing is drawn where the rate leaves nothing to chance.
     """
     if rate in (0.0, 1.0):
         return [rate == 1.0] * steps
-    draws = torch.rand(steps, len(clip), 1, 1, 1, generator=generator, device=clip.device)
+    shape, device = (steps, len(batch.clip), 1, 1, 1), batch.clip.device
+    draws = torch.rand(shape, generator=batch.generator, device=device)
     return list((draws < rate).unbind(0))
 
 

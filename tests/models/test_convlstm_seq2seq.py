@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch.testing import assert_close
 
+from models.contract import TrainingBatch
 from models.convlstm_seq2seq import ConvLSTMSeq2Seq
 
 
@@ -44,7 +45,7 @@ def test_the_loss_is_that_of_the_future_frames() -> None:
     model = ConvLSTMSeq2Seq((1, 8, 8), width=4)
     clip = torch.rand(2, 5, 1, 8, 8)
     expected = (model(clip[:, :3], 2) - clip[:, 3:]).square().mean()
-    assert_close(model.training_loss(clip, 3, 0.0, None), expected)
+    assert_close(model.training_loss(TrainingBatch(clip, 3, 0.0)), expected)
 
 
 def test_four_sequences_are_learnt_by_heart_within_300_steps(

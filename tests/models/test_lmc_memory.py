@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.contract import TrainingBatch
 from models.lmc_memory import LMCMemory, MotionMemory
 from tests.literal import lmc_memory as literal
 
@@ -87,7 +88,7 @@ def test_each_phase_leaves_what_the_other_trains_bit_identical(
     for phase in LMCMemory.losses * 3:
         before = {part: snapshot(model, optimizer, part) for part in changes[phase]}
         optimizer.zero_grad(set_to_none=True)
-        getattr(model, phase)(clip, CONTEXT, 0.5, None).backward()
+        getattr(model, phase)(TrainingBatch(clip, CONTEXT, 0.5)).backward()
         optimizer.step()
         for part, changed in changes[phase].items():
             assert same(before[part], snapshot(model, optimizer, part)) != changed, (phase, part)
@@ -102,7 +103,8 @@ def test_only_the_first_phase_sees_the_future(model: LMCMemory, clip: Tensor) ->
     context, future = clip.detach().split((CONTEXT, clip.shape[1] - CONTEXT), 1)
     prediction = model(context, future.shape[1])
     expected = F.l1_loss(prediction, future) + F.mse_loss(prediction, future)
-    torch.testing.assert_close(model.training_loss(clip.detach(), CONTEXT, 1.0, None), expected)
+    loss = model.training_loss(TrainingBatch(clip.detach(), CONTEXT, 1.0))
+    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8])
@@ -135,7 +137,7 @@ def test_without_its_memory_the_cells_alone_predict_and_learn(clip: Tensor) -> N
     assert whole.attention is not None
     assert count(bare) == count(whole) - count(whole.memory) - count(whole.attention) - of_decoder
     assert bare.losses == ("training_loss",)
-    bare.training_loss(clip, CONTEXT, 0.5, None).backward()
+    bare.training_loss(TrainingBatch(clip, CONTEXT, 0.5)).backward()
     assert all(parameter.grad is not None for parameter in bare.parameters())
     assert bare(clip[:, :CONTEXT], 3).shape == clip[:, CONTEXT:].shape
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.contract import TrainingBatch
 from models.predrnn import PredRNN, STLSTMCell
 
 
@@ -77,7 +78,7 @@ def test_memory_zigzags_through_layers_and_steps() -> None:
     torch.testing.assert_close(prediction, torch.stack(expected[2:], 1), rtol=0, atol=1e-10)
 
     expected_loss = F.mse_loss(torch.stack(expected, 1), torch.stack(frames[1:], 1))
-    loss = model.training_loss(clip, 3, 1.0, None)
+    loss = model.training_loss(TrainingBatch(clip, 3, 1.0))
     torch.testing.assert_close(loss, expected_loss, rtol=0, atol=1e-10)
     leaves = list(model.parameters())
     ours = torch.autograd.grad(loss, leaves)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.contract import TrainingBatch
 from models.sith import (
     CHUNK,
     SITH,
@@ -84,7 +85,9 @@ def test_prediction_and_gradients_are_those_of_the_literal_loop(
     torch.testing.assert_close(model(context, 3), expected, rtol=0, atol=1e-10)
 
     leaves = list(model.parameters())
-    ours = torch.autograd.grad(model.training_loss(clip, context_frames, 1.0, None), leaves)
+    ours = torch.autograd.grad(
+        model.training_loss(TrainingBatch(clip, context_frames, 1.0)), leaves
+    )
     theirs = torch.autograd.grad(F.mse_loss(expected, future), leaves)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
@@ -122,7 +125,7 @@ def kept_for_backward(model: MemoryStack, context_frames: int) -> int:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        loss = model.training_loss(clip, context_frames, 1.0, None)
+        loss = model.training_loss(TrainingBatch(clip, context_frames, 1.0))
     assert loss.requires_grad  # and what it keeps is alive, so that no address comes twice
     kept.pop(clip.untyped_storage().data_ptr(), None)
     return sum(kept.values())

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import swinlstm
+from models.contract import TrainingBatch
 from models.swinlstm import (
     SwinBlock,
     SwinLSTM,
@@ -114,7 +115,7 @@ def test_training_runs_free_after_the_context_and_scores_every_next_frame(
     after_each = [model(clip[:, :t], 1) for t in range(1, 4)]
     predictions = torch.cat((*after_each[:-1], model(clip[:, :3], 4)), 1)
     for progress in (0.0, 1.0):
-        loss = model.training_loss(clip, 3, progress, None)
+        loss = model.training_loss(TrainingBatch(clip, 3, progress))
         torch.testing.assert_close(loss, F.mse_loss(predictions, clip[:, 1:]))
 
 
@@ -122,7 +123,8 @@ def test_branches_are_dropped_in_training_only_and_by_the_generator(model: SwinL
     clip = torch.rand(2, 5, 1, 16, 16)
 
     def loss(seed: int) -> float:
-        return model.training_loss(clip, 3, 0.5, torch.Generator().manual_seed(seed)).item()
+        generator = torch.Generator().manual_seed(seed)
+        return model.training_loss(TrainingBatch(clip, 3, 0.5, generator)).item()
 
     assert loss(0) == loss(0)
     assert loss(0) != loss(1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.kernels.fit import fit, shared_filters
-from models.contract import FrameShape, Predictor
+from models.contract import FrameShape, Predictor, TrainingBatch
 from models.convlstm import ConvLSTM
 from models.predrnn import PredRNN
 
@@ -52,7 +52,7 @@ FITS_NOT = [
 
 def losses_and_gradients(model: Predictor, clip: Tensor) -> list[Tensor]:
     with shared_filters():
-        loss = model.training_loss(clip, 3, 1.0, torch.Generator().manual_seed(0))
+        loss = model.training_loss(TrainingBatch(clip, 3, 1.0))
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             prediction = model(clip[:, :3], 2)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.contract import TrainingBatch
 from models.layers.rollout import (
     FrameByFrame,
     choose,
@@ -37,13 +38,17 @@ def clip() -> Tensor:
     return torch.rand(64, 8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
 
 
+def batch(clips: int, generator: torch.Generator) -> TrainingBatch:
+    return TrainingBatch(torch.empty(clips, 1), 1, 0.0, generator)
+
+
 def patches(clip: Tensor, t: int) -> Tensor:
     return clip[:, t].reshape(-1, 4, 1, 1)
 
 
 def loss_and_read(clip: Tensor, progress: float) -> tuple[Tensor, list[Tensor]]:
     model = Recorder()
-    loss = model.training_loss(clip, 3, progress, torch.Generator().manual_seed(1))
+    loss = model.training_loss(TrainingBatch(clip, 3, progress, torch.Generator().manual_seed(1)))
     return loss, model.read
 
 
@@ -87,7 +92,7 @@ def test_rate_falls_linearly_from_one_to_zero_and_stays() -> None:
 
 def test_masks_are_true_at_the_rate_for_each_clip_and_step() -> None:
     generator = torch.Generator().manual_seed(0)
-    masks = draw_forcing(torch.empty(1000, 1), 9, 0.3, generator)
+    masks = draw_forcing(batch(1000, generator), 9, 0.3)
     drawn = torch.stack([mask for mask in masks if isinstance(mask, Tensor)])
     assert drawn.shape == (9, 1000, 1, 1, 1)
     assert drawn.float().mean().item() == pytest.approx(0.3, abs=0.02)
@@ -97,9 +102,9 @@ def test_masks_are_true_at_the_rate_for_each_clip_and_step() -> None:
 def test_nothing_is_drawn_where_nothing_is_left_to_chance() -> None:
     generator = torch.Generator().manual_seed(0)
     state = generator.get_state()
-    assert draw_forcing(torch.empty(50, 1), 9, 1.0, generator) == [True] * 9
-    assert draw_forcing(torch.empty(50, 1), 9, 0.0, generator) == [False] * 9
-    assert draw_forcing(torch.empty(50, 1), 0, 0.5, generator) == []
+    assert draw_forcing(batch(50, generator), 9, 1.0) == [True] * 9
+    assert draw_forcing(batch(50, generator), 9, 0.0) == [False] * 9
+    assert draw_forcing(batch(50, generator), 0, 0.5) == []
     assert torch.equal(generator.get_state(), state)
 
 
