@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+import torch
 from safetensors.torch import load_file
 
 from bench import score
@@ -23,6 +24,7 @@ from bench.store.records import Point
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.loop import Loop
+from bench.train.step import seed_of
 
 SAVING_SHARE = 0.01  # of the time that may go into checkpoints and into sending points
 LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints, however long one takes
@@ -59,6 +61,7 @@ class Attempt:
         self._earlier_seconds = 0.0
         emit(Progress("setup", 0.0))
         self.loop = Loop(cell, self)
+        log.tag({records.KERNELS: self.loop.kernels})
 
     def run(self) -> dict[str, float]:
         """Train, test and record the cell; its final metrics.
@@ -101,6 +104,7 @@ class Attempt:
         with self.loop.timed("test"):
             held_out = self.loop.held_out("test", partial(self.heartbeat, "test"))
             showcase_clips = self.cell.evaluation.showcase_clips
+            torch.manual_seed(seed_of(self.cell.seed, "test"))
             return score.measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
 
     def _record(self, result: Result, final: dict[str, float]) -> None:

@@ -149,6 +149,7 @@ KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
+KERNELS = "bench.kernels"  # the convolutions that stood in for PyTorch's, such as "winograd 5x5: 8"
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.store import records
@@ -22,7 +22,7 @@ class Curves:
         `validation` is the metric key of what validation measures: the lower, the better.
         """
         self._clock, self._validation = clock, validation
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._sums: dict[str, tuple[float, int]] = {}
         self._pending: list[Point] = []
         self.last_loss = math.nan
         self.last_validation = math.nan
@@ -33,14 +33,24 @@ class Curves:
         """The fraction of the budget at which the loss curve has its next point."""
         return (math.floor(self._clock.progress * LOSS_POINTS + 1e-9) + 1) / LOSS_POINTS
 
-    def add_losses(self, losses: Sequence[float], due: bool) -> None:
-        """Take new losses; where a point is due, it is the mean of those since the last one."""
-        self._loss_sum += sum(losses)
-        self._loss_count += len(losses)
+    def add_losses(
+        self, losses: Sequence[float], logged: Mapping[str, Sequence[float]], due: bool
+    ) -> None:
+        """Take new losses; where a point is due, it is the mean of those since the last one.
+
+        So are those of what else the model `logged`, recorded as `train/<name>`.
+        """
         self.last_loss = losses[-1]
+        for key, values in {
+            records.TRAIN_LOSS: losses,
+            **{f"train/{name}": found for name, found in logged.items()},
+        }.items():
+            total, count = self._sums.get(key, (0.0, 0))
+            self._sums[key] = total + sum(values), count + len(values)
         if due:
-            self._add(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
-            self._loss_sum, self._loss_count = 0.0, 0
+            for key, (total, count) in self._sums.items():
+                self._add(key, total / count)
+            self._sums = {}
 
     def add_validation(self, value: float) -> bool:
         """Take a validation's result; whether it is the best so far."""
@@ -71,13 +81,14 @@ class Curves:
     def state(self) -> dict[str, Any]:
         """What `restore` needs."""
         return {
-            "loss": [self._loss_sum, self._loss_count, self.last_loss],
+            "sums": self._sums,
+            "last_loss": self.last_loss,
             "validation": [self.last_validation, self.best_validation],
             "pending": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
-        self._loss_sum, self._loss_count, self.last_loss = state["loss"]
+        self._sums, self.last_loss = dict(state["sums"]), state["last_loss"]
         self.last_validation, self.best_validation = state["validation"]
         self._pending = [Point(*point) for point in state["pending"]]

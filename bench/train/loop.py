@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from bench.kernels.fit import fit, shared_filters
 from bench.train import hardware
 from bench.train.budget import Clock
 from bench.train.cost import Cost
@@ -71,6 +72,7 @@ class Loop:
         self.task = cell.in_training
         model = self.task.build(cell.model_class, cell.options)
         self.cost = Cost(cell.model_class, cell.options, cell.data.spec)
+        self.kernels = fit(model, cell.device, cell.precision)
         self.trains = any(p.requires_grad for p in model.parameters())
         if self.trains:
             self._training = Training(model, cell.recipe, self.task, cell.data, cell.seed, fabric)
@@ -139,22 +141,26 @@ class Loop:
         """Train until the fraction `goal` of the budget is spent."""
         while self.clock.progress < goal:
             mark = min(goal, self.curves.next_mark)
-            losses = self._train_stretch(mark)
+            losses, logged = self._train_stretch(mark)
             if not all(map(math.isfinite, losses)):
                 raise Diverged(f"the training loss became {losses[-1]} by step {self.clock.steps}")
-            self.curves.add_losses(losses, due=self.clock.progress >= mark)
+            self.curves.add_losses(losses, logged, due=self.clock.progress >= mark)
             self._watcher.stretch_done()
 
-    def _train_stretch(self, goal: float) -> list[float]:
-        """The losses of about a second of steps, and not beyond `goal`."""
+    def _train_stretch(self, goal: float) -> tuple[list[float], dict[str, list[float]]]:
+        """Losses, and what the model logged, of a second of steps, and not beyond `goal`."""
         losses: list[Tensor] = []
+        logged: dict[str, list[Tensor]] = {}
         ends = time.monotonic() + STRETCH_SECONDS
         with self.clock.running():
             while self.clock.progress < goal and (not losses or time.monotonic() < ends):
                 losses.append(self._training.step(self.clock.steps, self.clock.progress))
+                for name, value in self._training.logged.items():
+                    logged.setdefault(name, []).append(value)
                 waited = self._training.batches.waited_seconds
                 self.clock.count_step(self._cell.recipe.batch_size, waited)
-        return [float(loss) for loss in torch.stack(losses).tolist()]
+        values = {name: torch.stack(found).tolist() for name, found in logged.items()}
+        return torch.stack(losses).tolist(), values
 
     def _validate(self) -> None:
         """Measure the validation clips, and keep the weights where they are the best so far."""
@@ -163,7 +169,10 @@ class Loop:
             held_out = self.held_out(
                 "validation", lambda _: self._watcher.heartbeat("validate", progress)
             )
+            torch.manual_seed(seed_of(self._cell.seed, "validation"))
             value = self.task.validate(self.forward, held_out)
+            if self.trains:
+                self._training.validated(value)
             if self.curves.add_validation(value):
                 self._best = _copy(self._model.state_dict())
         if not math.isfinite(value):
@@ -190,7 +199,8 @@ class Loop:
     def forward(self, clips: Tensor) -> Tensor:
         """What the model makes of `clips` [B,T,C,H,W] when it is measured."""
         self._model.eval()
-        return self.task.forward(self._model, clips)
+        with shared_filters():
+            return self.task.forward(self._model, clips)
 
     @property
     def weights(self) -> dict[str, Tensor]:

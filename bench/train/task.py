@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.train.held_out import Batch, Forward, HeldOut
 from datasets.contract import Dataset, LabelledDataset, Spec
 from datasets.contract import Task as TaskName
-from models.contract import Predictor, Recogniser
+from models.contract import Predictor, Recogniser, TrainingBatch
 
 
 class Task(ABC):
@@ -95,9 +95,9 @@ class Prediction(Task):
     def loss_arguments(
         self, batch: Batch, progress: float, generator: torch.Generator | None
     ) -> tuple[object, ...]:
-        """Clips, how many of their frames are given, the progress, and the random numbers."""
+        """One `TrainingBatch`."""
         (clips,) = batch
-        return clips, self.spec.context_frames, progress, generator
+        return (TrainingBatch(clips, self.spec.context_frames, progress, generator),)
 
     def forward(self, model: Any, clips: Tensor) -> Tensor:
         """The horizon [B,horizon,C,H,W] after the context of `clips`."""

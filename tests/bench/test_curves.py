@@ -19,7 +19,7 @@ def _train(clock: Clock, curves: Curves, until: float) -> None:
         while clock.progress < min(mark, until):
             losses.append(float(clock.steps))
             clock.count_step(1)
-        curves.add_losses(losses, due=clock.progress >= mark)
+        curves.add_losses(losses, {}, due=clock.progress >= mark)
 
 
 def _loss_points(curves: Curves) -> list[tuple[int, float]]:

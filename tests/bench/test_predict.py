@@ -49,9 +49,9 @@ class Filter(Predictor):
             frames.append(self.dropout(self.filter(frames[-1])))
         return torch.stack(frames[1:], 1)
 
-    def training_loss(self, clip, context_frames, progress, generator):
-        future = clip[:, context_frames:]
-        return nn.functional.mse_loss(self.filter(clip[:, context_frames - 1]), future[:, 0])
+    def training_loss(self, batch):
+        last, first = batch.context[:, -1], batch.future[:, 0]
+        return nn.functional.mse_loss(self.filter(last), first)
 
 
 class Brightness(Recogniser):

@@ -18,7 +18,7 @@ from datasets.contract import (
     LabelledDataset,
     Spec,
 )
-from models.contract import Predictor, Recipe, Recogniser
+from models.contract import Predictor, Recipe, Recogniser, TrainingBatch
 
 FRAME = (1, 8, 8)
 
@@ -74,7 +74,7 @@ def test_going_on_from_a_state_repeats_the_undisturbed_run() -> None:
 def test_a_state_taken_before_warm_up_undoes_it() -> None:
     plain, warmed = _training(), _training()
     before = {k: v.clone() for k, v in warmed.state()["model"].items()}
-    start = {"model": before, "optimizer": warmed.state()["optimizer"]}
+    start = warmed.state() | {"model": before}
     warmed.step(-1, 0.0)
     warmed.restore(start)
     for training in (plain, warmed):
@@ -120,6 +120,51 @@ def test_gradients_are_cut_to_the_recipes_value() -> None:
     pairs = zip(before, _weights(training), strict=True)
     moved = torch.cat([(a - b).abs().flatten() for a, b in pairs])
     assert 0 < moved.max() <= 0.1 * 1e-4 * 1.01
+
+
+def test_a_plateau_lowers_the_rate_and_goes_on_from_a_state() -> None:
+    fields = {"schedule": "plateau", "plateau_factor": 0.1, "plateau_patience": 1}
+    whole, first, second = (_training(**fields) for _ in range(3))
+
+    def rate(training: Training) -> float:
+        training.step(0, 0.9)
+        return float(training.state()["optimizer"]["param_groups"][0]["lr"])
+
+    for training in (whole, first):
+        for value in (1.0, 0.5, 0.6):
+            training.validated(value)
+        assert rate(training) == pytest.approx(0.1)
+    second.restore(first.state())
+    for training in (whole, second):
+        training.validated(0.5)  # no gain for the second time
+        assert rate(training) == pytest.approx(0.01)
+        training.validated(0.4)
+        training.validated(0.4)
+        assert rate(training) == pytest.approx(0.01)
+
+
+class TwoRates(Filter):
+    """Its bias learns ten times as fast as its weight, and it logs half its loss."""
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, object]]:
+        rate = 10 * recipe.learning_rate
+        return [{"params": [self.filter.weight]}, {"params": [self.filter.bias], "lr": rate}]
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        loss = super().training_loss(batch)
+        batch.log("half", loss / 2)
+        return loss
+
+
+def test_a_model_groups_its_parameters_and_logs_what_it_likes() -> None:
+    recipe = Recipe("", learning_rate=0.1, batch_size=4, schedule="cosine")
+    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    training = Training(TwoRates(FRAME), recipe, task, Noise(), 0, fabric)
+    loss = training.step(0, 0.5)
+    assert float(training.logged["half"]) == pytest.approx(float(loss) / 2)
+    assert not training.logged["half"].requires_grad
+    groups = training.state()["optimizer"]["param_groups"]
+    assert [group["lr"] for group in groups] == pytest.approx([0.05, 0.5])
 
 
 class TwoPhases(Filter):
