@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets import digits
 from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
-from datasets.download import download
-from datasets.folders import find
-from datasets.train_share import share_count
+from datasets.sources import digits
+from datasets.sources.download import download
+from datasets.sources.folders import find
+from datasets.sources.train_share import share_count
 
 CANVAS, DIGIT = 64, 28
 DIGITS_PER_CLIP = 2

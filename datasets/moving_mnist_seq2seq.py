@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasets import digits
 from datasets.contract import Clips, HeldOutName
 from datasets.moving_mnist import (
     CANVAS,
@@ -17,6 +16,7 @@ from datasets.moving_mnist import (
     held_out_draws,
     render,
 )
+from datasets.sources import digits
 
 DIGIT = 32
 ROOM = CANVAS - DIGIT

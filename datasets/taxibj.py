@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import taxibj_h5, taxibj_npz
 from datasets.contract import Spec
+from datasets.sources import taxibj_h5, taxibj_npz
 from datasets.video.cache import Cache
 from datasets.video.dataset import SPLITS, VideoDataset
 from datasets.video.files import files_under

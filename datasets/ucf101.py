@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from datasets import ucf101_lists
 from datasets.contract import DataMissing, Spec
-from datasets.train_share import share_count
+from datasets.sources import ucf101_lists
+from datasets.sources.train_share import share_count
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import CachedDataset, LabelledVideoDataset, Splits, VideoDataset
 from datasets.video.decode import read_frames

@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.reference import Reference
 from bench.units import byte_size, duration
 from datasets.contract import DataMissing, Dataset
-from datasets.folders import data_folder, find
+from datasets.sources.folders import data_folder, find
 from datasets.video.cache import MANIFEST, cache_folder, read_manifest
 from datasets.video.dataset import HELD_OUT, CachedDataset
 from datasets.video.prepare import Prepared, prepare

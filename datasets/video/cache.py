@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from datasets.contract import DataMissing
-from datasets.folders import data_folder, find
+from datasets.sources.folders import data_folder, find
 from datasets.video.source import Preparation
 
 FRAMES, MANIFEST = "frames.npy", "manifest.json"

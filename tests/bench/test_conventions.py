@@ -17,7 +17,7 @@ from bench.perceptual import Perceptual, WeightsMissing
 from bench.tasks import frame_scores
 from bench.tasks.task import HeldOut
 from datasets.contract import Spec
-from datasets.folders import find
+from datasets.sources.folders import find
 from tests.bench import literal_conventions as literal
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench import perceptual
 from bench.metrics import NotMeasured
 from bench.perceptual import Perceptual, WeightsMissing
-from datasets.folders import find
+from datasets.sources.folders import find
 
 CPU = torch.device("cpu")
 FOLDER = find("lpips/alexnet_torchvision_features.npz")

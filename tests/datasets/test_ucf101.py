@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench.contracts.dataset import CHECKS
 from datasets.contract import Clips, DataMissing, Dataset
-from datasets.folders import find
+from datasets.sources.folders import find
+from datasets.sources.ucf101_lists import find_clips
 from datasets.ucf101 import (
     UCF101,
     UCF101Actions,
@@ -21,7 +22,6 @@ from datasets.ucf101 import (
     share_of,
     sorted_as_text,
 )
-from datasets.ucf101_lists import find_clips
 from datasets.ucf101_study import CLASSES, UCF101Study, study_splits
 from datasets.video.cache import Cache, Clip, Frames
 from datasets.video.prepare import prepare

