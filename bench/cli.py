@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from bench import ui
 from bench.errors import UserError
+from bench.store import ui
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suite.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Places:
     @property
     def uri(self) -> str:
         """The store's URI."""
-        from bench.tracking import store_uri
+        from bench.store.mlflow import store_uri
 
         return store_uri(self.tracking_uri, self.results)
 
@@ -83,9 +83,10 @@ class Run:
 
     def __call__(self) -> int:
         """Run the suite."""
-        from bench import catalogue, plan
-        from bench import suite as suites
-        from bench.run import Invocation
+        from bench.run.invocation import Invocation
+        from bench.suite import catalogue
+        from bench.suite import cell as plan
+        from bench.suite import suite as suites
 
         suite = self.overrides.apply(suites.load(self.suite))
         named = [name for name in self.models if name in catalogue.all_models()]
@@ -123,8 +124,9 @@ class Cell:
 
     def __call__(self) -> int:
         """Run the cell."""
-        from bench import plan, worker
-        from bench import suite as suites
+        from bench.run import worker
+        from bench.suite import cell as plan
+        from bench.suite import suite as suites
 
         suite = self.overrides.apply(suites.load(self.suite)).with_overrides(
             models=[self.model], datasets=[self.dataset], seeds=[self.seed]
@@ -152,7 +154,7 @@ class Report:
     def __call__(self) -> int:
         """Write the report."""
         from bench import report
-        from bench.tracking import Store
+        from bench.store.mlflow import Store
 
         name, other = Path(self.suite).stem, Path(self.compare).stem if self.compare else None
         folder = f"beside-{other}" if other else "report"
@@ -175,7 +177,7 @@ class Ls:
     def __call__(self) -> int:
         """Print the list."""
         from bench import listing
-        from bench.show import show
+        from bench.console.rows import show
 
         rows = listing.rows(self.what, self.suite, self.places.uri, self.places.results)
         show(rows, listing.COLUMNS[self.what], self.format)
@@ -191,7 +193,7 @@ class Check:
 
     def __call__(self) -> int:
         """Print one line a check."""
-        from bench import check
+        from bench.check import check
 
         return check.check(self.name)
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import catalogue, records
-from bench import suite as suites
-from bench.checkpoint import Checkpoint
 from bench.console.display import LEADING
-from bench.flops import Cost
-from bench.plan import cells, resolve_suite
-from bench.records import Status
-from bench.tracking import CellRun, Store
+from bench.run.checkpoint import Checkpoint
+from bench.store import records
+from bench.store.mlflow import CellRun, Store
+from bench.store.records import Status
+from bench.suite import catalogue
+from bench.suite import suite as suites
+from bench.suite.cell import cells, resolve_suite
+from bench.train.cost import Cost
 from datasets.contract import Spec, Task
 from models.contract import Model, Paper
 

@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench import records, report
-from bench.records import PUBLISHED, QUALITY
-from bench.report.collect import cells, sections
+from bench import report
+from bench.report.load import cells, sections
 from bench.report.scores import SequenceScores
-from bench.report.statistics.pairs import RELATIVE, Pairs
-from bench.tracking import Point, Store
+from bench.report.statistics.bootstrap import RELATIVE, Pairs
+from bench.store import records
+from bench.store.mlflow import Point, Store
+from bench.store.records import PUBLISHED, QUALITY
 
 SUITE = "large"
 CONTEXT, HORIZON, SIDE = 10, 10, 64

@@ -34,8 +34,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from bench import catalogue
-from bench.hardware import peak_memory_bytes
+from bench.suite import catalogue
+from bench.train.hardware import peak_memory_bytes
 from models.contract import Model, Predictor, Recogniser
 
 CONTEXT_FRAMES, HORIZON, CLASSES = 10, 10, 174

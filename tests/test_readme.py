@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import check, cli
-from bench.clock import Budget
+from bench import cli
+from bench.check import check
+from bench.train.budget import Budget
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -26,7 +27,7 @@ def test_the_model_is_complete_in_under_40_lines(
 
 
 def test_the_suite_is_valid_but_for_the_users_own_model(tmp_path: Path) -> None:
-    from bench import suite
+    from bench.suite import suite
 
     (text,) = _blocks("toml")
     path = tmp_path / "own.toml"

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from bench.events import Finished, Note, Progress
-from bench.records import QUALITY, Measure
+from bench.run.events import Finished, Note, Progress
+from bench.store.records import QUALITY, Measure
 
 if TYPE_CHECKING:
     from bench.report.table import Table

@@ -15,7 +15,7 @@ from bench.console.plan import plan
 from bench.console.summary import failures, pointers, skipped, summary
 from bench.console.tally import Tally
 from bench.console.words import figures, one_line, outcome, spent, time_left
-from bench.events import Finished, Note, Progress
+from bench.run.events import Finished, Note, Progress
 
 if TYPE_CHECKING:
     from bench.report.table import Table

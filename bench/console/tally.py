@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.console.display import LEADING, PlannedCell
-from bench.events import Finished
-from bench.records import Status
+from bench.run.events import Finished
+from bench.store.records import Status
 
 if TYPE_CHECKING:
     from datasets.contract import Task

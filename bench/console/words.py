@@ -9,8 +9,8 @@ from rich.text import Text
 
 from bench.console.display import LEADING
 from bench.console.tally import BASELINES, Ended, Tally
-from bench.events import Progress
-from bench.records import Status
+from bench.run.events import Progress
+from bench.store.records import Status
 from bench.units import byte_size, duration, figure
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
-from bench import catalogue
 from bench.console.bar import Bar
 from bench.errors import UserError
-from bench.reference import Reference
+from bench.suite import catalogue
+from bench.suite.reference import Reference
 from bench.units import byte_size, duration
 from datasets.contract import DataMissing, Dataset
 from datasets.sources.folders import data_folder, find

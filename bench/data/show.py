@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import catalogue, pictures
+from bench import pictures
 from bench.data.prepare import open_dataset
 from bench.errors import UserError
-from bench.reference import Reference
+from bench.suite import catalogue
+from bench.suite.reference import Reference
 from datasets.contract import Dataset, LabelledDataset
 from datasets.video.dataset import SplitName
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import catalogue
+from bench.console.rows import Format, show
 from bench.data.prepare import open_dataset, preparation_of
 from bench.errors import UserError
-from bench.show import Format, show
+from bench.suite import catalogue
 from bench.units import byte_size
 from datasets.video.cache import FORMAT, MANIFEST, cache_folder, caches
 from datasets.video.dataset import SPLITS, CachedDataset

@@ -13,12 +13,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from bench import catalogue, hardware, records, tasks
+from bench import score as tasks
 from bench.errors import UserError, unknown
 from bench.predict.own_clips import Window
-from bench.records import Status
-from bench.reference import Reference
-from bench.tracking import CellRun, Store, store_exists
+from bench.store import records
+from bench.store.mlflow import CellRun, Store, store_exists
+from bench.store.records import Status
+from bench.suite import catalogue
+from bench.suite.reference import Reference
+from bench.train import hardware
 from datasets.contract import Spec
 from datasets.video.dataset import CachedDataset
 from datasets.video.source import FrameFormat

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.claims import all_claims
-from bench.published import all_rows
+from bench.literature.claims import all_claims
+from bench.literature.published import all_rows
 from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
-from bench.report.collect import Section, cells, curves, named_videos, sections, showcases
 from bench.report.frames import strips
+from bench.report.load import Section, cells, curves, named_videos, sections, showcases
 from bench.report.page import Chapter, Report, write
 from bench.report.plots.canvas import Style, file_name, styles
 from bench.report.plots.fronts import speed_plots
@@ -23,13 +23,13 @@ from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
 from bench.report.statistics.ranks import ranks
-from bench.report.statistics.sure import neighbours, paired
+from bench.report.statistics.significance import neighbours, paired
 from bench.report.table import Table, printed, summary
 from bench.report.verdict import verdict
 from bench.report.viewer import viewers
 
 if TYPE_CHECKING:
-    from bench.tracking import Store
+    from bench.store.mlflow import Store
 
 
 def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path:

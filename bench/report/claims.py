@@ -10,18 +10,18 @@ from typing import Literal
 
 import pandas as pd
 
-from bench import records
-from bench.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
-from bench.conventions import described
-from bench.records import QUALITY
-from bench.report.collect import Section, each
+from bench.literature.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
+from bench.literature.conventions import described
 from bench.report.columns import REFERENCE
+from bench.report.load import Section, each
 from bench.report.markdown import plain
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
-from bench.report.statistics.pairs import POINTS, RELATIVE, Contrast, Difference, Pairs
-from bench.report.statistics.sure import caveat, counted, sentence, written
+from bench.report.statistics.bootstrap import POINTS, RELATIVE, Contrast, Difference, Pairs
+from bench.report.statistics.significance import caveat, counted, sentence, written
 from bench.report.verdict import STATUS_WORDS
+from bench.store import records
+from bench.store.records import QUALITY
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]
 """What a test says of its claim; with one seed of a model nothing, however clear its figures."""

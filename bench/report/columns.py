@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.records import COST, QUALITY, Measure
+from bench.store.records import COST, QUALITY, Measure
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import Task

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from bench.report.collect import Showcase
+from bench.report.load import Showcase
 from bench.report.plots.canvas import INK, PNG_COMPRESSION, Style, font
 
 ERROR_STEPS = 64  # of colour, from no error to the largest

@@ -11,13 +11,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from bench.claims import CERTAINTY
-from bench.records import QUALITY
+from bench.literature.claims import CERTAINTY
 from bench.report.claims import Finding
 from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
-from bench.report.collect import Section, each
 from bench.report.frames import Strip
+from bench.report.load import Section, each
 from bench.report.markdown import plain as _plain
 from bench.report.plots.canvas import Picture, Plot, Style
 from bench.report.plots.sweeps import Sweep
@@ -27,6 +26,7 @@ from bench.report.statistics.ranks import Ranks
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
 from bench.report.verdict import STATUS_WORDS
 from bench.report.viewer import Viewer, error_colors
+from bench.store.records import QUALITY
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),

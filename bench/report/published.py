@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.conventions import CONVENTIONS, NOT_STORED, FrameShape, described, figures
-from bench.published import FIGURES, PublishedRow
-from bench.reference import Reference
-from bench.report.collect import ONE_SIZE, Section, each
+from bench.literature.conventions import CONVENTIONS, NOT_STORED, FrameShape, described, figures
+from bench.literature.published import FIGURES, PublishedRow
+from bench.report.load import ONE_SIZE, Section, each
 from bench.report.markdown import plain
 from bench.report.scores import SequenceScores
+from bench.suite.reference import Reference
 
 VARIANTS = ("", "/official", "/long", "/study")
 """Of a data set: those whose frames are the published ones. Others pose a task of their own."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE, QUALITY
-from bench.report.collect import HORIZON_METRICS, Section, at_once, each
 from bench.report.columns import COLUMNS
+from bench.report.load import HORIZON_METRICS, Section, at_once, each
+from bench.store.records import PER_FRAME_TABLE, PER_VIDEO_TABLE, QUALITY
 
 if TYPE_CHECKING:
-    from bench.tracking import Store
+    from bench.store.mlflow import Store
     from datasets.contract import Task
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench import records
-from bench.report.collect import NEVER_BEGAN, Section, each
 from bench.report.columns import COLUMNS, REFERENCE
-from bench.report.statistics.pairs import Pairs
-from bench.report.statistics.sure import sentence
+from bench.report.load import NEVER_BEGAN, Section, each
+from bench.report.statistics.bootstrap import Pairs
+from bench.report.statistics.significance import sentence
+from bench.store import records
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import Task

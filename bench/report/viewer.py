@@ -17,17 +17,8 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from bench.report.collect import Showcase
-from bench.report.frames import (
-    Pixels,
-    chosen,
-    holders,
-    numbers,
-    panels,
-    sequences,
-    shrink,
-    title,
-)
+from bench.report.frames import Pixels, chosen, holders, numbers, panels, sequences, shrink, title
+from bench.report.load import Showcase
 
 COLUMNS = 10  # frames side by side in a sheet
 CONTEXT, HORIZON = 20, 40  # frames shown at most: the last of the context, some of the horizon

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.tracking import Store
+from bench.store.mlflow import Store
 
 ROOT = Path(__file__).parents[2]
 

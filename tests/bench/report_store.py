@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench import records
-from bench.report import collect
+from bench.report import load
 from bench.report.scores import SequenceScores
-from bench.report.statistics.sure import paired
+from bench.report.statistics.significance import paired
 from bench.report.table import summary
 from bench.report.verdict import verdict
+from bench.store import records
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 KEYS = itertools.count()
@@ -43,7 +43,7 @@ class FakeRun:
 
 @dataclass
 class FakeStore:
-    """The reading side of `bench.tracking.Store`, in memory."""
+    """The reading side of `bench.store.mlflow.Store`, in memory."""
 
     folder: Path
     runs: list[FakeRun] = field(default_factory=list)
@@ -278,11 +278,11 @@ def example(folder: Path) -> FakeStore:
     return store
 
 
-def only_section(store: FakeStore, suite: str = "mnist") -> collect.Section:
-    (section,) = collect.sections(collect.cells(store, suite))
+def only_section(store: FakeStore, suite: str = "mnist") -> load.Section:
+    (section,) = load.sections(load.cells(store, suite))
     return section
 
 
-def verdict_of(store: FakeStore, section: collect.Section) -> str:
+def verdict_of(store: FakeStore, section: load.Section) -> str:
     pairs = paired(section, SequenceScores(store).of(section))
     return verdict(section, summary(section), pairs)

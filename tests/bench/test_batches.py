@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.batches import Batches
-from bench.tasks.task import Batch
+from bench.score.task import Batch
+from bench.train.prefetch import Batches
 
 CPU = torch.device("cpu")
 
@@ -134,7 +134,7 @@ def test_nothing_is_kept_of_batches_that_were_used_or_dropped() -> None:
 
 def test_a_process_ends_though_a_batch_is_still_being_drawn(tmp_path: Path) -> None:
     code = (
-        "import time, torch; from bench.batches import Batches\n"
+        "import time, torch; from bench.train.prefetch import Batches\n"
         "draw = lambda number: (time.sleep(0.5 * (number > 0)), (torch.zeros(1),))[1]\n"
         "batches = Batches(draw, torch.device('cpu')); batches.take(0); print('trained')"
     )

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import catalogue
 from bench.errors import UserError
-from bench.reference import Reference
+from bench.suite import catalogue
+from bench.suite.reference import Reference
 from models.contract import Predictor
 
 

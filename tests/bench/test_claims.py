@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bench import catalogue, claims
-from bench import suite as suites
-from bench.claims import Claim
-from bench.conventions import CONVENTIONS
-from bench.reference import Reference
+from bench.literature import claims
+from bench.literature.claims import Claim
+from bench.literature.conventions import CONVENTIONS
+from bench.suite import catalogue
+from bench.suite import suite as suites
+from bench.suite.reference import Reference
 
 CLAIMS = claims.all_claims()
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
-from bench import records, tasks
-from bench.tasks.clip_scores import ClipScores, score
-from bench.tasks.task import HeldOut
+from bench import score as tasks
+from bench.score.clip_scores import ClipScores, score
+from bench.score.task import HeldOut
+from bench.store import records
 from datasets.contract import Spec
 
 CLASSES = ("run", "walk", "jump", "swim", "fly", "rest")

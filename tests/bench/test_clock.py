@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.clock import Budget, Clock
 from bench.errors import UserError
+from bench.train.budget import Budget, Clock
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr("bench.clock.time.perf_counter", lambda: now)
+    monkeypatch.setattr("bench.train.budget.time.perf_counter", lambda: now)
     return passes
 
 

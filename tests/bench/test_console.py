@@ -13,10 +13,10 @@ from bench.console import Display, LiveDisplay, PlainDisplay, PlannedCell, RunSe
 from bench.console.display import State
 from bench.console.tally import Tally
 from bench.console.words import figures, outcome
-from bench.events import Finished, Note, Phase, Progress
-from bench.records import Status
 from bench.report.columns import COLUMNS
 from bench.report.table import Entry, Row, Table
+from bench.run.events import Finished, Note, Phase, Progress
+from bench.store.records import Status
 
 SETTINGS = RunSettings("mnist", "cpu", "32", "small", "120 s")
 COMMAND = "python -m bench cell --suite mnist --model predrnn --dataset moving_mnist --seed 0"
@@ -485,6 +485,6 @@ def test_cells_without_data_are_told_last_and_loudly(clock: Clock) -> None:
 
 def test_importing_the_console_costs_neither_torch_nor_mlflow() -> None:
     heavy = "{'torch', 'mlflow', 'pandas', 'matplotlib'}"
-    code = f"import sys, bench.console, bench.show; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, bench.console, bench.console.rows; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

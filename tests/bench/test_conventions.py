@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench import records, tasks
-from bench.conventions import CONVENTIONS, figures
-from bench.perceptual import Perceptual, WeightsMissing
-from bench.tasks import frame_scores
-from bench.tasks.task import HeldOut
+from bench import score as tasks
+from bench.literature.conventions import CONVENTIONS, figures
+from bench.score import frame_scores
+from bench.score.lpips import Perceptual, WeightsMissing
+from bench.score.task import HeldOut
+from bench.store import records
 from datasets.contract import Spec
 from datasets.sources.folders import find
 from tests.bench import literal_conventions as literal

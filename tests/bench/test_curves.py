@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import records
-from bench.clock import Budget, Clock
-from bench.curves import LOSS_POINTS, Curves
+from bench.store import records
+from bench.train.budget import Budget, Clock
+from bench.train.curves import LOSS_POINTS, Curves
 
 
 def _curves(steps: int) -> tuple[Clock, Curves]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import records
-from bench.tracking import CellRun, Store, store_uri
+from bench.store import records
+from bench.store.mlflow import CellRun, Store, store_uri
 from tests.bench.conftest import Bench
 
 EXPECTED = {

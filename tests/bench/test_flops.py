@@ -1,6 +1,6 @@
 from torch import Tensor, nn
 
-from bench.flops import Cost
+from bench.train.cost import Cost
 from datasets.contract import Spec
 from models.contract import Predictor
 

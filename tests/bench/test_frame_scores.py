@@ -10,12 +10,13 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench import records, tasks
-from bench.metrics import mae, mse, psnr
-from bench.perceptual import WeightsMissing
-from bench.tasks import frame_scores as module
-from bench.tasks.frame_scores import FrameScores
-from bench.tasks.task import HeldOut
+from bench import score as tasks
+from bench.score import frame_scores as module
+from bench.score.frame_scores import FrameScores
+from bench.score.lpips import WeightsMissing
+from bench.score.metrics import mae, mse, psnr
+from bench.score.task import HeldOut
+from bench.store import records
 from datasets.contract import Spec
 
 Predict = Callable[[Tensor, int], Tensor]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import catalogue, plan, worker
-from bench import suite as suites
-from bench.tracking import Store
+from bench.run import worker
+from bench.store.mlflow import Store
+from bench.suite import catalogue
+from bench.suite import cell as plan
+from bench.suite import suite as suites
 
 TOY = {
     "budget": "1steps",

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.events import Finished, Note, Progress, decode, encode
-from bench.launch import local
-from bench.launch.local import Job, Launcher, default_total_seconds
+from bench.run.events import Finished, Note, Progress, decode, encode
+from bench.run.launchers import local
+from bench.run.launchers.local import Job, Launcher, default_total_seconds
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, code: str, **limits: float) -> list[object]:

@@ -9,7 +9,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from sklearn.metrics import log_loss, top_k_accuracy_score
 from torch import Tensor
 
-from bench.metrics import (
+from bench.score.metrics import (
     NotMeasured,
     cross_entropy,
     errors,
@@ -21,7 +21,7 @@ from bench.metrics import (
     ssim,
     top_k,
 )
-from bench.records import PUBLISHED, QUALITY
+from bench.store.records import PUBLISHED, QUALITY
 
 Pair = tuple[Tensor, Tensor]
 FrameMetric = Callable[[Tensor, Tensor], Tensor]

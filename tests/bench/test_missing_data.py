@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import plan, records
-from bench import suite as suites
-from bench.tracking import Store
+from bench.store import records
+from bench.store.mlflow import Store
+from bench.suite import cell as plan
+from bench.suite import suite as suites
 from tests.bench.conftest import Bench
 
 ABSENT = '''

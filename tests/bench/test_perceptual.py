@@ -10,9 +10,9 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor
 
-from bench import perceptual
-from bench.metrics import NotMeasured
-from bench.perceptual import Perceptual, WeightsMissing
+from bench.score import lpips as perceptual
+from bench.score.lpips import Perceptual, WeightsMissing
+from bench.score.metrics import NotMeasured
 from datasets.sources.folders import find
 
 CPU = torch.device("cpu")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import catalogue, published
-from bench.claims import CERTAINTY, all_claims
-from bench.conventions import CONVENTIONS
-from bench.published import PublishedRow
+from bench.literature import published
+from bench.literature.claims import CERTAINTY, all_claims
+from bench.literature.conventions import CONVENTIONS
+from bench.literature.published import PublishedRow
+from bench.suite import catalogue
 
 ROWS = published.all_rows()
 

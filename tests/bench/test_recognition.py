@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
-from bench import records
-from bench.tracking import CellRun, Store
+from bench.store import records
+from bench.store.mlflow import CellRun, Store
 from tests.bench.conftest import command, environment
 
 MINE = '''

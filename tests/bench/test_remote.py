@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.tracking import Store
+from bench.store.mlflow import Store
 from tests.bench.conftest import Bench, environment, start, wait_for_a_checkpoint
 
 

@@ -13,8 +13,9 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from bench import records, report
-from bench.tracking import Point, Store
+from bench import report
+from bench.store import records
+from bench.store.mlflow import Point, Store
 from tests.bench.report_store import FakeStore, only_section
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

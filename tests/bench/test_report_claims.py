@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import records, report
-from bench.claims import Beats, Claim, Defect, Effect, Gains, all_claims
-from bench.report import collect
+from bench import report
+from bench.literature.claims import Beats, Claim, Defect, Effect, Gains, all_claims
+from bench.report import load
 from bench.report.claims import Finding, findings
 from bench.report.scores import SequenceScores
+from bench.store import records
 from tests.bench.report_store import FakeStore
 
 SEQUENCES = 60
@@ -57,7 +58,7 @@ class Cells:
         self.store.add(model, None, status=skipped, params={"dataset": dataset}, tags=why)
 
     def findings(self, *claims: Claim) -> list[Finding]:
-        sections = collect.sections(collect.cells(self.store, "mnist"))
+        sections = load.sections(load.cells(self.store, "mnist"))
         return findings(claims, sections, SequenceScores(self.store))
 
     def verdict(self, *tests: Beats | Gains) -> tuple[str, list[str]]:
@@ -129,7 +130,7 @@ def test_one_seed_decides_nothing(cells: Cells, ours: float) -> None:
 def test_a_measure_where_higher_is_better_turns_the_claim(cells: Cells) -> None:
     cells.add("a", "near", (0.080, 0.081, 0.079))
     cells.add("b", "near", (0.100, 0.101, 0.099))
-    table = collect.cells(cells.store, "mnist")
+    table = load.cells(cells.store, "mnist")
     for run in table.loc[table["model"] == "a", "run_id"]:
         path = cells.store.folder / run / records.PER_FRAME_TABLE
         frames = pd.read_parquet(path)

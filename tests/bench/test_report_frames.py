@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bench.report import frames, viewer
-from bench.report.collect import Showcase
 from bench.report.frames import GAP, SPACE, TEXT_PIXELS, panels, strips
+from bench.report.load import Showcase
 from bench.report.plots.canvas import Style
 from bench.report.viewer import Viewer, viewers
 

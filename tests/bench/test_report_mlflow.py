@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import records, report
-from bench.tracking import Point, Store
+from bench.store import records
+from bench import report
+from bench.store.mlflow import Point, Store
 
 folder = Path(sys.argv[1])
 store = Store(f"sqlite:///{folder / 'mlflow.db'}")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.report.statistics.pairs import POINTS, RELATIVE, Difference, Pairs
+from bench.report.statistics.bootstrap import POINTS, RELATIVE, Difference, Pairs
 
 REPETITIONS = 500
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import records, report
-from bench.report import classes, collect, table
+from bench import report
+from bench.report import classes, load, table
 from bench.report.page import Chapter
+from bench.store import records
 from tests.bench.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]
@@ -30,15 +31,15 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 @pytest.fixture
-def section(store: FakeStore) -> collect.Section:
+def section(store: FakeStore) -> load.Section:
     return only_section(store, "actions")
 
 
-def content(section: collect.Section) -> table.Table:
+def content(section: load.Section) -> table.Table:
     return table.printed(section, table.summary(section))
 
 
-def test_table_ranks_by_videos_and_prints_per_cent(section: collect.Section) -> None:
+def test_table_ranks_by_videos_and_prints_per_cent(section: load.Section) -> None:
     printed = content(section)
     assert [row.label for row in printed.rows] == ["good-small", "poor-small", "class_frequency"]
     headings = [column.heading for column in printed.columns]
@@ -57,9 +58,7 @@ def test_table_ranks_by_videos_and_prints_per_cent(section: collect.Section) -> 
     assert (good.entries[waiting].text, baseline.entries[waiting].text) == ("3.0", "—")
 
 
-def test_setting_and_verdict_speak_of_recognition(
-    store: FakeStore, section: collect.Section
-) -> None:
+def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: load.Section) -> None:
     assert section.setting.startswith("clips of 16 frames · 4 classes · 120 s of training · ")
     assert verdict_of(store, section) == (
         "good-small recognises actions best of the trained models: 75.0 % of the test videos named "
@@ -84,7 +83,7 @@ def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore)
 
 def test_tasks_never_share_a_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, params={"dataset": "actions", "suite": "actions"})
-    found = collect.sections(collect.cells(store, "actions"))
+    found = load.sections(load.cells(store, "actions"))
     assert [(section.task, set(section.cells["model"])) for section in found] == [
         ("prediction", {"convlstm"}),
         ("recognition", {"good", "poor", "class_frequency"}),
@@ -110,7 +109,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
 
 def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> None:
     store.add_recogniser("poor", GOOD, TRUTH, seed=1)
-    named = collect.named_videos(store, only_section(store, "actions"))
+    named = load.named_videos(store, only_section(store, "actions"))
     poor = named[named["label"] == "poor-small"]
     shares = classes.matrix(poor, ["Biking", "Diving", "Golf & <b>", "Hockey", "Polo"])
     assert np.allclose(shares[0], [3 / 4, 1 / 4, 0, 0, 0])
@@ -119,9 +118,9 @@ def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> Non
 
 
 def test_classes_are_counted_and_the_best_is_marked(
-    store: FakeStore, section: collect.Section
+    store: FakeStore, section: load.Section
 ) -> None:
-    found = classes.class_table(collect.named_videos(store, section))
+    found = classes.class_table(load.named_videos(store, section))
     assert found is not None
     assert found.models == ("good-small", "poor-small")
     assert [(row.name, row.videos) for row in found.rows] == [

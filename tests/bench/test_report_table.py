@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import records, report
+from bench import report
 from bench.errors import UserError
-from bench.report import collect, table
+from bench.report import load, table
 from bench.report.statistics.interval import half_width
+from bench.store import records
 from tests.bench.report_store import FakeStore, example, only_section, verdict_of
 
 
@@ -19,12 +20,12 @@ def store(tmp_path: Path) -> FakeStore:
     return example(tmp_path / "artifacts")
 
 
-def printed(section: collect.Section) -> dict[str, table.Row]:
+def printed(section: load.Section) -> dict[str, table.Row]:
     rows = table.printed(section, table.summary(section)).rows
     return {f"{row.label} {row.seeds}": row for row in rows}
 
 
-def entries(section: collect.Section) -> dict[str, dict[str, table.Entry]]:
+def entries(section: load.Section) -> dict[str, dict[str, table.Entry]]:
     """The figures of each row by column."""
     content = table.printed(section, table.summary(section))
     names = [column.name for column in content.columns]
@@ -96,7 +97,7 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, size="published")
     store.add("convlstm", 0.09, tags={records.DATA_DIGEST: "other"})
     store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
-    sections = collect.sections(collect.cells(store, "mnist"))
+    sections = load.sections(load.cells(store, "mnist"))
     assert [
         (section.device, section.precision, section.size, section.data_digest[:4])
         for section in sections
@@ -115,7 +116,7 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
 
 def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
     store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
-    first = collect.sections(collect.cells(store, "mnist"))[0]
+    first = load.sections(load.cells(store, "mnist"))[0]
     rows = entries(first)
     assert rows["copy_last 0"]["mse"].text == "0.05000"
     assert rows["copy_last 0"]["predict_frames_per_second"].text == "—"
@@ -229,12 +230,12 @@ def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
     store.add("convlstm", 0.028, params={"suite": "longer"})
     store.add("convlstm", 0.01, params={"suite": "longer", "budget": "600 s"})
     store.add("copy_last", 0.05, size="only", baseline=True, params={"suite": "longer"})
-    both = collect.cells(store, "mnist", "longer")
-    assert {(s.budget, s.size) for s in collect.sections(both)} == {
+    both = load.cells(store, "mnist", "longer")
+    assert {(s.budget, s.size) for s in load.sections(both)} == {
         ("120 s", "small"),
         ("600 s", "small"),
     }
-    shared = next(s for s in collect.sections(both) if s.budget == "120 s")
+    shared = next(s for s in load.sections(both) if s.budget == "120 s")
     assert list(printed(shared)) == [
         "predrnn-small 0 1 2",
         "convlstm-small (longer) 0",
@@ -252,7 +253,7 @@ def test_a_suite_without_cells_is_one_line_that_names_those_with(
     store: FakeStore, suite: str, other: str | None
 ) -> None:
     with pytest.raises(UserError, match=r"no cell of the suite 'mnits' .* it has mnist"):
-        collect.cells(store, suite, other)
+        load.cells(store, suite, other)
 
 
 def skip(store: FakeStore, model: str, dataset: str, *, seed: int = 0) -> None:
@@ -282,7 +283,7 @@ def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: Fak
     for seed in (0, 1):
         skip(store, "predrnn", "kth", seed=seed)
     skip(store, "convlstm", "kth")
-    first, last = collect.sections(collect.cells(store, "mnist"))
+    first, last = load.sections(load.cells(store, "mnist"))
     assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
     assert last.setting == (
         "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"

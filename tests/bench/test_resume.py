@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from bench import records
-from bench.tracking import CellRun, Store
+from bench.store import records
+from bench.store.mlflow import CellRun, Store
 from tests.bench.conftest import SLOW_STEPS, start, wait_for_a_checkpoint
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bench.show import show
+from bench.console.rows import show
 
 LONG = "a_user_s_own_model_with_a_name_that_is_longer_than_any_terminal_is_wide_" * 2
 ROWS: list[dict[str, object]] = [

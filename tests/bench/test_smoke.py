@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from bench import records
-from bench.tracking import CellRun, Store
+from bench.store import records
+from bench.store.mlflow import CellRun, Store
 from tests.bench.conftest import command, environment
 
 MODELS = {"copy_last", "mean_frame", "convlstm", "predrnn", "maxvit"}

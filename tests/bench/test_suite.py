@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import plan
-from bench import suite as suites
 from bench.errors import UserError
+from bench.suite import cell as plan
+from bench.suite import suite as suites
 
 VALID = 'models = ["copy_last", "convlstm"]\ndatasets = ["moving_mnist"]\nbudget = "8steps"\n'
 

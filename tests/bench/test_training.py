@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from bench import tasks
-from bench.tasks.task import to_float
-from bench.training import Training, learning_rate_factor, seed_of
+from bench import score as tasks
+from bench.score.task import to_float
+from bench.train.step import Training, learning_rate_factor, seed_of
 from datasets.contract import (
     Clips,
     Dataset,

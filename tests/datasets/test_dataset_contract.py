@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import datasets
-from bench.contracts.dataset import CHECKS, LABEL_CHECKS
+from bench.check.dataset import CHECKS, LABEL_CHECKS
 from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, Spec
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.video.dataset import CachedDataset

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.reference import Reference
+from bench.suite.reference import Reference
 from datasets.contract import DataMissing
 from datasets.frames import Frames
 from datasets.video.cache import Cache

@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bench.contracts.dataset import CHECKS
+from bench.check.dataset import CHECKS
 from datasets.contract import DataMissing
 from datasets.kth import ACTIONS, KTH, Listed, find_videos, mend, read_list, split_by_person
 from datasets.sources.folders import find

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.contracts.dataset import CHECKS, LABEL_CHECKS, checks_of
+from bench.check.dataset import CHECKS, LABEL_CHECKS, checks_of
 from datasets.contract import Clips, Dataset, HeldOutName, LabelledClips, LabelledDataset, Spec
 
 SEEDS: dict[HeldOutName, int] = {"validation": 1001, "test": 1002}

@@ -11,7 +11,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.contracts.dataset import CHECKS
+from bench.check.dataset import CHECKS
 from datasets.contract import DataMissing
 from datasets.taxibj import TaxiBJ
 from datasets.video.dataset import SPLITS

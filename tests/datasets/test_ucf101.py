@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.contracts.dataset import CHECKS
+from bench.check.dataset import CHECKS
 from datasets.contract import Clips, DataMissing, Dataset
 from datasets.sources.folders import find
 from datasets.sources.ucf101_lists import find_clips

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import catalogue
-from bench.contracts import recogniser
-from bench.contracts.predictor import CHECKS
-from bench.contracts.promises import ContractBroken
+from bench.check import recogniser
+from bench.check.predictor import CHECKS
+from bench.check.promises import ContractBroken
+from bench.suite import catalogue
 from models.contract import Predictor, Recogniser
 
 MODELS = [*catalogue.predictors().values()]

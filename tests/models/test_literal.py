@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from bench import catalogue
+from bench.suite import catalogue
 from models.contract import Predictor
 
 LITERAL = Path(__file__).parents[1] / "literal"

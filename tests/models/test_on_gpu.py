@@ -7,9 +7,10 @@ import copy
 import pytest
 import torch
 
-from bench import catalogue, hardware
-from bench.contracts import predictor, recogniser
-from bench.contracts.promises import FRAME, video
+from bench.check import predictor, recogniser
+from bench.check.promises import FRAME, video
+from bench.suite import catalogue
+from bench.train import hardware
 from models.contract import Predictor, Recogniser
 
 pytestmark = [

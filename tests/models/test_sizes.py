@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bench import catalogue
-from bench.flops import Cost
+from bench.suite import catalogue
+from bench.train.cost import Cost
 from datasets.contract import Spec
 from models.contract import Predictor
 from models.convlstm import ConvLSTM

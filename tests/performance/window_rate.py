@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import catalogue
-from bench.reference import Reference
+from bench.suite import catalogue
+from bench.suite.reference import Reference
 from datasets.video.dataset import VideoDataset
 from datasets.video.decode import fitted
 from datasets.video.source import FrameFormat, Source

@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench import records
-from bench.report.collect import Section, each
 from bench.report.columns import COLUMNS, REFERENCE, Column
+from bench.report.load import Section, each
 from bench.report.plots.canvas import (
     GREY,
     INK,
@@ -22,6 +21,7 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
+from bench.store import records
 
 
 @styled

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from bench.records import QUALITY
-from bench.report.collect import HORIZON_METRICS
+from bench.report.load import HORIZON_METRICS
 from bench.report.plots.canvas import (
     Label,
     Plot,
@@ -17,6 +16,7 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
+from bench.store.records import QUALITY
 
 
 @styled

@@ -8,10 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import records
-from bench.reference import Reference
-from bench.report.collect import Section
 from bench.report.columns import COLUMNS, Column
+from bench.report.load import Section
 from bench.report.plots.canvas import (
     Label,
     Plot,
@@ -23,6 +21,8 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
+from bench.store import records
+from bench.suite.reference import Reference
 
 COST = ("train_samples_per_second", "peak_bytes")
 WIDE = 20  # the ratio of an option's values from which its axis is logarithmic

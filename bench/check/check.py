@@ -1,0 +1,75 @@
+"""The verb `check`: runs the contract of a model or data set and prints a line a promise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench.check import dataset, predictor, recogniser
+from bench.errors import UserError, unknown
+from bench.suite import catalogue
+from bench.suite.reference import Reference
+from datasets.contract import DataMissing
+from models.contract import Model, Predictor
+
+
+def check(reference: str) -> int:
+    """0 where the model or data set keeps every promise of its contract, else 1; a line a promise.
+
+    Raises:
+        UserError: there is no model or data set of that name, or its data are missing.
+    """
+    failed = [name for name, error in _results(reference) if not _told(name, error)]
+    sys.stdout.write(f"{reference}: {'broken' if failed else 'kept'}\n")
+    return 1 if failed else 0
+
+
+def _told(name: str, error: str | None) -> bool:
+    sys.stdout.write(f"ok    {name}\n" if error is None else f"FAIL  {name}: {error}\n")
+    sys.stdout.flush()
+    return error is None
+
+
+def _results(reference: str) -> Any:
+    """The name of each check, and what is wrong, or None."""
+    checks, subject = _subject(reference)
+    for name, run in checks.items():
+        try:
+            run(subject)
+        except Exception as error:  # a user's code may raise anything
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            yield name, f"{kind}{error}"
+        else:
+            yield name, None
+
+
+def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+    """The checks that apply to `reference`, and what they are given."""
+    if catalogue.is_file_reference(reference):
+        try:
+            return _model(catalogue.model(reference))
+        except UserError as no_model:
+            try:
+                catalogue.dataset(reference)
+            except UserError:
+                raise no_model from None
+        return _dataset(reference)
+    if reference in catalogue.all_models():
+        return _model(catalogue.all_models()[reference])
+    if Reference.parse(reference).name in catalogue.all_datasets():
+        return _dataset(reference)
+    known = [*catalogue.all_models(), *catalogue.all_datasets()]
+    raise unknown("model or data set", reference, known)
+
+
+def _model(cls: type[Model]) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+    return predictor.CHECKS if issubclass(cls, Predictor) else recogniser.CHECKS, cls
+
+
+def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+    try:
+        opened = catalogue.open_dataset(reference)
+        return dataset.checks_of(opened), opened
+    except DataMissing as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,1 @@
+"""What studies published and claimed, and how they counted."""

@@ -1,0 +1,317 @@
+"""MLflow's runs of a suite as DataFrames, split into sections whose cells may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.errors import UserError
+from bench.report.columns import PARAMETERS
+from bench.store import records
+from bench.store.records import QUALITY, VALIDATION
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import CellRun, Store
+    from datasets.contract import Task
+
+Found = TypeVar("Found")
+READERS = 4
+NEVER_BEGAN = (records.Status.SKIPPED, records.Status.MISSING)
+ONE_SIZE = "only"
+UNKNOWN = "unknown"
+NONE = ""
+TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
+SETTING = ["device", "precision", "budget", "recipe"]
+HORIZON_METRICS = ("mse", "ssim", "lpips", "psnr")
+DEVICE_BOUND = ("time/", "speed/", "memory/")
+_PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, records.KIND}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The newest cells of one task under one setting, which alone may be ranked together."""
+
+    task: Task
+    dataset: str
+    classes: str
+    context_frames: str
+    horizon: str
+    data_digest: str
+    device: str
+    precision: str
+    budget: str
+    recipe: str
+    size: str
+    cells: pd.DataFrame
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The cells that finished."""
+        return self.cells[self.cells["status"] == records.Status.DONE]
+
+    @property
+    def title(self) -> str:
+        """The data set and, where models come in sizes, the size."""
+        return self.dataset + self.of_size
+
+    @property
+    def of_size(self) -> str:
+        """How a title goes on, where models come in sizes."""
+        return "" if self.size == ONE_SIZE else f", {self.size} models"
+
+    @property
+    def setting(self) -> str:
+        """What is known of what all cells of the section have in common, in a line."""
+        frames = {
+            "prediction": f"{self.context_frames} → {self.horizon} frames",
+            "recognition": f"clips of {self.context_frames} frames",
+        }
+        parts = (
+            (frames[self.task], self.context_frames),
+            (f"{self.classes} classes", self.classes),
+            (f"{self.budget} of training", self.budget),
+            (self.device, self.device),
+            (f"precision {self.precision}", self.precision),
+            (f"{self.recipe} recipe{'s' if self.recipe == 'published' else ''}", self.recipe),
+            (f"test data {self.data_digest[:12]}", self.data_digest),
+        )
+        return " · ".join(text for text, fact in parts if fact not in (UNKNOWN, NONE))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What must agree for figures on several data sets to be set beside each other."""
+        return (self.task, self.size, *(getattr(self, name) for name in SETTING))
+
+    @property
+    def common_setting(self) -> str:
+        """What sections of several data sets under these conditions have in common, in a line."""
+        alike = replace(self, context_frames=UNKNOWN, horizon=UNKNOWN, data_digest=UNKNOWN)
+        return replace(alike, classes=NONE).setting
+
+
+@dataclass(frozen=True, slots=True)
+class Showcase:
+    """A model's predictions of fixed test sequences, all uint8 [S,T,C,H,W]."""
+
+    label: str
+    model: str
+    sequence: npt.NDArray[np.int64]
+    context: npt.NDArray[np.uint8]
+    truth: npt.NDArray[np.uint8]
+    prediction: npt.NDArray[np.uint8]
+    why: tuple[str, ...] = ()
+    """Why each sequence was chosen; "" where that was not recorded."""
+
+
+def cells(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
+    """One row per cell of `suite`, newest first; metrics stand under their MLflow names.
+
+    With the trained cells of another suite they are of that suite by their label, and so are never
+    taken for the same; baselines are the same in all. A cell that ended before it knew its task,
+    data digest or device takes the newest known for the same data set or device kind, so that it
+    appears in the table it was meant for.
+
+    Raises:
+        UserError: the store holds no cell of one of them.
+    """
+    rows = [_rows(store, name) for name in dict.fromkeys((suite, other or suite))]
+    frame = pd.concat([pd.DataFrame(of_suite) for of_suite in rows], keys=range(len(rows)))
+    quality = (measure.key for measures in QUALITY.values() for measure in measures.values())
+    for column in (*records.COST, *quality):
+        if column not in frame:
+            frame[column] = np.nan
+    for column in ("classes", "context_frames", "horizon", "data_digest"):
+        frame[column] = _fill(frame, column, "dataset")
+    frame["device"] = _fill(frame, "device", "device_kind")
+    frame["baseline"] = frame.groupby("model")[PARAMETERS].transform("min") == 0
+    borrowed = (frame.index.get_level_values(0) > 0) & ~frame["baseline"]
+    frame.loc[borrowed, "label"] += f" ({other})"
+    return frame.sort_values("started", ascending=False, kind="stable", ignore_index=True)
+
+
+def each(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows as plain dictionaries."""
+    for row in frame.to_dict("records"):
+        yield {str(name): value for name, value in row.items()}
+
+
+def sections(cells: pd.DataFrame) -> list[Section]:
+    """The comparable groups of `cells`: the newest first, those without data last.
+
+    Cells belong together when task, data digest, device, precision, budget and size agree, and
+    the recipe is each model's own or one for all; models of one size join every size. A baseline
+    (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
+    task; where it ran on another device its quality counts and its cost is blank. Of several runs
+    of one cell the newest counts that began.
+    """
+    found = []
+    for _, same_task in cells.groupby(TASK, sort=False):
+        baselines = same_task[same_task["baseline"]]
+        trained = same_task[~same_task["baseline"]]
+        anchors = baselines if trained.empty else trained
+        for key, group in anchors.groupby(SETTING, sort=False):
+            for size in _sizes(group):
+                members = group[group["size"].isin([size, ONE_SIZE])]
+                joined = pd.concat([members, _lend(baselines, str(key[0]))])
+                began = joined.sort_values("status", key=_never_began, kind="stable")
+                newest = began.drop_duplicates(["label", "seed"])
+                common = next(each(members[[*TASK, *SETTING]]))
+                section = Section(**common, size=size, cells=newest.reset_index(drop=True))
+                has_run = not _never_began(newest["status"]).all()
+                found.append((has_run, members["started"].max(), section))
+    return [section for *_, section in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+
+
+def at_once(
+    read: Callable[[dict[str, Any]], Found], cells: Iterable[dict[str, Any]]
+) -> list[Found]:
+    """What `read` finds for each of `cells`, several at a time: most of it is waiting."""
+    with ThreadPoolExecutor(READERS) as readers:
+        return [*readers.map(read, cells)]
+
+
+def curves(store: Store, section: Section) -> pd.DataFrame:
+    """Training curves of trained cells: label, model, run_id, metric, what was spent, value.
+
+    Spent were train_seconds, steps and samples; the last is NaN where a cell has not counted them.
+    """
+
+    def read(cell: dict[str, Any]) -> list[tuple[Any, ...]]:
+        clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
+        batch = cell["train/samples"] / (cell["train/steps"] or np.nan)
+        who = (cell["label"], cell["model"], cell["run_id"])
+        return [
+            (*who, metric, clock[step], step, step * batch, value)
+            for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key)
+            for step, value in store.curve(cell["run_id"], metric)
+            if step in clock
+        ]
+
+    rows = chain.from_iterable(at_once(read, each(section.done[~section.done["baseline"]])))
+    columns = ["label", "model", "run_id", "metric", "train_seconds", "steps", "samples", "value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def showcases(store: Store, section: Section) -> list[Showcase]:
+    """The stored predictions of each model's first seed, the lowest test MSE first."""
+    mse = QUALITY["prediction"]["mse"].key
+    first = section.done.sort_values("seed").drop_duplicates("label").sort_values(mse)
+    found = []
+    for cell in each(first):
+        path = store.artifact(cell["run_id"], records.SHOWCASE)
+        if path is not None:
+            with np.load(path) as stored:
+                arrays = dict(stored)
+            why = map(str, arrays.pop("why", np.full(len(arrays["sequence"]), "")))
+            found.append(Showcase(cell["label"], cell["model"], **arrays, why=tuple(why)))
+    return [showcase for showcase in found if len(showcase.sequence)]
+
+
+def named_videos(store: Store, section: Section) -> pd.DataFrame:
+    """What was said of each test video: label, model, seed, video, truth, said; the best first."""
+    columns = ["label", "model", "seed", "video", "truth", "said"]
+    top1 = section.done.groupby("label")[QUALITY["recognition"]["video_top1"].key].transform("mean")
+    best_first = section.done.loc[top1.sort_values(ascending=False, kind="stable").index]
+    found = [pd.DataFrame(columns=columns)]
+    for cell in each(best_first):
+        path = store.artifact(cell["run_id"], records.PER_VIDEO_TABLE)
+        if path is not None:
+            stored = pd.read_parquet(path, columns=["video", "label", "predicted"])
+            named = stored.rename(columns={"label": "truth", "predicted": "said"})
+            found.append(named.assign(**{name: cell[name] for name in columns[:3]})[columns])
+    return pd.concat(found, ignore_index=True)
+
+
+def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
+    runs = store.cells(suite)
+    if not runs:
+        hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
+        raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
+    recorded = {run.tags.get(records.CELL) for run in runs}
+    missing = [run for run in store.planned(suite) if run.tags[records.CELL] not in recorded]
+    return [_row(run) for run in [*runs, *missing]]
+
+
+def _row(run: CellRun) -> dict[str, Any]:
+    params, tags = run.params, run.tags
+    task = params.get("task", "prediction")
+    model, size = params.get("model", run.name), params.get("size", ONE_SIZE)
+    chosen = ("dataset", "precision", "budget", "recipe")
+    return {
+        "run_id": run.run_id,
+        "key": tags.get(records.CELL, ""),
+        "name": run.name,
+        "page": run.page,
+        "started": run.started,
+        "model": model,
+        "size": size,
+        "label": model if size == ONE_SIZE else f"{model}-{size}",
+        "seed": int(params.get("seed", 0)),
+        **{name: params.get(name, UNKNOWN) for name in chosen},
+        "task": task,
+        "classes": params.get("classes", None if task == "recognition" else NONE),
+        "context_frames": params.get("context_frames"),
+        "horizon": params.get("horizon"),
+        "device_kind": params.get("device", UNKNOWN),
+        "device": tags.get(records.DEVICE) or None,
+        "data_digest": tags.get(records.DATA_DIGEST) or None,
+        "status": tags.get(records.STATUS, records.Status.RUNNING.value),
+        "reason": tags.get(records.ERROR, ""),
+        "command": tags.get(records.COMMAND, ""),
+        "notice": tags.get(records.NOTICE, ""),
+        "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
+        "own_code": tags.get(records.CODE_DIGEST, ""),
+        "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),
+        "not_measured": _not_measured(tags),
+        "facts": _facts(run),
+        **run.metrics,
+    }
+
+
+def _not_measured(tags: dict[str, str]) -> dict[str, str]:
+    """The reasons given for missing metrics, by metric name."""
+    mark = records.NOT_MEASURED
+    return {key.removeprefix(mark): why for key, why in tags.items() if key.startswith(mark)}
+
+
+def _facts(run: CellRun) -> dict[str, str]:
+    """Everything recorded about how the cell was run."""
+    tags = {
+        key.removeprefix("bench."): value
+        for key, value in run.tags.items()
+        if key.startswith("bench.")
+        and key not in _PER_RUN
+        and not key.startswith(records.NOT_MEASURED)
+    }
+    return {name: value for name, value in {**run.params, **tags}.items() if value}
+
+
+def _fill(frame: pd.DataFrame, column: str, by: str) -> pd.Series[str]:
+    """`column` with its gaps filled by the newest value known in the same group of `by`."""
+    newest = frame.groupby(by)[column].transform("first")  # skips what is missing
+    return frame[column].fillna(newest).fillna(UNKNOWN)
+
+
+def _never_began(status: pd.Series[str]) -> pd.Series[bool]:
+    return status.isin(NEVER_BEGAN)
+
+
+def _sizes(group: pd.DataFrame) -> list[str]:
+    """The sizes in `group` that have a section of their own."""
+    return [size for size in group["size"].unique() if size != ONE_SIZE] or [ONE_SIZE]
+
+
+def _lend(baselines: pd.DataFrame, device: str) -> pd.DataFrame:
+    """`baselines` with those measured on `device` first and the cost of the others blanked."""
+    lent = baselines.copy()
+    away = lent["device"] != device
+    bound = [column for column in lent.columns if column.startswith(DEVICE_BOUND)]
+    lent.loc[away, bound] = np.nan
+    return pd.concat([lent[~away], lent[away]])

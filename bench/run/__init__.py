@@ -1,0 +1,1 @@
+"""The verb `run`: plan, launch, watch, record."""

@@ -1,0 +1,98 @@
+"""What logits are worth: one row per clip and one per video, and the shares named right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from bench.score.metrics import cross_entropy, label_ranks, top_k
+from bench.store.records import PER_CLIP_TABLE, PER_VIDEO_TABLE
+
+MANY = 5  # classes that top-5 lets a model name
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScores:
+    """How well a model names what clips and videos show.
+
+    Attributes:
+        clips: one row per clip; columns `clip` (position in the split), `video`, `label` and
+            `predicted` (names of classes), `rank` (of the label, from 1), `cross_entropy`.
+        videos: the same of each video without `clip`, by the mean of its clips' logits.
+        not_measured: the reason for each measure that could not be had, by name.
+        frames_per_second: frames looked at per second of synchronised forward time.
+    """
+
+    clips: pd.DataFrame
+    videos: pd.DataFrame
+    not_measured: dict[str, str]
+    frames_per_second: float
+
+    def means(self) -> dict[str, float]:
+        """Shares named right, in [0,1], and the cross-entropy per clip."""
+        shares = {
+            f"{prefix}top{k}": top_k(torch.tensor(table["rank"].to_numpy()), k)
+            for prefix, table in (("video_", self.videos), ("", self.clips))
+            for k in (1, MANY)
+        }
+        means = shares | {"cross_entropy": float(self.clips["cross_entropy"].mean(skipna=False))}
+        return {name: value for name, value in means.items() if name not in self.not_measured}
+
+    def points(self) -> list[tuple[str, float, int]]:
+        """None: a clip has no horizon."""
+        return []
+
+    def write(self, folder: Path) -> None:
+        """Put both tables into `folder`."""
+        self.clips.to_parquet(folder / PER_CLIP_TABLE, index=False)
+        self.videos.to_parquet(folder / PER_VIDEO_TABLE, index=False)
+
+
+def score(
+    logits: Tensor,
+    labels: Tensor,
+    videos: Tensor,
+    classes: Sequence[str],
+    frames_per_second: float,
+) -> ClipScores:
+    """The scores of `logits` float32 [N,classes] for clips of `labels` and `videos`, int64 [N].
+
+    Raises:
+        ValueError: where the clips of one video do not have one label.
+    """
+    clips = _table(logits, labels, classes)
+    clips.insert(0, "clip", np.arange(len(clips)))
+    clips.insert(1, "video", videos.numpy())
+    numbers, firsts, places = np.unique(videos.numpy(), return_index=True, return_inverse=True)
+    if not torch.equal(labels[firsts][places], labels):
+        raise ValueError("the clips of one video have several labels")
+    sums = torch.zeros(len(numbers), len(classes), dtype=torch.float64)
+    sums.index_add_(0, torch.from_numpy(places), logits.double())
+    means = sums / torch.from_numpy(np.bincount(places))[:, None]
+    table = _table(means, labels[firsts], classes)
+    table.insert(0, "video", numbers)
+    return ClipScores(clips, table, _not_measured(len(classes)), frames_per_second)
+
+
+def _table(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "label": [classes[label] for label in labels.tolist()],
+            "predicted": [classes[place] for place in logits.numpy().argmax(1)],
+            "rank": label_ranks(logits, labels).numpy(),
+            "cross_entropy": cross_entropy(logits, labels).double().numpy(),
+        }
+    )
+
+
+def _not_measured(classes: int) -> dict[str, str]:
+    if classes > MANY:
+        return {}
+    reason = f"of {classes} classes five named are always right"
+    return {f"video_top{MANY}": reason, f"top{MANY}": reason}

@@ -1,0 +1,49 @@
+"""What a finished cell leaves in MLflow beside its curves: artifacts and final figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.score.task import Result
+from bench.store import records
+from bench.train.budget import Clock
+from bench.train.cost import Cost
+
+
+def write_artifacts(
+    result: Result, weights: Mapping[str, Tensor], classes: Sequence[str], folder: Path
+) -> None:
+    """Put the tables of the result, what else it shows, and the weights into `folder`."""
+    folder.mkdir(exist_ok=True)
+    result.write(folder)
+    whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+    metadata = {records.CLASSES: json.dumps(classes)} if classes else None
+    save_file(whole, folder / records.CHECKPOINT, metadata)
+
+
+def quality(result: Result) -> dict[str, float]:
+    """The test figures under their metric names."""
+    return {f"test/{name}": value for name, value in result.means().items()}
+
+
+def spent(clock: Clock, cost: Cost) -> dict[str, float]:
+    """What training cost, in every unit a budget may have, and what the model costs."""
+    metrics: dict[str, float] = {
+        records.TRAIN_SECONDS: clock.seconds,
+        "time/waiting_seconds": clock.waiting_seconds,
+        "train/steps": clock.steps,
+        "train/samples": clock.samples,
+        "model/parameters": cost.parameters,
+    }
+    if clock.seconds:
+        metrics["speed/train_samples_per_second"] = clock.samples / clock.seconds
+    if cost.predict_flops is not None:
+        metrics["model/flops_per_sample"] = cost.predict_flops
+    if cost.train_flops is not None:
+        metrics["train/flops"] = clock.samples * cost.train_flops
+    return metrics

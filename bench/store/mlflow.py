@@ -1,0 +1,353 @@
+"""The only file that talks to MLflow: opens a store, writes runs into it, and reads them back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.store.entities import PagedList
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from bench.errors import UserError
+from bench.store import records, ui
+
+POINTS_PER_BATCH = 1000  # MLflow's limit for one call
+SYSTEM_METRICS_SECONDS = 10
+TRAINING_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # how MLflow shows it
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a curve. It keeps its time, so that sending it twice records it once."""
+
+    key: str
+    value: float
+    step: int
+    timestamp_ms: int
+
+    @classmethod
+    def now(cls, key: str, value: float, step: int) -> Point:
+        """The point at the present time."""
+        return cls(key, float(value), step, int(time.time() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class CellRun:
+    """What MLflow holds of one cell's run: parameters, tags, and the last value of each metric."""
+
+    run_id: str
+    name: str
+    page: str
+    """The address of MLflow's page on the run."""
+    started: datetime
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+
+def store_uri(tracking_uri: str | None, results: Path) -> str:
+    """Where runs are kept: the given URI, `$MLFLOW_TRACKING_URI`, or SQLite under `results`."""
+    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{(results / 'mlflow.db').absolute()}"
+
+
+def store_exists(uri: str) -> bool:
+    """Whether opening the store would create nothing."""
+    return not uri.startswith(_SQLITE) or Path(uri[len(_SQLITE) :]).exists()
+
+
+class Store:
+    """An MLflow tracking store. One experiment is one suite."""
+
+    def __init__(self, uri: str, announce: Callable[[str], None] = lambda _: None) -> None:
+        """Open the store at `uri`; a SQLite file that is not there yet is created.
+
+        Args:
+            uri: an MLflow tracking URI.
+            announce: is told of anything that makes the user wait.
+
+        Raises:
+            UserError: the store cannot be reached.
+        """
+        self.uri = uri
+        self._artifact_places: dict[str, str] = {}
+        self._sqlite = (
+            Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        )
+        try:
+            if self._sqlite is not None:
+                self._open_sqlite(self._sqlite, announce)
+            self._client = MlflowClient(tracking_uri=uri)
+            self._client.search_experiments(max_results=1)
+        except (MlflowException, OSError, sqlite3.Error) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"cannot open the MLflow store {uri}: {reason}") from error
+
+    def _open_sqlite(self, database: Path, announce: Callable[[str], None]) -> None:
+        """Create or repair the database; one process at a time, for two migrations kill one."""
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(database.with_suffix(".lock")):
+            if not database.exists():
+                announce(f"creating the MLflow store {database} (once, about 10 s)")
+                MlflowClient(tracking_uri=self.uri).search_experiments(max_results=1)
+            _follow_move(database)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def experiment(self, suite: str) -> str:
+        """The id of the experiment of `suite`, which is created at its first use.
+
+        Raises:
+            UserError: the experiment was deleted in MLflow.
+        """
+        found = self._client.get_experiment_by_name(suite)
+        if found is None:
+            try:
+                place = self._artifact_location(suite)
+                return str(self._client.create_experiment(suite, place, TRAINING_PAGES))
+            except MlflowException:  # another process was first
+                found = self._client.get_experiment_by_name(suite)
+        if found is None or found.lifecycle_stage != "active":
+            raise UserError(
+                f"the MLflow experiment {suite!r} was deleted: restore it, or run `mlflow gc`"
+            )
+        return str(found.experiment_id)
+
+    def _artifact_location(self, suite: str) -> str | None:
+        return str(_artifact_root(self._sqlite) / suite) if self._sqlite else None
+
+    def begin(self, suite: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
+        """The id of a new run in `suite`, under the run `parent` where one is given."""
+        if parent:
+            tags = {**tags, "mlflow.parentRunId": parent}
+        run = self._client.create_run(self.experiment(suite), tags=dict(tags), run_name=name)
+        return str(run.info.run_id)
+
+    def resume(self, run_id: str, parent: str = "") -> bool:
+        """Set an earlier run going again under `parent`; False where it is gone."""
+        try:
+            self._client.update_run(run_id, status="RUNNING")
+        except MlflowException:
+            return False
+        under = {"mlflow.parentRunId": parent} if parent else {}
+        self.tag(run_id, {records.STATUS: records.Status.RUNNING, records.ERROR: "", **under})
+        return True
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set `tags` on the run (values cut to MLflow's limit)."""
+        self._client.log_batch(run_id, tags=[RunTag(k, v[:5000]) for k, v in tags.items()])
+
+    def params(self, run_id: str, params: Mapping[str, object]) -> None:
+        """Record what was chosen for the run."""
+        batch = [Param(key, str(value)[:5000]) for key, value in params.items()]
+        self._client.log_batch(run_id, params=batch)
+
+    def points(self, run_id: str, points: Sequence[Point]) -> None:
+        """Send `points` in as few calls as MLflow allows."""
+        metrics = [Metric(p.key, p.value, p.timestamp_ms, p.step) for p in points]
+        for start in range(0, len(metrics), POINTS_PER_BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + POINTS_PER_BATCH])
+
+    def data_set(self, run_id: str, name: str, source: str, digests: Mapping[Any, str]) -> None:
+        """Record the data set as an input of the run, once for each split in `digests`."""
+        inputs = [
+            DatasetInput(
+                Dataset(name=name, digest=digest, source_type="code", source=source),
+                tags=[InputTag("mlflow.data.context", split)],
+            )
+            for split, digest in digests.items()
+        ]
+        self._client.log_inputs(run_id, inputs)
+
+    def attach(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """Keep a file, or all of a folder, among the run's artifacts."""
+        if path.is_dir():
+            self._client.log_artifacts(run_id, str(path), folder)
+        else:
+            self._client.log_artifact(run_id, str(path), folder)
+
+    def end(self, run_id: str, status: records.Status, error: str = "") -> None:
+        """Close the run with `status` and the reason where it did not finish."""
+        self.tag(run_id, {records.STATUS: status.value, records.ERROR: error})
+        ended = {records.Status.DONE: "FINISHED", records.Status.INTERRUPTED: "KILLED"}
+        self._client.set_terminated(run_id, ended.get(status, "FAILED"))
+
+    @contextlib.contextmanager
+    def system_metrics(self, run_id: str, resumed: bool) -> Iterator[None]:
+        """Record the machine's load in the run for as long as the block lasts."""
+        monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
+            run_id,
+            sampling_interval=SYSTEM_METRICS_SECONDS,
+            resume_logging=resumed,
+            tracking_uri=self.uri,
+        )
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def suites(self) -> list[str]:
+        """The names of the suites that have runs here."""
+        return sorted(e.name for e in self._client.search_experiments() if e.name != "Default")
+
+    def cells(self, suite: str) -> list[CellRun]:
+        """The runs of all cells of `suite`, newest first."""
+        return [self._cell_run(run) for run in self._search(suite, "cell")]
+
+    def planned(self, suite: str) -> list[CellRun]:
+        """The cells of the newest invocation of `suite`, as if each had a run yet to begin."""
+        invocations = self._search(suite, "suite")[:1]
+        plans = [(run, self.artifact(run.info.run_id, records.PLAN)) for run in invocations]
+        return [
+            CellRun(
+                run_id="",
+                name=cell["name"],
+                page="",
+                started=_start_of(run),
+                params={key: str(value) for key, value in cell["params"].items()},
+                tags=cell["tags"] | {records.STATUS: records.Status.MISSING.value},
+                metrics={},
+            )
+            for run, path in plans
+            if path is not None
+            for cell in json.loads(path.read_text(encoding="utf-8"))
+        ]
+
+    def run(self, run_id: str) -> CellRun | None:
+        """The run of that id; None where there is none."""
+        try:
+            return self._cell_run(self._client.get_run(run_id))
+        except MlflowException:
+            return None
+
+    def latest_invocation(self, suite: str) -> str | None:
+        """The id of the newest parent run of `suite`."""
+        runs = self._search(suite, "suite")
+        return str(runs[0].info.run_id) if runs else None
+
+    def _search(self, suite: str, kind: str) -> list[Run]:
+        experiment = self._client.get_experiment_by_name(suite)
+        if experiment is None:
+            return []
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page: PagedList[Run] = self._client.search_runs(
+                [experiment.experiment_id],
+                filter_string=f"tags.`{records.KIND}` = '{kind}'",
+                order_by=["attributes.start_time DESC"],
+                max_results=1000,
+                page_token=token,
+            )
+            found += page
+            self._artifact_places |= {run.info.run_id: run.info.artifact_uri for run in page}
+            token = page.token
+            if not token:
+                return found
+
+    def curve(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """All recorded values of `metric` as (step, value), by step."""
+        history = self._client.get_metric_history(run_id, metric)
+        return sorted({m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}.items())
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        """The run's artifact, to read only, or None where the run has none of that name."""
+        place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
+        files: Any = get_artifact_repository(place, tracking_uri=self.uri)
+        if path not in {entry.path for entry in files.list_artifacts()}:
+            return None
+        if isinstance(files, LocalArtifactRepository):  # here already: no copy is needed
+            return Path(files.get_local_path(path))
+        copies = Path(self._downloads) / run_id
+        copies.mkdir(exist_ok=True)
+        return Path(files.download_artifacts(path, str(copies)))
+
+    @cached_property
+    def _downloads(self) -> str:
+        """A folder for local copies, which goes with the store object."""
+        folder = tempfile.mkdtemp(prefix="nextframe-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def _cell_run(self, run: Run) -> CellRun:
+        info = run.info
+        return CellRun(
+            run_id=info.run_id,
+            name=info.run_name or info.run_id,
+            page=f"{self._pages}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
+            started=_start_of(run),
+            params=dict(run.data.params),
+            tags=dict(run.data.tags),
+            metrics=dict(run.data.metrics),
+        )
+
+    @property
+    def _pages(self) -> str:
+        """Where MLflow's pages on this store are: the server, or what `ui_command` serves."""
+        parts = urlsplit(self.uri)
+        if parts.scheme not in ("http", "https"):
+            return f"http://{ui.HOST}:{ui.PORT}"
+        host = parts.netloc.rpartition("@")[2]  # a password is no part of a report
+        return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+    @property
+    def ui_command(self) -> str:
+        """The line that opens MLflow's own pages on this store."""
+        return f"python -m bench ui --tracking-uri {self.uri}"
+
+
+def _start_of(run: Run) -> datetime:
+    return datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+
+
+def _artifact_root(database: Path) -> Path:
+    return database.absolute().parent / "artifacts"
+
+
+def _follow_move(database: Path) -> None:
+    """Mend the absolute artifact paths in a database whose folder was moved or copied."""
+    here = str(_artifact_root(database))
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        rows = connection.execute(
+            "SELECT name, artifact_location FROM experiments WHERE experiment_id != 0"
+        )
+        for name, location in rows.fetchall():
+            old = str(location).removesuffix(f"/{name}")
+            if old != here and old.endswith("/artifacts") and not Path(location).exists():
+                for table, column in (
+                    ("experiments", "artifact_location"),
+                    ("runs", "artifact_uri"),
+                ):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                        f"WHERE substr({column}, 1, ?) = ?",
+                        (here, len(old) + 1, len(old), old),
+                    )

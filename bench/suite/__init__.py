@@ -1,0 +1,1 @@
+"""A suite file, and the cells it settles to."""

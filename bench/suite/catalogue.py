@@ -1,0 +1,187 @@
+"""Finds models and data sets: in the house, in a user's own file, or in an installed package.
+
+They are written by name or as `path/to/file.py:Class`, either with options (`bench.reference`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import datasets
+import models
+from bench.errors import UserError, unknown
+from bench.suite.reference import Reference
+from datasets.contract import Dataset, Task
+from models.contract import Model, Predictor, Size
+
+Found = TypeVar("Found", type[Model], type[Dataset])
+
+
+@cache
+def all_models() -> dict[str, type[Model]]:
+    """Every model by name: in `models/` and under the entry point `nextframe.models`."""
+    return _found(models, Model, "nextframe.models")
+
+
+@cache
+def predictors() -> dict[str, type[Predictor]]:
+    """Every model that predicts frames, by name."""
+    return {name: cls for name, cls in all_models().items() if issubclass(cls, Predictor)}
+
+
+@cache
+def all_datasets() -> dict[str, type[Dataset]]:
+    """Every data set by name: in `datasets/` and under the entry point `nextframe.datasets`."""
+    return _found(datasets, Dataset, "nextframe.datasets")
+
+
+def model(reference: str) -> type[Model]:
+    """The class of the model that `reference` names.
+
+    Raises:
+        UserError: there is none, or it has no such option; the message suggests the nearest name.
+    """
+    cls: type[Model] = _get("model", reference, all_models, Model)
+    return cls
+
+
+def dataset(reference: str) -> type[Dataset]:
+    """The class of the data set that `reference` names.
+
+    Raises:
+        UserError: there is none, or it has no such option; the message suggests the nearest name.
+    """
+    cls: type[Dataset] = _get("data set", reference, all_datasets, Dataset)
+    return cls
+
+
+def model_for(task: Task, reference: str) -> type[Model]:
+    """The class of the model that `reference` names, which is for `task`.
+
+    Raises:
+        UserError: as `model`, and where it is for another task.
+    """
+    return _checked(task, reference, model(reference))
+
+
+def dataset_for(task: Task, reference: str) -> type[Dataset]:
+    """The class of the data set that `reference` names, which is for `task`.
+
+    Raises:
+        UserError: as `dataset`, and where it is for another task.
+    """
+    return _checked(task, reference, dataset(reference))
+
+
+def _checked(task: Task, reference: str, cls: Found) -> Found:
+    if cls.task != task:
+        raise UserError(
+            f"{reference} is for {cls.task}, this suite for {task}: choose another, or write"
+            f' task = "{cls.task}" in the suite'
+        )
+    return cls
+
+
+def open_dataset(reference: str) -> Dataset:
+    """The data set that `reference` names, with its options.
+
+    Raises:
+        UserError: there is none, or it cannot take these options.
+        DataMissing: its data are not on this machine.
+    """
+    try:
+        return dataset(reference)(**Reference.parse(reference).options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{reference}: {error}") from error
+
+
+def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
+    """The name and content of the size `asked` for; a model with one size has just that one.
+
+    Raises:
+        UserError: the model has several sizes and none of that name.
+    """
+    if asked in cls.sizes:
+        return asked, cls.sizes[asked]
+    if len(cls.sizes) == 1:
+        return next(iter(cls.sizes.items()))
+    raise unknown(f"size of {cls.name}", asked, cls.sizes)
+
+
+def is_file_reference(reference: str) -> bool:
+    """Whether `reference` has the form `path/to/file.py:Class`."""
+    return reference.partition("(")[0].rpartition(":")[0].endswith(".py")
+
+
+# A base is abstract, which `type[T]` does not admit: hence Any.
+def _found(package: ModuleType, base: Any, group: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(info.name)
+        for cls in vars(module).values():
+            if _is_concrete(cls, base) and cls.__module__ == module.__name__:
+                _add(found, cls)
+    for point in entry_points(group=group):
+        _add(found, point.load())
+    return found
+
+
+def _add(found: dict[str, Any], cls: Any) -> None:
+    if found.setdefault(cls.name, cls) is not cls:
+        raise UserError(f"two classes are named {cls.name!r}: {found[cls.name]} and {cls}")
+
+
+def _is_concrete(cls: object, base: Any) -> bool:
+    return inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
+
+
+def _get(kind: str, reference: str, known: Callable[[], dict[str, Any]], base: Any) -> Any:
+    written = Reference.parse(reference)
+    if is_file_reference(written.name):
+        cls = _from_file(kind, written.name, base)
+    else:
+        if written.name not in known():
+            raise unknown(kind, written.name, known())
+        cls = known()[written.name]
+    written.check_options(cls)
+    return cls
+
+
+def _from_file(kind: str, reference: str, base: Any) -> Any:
+    path_text, _, name = reference.rpartition(":")
+    path = Path(path_text).absolute()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    module = _load(path)
+    if not _is_concrete(getattr(module, name, None), base):
+        classes = [n for n, cls in vars(module).items() if _is_concrete(cls, base)]
+        raise unknown(f"{kind} in {path.name}", name, (n for n in classes if n != base.__name__))
+    return getattr(module, name)
+
+
+@cache
+def _load(path: Path) -> ModuleType:
+    """The module in the file `path`, which may import its neighbours."""
+    spec = importlib.util.spec_from_file_location(f"nextframe_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module

@@ -1,0 +1,1 @@
+"""One cell under the clock: all that its weights depend on."""

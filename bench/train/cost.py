@@ -1,0 +1,64 @@
+"""Parameters and floating-point operations of a model, counted without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import score as tasks
+from datasets.contract import Spec
+from models.contract import Model
+
+
+class Cost:
+    """What one clip costs a model, counted on PyTorch's `meta` device: shapes, no content.
+
+    FLOPs are two per multiply-add; attention counts as the matrix products it is made of. They
+    are None where the model cannot run on shapes alone.
+    """
+
+    def __init__(self, cls: type[Model], options: Mapping[str, Any], spec: Spec) -> None:
+        """Build `cls` with `options` for the clips of `spec`."""
+        self._task = tasks.of(cls.task, spec)
+        with torch.device("meta"):
+            self._model = self._task.build(cls, options)
+            self._batch = self._task.blank()
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
+
+    @cached_property
+    def predict_flops(self) -> float | None:
+        """To predict one sequence, or to recognise one clip."""
+        with torch.no_grad():
+            return _count(lambda: self._task.forward(self._model, self._batch[0]))
+
+    @cached_property
+    def train_flops(self) -> float | None:
+        """To train on one clip, forward and backward."""
+        if not self.parameters:
+            return 0.0
+        return _count(self._train)
+
+    def _train(self) -> None:
+        arguments = self._task.loss_arguments(self._batch, 0.5, None)
+        for name in self._task.losses(self._model):
+            loss: Tensor = getattr(self._model, name)(*arguments)
+            loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _count(work: Callable[[], object]) -> float | None:
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            work()
+    except (RuntimeError, ValueError):  # needs content, not shapes alone
+        return None
+    return float(counter.get_total_flops())

@@ -1,0 +1,84 @@
+"""The curves of a running cell: what they are made of, and the points not yet in MLflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from bench.store import records
+from bench.store.mlflow import Point
+from bench.store.records import Measure
+from bench.train.budget import Clock
+
+LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
+
+
+class Curves:
+    """Collects points by training step; with its state kept, a kill loses none and changes none."""
+
+    def __init__(self, clock: Clock, validation: Measure) -> None:
+        """Start empty; `clock` gives the step and the seconds of each point.
+
+        What validation measures is better the lower it is.
+        """
+        self._clock, self._validation = clock, validation
+        self._loss_sum, self._loss_count = 0.0, 0
+        self._pending: list[Point] = []
+        self.last_loss = math.nan
+        self.last_validation = math.nan
+        self.best_validation = math.inf
+
+    @property
+    def next_mark(self) -> float:
+        """The fraction of the budget at which the loss curve has its next point."""
+        return (math.floor(self._clock.progress * LOSS_POINTS + 1e-9) + 1) / LOSS_POINTS
+
+    def add_losses(self, losses: Sequence[float], due: bool) -> None:
+        """Take new losses; where a point is due, it is the mean of those since the last one."""
+        self._loss_sum += sum(losses)
+        self._loss_count += len(losses)
+        self.last_loss = losses[-1]
+        if due:
+            self._add(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
+            self._loss_sum, self._loss_count = 0.0, 0
+
+    def add_validation(self, value: float) -> bool:
+        """Take a validation's result; whether it is the best so far."""
+        is_best = value < self.best_validation
+        self.last_validation = value
+        if is_best:
+            self.best_validation = value
+        self._add(self._validation.key, value)
+        return is_best
+
+    def validation(self) -> dict[str, float]:
+        """The last and the best result, under their metric names."""
+        folder, _, name = self._validation.key.partition("/")
+        return {
+            self._validation.key: self.last_validation,
+            f"{folder}/best_{name}": self.best_validation,
+        }
+
+    def _add(self, key: str, value: float) -> None:
+        now = {key: value, records.TRAIN_SECONDS: self._clock.seconds}
+        self._pending += [Point.now(k, v, self._clock.steps) for k, v in now.items()]
+
+    def take_pending(self) -> list[Point]:
+        """The points since the last call."""
+        taken, self._pending = self._pending, []
+        return taken
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {
+            "loss": [self._loss_sum, self._loss_count, self.last_loss],
+            "validation": [self.last_validation, self.best_validation],
+            "pending": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        self._loss_sum, self._loss_count, self.last_loss = state["loss"]
+        self.last_validation, self.best_validation = state["validation"]
+        self._pending = [Point(*point) for point in state["pending"]]
