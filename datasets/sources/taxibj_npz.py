@@ -66,16 +66,16 @@ def find(path: Path) -> Sources:
 
 
 def read(source: Source) -> Iterator[Image]:
-    """The frames of all windows of the split that `source` is, uint8 [2,32,32]."""
+    """The frames of all windows of the split that `source` is, uint16 [2,32,32]."""
     (path,), split = source.paths, source.tags["split"]
     for windows in _windows(path, *_place(path, split)):
         yield from _pixels(windows)
 
 
-def _pixels(windows: Windows) -> Image:
-    """The frames of `windows` in their order, uint8 [8N,2,32,32]."""
+def _pixels(windows: Windows) -> NDArray[np.uint16]:
+    """The frames of `windows` in their order, uint16 [8N,2,32,32]."""
     frames = windows.reshape(-1, *_FRAME).astype(np.float64)
-    return np.rint((frames + 1) / 2 * 255).clip(0, 255).astype(np.uint8)
+    return np.rint((frames + 1) / 2 * 65_535).clip(0, 65_535).astype(np.uint16)
 
 
 def _place(path: Path, split: str) -> tuple[str, slice]:
@@ -124,7 +124,7 @@ def _shares_none(windows: NDArray[np.uint64], frames: NDArray[np.uint64]) -> NDA
     return np.asarray(np.isin(windows, frames, invert=True).all(axis=1), np.bool_)
 
 
-def _mark(frame: Image) -> int:
+def _mark(frame: NDArray[np.uint16]) -> int:
     """A number that two frames share only where they are the same."""
     return int.from_bytes(hashlib.blake2b(frame.tobytes(), digest_size=8).digest(), "big")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from torch import Tensor
 
 from datasets.contract import DataMissing
 from datasets.sources.folders import data_folder, find
-from datasets.video.source import Preparation
+from datasets.video.source import FrameFormat, Preparation
 
 FRAMES, MANIFEST = "frames.npy", "manifest.json"
 FORMAT = 1
 """The version of the layout; a cache of another one is made anew."""
+
+_TORCH_DTYPES = {"|u1": torch.uint8, "<u2": torch.uint16, "<f2": torch.float16}
+"""By how a `.npy` file names them."""
 
 RESIDENT_BYTES = 256 << 20
 """How much of the file may stay mapped into this process; it is dropped when more was touched."""
@@ -47,7 +51,7 @@ class DamagedSource:
 
 
 class Frames:
-    """The frames uint8 [N,C,H,W] of a `.npy` file, read as they are needed.
+    """The frames [N,C,H,W] of a `.npy` file, uint8, uint16 or float16, read as they are needed.
 
     Whatever its size, the process keeps no more than `RESIDENT_BYTES` of it in its own memory.
 
@@ -63,13 +67,15 @@ class Frames:
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
-            shape, _, _ = read(file)
+            shape, _, dtype = read(file)
             offset = file.tell()
             # Copy-on-write, for torch takes no read-only memory. Nothing is ever written.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        count = int(np.prod(shape))
+        if dtype.str not in _TORCH_DTYPES:
+            raise ValueError(f"{path} holds {dtype}, not uint8, uint16 or float16")
+        self.dtype = _TORCH_DTYPES[dtype.str]
         self._frames = torch.frombuffer(
-            self._map, dtype=torch.uint8, offset=offset, count=count
+            self._map, dtype=self.dtype, offset=offset, count=math.prod(shape)
         ).view(shape)
         self._touched = 0
 
@@ -80,10 +86,10 @@ class Frames:
         return count, channels, height, width
 
     def gather(self, indices: Tensor) -> Tensor:
-        """The frames at int64 `indices` [...]: uint8 [...,C,H,W], a copy."""
+        """The frames at int64 `indices` [...]: [...,C,H,W] of `dtype`, a copy."""
         wanted = indices.flatten()
         found = self._frames.index_select(0, wanted)
-        self._touched += found.numel() + int((wanted.diff() != 1).sum() + 1) * AROUND_BYTES
+        self._touched += found.nbytes + int((wanted.diff() != 1).sum() + 1) * AROUND_BYTES
         if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
@@ -105,7 +111,8 @@ class Cache:
         """The cache that `preparation` makes.
 
         Raises:
-            DataMissing: it has not been made, or not to its end, or by another version.
+            DataMissing: it has not been made, or not to its end, or by another version, or with
+                frames of another type.
         """
         folder = cache_folder(preparation)
         manifest = read_manifest(folder)
@@ -113,6 +120,12 @@ class Cache:
             raise DataMissing(
                 f"{preparation.name} is not prepared here: get {preparation.get}, then run"
                 f" `{preparation.command}`"
+            )
+        made = FrameFormat(**manifest["frame"]).dtype
+        if made != preparation.format.dtype:
+            raise DataMissing(
+                f"{preparation.name} was prepared as {made}, and is {preparation.format.dtype} now:"
+                f" run `{preparation.command}`"
             )
         return cls(
             folder=folder,

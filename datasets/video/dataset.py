@@ -98,7 +98,7 @@ class VideoDataset(CachedDataset):
         self._held_out = {name: self._of(name, fixed) for name in HELD_OUT}
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` random windows of the training clips, uint8, on the generator's device."""
+        """`count` random windows of the training clips, on the generator's device."""
         return self._train.draw(count, generator)
 
     def held_out(self, split: HeldOutName) -> Clips:

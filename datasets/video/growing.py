@@ -61,7 +61,7 @@ class GrowingCache:
 
     def __init__(self, folder: Path, frame_format: FrameFormat, keys: Sequence[str]) -> None:
         self._final, self.folder = folder, partial_folder(folder)
-        self._shape = frame_format.shape
+        self._format = frame_format
         self._parts = self.folder / "parts"
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir(parents=True)
@@ -96,7 +96,7 @@ class GrowingCache:
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Put the cache in its place, instead of an older one."""
         self._frames.seek(0)
-        self._frames.write(_header(self.frames, self._shape))
+        self._frames.write(_header(self.frames, self._format))
         self._files.close()
         self._parts.rmdir()
         write_manifest(self.folder, manifest)
@@ -114,7 +114,8 @@ class GrowingCache:
 
     def _take_up(self, head: bytes, keys: Sequence[str]) -> None:
         """Keep what the journal says of these sources, and cut off all that is beyond it."""
-        frame_bytes, offset = math.prod(self._shape), len(_header(0, self._shape))
+        frame_bytes = math.prod(self._format.shape) * np.dtype(self._format.dtype).itemsize
+        offset = len(_header(0, self._format))
         room = (self._frames.seek(0, os.SEEK_END) - offset) // frame_bytes
         first, *lines = self._journal.read().splitlines(keepends=True) or [b""]
         end = len(head)
@@ -124,7 +125,7 @@ class GrowingCache:
                 break
             self._count(entry)
             end += len(line)
-        _rewrite(self._frames, _header(0, self._shape), offset + self.frames * frame_bytes)
+        _rewrite(self._frames, _header(0, self._format), offset + self.frames * frame_bytes)
         _rewrite(self._journal, head, end)
 
 
@@ -151,10 +152,11 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     new.replace(folder / MANIFEST)
 
 
-def _header(frames: int, shape: tuple[int, int, int]) -> bytes:
+def _header(frames: int, frame_format: FrameFormat) -> bytes:
     """The head of a `.npy` file; numpy pads it, so that its size does not depend on `frames`."""
     file = io.BytesIO()
-    head = {"descr": "|u1", "fortran_order": False, "shape": (frames, *shape)}
+    descr = np.lib.format.dtype_to_descr(np.dtype(frame_format.dtype))
+    head = {"descr": descr, "fortran_order": False, "shape": (frames, *frame_format.shape)}
     np.lib.format.write_array_header_1_0(file, head)
     return file.getvalue()
 

@@ -50,8 +50,10 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
                 return Decoded(reason=str(damage))
             except Exception as error:  # one file's oddity must not cost all others
                 return Decoded(reason=f"{type(error).__name__}: {error}".splitlines()[0])
-            if image.dtype != np.uint8 or image.shape != frame_format.shape:
+            if image.dtype != frame_format.dtype or image.shape != frame_format.shape:
                 return Decoded(reason=f"was read as {image.dtype} {image.shape}")
+            if image.dtype == np.float16 and not ((image >= 0) & (image <= 1)).all():
+                return Decoded(reason=f"has a value outside [0,1] in frame {frames + 1}")
             file.write(np.ascontiguousarray(image).data)
             frames += 1
             _end_with_parent()

@@ -154,7 +154,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _finished(folder: Path, frame_format: FrameFormat, keys: list[str]) -> list[Entry] | None:
     """What the finished cache in `folder` was made of; None where that is not these sources."""
     manifest = read_manifest(folder)
-    if manifest is None or manifest["frame"] != asdict(frame_format):
+    if manifest is None or FrameFormat(**manifest["frame"]) != frame_format:
         return None
     entries = [Entry(**entry) for entry in manifest["sources"]]
     return entries if [entry.key for entry in entries] == keys else None

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-"""One frame as it is cached, uint8 [C,H,W]."""
+Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float16]
+"""One frame as it is cached, [C,H,W]; float16 lies in [0,1]."""
+
+FrameDtype = Literal["uint8", "uint16", "float16"]
 
 Fit = Literal["stretch", "crop"]
 
@@ -32,6 +34,7 @@ class FrameFormat:
     """What every frame becomes: grey (1 channel) or colour (3), `height` x `width` pixels.
 
     Frames of another shape are stretched, or scaled until they cover it and cropped in the middle.
+    Manifests without a `dtype` are from before there was another than uint8.
 
     Raises:
         ValueError: where a side is no whole number from 1 on.
@@ -41,6 +44,7 @@ class FrameFormat:
     height: int
     width: int
     fit: Fit = "stretch"
+    dtype: FrameDtype = "uint8"
 
     def __post_init__(self) -> None:
         for side in (self.height, self.width):

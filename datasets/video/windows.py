@@ -46,7 +46,7 @@ class _Table:
         self.starts = lengths.cumsum(0) - lengths  # of each clip in `_shown`
 
     def windows_at(self, places: Tensor) -> Tensor:
-        """The windows that start at `places` [N] of the shown frames, uint8 [N,T,C,H,W]."""
+        """The windows that start at `places` [N] of the shown frames [N,T,C,H,W]."""
         return self._frames.gather(self._shown[places[:, None] + self._offsets].long())
 
 
@@ -72,7 +72,7 @@ class RandomWindows:
         return int(self._ends[-1])
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` windows, uint8 [count,T,C,H,W], on the generator's device."""
+        """`count` windows [count,T,C,H,W], on the generator's device."""
         device = generator.device
         chosen = torch.randint(len(self), (count,), generator=generator, device=device).cpu()
         clip = torch.searchsorted(self._ends, chosen, right=True)
@@ -84,7 +84,7 @@ class FixedWindows:
     """Windows of `clips`, each clip's one beside the other, or one every `stride` frames.
 
     Their order is fixed by the clips' names and mixes them well: the first hundred are not all of
-    one video. A slice is uint8 [N,T,C,H,W].
+    one video. A slice is [N,T,C,H,W].
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Decoding:
         self._random = np.random.default_rng(0)
 
     def __call__(self, count: int) -> Tensor:
-        """`count` windows, uint8 [count,T,C,H,W]."""
+        """`count` windows [count,T,C,H,W]."""
         paths = self._random.choice(len(self._paths), count)
         return torch.stack([self._window(self._paths[index]) for index in paths])
 

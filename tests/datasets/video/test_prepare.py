@@ -24,7 +24,7 @@ from datasets.video import prepare as module
 from datasets.video.cache import FRAMES, MANIFEST, Cache
 from datasets.video.growing import partial_folder
 from datasets.video.prepare import Progress, prepare
-from datasets.video.source import Source, Sources, SourceWrong
+from datasets.video.source import FrameDtype, Source, Sources, SourceWrong
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.video import readers
 from tests.datasets.video.counter import (
@@ -114,7 +114,13 @@ def test_the_manifest_says_what_the_cache_is_made_of(tmp_path: Path, cache_home:
     prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5)
     manifest = _manifest(cache_home / COUNTERS.folder)
     assert manifest["dataset"] == "counters(size=32)"
-    assert manifest["frame"] == {"channels": 1, "height": 32, "width": 32, "fit": "stretch"}
+    assert manifest["frame"] == {
+        "channels": 1,
+        "height": 32,
+        "width": 32,
+        "fit": "stretch",
+        "dtype": "uint8",
+    }
     assert {"python", "av", "pillow", "numpy", "libavcodec"} <= manifest["versions"].keys()
     assert manifest["facts"] == {"found": ["one.avi", "two.avi"]}
     assert manifest["damaged"] == [{"name": "two", "reason": "is empty"}]
@@ -256,6 +262,25 @@ def test_what_goes_wrong_with_one_source_costs_that_one_alone(
     cache = Cache.open(preparation)
     assert [clip.name for clip in cache.clips] == ["fine", "well"]
     assert numbers(cache.frames.gather(torch.arange(20)).numpy()) == [*range(10), *range(10)]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float16"])
+def test_frames_may_have_more_than_8_bits(
+    tmp_path: Path, cache_home: Path, dtype: FrameDtype
+) -> None:
+    for name in ("well", "unscaled"):
+        counter_video(tmp_path / "videos" / f"{name}.avi", 4)
+    frame_format = replace(COUNTERS.format, dtype=dtype)
+    preparation = replace(COUNTERS, format=frame_format, read=readers.in_16_bits)
+    prepared = prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5)
+    cache = Cache.open(preparation)
+    found = cache.frames.gather(torch.arange(4))
+    assert found.dtype == cache.frames.dtype == getattr(torch, dtype)
+    video = Source("well", (tmp_path / "videos" / "well.avi",))
+    assert np.array_equal(found, np.stack([*readers.in_16_bits(video, frame_format)]))
+    if dtype == "float16":
+        assert ["outside [0,1]" in it.reason for it in prepared.damaged] == [True]
+    assert prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5).decoded == 0
 
 
 def test_ranges_end_where_the_source_does(tmp_path: Path, cache_home: Path) -> None:
