@@ -65,5 +65,8 @@ def random_flips(
     drawn = torch.rand(len(clips), generator=generator, device=generator.device) < 0.5
     others = mirrored[labels]
     flip = drawn & (others >= 0)
-    clips = torch.where(flip[:, None, None, None, None], clips.flip(-1), clips)
+    # By index, for torch flips no uint16.
+    backwards = torch.arange(clips.shape[-1] - 1, -1, -1, device=clips.device)
+    turned = clips.index_select(-1, backwards)
+    clips = torch.where(flip[:, None, None, None, None], turned, clips)
     return clips, torch.where(flip, others, labels)

@@ -49,8 +49,11 @@ def test_crops_and_flips_keep_the_type(dtype: torch.dtype, largest: int) -> None
     )
     turned = turned_crops(clips, torch.tensor([0.3]), torch.tensor([[2, 1]]), 6)
     assert turned.dtype == dtype
-    flipped, _ = random_flips(clips, torch.tensor([0]), torch.tensor([-1]), _generator())
-    assert torch.equal(flipped, clips)
+    some = clips.repeat(9, 1, 1, 1, 1)
+    flipped, _ = random_flips(some, torch.zeros(9).long(), torch.tensor([0]), _generator())
+    mirrored = np.ascontiguousarray(clips[0].numpy()[..., ::-1])
+    seen = {clip.numpy().tobytes() for clip in flipped}
+    assert seen == {clips[0].numpy().tobytes(), mirrored.tobytes()}
 
 
 @pytest.mark.parametrize("degrees", [-15, -4, 9, 90])
