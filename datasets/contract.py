@@ -15,7 +15,7 @@ TaskName = Literal["prediction", "recognition"]
 Task = TaskName  # until the harness says TaskName
 
 _LARGEST = {torch.uint8: 255, torch.uint16: 65_535, torch.float16: 1}
-"""What stands for 1 in each type that frames may have."""
+"""The value that means 1, for each type that frames may have."""
 
 
 class DataMissing(Exception):
@@ -24,16 +24,15 @@ class DataMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The task a data set poses: `context_frames` given, `horizon` to predict.
+    """The task of a data set: `context_frames` given, `horizon` to predict.
 
-    Where clips are to be recognised `classes` names what they may show; then a clip is all context,
-    and the horizon is 0.
+    For recognition `classes` are named; then a clip is all context, and the horizon is 0.
 
     Attributes:
         frame_shape: (C,H,W).
         context_frames: frames given.
         horizon: frames to predict.
-        classes: names of what clips may show.
+        classes: their names, for recognition.
         dtype: of the frames: `torch.uint8`, `uint16` or `float16`; `to_unit` gives their values.
 
     Raises:
@@ -88,7 +87,7 @@ class Clips(Protocol):
 
 
 class LabelledClips(Clips, Protocol):
-    """Fixed clips of which it is known what they show, and from which video each was taken."""
+    """Fixed clips with the class and the video of each."""
 
     @property
     def labels(self) -> Tensor:
@@ -114,7 +113,7 @@ class Dataset(ABC):
     task: ClassVar[Task] = "prediction"
     spec: Spec
     notice: str | None = None
-    """One line a user should see, such as a substitute used for data that could not be had."""
+    """One line a user should see, such as that a substitute is used; None for none."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -141,7 +140,7 @@ class Dataset(ABC):
 
 
 class LabelledDataset(Dataset):
-    """A data set whose clips show one of `spec.classes` each, to be recognised."""
+    """A data set for recognition: each clip shows one of `spec.classes`."""
 
     task = "recognition"
 

@@ -27,7 +27,7 @@ class MovingFashionMNIST(MovingMNIST):
         """The garments of the official files, found or downloaded.
 
         Raises:
-            DataMissing: where they can be had neither way, or one is another file.
+            DataMissing: neither works, or one is another file.
         """
         pools = _found()
         if pools is None:

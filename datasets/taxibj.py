@@ -33,7 +33,7 @@ class TaxiBJ(VideoDataset):
 
     Frames are uint16. The rounding error, of variance (1/65535)^2 / 12 = 1.9e-11, is 1e-7 of the
     published MSEs, which are near 1.5e-4 (a sum of 0.31 over a frame's 2,048 values). In 8 bits it
-    would be 1 % of them, as much as parts the best published models from each other.
+    would be 1 % of them, as much as separates the best published models.
     """
 
     name = "taxibj"
@@ -79,8 +79,8 @@ def _find(folder: Path) -> Sources:
     Raises:
         SourceWrong: nothing, a file twice, or one of another form.
     """
-    flows = _once(folder, taxibj_h5.PATTERN)
-    windows = _once(folder, taxibj_npz.NAME)
+    flows = _unique(folder, taxibj_h5.PATTERN)
+    windows = _unique(folder, taxibj_npz.NAME)
     if flows:
         found = taxibj_h5.find(flows)
         return Sources(found.videos, {**found.facts, "passed_over": [p.name for p in windows]})
@@ -89,7 +89,7 @@ def _find(folder: Path) -> Sources:
     raise SourceWrong(f"{folder} holds nothing of TaxiBJ: get {_GET}")
 
 
-def _once(folder: Path, pattern: str) -> list[Path]:
+def _unique(folder: Path, pattern: str) -> list[Path]:
     """The files of such names anywhere in `folder`. Raises SourceWrong where two have one name."""
     paths: dict[str, Path] = {}
     for path in sorted(files_under(folder, pattern)):
@@ -106,22 +106,22 @@ def _read(source: Source, _: FrameFormat) -> Iterator[Image]:
 
 
 def _notice(facts: Mapping[str, Any]) -> str | None:
-    """A line to tell where the flows are not all of the authors', or were a matter of choice."""
+    """A notice if not all of the authors' files are here, or one of two forms was chosen."""
     if facts["form"] == "npz":
         return (
             f"taxibj: windows of {taxibj_npz.NAME}; figures do not compare with runs on the"
             " authors' .h5 files"
         )
-    told = []
+    parts = []
     absent = [
         season
         for season in taxibj_h5.SEASONS
         if not any(name.startswith(season) for name in facts["files"])
     ]
     if absent:
-        told.append(
+        parts.append(
             f"without {', '.join(absent)}, so figures compare only with runs on the same files"
         )
     if facts["passed_over"]:
-        told.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
-    return f"taxibj: {'; '.join(told)}" if told else None
+        parts.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
+    return f"taxibj: {'; '.join(parts)}" if parts else None

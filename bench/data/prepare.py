@@ -100,7 +100,7 @@ def _make(
                 source or _nowhere(preparation),
                 workers=workers,
                 max_damaged_share=max_damaged,
-                tell=lambda at: bar.show(at.done, at.total, at.frames, at.damaged),
+                on_progress=lambda at: bar.show(at.done, at.total, at.frames, at.damaged),
             )
     except (SourceWrong, DataMissing) as error:
         raise UserError(str(error)) from error

@@ -53,7 +53,7 @@ def turned_crops(clips: Tensor, angles: Tensor, corners: Tensor, side: int) -> T
 def random_flips(
     clips: Tensor, labels: Tensor, mirrored: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Clips [B,T,C,H,W], every second one on average with left and right changed, and their labels.
+    """Clips [B,T,C,H,W], each mirrored with probability 1/2, and their labels [B].
 
     Args:
         clips: any type.
@@ -65,7 +65,7 @@ def random_flips(
     drawn = torch.rand(len(clips), generator=generator, device=generator.device) < 0.5
     others = mirrored[labels]
     flip = drawn & (others >= 0)
-    # By index, for torch flips no uint16.
+    # By index: torch does not flip uint16.
     backwards = torch.arange(clips.shape[-1] - 1, -1, -1, device=clips.device)
     turned = clips.index_select(-1, backwards)
     clips = torch.where(flip[:, None, None, None, None], turned, clips)

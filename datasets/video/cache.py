@@ -26,15 +26,15 @@ _TORCH_DTYPES = {"|u1": torch.uint8, "<u2": torch.uint16, "<f2": torch.float16}
 """By how a `.npy` file names them."""
 
 RESIDENT_BYTES = 256 << 20
-"""How much of the file may stay mapped into this process; it is dropped when more was touched."""
+"""How much of the file stays mapped in this process; it is dropped when more was read."""
 
 AROUND_BYTES = 128 << 10
-"""What the kernel may map beside each run of frames that is read: 64 KiB before and after."""
+"""What the kernel may map around each run of frames that is read: 64 KiB before and after."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A run of frames in the cache that belong together; windows never cross its ends."""
+    """Consecutive frames of the cache; windows never cross its ends."""
 
     name: str
     first: int
@@ -53,7 +53,7 @@ class DamagedSource:
 class Frames:
     """The frames [N,C,H,W] of a `.npy` file, uint8, uint16 or float16, read as they are needed.
 
-    Whatever its size, the process keeps no more than `RESIDENT_BYTES` of it in its own memory.
+    At most `RESIDENT_BYTES` of it stay in the memory of the process.
 
     Raises:
         OSError: the file cannot be read.
@@ -69,7 +69,7 @@ class Frames:
             }[version]
             shape, _, dtype = read(file)
             offset = file.tell()
-            # Copy-on-write, for torch takes no read-only memory. Nothing is ever written.
+            # Copy-on-write, because torch takes no read-only memory. Nothing is ever written.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         if dtype.str not in _TORCH_DTYPES:
             raise ValueError(f"{path} holds {dtype}, not uint8, uint16 or float16")
@@ -142,7 +142,7 @@ def caches() -> Path:
 
 
 def cache_folder(preparation: Preparation) -> Path:
-    """Where the cache lies, in `caches` or in a shared folder; where there is none, its place."""
+    """The folder of the cache, in `caches` or shared; if there is none, where it will be made."""
     made = caches() / preparation.folder
     return find(f"{made.parent.name}/{made.name}") or made
 
@@ -150,7 +150,7 @@ def cache_folder(preparation: Preparation) -> Path:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of the finished cache in `folder`; None where there is none of this version.
 
-    A cache whose frames were cut off, as by a broken copy, is none.
+    A cache whose frames are truncated, as by a broken copy, counts as none.
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""A cache while it is made: frames appended source by source, and a journal to go on from.
+"""A cache in the making: frames appended source by source, and a journal to resume from.
 
-All of it lies in `FOLDER.partial`. A source's line goes into the journal when its frames are in the
-file; what stands in the file beyond the journal is cut off before going on. So a kill costs what
-was being decoded, and nothing else. The finished cache takes the name `FOLDER` in one step.
+Both are in `FOLDER.partial`. A source's line is added to the journal after its frames are in the
+file; on resuming, frames beyond the journal are truncated. A kill loses only the sources that were
+being decoded. The finished cache is renamed to `FOLDER` in one step.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of one source: a line of the journal, and later of the manifest.
+    """The outcome of one source: a line of the journal, and later of the manifest.
 
     Attributes:
         name: the source's.
@@ -48,12 +48,14 @@ class Entry:
 
 
 class GrowingCache:
-    """The cache that is to become `folder`, and the `entries` of the sources that are done.
+    """The unfinished cache of `folder`, resumed from what an earlier call left of it.
 
-    `frames` have come of them; as many as `damaged` cannot be read.
+    That is kept as far as it came from the same sources, whose `keys` are given in order.
 
-    What an earlier call left is taken up as far as it came from the same sources, whose `keys` are
-    given in order.
+    Attributes:
+        entries: of the sources that are done.
+        frames: how many they gave.
+        damaged: how many of them cannot be read.
 
     Raises:
         OSError: its files cannot be written; so do the methods.
@@ -70,7 +72,7 @@ class GrowingCache:
         self._journal = self._files.enter_context(_opened(self.folder / JOURNAL))
         self.entries: list[Entry] = []
         self.frames = self.damaged = 0
-        self._take_up(_line({"format": FORMAT, "frame": asdict(frame_format)}), keys)
+        self._resume(_line({"format": FORMAT, "frame": asdict(frame_format)}), keys)
 
     def __enter__(self) -> GrowingCache:
         return self
@@ -79,11 +81,11 @@ class GrowingCache:
         self._files.close()
 
     def part(self, number: int) -> Path:
-        """Where the frames of source `number` are to be put for `add`."""
+        """The file that takes the frames of source `number`, for `add`."""
         return self._parts / f"{os.getpid()}-{number}"
 
     def add(self, entry: Entry, part: Path) -> None:
-        """Append the frames in `part`, and then the line that says so."""
+        """Append the frames in `part`, then the journal's line."""
         if entry.frames:
             with part.open("rb") as frames:
                 shutil.copyfileobj(frames, self._frames, 1 << 20)
@@ -94,7 +96,7 @@ class GrowingCache:
         self._count(entry)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Put the cache in its place, instead of an older one."""
+        """Rename the cache to its final folder, in place of an older one."""
         self._frames.seek(0)
         self._frames.write(_header(self.frames, self._format))
         self._files.close()
@@ -105,23 +107,23 @@ class GrowingCache:
         if self._final.exists():
             self._final.rename(old)
         self.folder.rename(self._final)
-        clear_away(self._final)
+        remove_leftovers(self._final)
 
     def _count(self, entry: Entry) -> None:
         self.entries.append(entry)
         self.frames += entry.frames
         self.damaged += bool(entry.reason)
 
-    def _take_up(self, head: bytes, keys: Sequence[str]) -> None:
-        """Keep what the journal says of these sources, and cut off all that is beyond it."""
+    def _resume(self, head: bytes, keys: Sequence[str]) -> None:
+        """Keep what the journal lists of these sources, and truncate all beyond it."""
         frame_bytes = math.prod(self._format.shape) * np.dtype(self._format.dtype).itemsize
         offset = len(_header(0, self._format))
-        room = (self._frames.seek(0, os.SEEK_END) - offset) // frame_bytes
+        capacity = (self._frames.seek(0, os.SEEK_END) - offset) // frame_bytes
         first, *lines = self._journal.read().splitlines(keepends=True) or [b""]
         end = len(head)
         for key, line in zip(keys, lines if first == head else [], strict=False):
             entry = _entry(line)
-            if entry is None or entry.key != key or self.frames + entry.frames > room:
+            if entry is None or entry.key != key or self.frames + entry.frames > capacity:
                 break
             self._count(entry)
             end += len(line)
@@ -130,12 +132,12 @@ class GrowingCache:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where the cache `folder` grows; it is there while a preparation runs or was interrupted."""
+    """The folder of the unfinished cache; it exists while a preparation runs or was interrupted."""
     return folder.with_name(f"{folder.name}.partial")
 
 
-def clear_away(folder: Path) -> None:
-    """Remove what the finished cache `folder` needs no more; a kill may have left it."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove the journal and the older cache, which a kill may have left beside `folder`."""
     (folder / JOURNAL).unlink(missing_ok=True)
     shutil.rmtree(_old_folder(folder), ignore_errors=True)
 
@@ -162,7 +164,7 @@ def _header(frames: int, frame_format: FrameFormat) -> bytes:
 
 
 def _rewrite(file: BinaryIO, head: bytes, size: int) -> None:
-    """Give `file` this head and size, and stand at its end."""
+    """Write `head`, truncate `file` to `size` bytes, and seek to its end."""
     file.seek(0)
     file.write(head)
     file.truncate(size)

@@ -1,4 +1,4 @@
-"""What a cache is made of: the source files of a data set, how they are read, where it lies."""
+"""What a cache is made of: the source files of a data set and how they are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FrameSize = int | tuple[int, int]
 
 
 class SourceWrong(Exception):
-    """A source folder does not hold what it should; the message says what, and what to do."""
+    """A source folder lacks or spoils something; the message says what, and what to do."""
 
 
 class Damaged(Exception):
@@ -71,7 +71,7 @@ def height_and_width(size: FrameSize) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One thing to decode, which becomes one clip, or one for each of `ranges`.
+    """One video, array or folder of images: one clip, or one for each of `ranges`.
 
     Attributes:
         name: unique among the sources, such as `Archery/v_Archery_g01_c01`.

@@ -188,7 +188,7 @@ def test_shares_lie_within_each_other_and_keep_groups_whole() -> None:
     for smaller, larger in itertools.pairwise(parts):
         assert {clip.name for clip in smaller} <= {clip.name for clip in larger}
     assert [clip.name for clip in share_of(clips[::-1], 0.1)] == [c.name for c in parts[2]][::-1]
-    assert len({clip.tags["class"] for clip in parts[2]}) == len(CLASSES)  # a mixed lot
+    assert len({clip.tags["class"] for clip in parts[2]}) == len(CLASSES)  # shuffled
 
 
 def test_frames_as_published_are_sorted_as_text(counters: None) -> None:

@@ -70,7 +70,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def test_every_form_is_counted_through(counters: Path, cache_home: Path) -> None:
     told: list[Progress] = []
-    prepared = prepare(COUNTERS, counters, workers=2, tell=told.append)
+    prepared = prepare(COUNTERS, counters, workers=2, on_progress=told.append)
     assert (prepared.folder, prepared.frames, prepared.decoded) == (
         cache_home / "counters-32x32",
         500,
@@ -168,7 +168,7 @@ def test_what_is_there_is_not_decoded_again_and_what_changed_is(
         cache = Cache.open(COUNTERS)
         seen.append(numbers(cache.frames.gather(torch.arange(cache.frames.shape[0])).numpy()))
 
-    assert prepare_here(COUNTERS, tmp_path / "moved", tell=look).decoded == 2
+    assert prepare_here(COUNTERS, tmp_path / "moved", on_progress=look).decoded == 2
     assert seen == [list(range(20))] * 3  # the old cache, until the new one is finished
     look(Progress(2, 2, 22, 0, ""))
     assert seen[-1] == [*range(50, 62), *range(10, 20)]
@@ -243,7 +243,7 @@ def test_nothing_but_damaged_sources_is_never_allowed(tmp_path: Path, cache_home
 def test_what_goes_wrong_with_one_source_costs_that_one_alone(
     tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 3.0)
     videos = tmp_path / "videos"
     for name in ("aborts", "fine", "hangs", "misshapes", "stumbles", "well"):
         counter_video(videos / f"{name}.avi", 10)
@@ -414,7 +414,8 @@ if __name__ == "__main__":  # the children run this file too
     # A shell that runs the tests in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     preparation = replace(COUNTERS, read=readers.slow)
-    prepare(preparation, Path(sys.argv[1]), workers=2, tell=lambda it: print(it.done, flush=True))
+    show = lambda progress: print(progress.done, flush=True)
+    prepare(preparation, Path(sys.argv[1]), workers=2, on_progress=show)
 """
 
 
@@ -473,7 +474,7 @@ def test_an_interrupted_preparation_goes_on(
     assert not (cache_home / COUNTERS.folder).exists()
 
     told: list[Progress] = []
-    prepared = prepare(COUNTERS, interrupted, workers=1, tell=told.append)
+    prepared = prepare(COUNTERS, interrupted, workers=1, on_progress=told.append)
     assert told[0] == Progress(2, 8, 40, 0, "")
     assert prepared.decoded == 6
     assert _same(prepared.folder, undisturbed)
