@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datasets.contract import Clips
+from datasets.contract import Clips, to_unit
 
 Batch = tuple[Tensor, ...]
 """Clips [B,T,C,H,W], and of labelled data the class of each, int64 [B]."""
@@ -27,7 +27,7 @@ class Pass:
 
     Attributes:
         first: position in the split of the first.
-        clips: uint8 [B,T,C,H,W] on the CPU.
+        clips: [B,T,C,H,W] as stored, on the CPU.
         frames: the same, float32 in [0,1], on the device.
         output: what the model made of them, on the device.
         seconds: of the forward pass, from idle device to idle device.
@@ -68,8 +68,8 @@ class HeldOut:
 
 
 def to_float(clips: Tensor, device: torch.device) -> Tensor:
-    """uint8 `clips` as float32 in [0,1] on `device`; they travel as bytes."""
-    return clips.to(device, non_blocking=True).float().div_(255)
+    """`clips` as float32 in [0,1] on `device`; they travel in the type they are stored in."""
+    return to_unit(clips.to(device, non_blocking=True))
 
 
 def _synchronise(device: torch.device) -> None:

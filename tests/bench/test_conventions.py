@@ -18,7 +18,7 @@ from bench.store import records
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
-from datasets.folders import find
+from datasets.sources.folders import find
 from tests.bench import literal_conventions as literal
 
 CPU = torch.device("cpu")
