@@ -46,6 +46,8 @@ def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests()
     [
         "run",
         "cell",
+        "rescore",
+        "clear",
         "report",
         "ls",
         "check",
