@@ -28,7 +28,11 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "constant"
+    plateau_factor: float = 0.5
+    """What the rate of schedule "plateau" is multiplied by once validations stop to improve."""
+    plateau_patience: int = 4
+    """How many validations in a row may be no better before that."""
     clip_norm: float | None = None
     """The longest gradient of all parameters together; longer ones are shortened."""
     clip_value: float | None = None
@@ -50,6 +54,48 @@ class Paper:
     title: str
     year: int
     url: str
+
+
+class TrainingBatch:
+    """What a predictor learns from in one training step.
+
+    Attributes:
+        clip: context and future frames together, [B,T+horizon,C,H,W] in [0,1].
+        context_frames: how many of them are given at test time.
+        progress: fraction of the budget spent, in [0,1]; schedules are functions of it.
+        generator: the source of random numbers, on the clip's device; None for PyTorch's own.
+            Layers that draw from PyTorch's global state, such as dropout, may: it is seeded for
+            every step.
+        logged: scalars to be recorded beside the loss, by name.
+    """
+
+    # No dataclass: Fabric takes those apart on their way to a model, and passes a copy.
+    def __init__(
+        self,
+        clip: Tensor,
+        context_frames: int,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.clip = clip
+        self.context_frames = context_frames
+        self.progress = progress
+        self.generator = generator
+        self.logged: dict[str, Tensor] = {}
+
+    @property
+    def context(self) -> Tensor:
+        """The frames given at test time, [B,T,C,H,W]."""
+        return self.clip[:, : self.context_frames]
+
+    @property
+    def future(self) -> Tensor:
+        """The frames to predict, [B,horizon,C,H,W]."""
+        return self.clip[:, self.context_frames :]
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Have the scalar `value`, such as an auxiliary loss, recorded under `name`."""
+        self.logged[name] = value.detach()
 
 
 DEFAULT_RECIPE = Recipe(source="the harness's default", learning_rate=1e-3, batch_size=16)
@@ -90,6 +136,14 @@ class Model(nn.Module, ABC):
     def forward(self, *arguments: Any) -> Tensor:
         """What the model makes of a clip; see the two kinds below."""
 
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """What the optimiser is built from: one group of all parameters.
+
+        A model may split them and give a group options of its own, such as "lr" (the schedule
+        multiplies it) or "weight_decay"; the others are those of `recipe`.
+        """
+        return [{"params": list(self.parameters())}]
+
 
 class Predictor(Model):
     """A model that continues a video. Subclass it, write `forward`, and the harness does the rest.
@@ -116,27 +170,24 @@ class Predictor(Model):
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W] after `context` [B,T,C,H,W] in [0,1].
 
-        Any T, any horizon; no state survives the call.
+        Any T, any horizon; no state survives the call. A stochastic model draws from PyTorch's
+        global state, which is seeded before every evaluation.
         """
 
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
+    def sample(
+        self, context: Tensor, horizon: int, samples: int, generator: torch.Generator
     ) -> Tensor:
-        """The scalar to minimise on `clip` [B,T+horizon,C,H,W] in [0,1].
+        """Several futures [B,samples,horizon,C,H,W] of `context` [B,T,C,H,W], all in [0,1].
 
-        Args:
-            clip: context and future frames together.
-            context_frames: how many of them are given at test time.
-            progress: fraction of the budget spent, in [0,1]; schedules are functions of it.
-            generator: the source of random numbers, on the clip's device. Layers that draw from
-                PyTorch's global state, such as dropout, may: it is seeded for every step.
+        A model that overrides this is stochastic: it draws them from `generator`. Those of all
+        other models are the same.
         """
-        context, future = clip[:, :context_frames], clip[:, context_frames:]
-        return F.mse_loss(self(context, future.shape[1]), future)
+        prediction: Tensor = self(context, horizon)
+        return prediction[:, None].repeat(1, samples, 1, 1, 1, 1)
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """The scalar to minimise on `batch`: here the MSE of the future."""
+        return F.mse_loss(self(batch.context, batch.future.shape[1]), batch.future)
 
     def fit(self, clips: Iterable[Tensor]) -> None:
         """Set the buffers of a predictor without parameters from training `clips` [B,T,C,H,W].

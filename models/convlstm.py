@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
-from models.layers.frame_by_frame import FrameByFrame
-from models.layers.joint_conv import JointConv
+from models.layers.rollout import FrameByFrame
 
 CellState = tuple[Tensor, Tensor]
 """Hidden and cell state, each [B,width,h,w]."""
@@ -23,28 +22,36 @@ class ConvLSTMCell(nn.Module):
         inputs: channels of the input.
         width: channels of the hidden and the cell state.
         kernel: side of the convolutions, odd.
+        bias: whether the gates have biases, as the paper's do.
         peephole: height and width of the maps where the gates see the cell state through a weight
-            for each channel and position, as the paper's Hadamard products do, and have biases;
-            None for the form in common use, without either. Peepholes start at zero.
+            for each channel and position, as the paper's Hadamard products do; None for the form
+            in common use, without. Peepholes start at zero.
     """
 
     def __init__(
-        self, inputs: int, width: int, kernel: int, peephole: tuple[int, int] | None
+        self,
+        inputs: int,
+        width: int,
+        kernel: int,
+        *,
+        bias: bool,
+        peephole: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.gates = JointConv(inputs, width, 4 * width, kernel, bias=peephole is not None)
+        self.width = width
+        self.gates = nn.Conv2d(inputs + width, 4 * width, kernel, padding="same", bias=bias)
         self.peephole = (
             nn.Parameter(torch.zeros(3, width, *peephole)) if peephole is not None else None
         )
 
     def forward(self, x: Tensor, state: CellState | None) -> CellState:
         """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
-        hidden, cell = (None, None) if state is None else state
-        i, f, g, o = self.gates(x, hidden).chunk(4, 1)
-        if self.peephole is not None and cell is not None:
+        hidden, cell = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),) * 2
+        i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
+        cell = cell.to(i.dtype)  # under autocast the first zeros are wider than the gates
+        if self.peephole is not None:
             i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
-        update = i.sigmoid() * g.tanh()
-        cell = update if cell is None else torch.addcmul(update, f.sigmoid(), cell)
+        cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
         if self.peephole is not None:
             o = o + self.peephole[2] * cell
         return o.sigmoid() * cell.tanh(), cell
@@ -90,10 +97,15 @@ class ConvLSTM(FrameByFrame):
         peephole: bool = False,
     ) -> None:
         super().__init__(frame_shape, width=width, patch=patch)
-        channels, *map_shape = self.patched_shape
-        seen = (map_shape[0], map_shape[1]) if peephole else None
+        channels, map_height, map_width = self.patched_shape
         self.cells = nn.ModuleList(
-            ConvLSTMCell(width if layer else channels, width, kernel, seen)
+            ConvLSTMCell(
+                width if layer else channels,
+                width,
+                kernel,
+                bias=peephole,
+                peephole=(map_height, map_width) if peephole else None,
+            )
             for layer in range(layers)
         )
 

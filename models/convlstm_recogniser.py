@@ -1,4 +1,4 @@
-"""ConvLSTM recogniser: what the seq2seq autoencoder foretells, averaged into class scores."""
+"""ConvLSTM recogniser: what the seq2seq autoencoder predicts, averaged into class scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
-from models.layers.latent_feedback import LatentFeedback
+from models.convlstm_seq2seq import ConvLSTMAutoencoder
 
 STEPS = 10  # of the decoder
 
@@ -81,12 +81,12 @@ class ConvLSTMRecogniser(Recogniser):
         self, frame_shape: FrameShape, classes: int, *, width: int = 64, features: int = 512
     ) -> None:
         super().__init__(frame_shape, classes)
-        self.autoencoder = LatentFeedback(frame_shape[0], width)
+        self.autoencoder = ConvLSTMAutoencoder(frame_shape[0], width)
         self.features = MeanConv3d(width, features)
         self.scores = nn.Linear(features, classes)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits [B,classes] of `clip` [B,T,C,H,W]; any T."""
         hidden = self.autoencoder(clip, STEPS)
-        logits: Tensor = self.scores(self.features(torch.stack(hidden, 2)))
+        logits: Tensor = self.scores(self.features(hidden.transpose(1, 2)))
         return logits

@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
-from models.layers.latent_feedback import LatentFeedback
-from models.layers.sequence_cell import over_frames
+from models.convlstm import CellState, ConvLSTMCell
 
 DARK = -3.0
 """The output's bias at first; its sigmoid is 0.05, about what Moving MNIST shows on average."""
+
+
+class ConvLSTMAutoencoder(nn.Module):
+    """Two ConvLSTM layers read a clip; two more continue from the last hidden state.
+
+    The decoder's layers start from all zeros: of the encoder they are given only its top hidden
+    state, as their first input, and after it their own (seq2seq_ConvLSTM.py).
+
+    Args:
+        channels: of a frame.
+        width: channels of the hidden and the cell states.
+        kernel: side of the convolutions, odd.
+    """
+
+    def __init__(self, channels: int, width: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            ConvLSTMCell(inputs, width, kernel, bias=True) for inputs in (channels, width)
+        )
+        self.decoder = nn.ModuleList(
+            ConvLSTMCell(width, width, kernel, bias=True) for _ in range(2)
+        )
+
+    def forward(self, clip: Tensor, steps: int) -> Tensor:
+        """The decoder's top hidden states [B,steps,width,H,W] after `clip` [B,T,C,H,W]."""
+        hidden = self.encode(clip)
+        states: list[CellState | None] = [None, None]
+        outputs = []
+        for _ in range(steps):
+            hidden = stacked(self.decoder, hidden, states)
+            outputs.append(hidden)
+        return torch.stack(outputs, 1)
+
+    def encode(self, clip: Tensor) -> Tensor:
+        """The encoder's top hidden state [B,width,H,W] after `clip` [B,T,C,H,W]."""
+        states: list[CellState | None] = [None, None]
+        for frame in clip.unbind(1):
+            hidden = stacked(self.encoder, frame, states)
+        return hidden
+
+
+def stacked(cells: Iterable[nn.Module], x: Tensor, states: list[CellState | None]) -> Tensor:
+    """The top hidden state after x [B,C,H,W] went through `cells`; `states` become the new ones."""
+    for layer, cell in enumerate(cells):
+        states[layer] = x, _ = cell(x, states[layer])
+    return x
 
 
 class ConvLSTMSeq2Seq(Predictor):
@@ -52,12 +97,12 @@ class ConvLSTMSeq2Seq(Predictor):
 
     def __init__(self, frame_shape: FrameShape, *, width: int = 64) -> None:
         super().__init__(frame_shape)
-        self.autoencoder = LatentFeedback(frame_shape[0], width)
+        self.autoencoder = ConvLSTMAutoencoder(frame_shape[0], width)
         self.output = nn.Conv2d(width, frame_shape[0], 3, padding="same")
         self.output.bias = nn.Parameter(torch.full((frame_shape[0],), DARK))
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W], in [0,1]."""
-        return torch.stack(
-            over_frames(self.output, self.autoencoder(context, horizon)), 1
-        ).sigmoid()
+        hidden = self.autoencoder(context, horizon)
+        frames: Tensor = self.output(hidden.flatten(0, 1)).sigmoid()
+        return frames.view(len(context), horizon, *context.shape[2:])

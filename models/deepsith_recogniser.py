@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
-from models.layers.log_memory import LogMemory
-from models.layers.window_rollout import led_in
+from models.layers.padding import repeat_first_frame
+from models.sith import LogMemory
 
 NODES, SHARPNESS = 5, 50  # of both memories
 LONGEST = (20.0, 200.0)  # frames that each memory reaches back
@@ -63,7 +63,7 @@ class DeepSITHRecogniser(Recogniser):
 
     The published memory cuts the filter of 200 frames at 240, which loses 13 % of it, has its
     peaks at 1.02 of the nominal delays, and makes its first node 2.8 times too large; ours is right
-    (see `LogMemory`). A clip of fewer than three frames is led in by repeats of its first. The
+    (see `LogMemory`). The first frame of a clip of fewer than three is repeated before it. The
     halving of the learning rate on a plateau is left out.
     """
 
@@ -125,14 +125,14 @@ class DeepSITHRecogniser(Recogniser):
             nn.Linear(HIDDEN[1], picture * picture), nn.Unflatten(2, (picture, picture))
         )
         self.look = nn.Conv3d(1, features, FRAMES, padding=(0, 1, 1))
-        self.scores = nn.Linear(features, classes)
+        self.classifier = nn.Linear(features, classes)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits [B,classes] of `clip` [B,T,C,H,W] in [0,1]; any T."""
-        clip = led_in(clip, FRAMES)
+        clip = repeat_first_frame(clip, FRAMES)
         hidden = self.second(self.first.remember(self.measure(clip)))
         looks = self.look(self.draw(hidden)[:, None]).sigmoid()
-        logits: Tensor = self.scores(looks.mean((2, 3, 4)))
+        logits: Tensor = self.classifier(looks.mean((2, 3, 4)))
         return logits
 
     def measure(self, clip: Tensor) -> Tensor:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
-from models.layers.convlstm_sequence import lstm
-from models.layers.joint_conv import JointConv
-from models.layers.motion_memory import MotionMemory
-from models.layers.sequence_cell import State
+from models.contract import (
+    FrameShape,
+    Paper,
+    Predictor,
+    Recipe,
+    Size,
+    TrainingBatch,
+    small_recipe,
+)
+from models.layers.padding import repeat_first_frame
+
+SHORTEST = 9  # frames: their eight differences can be halved three times
+
+State = tuple[Tensor, Tensor]
+"""Hidden and cell state, each [B,width,h,w]."""
 
 
-class BiasedConvLSTMCell(nn.Module):
+class ConvLSTMCell(nn.Module):
     """One ConvLSTM layer without peepholes and with biases, its gates in the order i, g, f, o.
 
     The authors' code adds two biases, one of x and one of h; one says the same.
@@ -24,13 +35,87 @@ class BiasedConvLSTMCell(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gates = JointConv(width, width, 4 * width, 3, bias=True)
+        self.gates = nn.Conv2d(2 * width, 4 * width, 3, padding=1)
 
-    def forward(self, x: Tensor, state: State | None) -> State:
-        """New hidden and cell state for x [B,width,h,w]; a state of None is all zeros."""
-        hidden, cell = (None, None) if state is None else state
-        i, g, f, o = self.gates(x, hidden).chunk(4, 1)
-        return lstm(i, f, g, o, cell)
+    def forward(self, x: Tensor, state: State) -> State:
+        """New hidden and cell state for x [B,width,h,w]."""
+        hidden, cell = state
+        i, g, f, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
+        cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
+        return o.sigmoid() * cell.tanh(), cell
+
+
+def motion_encoder(channels: int, width: int) -> nn.Sequential:
+    """C3D without its head (Tran et al. 2015): differences to motions an eighth as often.
+
+    [B,channels,T,H,W] becomes [B,width,T/8,H/16,W/16], T rounded down.
+    """
+
+    def convolution(inputs: int, outputs: int) -> nn.Conv3d:
+        return nn.Conv3d(inputs, outputs, 3, padding=1)
+
+    def relu() -> nn.ReLU:
+        return nn.ReLU(inplace=True)
+
+    half, quarter, eighth = width // 2, width // 4, width // 8
+    # The authors pool after each ReLU: the same numbers, but the ReLU has more to do.
+    return nn.Sequential(
+        convolution(channels, eighth), nn.MaxPool3d((1, 2, 2)), relu(),
+        convolution(eighth, quarter), nn.MaxPool3d(2), relu(),
+        convolution(quarter, half), relu(), convolution(half, half), nn.MaxPool3d(2), relu(),
+        convolution(half, width), relu(), convolution(width, width), nn.MaxPool3d(2), relu(),
+    )  # fmt: skip
+
+
+class MotionMemory(nn.Module):
+    """Motions in slots, recalled for each place of a clip by itself (section 3).
+
+    The differences of a clip's frames are encoded, and averaged over what is left of time. Each
+    place is a query: it recalls the mean of the slots, weighted by a softmax over their cosine
+    similarity to it. As in the authors' code there is no temperature: of two slots one can weigh
+    at most e^2 = 7.4 times as much as the other, so that 100 slots are always mixed nearly evenly.
+
+    Args:
+        channels: of a frame.
+        width: channels of the motion recalled; slots are 4 times as wide.
+        slots: how many motions there are.
+    """
+
+    def __init__(self, channels: int, width: int, slots: int) -> None:
+        super().__init__()
+        self.slots = nn.Parameter(torch.randn(slots, 4 * width))
+        self.matching_encoder = motion_encoder(channels, 4 * width)
+        self.context_encoder = deepcopy(self.matching_encoder)
+        self.embedder = nn.Sequential(
+            nn.ConvTranspose2d(4 * width, 2 * width, 3, 2, padding=1, output_padding=1),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(2 * width, width, 3, 2, padding=1, output_padding=1),
+            nn.ReLU(inplace=True),
+        )
+
+    def memorise(self, clip: Tensor) -> Tensor:
+        """Motion [B,width,H/4,W/4] of a long clip [B,T,C,H,W]; its gradient reaches the slots."""
+        return self._recall(self.context_encoder(_differences(clip)), self.slots)
+
+    def recall(self, context: Tensor) -> Tensor:
+        """Motion [B,width,H/4,W/4] that a short clip [B,T,C,H,W] brings to mind; slots stay."""
+        return self._recall(self.matching_encoder(_differences(context)), self.slots.detach())
+
+    def _recall(self, motions: Tensor, slots: Tensor) -> Tensor:
+        queries = motions.mean(2)
+        places = queries.flatten(2).transpose(1, 2)
+        similarity = F.normalize(places, dim=-1) @ F.normalize(slots, dim=-1).T
+        recalled = similarity.softmax(-1) @ slots
+        motion: Tensor = self.embedder(recalled.transpose(1, 2).reshape(queries.shape))
+        return motion
+
+
+def _differences(clip: Tensor) -> Tensor:
+    """Differences [B,C,T-1,H,W] of successive frames of a clip [B,T,C,H,W].
+
+    The first frame of a clip of fewer than `SHORTEST` is repeated before it.
+    """
+    return repeat_first_frame(clip, SHORTEST).diff(dim=1).transpose(1, 2)
 
 
 class LMCMemory(Predictor):
@@ -44,8 +129,8 @@ class LMCMemory(Predictor):
     What is memorised is the whole clip, as in the authors' first 5,000 iterations (10 -> 10
     frames); later they predict 30 frames and take a random 30 of the 40 there are (on KTH 40 of
     50). Predictions have no activation, as theirs on Moving MNIST; their sigmoid on KTH is left
-    out. A context of fewer than 9 frames is led in by its first: the matching encoder halves the
-    time of eight differences three times.
+    out. The first frame of a context of fewer than 9 is repeated before it: the matching encoder
+    halves the time of eight differences three times.
 
     Learning starts slowly. L1 + MSE of a pixel that is lit with a probability p is least at black
     unless p > 1/4, which Moving MNIST's mean frame nowhere is: predictions stay black until digits
@@ -89,11 +174,11 @@ class LMCMemory(Predictor):
         memory: bool = True,
     ) -> None:
         super().__init__(frame_shape)
-        channels, *size = frame_shape
-        if any(side % 16 for side in size):
+        channels, height, breadth = frame_shape
+        if height % 16 or breadth % 16:
             raise ValueError(
                 "frame height and width must be multiples of 16, for motions are remembered for "
-                f"squares of 16 x 16 pixels, not {size[0]} x {size[1]}"
+                f"squares of 16 x 16 pixels, not {height} x {breadth}"
             )
         half = width // 2
         if not memory:
@@ -104,7 +189,7 @@ class LMCMemory(Predictor):
             nn.Conv2d(half, width, 3, 2, padding=1), nn.ELU(),
             nn.Conv2d(width, width, 3, padding=1), nn.ELU(),
         )  # fmt: skip
-        self.cells = nn.ModuleList(BiasedConvLSTMCell(width) for _ in range(layers))
+        self.cells = nn.ModuleList(ConvLSTMCell(width) for _ in range(layers))
         self.memory = MotionMemory(channels, width, slots) if memory else None
         self.attention = _attention(width) if memory else None
         self.decoder = nn.Sequential(
@@ -122,25 +207,23 @@ class LMCMemory(Predictor):
     def continue_with(self, motion: Tensor | None, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W] where `motion` [B,width,H/4,W/4] is remembered."""
         known = self.encoder(context.flatten(0, 1)).unflatten(0, context.shape[:2])
-        states: list[State | None] = [None] * len(self.cells)
+        zeros = torch.zeros_like(known[:, 0])
+        states: list[State] = [(zeros, zeros)] * len(self.cells)
         for features in known.unbind(1):
-            top, states = self.step(features, states)
-        predictions = [self.decode(top, motion)]
+            states = self.step(features, states)
+        predictions = [self.decode(states[-1], motion)]
         for _ in range(horizon - 1):
-            top, states = self.step(self.encoder(predictions[-1]), states)
-            predictions.append(self.decode(top, motion))
+            states = self.step(self.encoder(predictions[-1]), states)
+            predictions.append(self.decode(states[-1], motion))
         return torch.stack(predictions, 1)
 
-    def step(
-        self, features: Tensor, states: list[State | None]
-    ) -> tuple[State, list[State | None]]:
-        """State of the top layer, and of all, after a frame's features [B,width,H/4,W/4]."""
-        new: list[State | None] = []
+    def step(self, features: Tensor, states: list[State]) -> list[State]:
+        """States of all layers after a frame's features [B,width,H/4,W/4]."""
+        new: list[State] = []
         for cell, state in zip(self.cells, states, strict=True):
-            top: State = cell(features, state)
-            new.append(top)
-            features = top[0]
-        return top, new
+            new.append(cell(features, state))
+            features = new[-1][0]
+        return new
 
     def decode(self, top: State, motion: Tensor | None) -> Tensor:
         """A frame [B,C,H,W]; how much each channel of `motion` counts depends on the cells."""
@@ -152,28 +235,15 @@ class LMCMemory(Predictor):
         frame: Tensor = self.decoder(features)
         return frame
 
-    def memorising_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """L1 + MSE of the forecast on `clip` [B,T+horizon,C,H,W] with all of it memorised."""
-        context, future = clip[:, :context_frames], clip[:, context_frames:]
-        motion = None if self.memory is None else self.memory.memorise(clip)
-        return _loss(self.continue_with(motion, context, future.shape[1]), future)
+    def memorising_loss(self, batch: TrainingBatch) -> Tensor:
+        """L1 + MSE of the forecast, with the whole clip memorised."""
+        motion = None if self.memory is None else self.memory.memorise(batch.clip)
+        frames = self.continue_with(motion, batch.context, batch.future.shape[1])
+        return _loss(frames, batch.future)
 
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """L1 + MSE of the forecast on `clip` [B,T+horizon,C,H,W], as at test time."""
-        context, future = clip[:, :context_frames], clip[:, context_frames:]
-        return _loss(self(context, future.shape[1]), future)
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """L1 + MSE of the forecast, as at test time."""
+        return _loss(self(batch.context, batch.future.shape[1]), batch.future)
 
 
 def _attention(width: int) -> nn.Sequential:

@@ -2,32 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
-from models.layers.damped import damped
-from models.layers.mbconv import MBConv
-from models.layers.partition_attention import PartitionAttention, window_side
-from models.layers.window_rollout import roll_out
+from models.layers.padding import repeat_first_frame
+from models.layers.window_partition import (
+    Partition,
+    relative_position_index,
+    window_partition,
+    window_reverse,
+    window_side,
+)
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def small_init(layer: Layer) -> Layer:
+    """`layer`, its initial weights a tenth as large and its bias zero.
+
+    As the last layer of a residual branch it makes a deep network start close to the identity,
+    where larger learning rates are stable (De & Smith 2020, "Batch Normalization Biases Residual
+    Blocks Towards the Identity Function in Deep Networks").
+    """
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer
+
+
+class SqueezeExcite(nn.Module):
+    """Channels scaled by a gate that sees all of them, averaged over the map (Hu et al. 2018)."""
+
+    def __init__(self, channels: int, squeezed: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeezed, 1, bias=bias)
+        self.excite = nn.Conv2d(squeezed, channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x [B,C,H,W] times their gates [B,C,1,1] in [0,1]."""
+        gate: Tensor = self.excite(F.silu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
+        return x * gate
+
+
+class MBConv(nn.Module):
+    """Pre-norm MBConv as in the paper's appendix A: x' = shortcut(x) + branch(x).
+
+    The branch normalises, expands by `expansion`, convolves each channel alone (with the stride),
+    scales channels by squeeze and excitation to a quarter of `outputs`, and projects. The
+    shortcut averages where the stride is 2 and projects where the channels change.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, expansion: int = 4) -> None:
+        super().__init__()
+        inner = expansion * outputs
+        self.branch = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, inner, 1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.GELU(approximate="tanh"),
+            nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.GELU(approximate="tanh"),
+            SqueezeExcite(inner, max(1, outputs // 4)),
+            small_init(nn.Conv2d(inner, outputs, 1)),
+        )
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut.append(nn.AvgPool2d(stride))
+        if inputs != outputs:
+            self.shortcut.append(nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,outputs,H/stride,W/stride] for x [B,inputs,H,W]."""
+        y: Tensor = self.shortcut(x) + self.branch(x)
+        return y
+
+
+class PartitionAttention(nn.Module):
+    """Pre-norm attention in each window of a map, then a pre-norm feed-forward layer.
+
+    x' = x + attention(norm(x)); x'' = x' + mlp(norm(x')), with a learnt bias for each head and
+    relative position (equation 1).
+
+    Args:
+        width: channels of the map.
+        map_shape: height and width of the map.
+        window: tokens to a window down and across; both must divide the map's.
+        partition: "block" or "grid".
+        head_width: channels of one attention head; must divide `width`.
+    """
+
+    index: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        map_shape: tuple[int, int],
+        window: tuple[int, int],
+        partition: Partition,
+        head_width: int,
+    ) -> None:
+        super().__init__()
+        self.map_shape, self.window, self.partition = map_shape, window, partition
+        self.heads = width // head_width
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = small_init(nn.Linear(width, width))
+        offsets = (2 * window[0] - 1) * (2 * window[1] - 1)
+        self.position_bias = nn.Parameter(torch.zeros(self.heads, offsets))
+        self.register_buffer("index", relative_position_index(window), persistent=False)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(approximate="tanh"),
+            small_init(nn.Linear(4 * width, width)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B,H,W,width] for x [B,H,W,width]."""
+        windows = window_partition(self.norm(x), self.window, self.partition)
+        attended = self.attend(windows)
+        x = x + window_reverse(attended, self.map_shape, self.window, self.partition)
+        y: Tensor = x + self.feed_forward(x)
+        return y
+
+    def attend(self, windows: Tensor) -> Tensor:
+        """Attention among the tokens of each window [B,windows,tokens,width]; same shape."""
+        batch, count, tokens, width = windows.shape
+        heads = self.query_key_value(windows).view(batch * count, tokens, 3, self.heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self.position_bias[:, self.index].to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        y: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, count, tokens, width))
+        return y
 
 
 class MaxViTBlock(nn.Module):
-    """MBConv, block attention, grid attention; a stride of 2 halves the map first."""
+    """MBConv, block attention, grid attention; a stride of 2 halves the map first.
+
+    Args:
+        inputs: channels of the map that comes in.
+        width: channels of the map that goes out.
+        map_shape: its height and width.
+        stride: 1 or 2.
+        window: tokens to an attention window, down and across, at least.
+        head: channels of one attention head.
+    """
 
     def __init__(
-        self, inputs: int, width: int, size: tuple[int, int], stride: int, window: int, head: int
+        self,
+        inputs: int,
+        width: int,
+        map_shape: tuple[int, int],
+        stride: int,
+        window: int,
+        head: int,
     ) -> None:
         super().__init__()
         self.conv = MBConv(inputs, width, stride)
-        sides = (window_side(size[0], window), window_side(size[1], window))
+        sides = (window_side(map_shape[0], window), window_side(map_shape[1], window))
         self.attention = nn.Sequential(
-            PartitionAttention(width, size, sides, "block", head),
-            PartitionAttention(width, size, sides, "grid", head),
+            PartitionAttention(width, map_shape, sides, "block", head),
+            PartitionAttention(width, map_shape, sides, "grid", head),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,33 +178,47 @@ class MaxViTBlock(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
-class Rise(nn.Module):
-    """One step up the decoder: a deep map doubled in size, joined with the encoder's map there."""
+class DecoderBlock(nn.Module):
+    """A deep map at twice its height and width, joined with the encoder's map there."""
 
     def __init__(self, deep: int, width: int) -> None:
         super().__init__()
-        self.grow = nn.Conv2d(deep, 4 * width, 1)
+        self.upsample = nn.Sequential(nn.Conv2d(deep, 4 * width, 1), nn.PixelShuffle(2))
         self.shortcut = nn.Conv2d(2 * width, width, 1)
         self.branch = nn.Sequential(
             nn.BatchNorm2d(2 * width),
             nn.GELU(approximate="tanh"),
-            damped(nn.Conv2d(2 * width, width, 3, padding=1)),
+            small_init(nn.Conv2d(2 * width, width, 3, padding=1)),
         )
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         """Map [B,width,2H,2W] for deep [B,deep,H,W] and skip [B,width,2H,2W]."""
-        both = torch.cat((F.pixel_shuffle(self.grow(deep), 2), skip), 1)
+        both = torch.cat((self.upsample(deep), skip), 1)
         y: Tensor = self.shortcut(both) + self.branch(both)
         return y
+
+
+def roll_out(
+    next_frames: Callable[[Tensor], Tensor], context: Tensor, horizon: int, window_frames: int
+) -> Tensor:
+    """The next `horizon` frames after `context` [B,T,C,H,W], as many to a pass as there come.
+
+    `next_frames` is given the last `window_frames` frames, its own predictions among them.
+    """
+    frames = repeat_first_frame(context, window_frames)
+    first = frames.shape[1]
+    while frames.shape[1] < first + horizon:
+        frames = torch.cat((frames, next_frames(frames[:, -window_frames:])), 1)
+    return frames[:, first : first + horizon]
 
 
 class MaxViT(Predictor):
     """A MaxViT encoder over stacked frames, and a decoder with skip connections to pixels.
 
     The network maps `window_frames` context frames, stacked on channels, to the `window_frames`
-    that follow in one pass. A shorter context is led in by repeats of its first frame, of a longer
-    one the last frames are used; a longer horizon is predicted in further passes over the
-    predictions so far, a shorter one is cut from the first pass.
+    that follow in one pass. Before a shorter context its first frame is repeated, of a longer one
+    the last frames are used; a longer horizon is predicted in further passes over the predictions
+    so far, a shorter one is cut from the first pass.
 
     The encoder is the paper's: a stem that halves the frame, then stages that each halve it
     again. On maps this small the attention windows are `window` positions a side (paper: 7), more
@@ -108,7 +264,7 @@ class MaxViT(Predictor):
             stem: channels of the stem.
             widths: channels of each stage, multiples of `head`.
             depths: blocks of each stage.
-            window: positions down and across in an attention group.
+            window: positions down and across in an attention window.
             head: channels of an attention head.
             window_frames: frames read, and predicted, in one pass.
 
@@ -130,22 +286,25 @@ class MaxViT(Predictor):
             nn.GELU(approximate="tanh"),
             nn.Conv2d(stem, stem, 3, 1, 1),
         )
-        self.stages, self.rises = nn.ModuleList(), nn.ModuleList()
+        self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
         below = stem
         for level, (stage_width, depth) in enumerate(zip(widths, depths, strict=True), start=2):
-            size = (height >> level, width >> level)
+            map_shape = (height >> level, width >> level)
             self.stages.append(
                 nn.Sequential(
-                    MaxViTBlock(below, stage_width, size, 2, window, head),
+                    MaxViTBlock(below, stage_width, map_shape, 2, window, head),
                     *(
-                        MaxViTBlock(stage_width, stage_width, size, 1, window, head)
+                        MaxViTBlock(stage_width, stage_width, map_shape, 1, window, head)
                         for _ in range(depth - 1)
                     ),
                 )
             )
-            self.rises.insert(0, Rise(stage_width, below))
+            self.decoder.insert(0, DecoderBlock(stage_width, below))
             below = stage_width
-        self.head = damped(nn.Conv2d(stem, 4 * window_frames * channels, 3, padding=1))
+        self.output = nn.Sequential(
+            small_init(nn.Conv2d(stem, 4 * window_frames * channels, 3, padding=1)),
+            nn.PixelShuffle(2),
+        )
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""
@@ -159,6 +318,7 @@ class MaxViT(Predictor):
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         x = maps.pop()
-        for rise in self.rises:
-            x = rise(x, maps.pop())
-        return F.pixel_shuffle(self.head(x), 2).view_as(frames)
+        for block in self.decoder:
+            x = block(x, maps.pop())
+        predicted: Tensor = self.output(x)
+        return predicted.view_as(frames)

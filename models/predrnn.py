@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
-from models.layers.frame_by_frame import FrameByFrame
-from models.layers.joint_conv import JointConv
+from models.layers.rollout import FrameByFrame
 
 FORGET_BIAS = 1.0  # added to both forget gates, as the authors' code does
 
@@ -25,7 +24,7 @@ class StackState(NamedTuple):
     """All layers after a step; the zigzag memory [B,width,h,w] is on its way to the bottom."""
 
     cells: list[CellState]
-    memory: Tensor | None
+    memory: Tensor
     increments: list[Increments]
 
 
@@ -43,34 +42,32 @@ class STLSTMCell(nn.Module):
 
     def __init__(self, inputs: int, width: int, kernel: int) -> None:
         super().__init__()
-        self.temporal = JointConv(inputs, width, 4 * width, kernel, bias=False)
-        self.spatial = JointConv(inputs, width, 3 * width, kernel, bias=False)
-        self.memories_to_gate = JointConv(2 * width, 0, width, kernel, bias=False)
-        self.memories_to_hidden = nn.Conv2d(2 * width, width, 1, bias=False)
+
+        def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, kernel, padding="same", bias=False)
+
+        self.temporal = convolution(inputs + width, 4 * width, kernel)
+        self.spatial = convolution(inputs + width, 3 * width, kernel)
+        self.memories_to_gate = convolution(2 * width, width, kernel)
+        self.memories_to_hidden = convolution(2 * width, width, 1)
 
     def forward(
-        self, x: Tensor, state: CellState | None, memory: Tensor | None
+        self, x: Tensor, state: CellState, memory: Tensor
     ) -> tuple[CellState, Tensor, Increments]:
-        """New state, zigzag memory, and increments of the two memories for x [B,inputs,h,w].
-
-        None stands for a state or memory of all zeros.
-        """
-        hidden, cell = (None, None) if state is None else state
-        i, f, g, o = self.temporal(x, hidden).chunk(4, 1)
-        cell, cell_increment = _remember(cell, i, f, g)
-        memory, memory_increment = _remember(memory, *self.spatial(x, memory).chunk(3, 1))
+        """New state, zigzag memory, and increments of the two memories for x [B,inputs,h,w]."""
+        hidden, cell = state
+        i, f, g, o = self.temporal(torch.cat((x, hidden), 1)).chunk(4, 1)
+        # Under autocast the first zeros are wider than the gates.
+        cell, memory = cell.to(i.dtype), memory.to(i.dtype)
+        cell_increment = i.sigmoid() * g.tanh()
+        cell = torch.addcmul(cell_increment, (f + FORGET_BIAS).sigmoid(), cell)
+        i, f, g = self.spatial(torch.cat((x, memory), 1)).chunk(3, 1)
+        memory_increment = i.sigmoid() * g.tanh()
+        memory = torch.addcmul(memory_increment, (f + FORGET_BIAS).sigmoid(), memory)
         memories = torch.cat((cell, memory), 1)
-        gate = (o + self.memories_to_gate(memories, None)).sigmoid()
+        gate = (o + self.memories_to_gate(memories)).sigmoid()
         hidden = gate * self.memories_to_hidden(memories).tanh()
         return (hidden, cell), memory, (cell_increment, memory_increment)
-
-
-def _remember(memory: Tensor | None, i: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """The memory after forgetting by f and adding g as far as i lets it, and what was added."""
-    increment = i.sigmoid() * g.tanh()
-    if memory is None:
-        return increment, increment
-    return torch.addcmul(increment, (f + FORGET_BIAS).sigmoid(), memory), increment
 
 
 class PredRNN(FrameByFrame):
@@ -118,10 +115,11 @@ class PredRNN(FrameByFrame):
 
     def step(self, frame: Tensor, state: StackState | None) -> tuple[Tensor, StackState]:
         """Hidden state of the top layer, and the state of the stack."""
-        memory = None if state is None else state.memory
-        features, cells, increments = frame, [], []
-        for layer, cell in enumerate(self.cells):
-            old = None if state is None else state.cells[layer]
+        if state is None:
+            zeros = frame.new_zeros(len(frame), self.output.in_channels, *frame.shape[2:])
+            state = StackState([(zeros, zeros)] * len(self.cells), zeros, [])
+        features, memory, cells, increments = frame, state.memory, [], []
+        for cell, old in zip(self.cells, state.cells, strict=True):
             new, memory, increment = cell(features, old, memory)
             cells.append(new)
             increments.append(increment)

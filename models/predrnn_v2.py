@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
-from models.layers.patches import to_patches
-from models.layers.scheduled_sampling import Truth, draw_truth
-from models.layers.winograd import shared_filters
+from models.contract import FrameShape, Paper, Recipe, Size, TrainingBatch, small_recipe
+from models.layers.rollout import TeacherForcing, draw_forcing, to_patches
 from models.predrnn import Increments, PredRNN
 
 # Steps 25,000, 50,000 and 2,500 of the 80,000 in the authors' script for Moving MNIST.
@@ -66,24 +64,19 @@ class PredRNNV2(PredRNN):
         self.adapter = nn.Conv2d(width, width, 1, bias=False)
         self.decoupling = decoupling
 
-    @shared_filters()
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
         """MSE of all T+horizon-1 next-frame predictions, plus the weighted decoupling loss."""
-        frames = to_patches(clip, self.patch)
-        truth = self.truth(clip, context_frames, progress, generator)
+        frames = to_patches(batch.clip, self.patch)
+        forcing = self.teacher_forcing(batch)
         predictions: list[Tensor] = []
         overlaps: list[Tensor] = []
-        for prediction, state in self.unroll(frames, truth):
+        for prediction, state in self.unroll(frames, forcing):
             predictions.append(prediction)
             overlaps.append(self.overlap(state.increments))
         error = F.mse_loss(torch.stack(predictions, 1), frames[:, 1:])
-        return error + self.decoupling * torch.stack(overlaps).mean()
+        decoupling = torch.stack(overlaps).mean()
+        batch.log("decoupling", decoupling)
+        return error + self.decoupling * decoupling
 
     def overlap(self, increments: Sequence[Increments]) -> Tensor:
         """Mean |cosine| in [0,1] between the adapted increments of the layers' two memories."""
@@ -92,22 +85,15 @@ class PredRNNV2(PredRNN):
         of_temporal, of_spatial = adapted.chunk(2)
         return F.cosine_similarity(of_temporal, of_spatial, dim=2).abs().mean()
 
-    def truth(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> list[Truth]:
+    def teacher_forcing(self, batch: TrainingBatch) -> list[TeacherForcing]:
         """Which steps read the true frame, by reverse scheduled sampling: the first always.
 
         The context is read more and more, the frames after it less and less.
         """
-        rates = context_rate(progress), future_rate(progress)
-        steps = context_frames - 1, clip.shape[1] - 1 - context_frames
+        rates = context_rate(batch.progress), future_rate(batch.progress)
+        steps = batch.context_frames - 1, batch.future.shape[1] - 1
         context, future = (
-            draw_truth(clip, count, rate, generator)
-            for count, rate in zip(steps, rates, strict=True)
+            draw_forcing(batch, count, rate) for count, rate in zip(steps, rates, strict=True)
         )
         return [True, *context, *future]
 

@@ -4,10 +4,11 @@
 
 A step is zero_grad, loss, backward and a fused Adam update on random clips: 10 frames to 10 at
 1x64x64 for predictors (3x64x64 for those of the UCF101 study), 10 frames at 3x64x64 of 174 classes
-for recognisers. Where `tests/literal` holds the model, a step of ours and one of the transcription
-alternate at the same weights, once both losses have been found equal; the ratio is the median of
-the pairs' with its quartiles. Absolute times say little: what else the processor does and how warm
-it is moves them by tens of per cent, but both of a pair alike. Ratios matter.
+for recognisers. Ours has the kernels of `bench.kernels`, as in a cell. Where `tests/literal` holds
+the model, a step of ours and one of the transcription alternate at the same weights, once both
+losses have been found equal; the ratio is the median of the pairs' with its quartiles. Absolute
+times say little: what else the processor does and how warm it is moves them by tens of per cent,
+but both of a pair alike. Ratios matter.
 
 Of a model with several updates a step the pairs time `training_loss` alone, samples a second all.
 Memory is resident: the peak after two steps of ours, less what was there before the model was.
@@ -34,9 +35,10 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from bench.kernels.fit import fit, shared_filters
 from bench.suite import catalogue
 from bench.train.hardware import peak_memory_bytes
-from models.contract import Model, Predictor, Recogniser
+from models.contract import Model, Predictor, Recogniser, TrainingBatch
 
 CONTEXT_FRAMES, HORIZON, CLASSES = 10, 10, 174
 FEWEST_PAIRS = 7
@@ -98,6 +100,7 @@ def measure(name: str, asked: argparse.Namespace) -> Row:
     clip = torch.rand(asked.batch, *clip_shape(cls))
     resident = psutil.Process().memory_info().rss
     model = build(cls, asked.size)
+    fit(model, "cpu", "32")
     whole_step = training_step(list(model.parameters()), losses(model, clip))
     for _ in range(2):
         whole_step()
@@ -143,7 +146,7 @@ def losses(model: Model, clip: Tensor) -> list[Loss]:
     generator = torch.Generator().manual_seed(0)
 
     def loss_named(name: str) -> Loss:
-        return lambda: getattr(model, name)(clip, CONTEXT_FRAMES, 1.0, generator)
+        return lambda: getattr(model, name)(TrainingBatch(clip, CONTEXT_FRAMES, 1.0, generator))
 
     return [loss_named(name) for name in model.losses]
 
@@ -165,7 +168,7 @@ def rivals(model: Predictor, literal: ModuleType, clip: Tensor) -> Iterator[Step
     }
 
     def ours() -> Tensor:
-        return model.training_loss(clip, CONTEXT_FRAMES, 1.0, torch.Generator().manual_seed(0))
+        return model.training_loss(TrainingBatch(clip, CONTEXT_FRAMES, 1.0))
 
     def theirs() -> Tensor:
         return literal.training_loss(copies, clip, CONTEXT_FRAMES)
@@ -194,7 +197,8 @@ def training_step(parameters: Sequence[Tensor], losses: Sequence[Loss]) -> Step:
     def step() -> None:
         for loss in losses:
             optimizer.zero_grad(set_to_none=True)
-            loss().backward()
+            with shared_filters():
+                loss().backward()
             optimizer.step()
 
     return step

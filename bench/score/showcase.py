@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.score.metrics import mse
-from bench.score.task import HeldOut, Pass, to_float
+from bench.train.held_out import HeldOut, Pass, to_float
 from datasets.contract import to_bytes
 
 FIRST, WORST, MEDIAN = "first", "worst for copy-last", "median for copy-last"

@@ -10,8 +10,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from bench.score.task import Batch, Task, to_float
+from bench.kernels.fit import shared_filters
+from bench.train.held_out import Batch, to_float
 from bench.train.prefetch import Batches
+from bench.train.task import Task
 from datasets.contract import Dataset
 from models.contract import Model, Recipe
 
@@ -23,6 +25,7 @@ OPTIMIZERS: dict[str, Any] = {
 ONE_CYCLE_WARM_UP = 0.3  # fraction of the budget; these three are PyTorch's defaults
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = 1e-4 / 25
+PLATEAU_THRESHOLD = 1e-4  # a gain of less, in proportion, is none; PyTorch's default
 
 
 def seed_of(*parts: object) -> int:
@@ -35,7 +38,8 @@ def learning_rate_factor(recipe: Recipe, progress: float) -> float:
     """What the learning rate is multiplied by when `progress` in [0,1] of the budget is spent.
 
     `one_cycle` rises and falls along half cosines, as PyTorch's OneCycleLR does (Smith & Topin,
-    2019); `cosine` falls to zero (Loshchilov & Hutter, 2017).
+    2019); `cosine` falls to zero (Loshchilov & Hutter, 2017). What `plateau` does depends on the
+    validations: see `Plateau`.
     """
 
     def half_cosine(start: float, end: float, fraction: float) -> float:
@@ -50,6 +54,34 @@ def learning_rate_factor(recipe: Recipe, progress: float) -> float:
             1.0, ONE_CYCLE_END, (progress - ONE_CYCLE_WARM_UP) / (1 - ONE_CYCLE_WARM_UP)
         )
     return 1.0
+
+
+class Plateau:
+    """A factor of the learning rate that falls when validations stop to improve.
+
+    As PyTorch's ReduceLROnPlateau with its default threshold, a validation counting as its epoch.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._factor, self._patience = recipe.plateau_factor, recipe.plateau_patience
+        self.factor, self._best, self._without_gain = 1.0, math.inf, 0
+
+    def validated(self, value: float) -> None:
+        """Take a validation's result, the lower the better."""
+        if value < self._best * (1 - PLATEAU_THRESHOLD):
+            self._best, self._without_gain = value, 0
+            return
+        self._without_gain += 1
+        if self._without_gain > self._patience:
+            self.factor, self._without_gain = self.factor * self._factor, 0
+
+    def state(self) -> list[float]:
+        """What `restore` needs."""
+        return [self.factor, self._best, self._without_gain]
+
+    def restore(self, state: list[float]) -> None:
+        """Go on from an earlier `state`."""
+        self.factor, self._best, self._without_gain = state[0], state[1], int(state[2])
 
 
 class Training:
@@ -75,6 +107,11 @@ class Training:
         self._clip_generator, self._generator = torch.Generator(device), torch.Generator(device)
         self.batches = Batches(self._draw, device)
         self.model, self._optimizer = fabric.setup(model, self._new_optimizer(model))
+        for group in self._optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self._plateau = Plateau(recipe) if recipe.schedule == "plateau" else None
+        self.logged: dict[str, Tensor] = {}
+        """What the model logged in the last step, by name: scalars on the device."""
         self._losses = task.losses(model)
         for name in self._losses:
             self.model.mark_forward_method(name)
@@ -89,7 +126,7 @@ class Training:
         # One fused update is six times faster than a loop over the parameters, on a CPU too.
         options["fused"] = self._fabric.device.type in ("cpu", "cuda")
         optimizer: torch.optim.Optimizer = OPTIMIZERS[recipe.optimizer](
-            model.parameters(), **options
+            model.parameter_groups(recipe), **options
         )
         return optimizer
 
@@ -100,18 +137,29 @@ class Training:
         torch.manual_seed(seed_of(self._seed, number, "model"))
         self._generator.manual_seed(seed_of(self._seed, number, "loss"))
         self.model.train()
+        factor = learning_rate_factor(self.recipe, progress)
+        if self._plateau is not None:
+            factor *= self._plateau.factor
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * learning_rate_factor(self.recipe, progress)
+            group["lr"] = group["initial_lr"] * factor
+        arguments = self._task.loss_arguments(batch, progress, self._generator)
         for name in self._losses:
-            loss = self._update(name, self._task.loss_arguments(batch, progress, self._generator))
+            loss = self._update(name, arguments)
+        self.logged = getattr(arguments[0], "logged", {})
         return loss
+
+    def validated(self, value: float) -> None:
+        """Tell a plateau schedule the result of a validation, the lower the better."""
+        if self._plateau is not None:
+            self._plateau.validated(value)
 
     def _update(self, loss_name: str, arguments: tuple[object, ...]) -> Tensor:
         """One update by the gradients of that loss, which is returned, left on the device."""
-        loss: Tensor = getattr(self.model, loss_name)(*arguments)
         # No gradient, unlike one of zero, leaves a parameter and its optimiser state alone.
         self._optimizer.zero_grad(set_to_none=True)
-        self._fabric.backward(loss)
+        with shared_filters():
+            loss: Tensor = getattr(self.model, loss_name)(*arguments)
+            self._fabric.backward(loss)
         self._clip_gradients()
         self._optimizer.step()
         return loss.detach()
@@ -130,10 +178,16 @@ class Training:
         return tuple(tensor.to(self._fabric.device, non_blocking=True) for tensor in batch)
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimiser state; all that `restore` needs."""
-        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
+        """Weights, optimiser and schedule: all that `restore` needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "plateau": self._plateau.state() if self._plateau is not None else None,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._plateau is not None:
+            self._plateau.restore(state["plateau"])

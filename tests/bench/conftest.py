@@ -39,29 +39,29 @@ class Tiny(Predictor):
 class Slow(Tiny):
     """Long enough in training to be killed in it; dropout shows whether randomness resumes."""
 
-    def training_loss(self, clip, context_frames, progress, generator):
+    def training_loss(self, batch):
         time.sleep(0.02)
-        clip = nn.functional.dropout(clip, 0.1)
-        return super().training_loss(clip, context_frames, progress, generator)
+        batch.clip = nn.functional.dropout(batch.clip, 0.1)
+        return super().training_loss(batch)
 
 class Raises(Tiny):
     def forward(self, context, horizon):
         raise LookupError("no such key in the model")
 
 class Diverges(Tiny):
-    def training_loss(self, clip, context_frames, progress, generator):
-        return super().training_loss(clip, context_frames, progress, generator) / 0.0
+    def training_loss(self, batch):
+        return super().training_loss(batch) / 0.0
 
 class RunsOut(Tiny):
-    def training_loss(self, clip, context_frames, progress, generator):
+    def training_loss(self, batch):
         return torch.empty(1 << 50).sum()
 
 class Crashes(Tiny):
-    def training_loss(self, clip, context_frames, progress, generator):
+    def training_loss(self, batch):
         os.abort()
 
 class Hangs(Tiny):
-    def training_loss(self, clip, context_frames, progress, generator):
+    def training_loss(self, batch):
         time.sleep(3600)
 '''
 
@@ -125,7 +125,7 @@ def bench(tmp_path: Path, empty_store: Path) -> Bench:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
-        if words[0] in ("run", "cell", "report"):
+        if words[0] in ("run", "rescore", "clear", "cell", "report", "ls"):
             words += ["--results", str(tmp_path / "results")]
         return subprocess.run(
             command(*words), env=environment(), capture_output=True, text=True, timeout=280

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from bench import score as tasks
-from bench.score.task import to_float
+from bench.train.held_out import to_float
 from bench.train.step import Training, learning_rate_factor, seed_of
+from bench.train.task import task_of
 from datasets.contract import (
     Clips,
     Dataset,
@@ -18,7 +18,7 @@ from datasets.contract import (
     LabelledDataset,
     Spec,
 )
-from models.contract import Predictor, Recipe, Recogniser
+from models.contract import Predictor, Recipe, Recogniser, TrainingBatch
 
 FRAME = (1, 8, 8)
 
@@ -50,7 +50,7 @@ def _training(seed: int = 0, **fields: object) -> Training:
     recipe = Recipe(**({"source": "", "learning_rate": 0.1, "batch_size": 4} | fields))  # type: ignore[arg-type]
     torch.manual_seed(1)
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    task = tasks.of("prediction", Noise.spec)
+    task = task_of("prediction", Noise.spec)
     return Training(Filter(FRAME), recipe, task, Noise(), seed, fabric)
 
 
@@ -74,7 +74,7 @@ def test_going_on_from_a_state_repeats_the_undisturbed_run() -> None:
 def test_a_state_taken_before_warm_up_undoes_it() -> None:
     plain, warmed = _training(), _training()
     before = {k: v.clone() for k, v in warmed.state()["model"].items()}
-    start = {"model": before, "optimizer": warmed.state()["optimizer"]}
+    start = warmed.state() | {"model": before}
     warmed.step(-1, 0.0)
     warmed.restore(start)
     for training in (plain, warmed):
@@ -122,6 +122,51 @@ def test_gradients_are_cut_to_the_recipes_value() -> None:
     assert 0 < moved.max() <= 0.1 * 1e-4 * 1.01
 
 
+def test_a_plateau_lowers_the_rate_and_goes_on_from_a_state() -> None:
+    fields = {"schedule": "plateau", "plateau_factor": 0.1, "plateau_patience": 1}
+    whole, first, second = (_training(**fields) for _ in range(3))
+
+    def rate(training: Training) -> float:
+        training.step(0, 0.9)
+        return float(training.state()["optimizer"]["param_groups"][0]["lr"])
+
+    for training in (whole, first):
+        for value in (1.0, 0.5, 0.6):
+            training.validated(value)
+        assert rate(training) == pytest.approx(0.1)
+    second.restore(first.state())
+    for training in (whole, second):
+        training.validated(0.5)  # no gain for the second time
+        assert rate(training) == pytest.approx(0.01)
+        training.validated(0.4)
+        training.validated(0.4)
+        assert rate(training) == pytest.approx(0.01)
+
+
+class TwoRates(Filter):
+    """Its bias learns ten times as fast as its weight, and it logs half its loss."""
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, object]]:
+        rate = 10 * recipe.learning_rate
+        return [{"params": [self.filter.weight]}, {"params": [self.filter.bias], "lr": rate}]
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        loss = super().training_loss(batch)
+        batch.log("half", loss / 2)
+        return loss
+
+
+def test_a_model_groups_its_parameters_and_logs_what_it_likes() -> None:
+    recipe = Recipe("", learning_rate=0.1, batch_size=4, schedule="cosine")
+    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    training = Training(TwoRates(FRAME), recipe, task, Noise(), 0, fabric)
+    loss = training.step(0, 0.5)
+    assert float(training.logged["half"]) == pytest.approx(float(loss) / 2)
+    assert not training.logged["half"].requires_grad
+    groups = training.state()["optimizer"]["param_groups"]
+    assert [group["lr"] for group in groups] == pytest.approx([0.05, 0.5])
+
+
 class TwoPhases(Filter):
     """Its first loss moves `first`, its second moves the filter."""
 
@@ -137,7 +182,7 @@ class TwoPhases(Filter):
 
 def test_each_loss_of_a_step_updates_its_own_parameters_alone() -> None:
     recipe = Recipe("", learning_rate=0.1, batch_size=4)
-    task, fabric = tasks.of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
     training = Training(TwoPhases(FRAME), recipe, task, Noise(), 0, fabric)
     training.step(0, 0.0)
     training.step(1, 0.0)
@@ -176,7 +221,7 @@ class Linear(Recogniser):
 
 
 def test_a_recogniser_learns_the_classes_of_its_clips() -> None:
-    task, fabric = tasks.of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
     model = task.build(Linear, {})
     training = Training(model, Recipe("", 0.1, 8), task, Halves(), 0, fabric)
     losses = [float(training.step(number, 0.0)) for number in range(20)]

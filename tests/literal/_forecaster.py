@@ -8,48 +8,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.layers.forecaster import Forecaster
-from models.layers.sequence_cell import SequenceCell
+from models.encoder_forecaster import EncoderForecaster, Stage
 
 Weights = dict[str, Tensor]
 State = tuple[Tensor, ...]
 Step = Callable[[Weights, str, Tensor, State], State]
 """The new state, its hidden state first, of the cell of that name for an input and a state."""
 
-READING, FORETELLING = ("read_1", "read_2", "read_3"), ("foretell_3", "foretell_2", "foretell_1")
+ENCODER = ("encoder_1", "encoder_2", "encoder_3")
+FORECASTER = ("forecaster_3", "forecaster_2", "forecaster_1")
 
 
-def weights(model: Forecaster, products: tuple[str, ...]) -> Weights:
-    """The published parameters; `products` are the convolutions of a cell, in the drive's order.
+def weights(model: EncoderForecaster, products: tuple[str, ...]) -> Weights:
+    """The published parameters; `products` are the convolutions of a cell.
 
-    The deepest foretelling cell has weights for an input that is always zero: zeros here.
+    The deepest forecasting cell has weights for an input that is always zero: zeros here.
     """
-    cells = (*model.encoder.cells, *model.forecaster)
+    stages = (*model.encoder, *model.forecaster)
     w: Weights = {}
-    for name, cell in zip(READING + FORETELLING, cells, strict=True):
-        w |= {f"{name}.{key}": value for key, value in _cell(cell, products).items()}
+    for name, stage in zip(ENCODER + FORECASTER, stages, strict=True):
+        w |= {f"{name}.{key}": value for key, value in _stage(stage, products).items()}
     for name, conv in (("last", model.output[0]), ("pixels", model.output[2])):
         w[name], w[f"{name}.bias"] = conv.weight, conv.bias
     return w
 
 
-def _cell(cell: SequenceCell, products: tuple[str, ...]) -> Weights:
+def _stage(stage: Stage, products: tuple[str, ...]) -> Weights:
     w: Weights = {}
-    if hasattr(cell, "read"):
-        (conv, _), of_input = cell.read
-        w["before"], w["before.bias"] = conv.weight, conv.bias
-    row = 0
+    has_input = hasattr(stage.resize, "0")
+    if has_input:
+        w["before"], w["before.bias"] = stage.resize[0].weight, stage.resize[0].bias
     for name in products:
-        driven = getattr(cell, name)
-        of_state = driven.of_state.weight
-        rows = slice(row, row := row + len(of_state))
-        if hasattr(cell, "read"):
-            x_half, bias = of_input.weight[rows], of_input.bias[rows]
-        else:
-            x_half, bias = torch.zeros_like(of_state), cell.bias[rows].flatten()
-        w[name], w[f"{name}.bias"] = torch.cat((x_half, of_state), 1), bias
-        w[f"{name}.norm"], w[f"{name}.norm.bias"] = driven.norm.weight, driven.norm.bias
-        w[f"{name}.groups"] = torch.tensor(driven.norm.num_groups)
+        conv, norm = getattr(stage.cell, name)
+        unused = torch.zeros_like(conv.weight[:, : 0 if has_input else conv.in_channels])
+        w[name], w[f"{name}.bias"] = torch.cat((unused, conv.weight), 1), conv.bias
+        w[f"{name}.norm"], w[f"{name}.norm.bias"] = norm.weight, norm.bias
+        w[f"{name}.groups"] = torch.tensor(norm.num_groups)
     return w
 
 
@@ -68,14 +62,14 @@ def prediction(w: Weights, step: Step, context: Tensor, horizon: int) -> Tensor:
     layer is linear, as ours is.
     """
     maps, memory = context.transpose(0, 1), []
-    for stage, name in enumerate(READING):
+    for stage, name in enumerate(ENCODER):
         maps = _before(w, name, F.conv2d, maps, stride=2 if stage else 1)
         maps, state = _run(w, name, step, maps, None)
         memory.append(state)
     deepest = memory[-1][0]
     maps = deepest.new_zeros(horizon, *deepest.shape)
-    for name, state in zip(FORETELLING, reversed(memory), strict=True):
-        if name != FORETELLING[0]:
+    for name, state in zip(FORECASTER, reversed(memory), strict=True):
+        if name != FORECASTER[0]:
             maps = _before(w, name, F.conv_transpose2d, maps, stride=2)
         maps, _ = _run(w, name, step, maps, state)
     flat = F.conv2d(maps.flatten(0, 1), w["last"], w["last.bias"], padding=1)

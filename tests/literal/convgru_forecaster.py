@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.convgru_forecaster import ConvGRUForecaster
+from models.encoder_forecaster import ConvGRUForecaster
 from tests.literal import _forecaster
 from tests.literal._forecaster import State, Weights
 

@@ -24,7 +24,8 @@ def weights(model: ConvLSTM) -> Weights:
     """The x and h convolutions of each layer, and that to pixels."""
     w = {"pixels": model.output.weight}
     for layer, cell in enumerate(model.cells):
-        joint, inputs = cell.gates.conv.weight, cell.gates.inputs
+        joint = cell.gates.weight
+        inputs = joint.shape[1] - cell.width
         w[f"{layer}.x"], w[f"{layer}.h"] = joint[:, :inputs], joint[:, inputs:]
     return w
 

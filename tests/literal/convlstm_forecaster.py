@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.convlstm_forecaster import ConvLSTMForecaster
+from models.encoder_forecaster import ConvLSTMForecaster
 from tests.literal import _forecaster
 from tests.literal._forecaster import State, Weights
 

@@ -18,11 +18,9 @@ CELLS = ("encoder_1", "encoder_2", "decoder_1", "decoder_2")
 def weights(model: ConvLSTMSeq2Seq) -> dict[str, Tensor]:
     """The published parameters, whose gates come in the order i, f, o, g."""
     w: dict[str, Tensor] = {}
-    for name, cell in zip(CELLS[:2], model.autoencoder.encoder.cells, strict=True):
-        halves = cell.read[-1].weight, cell.gates.of_state.weight
-        w[name], w[f"{name}.bias"] = torch.cat(halves, 1), cell.read[-1].bias
-    for name, joint in zip(CELLS[2:], model.autoencoder.decoder, strict=True):
-        w[name], w[f"{name}.bias"] = joint.conv.weight, joint.conv.bias
+    cells = (*model.autoencoder.encoder, *model.autoencoder.decoder)
+    for name, cell in zip(CELLS, cells, strict=True):
+        w[name], w[f"{name}.bias"] = cell.gates.weight, cell.gates.bias
     for name, ours in w.items():
         i, f, g, o = ours.chunk(4)
         w[name] = torch.cat((i, f, o, g))

@@ -16,7 +16,7 @@ TINY: dict[str, Any] = {"width": 8, "layers": 2, "slots": 5}
 
 def weights(model: LMCMemory) -> dict[str, Tensor]:
     """The authors' parameters; of their two biases a gate, whose sum ours is, each has half."""
-    width = len(model.cells[0].gates.conv.weight) // 4
+    width = len(model.cells[0].gates.weight) // 4
     w = {"slots": model.memory.slots}
     for name in ("encoder", "decoder", "attention", "memory.embedder"):
         part = name.split(".")[-1]
@@ -26,7 +26,7 @@ def weights(model: LMCMemory) -> dict[str, Tensor]:
         for i, layer in enumerate(part for part in encoder if isinstance(part, nn.Conv3d)):
             w |= {f"{name}.{i}.{n}": p for n, p in layer.named_parameters()}
     for layer, cell in enumerate(model.cells):
-        kernel, bias = cell.gates.conv.weight, cell.gates.conv.bias
+        kernel, bias = cell.gates.weight, cell.gates.bias
         w[f"cell{layer}.x"], w[f"cell{layer}.h"] = kernel[:, :width], kernel[:, width:]
         w[f"cell{layer}.x_bias"] = w[f"cell{layer}.h_bias"] = bias / 2
     return w

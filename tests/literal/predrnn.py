@@ -24,13 +24,14 @@ def weights(model: PredRNN) -> Weights:
     """Of each layer the convolutions of x (7 gates), h (4), m (3) and the memories; to pixels."""
     w = {"pixels": model.output.weight}
     for layer, cell in enumerate(model.cells):
-        temporal, spatial = cell.temporal.conv.weight, cell.spatial.conv.weight
-        inputs, width = cell.temporal.inputs, temporal.shape[0] // 4
+        temporal, spatial = cell.temporal.weight, cell.spatial.weight
+        width = len(temporal) // 4
+        inputs = temporal.shape[1] - width
         of_x = temporal[: 3 * width, :inputs], spatial[:, :inputs], temporal[3 * width :, :inputs]
         w[f"{layer}.x"] = torch.cat(of_x)
         w[f"{layer}.h"] = temporal[:, inputs:]
         w[f"{layer}.m"] = spatial[:, inputs:]
-        w[f"{layer}.o"] = cell.memories_to_gate.conv.weight
+        w[f"{layer}.o"] = cell.memories_to_gate.weight
         w[f"{layer}.last"] = cell.memories_to_hidden.weight
     return w
 

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.swin import SwinBlock
-from models.layers.swinlstm import SwinLSTM, SwinLSTMCell
+from models.swinlstm import SwinBlock, SwinLSTM, SwinLSTMCell
 
 TINY = {"width": 4, "depth": 5, "heads": 2, "window": 2, "drop_path": 0.0}
 FRAME = (1, 8, 12)
@@ -43,7 +42,7 @@ def weights(model: SwinLSTM) -> dict[str, Tensor]:
             parts = {
                 "norm1": block.norm,
                 "qkv": block.attention.query_key_value,
-                "proj": block.attention.merge,
+                "proj": block.attention.project,
                 "norm2": block.feed_forward[0],
                 "fc1": block.feed_forward[1],
                 "fc2": block.feed_forward[3],
@@ -52,7 +51,7 @@ def weights(model: SwinLSTM) -> dict[str, Tensor]:
                 parts["red"] = block.fuse
             for name, part in parts.items():
                 w[f"{c}.{n}.{name}.weight"], w[f"{c}.{n}.{name}.bias"] = part.weight, part.bias
-            w[f"{c}.{n}.table"] = block.attention.offset_bias.T
+            w[f"{c}.{n}.table"] = block.attention.position_bias.T
     return w
 
 

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.layers.swinlstm import PatchExpanding, PatchMerging
-from models.swinlstm_d import SwinLSTMD
+from models.swinlstm import PatchExpanding, PatchMerging, SwinLSTMD
 from tests.literal import swinlstm_b
 from tests.literal.swinlstm_b import cell, embed, linear, norm, unembed
 
@@ -30,7 +29,7 @@ States = list[tuple[Tensor, Tensor] | None]
 def weights(model: SwinLSTMD) -> dict[str, Tensor]:
     """The published parameters, in the published shapes."""
     w = swinlstm_b.weights(model)
-    for n, layer in enumerate(model.resized):
+    for n, layer in enumerate(model.resampled):
         if isinstance(layer, PatchMerging | PatchExpanding):
             # Named for the cell they follow.
             kind = "merge" if isinstance(layer, PatchMerging) else "expand"

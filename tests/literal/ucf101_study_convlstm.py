@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.ucf101_study_convlstm import UCF101StudyConvLSTM
+from models.ucf101_study import UCF101StudyConvLSTM
 
 FRAME = (1, 8, 12)
 TINY = {"width": 4, "layers": 2}
@@ -21,10 +21,8 @@ Weights = dict[str, Tensor]
 def weights(model: UCF101StudyConvLSTM) -> Weights:
     """The joint convolution, three peepholes and norm of each layer, and the last convolution."""
     w = {"pixels": model.output.weight, "pixels.bias": model.output.bias}
-    for layer, cell in enumerate(model.cells):
-        read = cell.read[0]
-        w[f"{layer}.conv"] = torch.cat((read.weight, cell.gates.of_state.weight), 1)
-        w[f"{layer}.bias"] = read.bias
+    for layer, cell in enumerate(model.layers):
+        w[f"{layer}.conv"], w[f"{layer}.bias"] = cell.gates.weight, cell.gates.bias
         for gate, peephole in zip("ifo", cell.peephole, strict=True):
             w[f"{layer}.peep_{gate}"] = peephole
         w[f"{layer}.scale"], w[f"{layer}.shift"] = cell.norm.weight, cell.norm.bias

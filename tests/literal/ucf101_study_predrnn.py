@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.ucf101_study_predrnn import UCF101StudyPredRNN
+from models.ucf101_study import UCF101StudyPredRNN
 
 FRAME = (1, 8, 12)
 TINY = {"width": 4, "layers": 2}
@@ -20,9 +20,11 @@ Weights = dict[str, Tensor]
 def weights(model: UCF101StudyPredRNN) -> Weights:
     """The x, h and m convolutions of each layer, and the last convolution."""
     w = {"pixels": model.output.weight, "pixels.bias": model.output.bias}
-    for layer, cell in enumerate(model.cells):
-        w[f"{layer}.x"], w[f"{layer}.bias"] = cell.read[0].weight, cell.read[0].bias
-        w[f"{layer}.h"], w[f"{layer}.m"] = cell.gates.of_state.weight.chunk(2, 1)
+    for layer, cell in enumerate(model.layers):
+        weight, width = cell.gates.weight, cell.width
+        parts = weight.split((weight.shape[1] - 2 * width, width, width), 1)
+        w[f"{layer}.x"], w[f"{layer}.h"], w[f"{layer}.m"] = parts
+        w[f"{layer}.bias"] = cell.gates.bias
     return w
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.contract import Predictor
+from models.contract import Predictor, TrainingBatch
 
 
 def _moving_squares() -> Tensor:
@@ -29,7 +29,7 @@ def learns_by_heart() -> Callable[..., None]:
         first = lowest = float("inf")
         for _ in range(steps):
             for name in model.losses:
-                loss = getattr(model, name)(clip, context_frames, 1.0, generator)
+                loss = getattr(model, name)(TrainingBatch(clip, context_frames, 1.0, generator))
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -12,7 +12,7 @@ from bench.check import recogniser
 from bench.check.predictor import CHECKS
 from bench.check.promises import ContractBroken
 from bench.suite import catalogue
-from models.contract import Predictor, Recogniser
+from models.contract import Predictor, Recogniser, TrainingBatch
 
 MODELS = [*catalogue.predictors().values()]
 
@@ -91,14 +91,8 @@ class _DeadParameter(_Good):
 
 
 class _ForeignNoise(_Good):
-    def training_loss(
-        self,
-        clip: Tensor,
-        context_frames: int,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        return super().training_loss(clip, context_frames, progress, generator) + random.random()
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        return super().training_loss(batch) + random.random()
 
 
 class _LooksAtValues(_Good):
@@ -115,9 +109,32 @@ class _HiddenWeight(_Good):
         return super().forward(context, horizon) * self.hidden
 
 
+class _Draws(_Good):
+    """A stochastic predictor: copies the last frame, with noise."""
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(context, horizon) + torch.rand_like(context[:, :1])
+
+    def sample(
+        self, context: Tensor, horizon: int, samples: int, generator: torch.Generator
+    ) -> Tensor:
+        shape = (len(context), samples, horizon, *context.shape[2:])
+        noise = torch.rand(shape, generator=generator)
+        return super().forward(context, horizon)[:, None] + noise
+
+
+class _DrawsByItself(_Good):
+    def sample(
+        self, context: Tensor, horizon: int, samples: int, generator: torch.Generator
+    ) -> Tensor:
+        futures = super().sample(context, horizon, samples, generator)
+        return futures + torch.rand_like(futures)
+
+
 @pytest.mark.parametrize("check", CHECKS)
-def test_checks_pass_a_good_model(check: str) -> None:
-    CHECKS[check](_Good)
+@pytest.mark.parametrize("model_class", [_Good, _Draws])
+def test_checks_pass_a_good_model(model_class: type[Predictor], check: str) -> None:
+    CHECKS[check](model_class)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +147,7 @@ def test_checks_pass_a_good_model(check: str) -> None:
         ("autocast", _OverflowsWhenRounded),
         ("batch", _MixesTheBatch),
         ("no state", _Remembers),
+        ("samples", _DrawsByItself),
         ("gradients", _DeadParameter),
         ("randomness", _ForeignNoise),
         ("round trip", _HiddenWeight),

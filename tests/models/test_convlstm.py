@@ -12,7 +12,7 @@ from models.convlstm import ConvLSTM, ConvLSTMCell
 
 def literal_cell(cell: ConvLSTMCell, inputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """Hidden states and the last cell state, one product of equation (3) at a time."""
-    kernel, bias = cell.gates.conv.weight, cell.gates.conv.bias
+    kernel, bias = cell.gates.weight, cell.gates.bias
     width, channels = len(kernel) // 4, inputs[0].shape[1]
     w_x = dict(zip("ifco", kernel[:, :channels].split(width), strict=True))
     w_h = dict(zip("ifco", kernel[:, channels:].split(width), strict=True))
@@ -46,7 +46,7 @@ def test_cell_is_equation_3_forward_and_backward(
     peephole: tuple[int, int] | None, kernel: int
 ) -> None:
     torch.manual_seed(0)
-    cell = ConvLSTMCell(3, 4, kernel, peephole).double()
+    cell = ConvLSTMCell(3, 4, kernel, bias=peephole is not None, peephole=peephole).double()
     if cell.peephole is not None:
         torch.nn.init.normal_(cell.peephole)
     inputs = [torch.randn(2, 3, 6, 7).double().requires_grad_() for _ in range(4)]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.deepsith_recogniser import DeepSITHRecogniser, MemoryLinear
-from models.layers.log_memory import LogMemory
+from models.sith import LogMemory
 
 FRAME = (3, 10, 12)
 
@@ -52,7 +52,7 @@ def test_logits_and_gradients_are_those_of_the_published_order(double_precision:
     drawn, looks = model.draw[0], model.look
     pictures = F.linear(hidden, drawn.weight, drawn.bias).view(2, 1, 7, 8, 8)
     seen = F.conv3d(pictures, looks.weight, looks.bias, padding=(0, 1, 1)).sigmoid()
-    theirs = F.linear(seen.mean((2, 3, 4)), model.scores.weight, model.scores.bias)
+    theirs = F.linear(seen.mean((2, 3, 4)), model.classifier.weight, model.classifier.bias)
 
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     leaves, weights = list(model.parameters()), torch.randn(2, 4)
@@ -71,7 +71,7 @@ def test_clips_of_any_length_are_taken(frames: int) -> None:
     assert bool(logits.isfinite().all())
 
 
-def test_a_short_clip_is_led_in_by_its_first_frame() -> None:
+def test_the_first_frame_of_a_short_clip_is_repeated() -> None:
     model, clip = small(), torch.rand(2, 2, *FRAME)
     torch.testing.assert_close(model(clip), model(torch.cat((clip[:, :1], clip), 1)))
 

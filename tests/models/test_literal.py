@@ -18,7 +18,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from bench.suite import catalogue
-from models.contract import Predictor
+from models.contract import Predictor, TrainingBatch
 
 LITERAL = Path(__file__).parents[1] / "literal"
 NAMES = [m.name for m in pkgutil.iter_modules([str(LITERAL)]) if not m.name.startswith("_")]
@@ -48,7 +48,9 @@ def test_model_does_what_its_published_code_does(name: str) -> None:
     clip = torch.rand(2, CONTEXT_FRAMES + HORIZON, *literal.FRAME).double()
     names, parameters = zip(*model.named_parameters(), strict=True)
 
-    loss = model.training_loss(clip, CONTEXT_FRAMES, 1.0, torch.Generator().manual_seed(0))
+    loss = model.training_loss(
+        TrainingBatch(clip, CONTEXT_FRAMES, 1.0, torch.Generator().manual_seed(0))
+    )
     expected_loss = literal.training_loss(literal.weights(model), clip, CONTEXT_FRAMES)
     assert_close(loss, expected_loss, **TOLERANCE)
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.motion_memory import MotionMemory
-from models.lmc_memory import LMCMemory
+from models.contract import TrainingBatch
+from models.lmc_memory import LMCMemory, MotionMemory
 from tests.literal import lmc_memory as literal
 
 CONTEXT = 4
@@ -88,7 +88,7 @@ def test_each_phase_leaves_what_the_other_trains_bit_identical(
     for phase in LMCMemory.losses * 3:
         before = {part: snapshot(model, optimizer, part) for part in changes[phase]}
         optimizer.zero_grad(set_to_none=True)
-        getattr(model, phase)(clip, CONTEXT, 0.5, None).backward()
+        getattr(model, phase)(TrainingBatch(clip, CONTEXT, 0.5)).backward()
         optimizer.step()
         for part, changed in changes[phase].items():
             assert same(before[part], snapshot(model, optimizer, part)) != changed, (phase, part)
@@ -103,16 +103,17 @@ def test_only_the_first_phase_sees_the_future(model: LMCMemory, clip: Tensor) ->
     context, future = clip.detach().split((CONTEXT, clip.shape[1] - CONTEXT), 1)
     prediction = model(context, future.shape[1])
     expected = F.l1_loss(prediction, future) + F.mse_loss(prediction, future)
-    torch.testing.assert_close(model.training_loss(clip.detach(), CONTEXT, 1.0, None), expected)
+    loss = model.training_loss(TrainingBatch(clip.detach(), CONTEXT, 1.0))
+    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8])
-def test_a_short_context_is_remembered_as_led_in_by_its_first_frame(frames: int) -> None:
+def test_the_first_frame_of_a_short_context_is_repeated(frames: int) -> None:
     torch.manual_seed(0)
     memory = MotionMemory(3, 8, 5)
     context = torch.rand(2, frames, 3, 16, 32)
-    led_in = torch.cat((context[:, :1].expand(-1, 9 - frames, -1, -1, -1), context), 1)
-    torch.testing.assert_close(memory.recall(context), memory.recall(led_in))
+    padded = torch.cat((context[:, :1].expand(-1, 9 - frames, -1, -1, -1), context), 1)
+    torch.testing.assert_close(memory.recall(context), memory.recall(padded))
 
 
 def test_every_place_recalls_slots_by_its_own_motion() -> None:
@@ -126,14 +127,6 @@ def test_every_place_recalls_slots_by_its_own_motion() -> None:
     assert not bool(change[:, -4:].any())  # too far for the encoder's and the embedder's reach
 
 
-def test_known_frames_are_encoded_at_once_and_the_motion_recalled_once(model: LMCMemory) -> None:
-    calls: list[str] = []
-    for name in ("encoder", "memory.matching_encoder", "memory.embedder"):
-        model.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.append(name))
-    model(torch.rand(2, 12, *literal.FRAME), 3)
-    assert sorted(calls) == ["encoder"] * 3 + ["memory.embedder", "memory.matching_encoder"]
-
-
 def test_without_its_memory_the_cells_alone_predict_and_learn(clip: Tensor) -> None:
     torch.manual_seed(0)
     whole = LMCMemory(literal.FRAME, **literal.TINY)
@@ -144,7 +137,7 @@ def test_without_its_memory_the_cells_alone_predict_and_learn(clip: Tensor) -> N
     assert whole.attention is not None
     assert count(bare) == count(whole) - count(whole.memory) - count(whole.attention) - of_decoder
     assert bare.losses == ("training_loss",)
-    bare.training_loss(clip, CONTEXT, 0.5, None).backward()
+    bare.training_loss(TrainingBatch(clip, CONTEXT, 0.5)).backward()
     assert all(parameter.grad is not None for parameter in bare.parameters())
     assert bare(clip[:, :CONTEXT], 3).shape == clip[:, CONTEXT:].shape
 

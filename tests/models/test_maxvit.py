@@ -1,10 +1,103 @@
+"""MaxViT: its blocks against their definitions, and frames beyond those of one pass."""
+
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from models.layers.partition_attention import PartitionAttention
-from models.maxvit import MaxViT
+from models.layers.window_partition import Partition
+from models.maxvit import MaxViT, MBConv, PartitionAttention
+
+MAP_SHAPE, WINDOW = (6, 8), (3, 2)
+
+
+def members(y: int, x: int, partition: Partition) -> list[tuple[int, int]]:
+    """The positions that (y, x) shares a window with, straight from the paper's definitions."""
+    (height, width), (p, q) = MAP_SHAPE, WINDOW
+    positions = [(v, u) for v in range(height) for u in range(width)]
+    if partition == "block":
+        return [(v, u) for v, u in positions if (v // p, u // q) == (y // p, x // q)]
+    rows, columns = height // p, width // q
+    return [(v, u) for v, u in positions if (v % rows, u % columns) == (y % rows, x % columns)]
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(8, 8, 1), (8, 12, 1), (8, 16, 2)])
+def test_block_is_a_pre_norm_bottleneck_beside_a_shortcut(
+    inputs: int, outputs: int, stride: int
+) -> None:
+    torch.manual_seed(0)
+    block = MBConv(inputs, outputs, stride).double().eval()
+    x = torch.randn(2, inputs, 6, 8).double()
+    norm, expand, norm2, _, depthwise, norm3, _, excite, project = block.branch
+
+    inner = F.conv2d(norm(x), expand.weight)
+    assert inner.shape[1] == 4 * outputs
+    inner = F.gelu(norm2(inner), approximate="tanh")
+    inner = torch.cat(  # each channel by itself
+        [
+            F.conv2d(inner[:, [c]], depthwise.weight[[c]], stride=stride, padding=1)
+            for c in range(inner.shape[1])
+        ],
+        1,
+    )
+    inner = F.gelu(norm3(inner), approximate="tanh")
+    squeezed = F.silu(excite.squeeze(F.adaptive_avg_pool2d(inner, 1)))
+    assert squeezed.shape[1] == outputs // 4
+    branch = project(inner * torch.sigmoid(excite.excite(squeezed)))
+
+    shortcut = F.avg_pool2d(x, stride) if stride > 1 else x
+    if inputs != outputs:
+        shortcut = F.conv2d(shortcut, block.shortcut[-1].weight, block.shortcut[-1].bias)
+    assert block(x).shape == (2, outputs, 6 // stride, 8 // stride)
+    torch.testing.assert_close(block(x), shortcut + branch, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("partition", ["block", "grid"])
+def test_layer_is_attention_among_the_members_of_each_window(partition: Partition) -> None:
+    torch.manual_seed(0)
+    layer = PartitionAttention(8, MAP_SHAPE, WINDOW, partition, head_width=4).double()
+    torch.nn.init.normal_(layer.position_bias)
+    x = torch.randn(2, *MAP_SHAPE, 8).double().requires_grad_()
+
+    query, key, value = layer.query_key_value(layer.norm(x)).split(8, -1)
+    bias = layer.position_bias.view(layer.heads, 2 * WINDOW[0] - 1, 2 * WINDOW[1] - 1)
+    # A grid window's positions stand apart: offsets between them count in whole strides.
+    strides = (
+        (1, 1) if partition == "block" else (MAP_SHAPE[0] // WINDOW[0], MAP_SHAPE[1] // WINDOW[1])
+    )
+    mixed = []
+    for y in range(MAP_SHAPE[0]):
+        for u in range(MAP_SHAPE[1]):
+            window_of = members(y, u, partition)
+            for head in (slice(0, 4), slice(4, 8)):
+                scores = torch.stack(
+                    [
+                        (query[:, y, u, head] * key[:, v, w, head]).sum(-1) / math.sqrt(4)
+                        + bias[
+                            head.start // 4,
+                            (y - v) // strides[0] + WINDOW[0] - 1,
+                            (u - w) // strides[1] + WINDOW[1] - 1,
+                        ]
+                        for v, w in window_of
+                    ],
+                    -1,
+                )
+                values = torch.stack([value[:, v, w, head] for v, w in window_of], 1)
+                mixed.append((scores.softmax(-1)[..., None] * values).sum(1))
+    attended = torch.stack(mixed, 1).view(2, *MAP_SHAPE, 8)
+    expected = x + layer.project(attended)
+    expected = expected + layer.feed_forward(expected)
+
+    result = layer(x)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-10)
+    weights = torch.randn_like(result)
+    leaves = [x, *layer.parameters()]
+    ours = torch.autograd.grad((result * weights).sum(), leaves)
+    theirs = torch.autograd.grad((expected * weights).sum(), leaves)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +113,7 @@ def test_each_stage_halves_the_map_and_holds_block_then_grid_attention() -> None
         model = MaxViT((1, 64, 64))
     attention = [m for m in model.modules() if isinstance(m, PartitionAttention)]
     assert [m.partition for m in attention] == ["block", "grid"] * (2 + 2 + 5 + 2)
-    assert [m.size for m in attention] == [(16, 16)] * 4 + [(8, 8)] * 4 + [(4, 4)] * 10 + [
+    assert [m.map_shape for m in attention] == [(16, 16)] * 4 + [(8, 8)] * 4 + [(4, 4)] * 10 + [
         (2, 2)
     ] * 4
     maps = [model.stem(torch.empty(1, 10, 64, 64, device="meta"))]
@@ -37,11 +130,11 @@ def test_published_size_has_the_parameters_of_maxvit_t_and_a_decoder() -> None:
     assert count / 1e6 == pytest.approx(30.4, abs=0.3)  # 31 M with the classifier it lacks here
 
 
-def test_a_short_context_is_led_in_by_its_first_frame(model: MaxViT) -> None:
+def test_before_a_short_context_its_first_frame_is_repeated(model: MaxViT) -> None:
     context = torch.rand(2, 2, 1, 16, 16)
-    led_in = torch.cat((context[:, :1], context[:, :1], context), 1)
+    padded = torch.cat((context[:, :1], context[:, :1], context), 1)
     with torch.no_grad():
-        torch.testing.assert_close(model(context, 4), model.next_window(led_in))
+        torch.testing.assert_close(model(context, 4), model.next_window(padded))
 
 
 def test_a_long_context_ends_in_the_frames_that_are_read(model: MaxViT) -> None:

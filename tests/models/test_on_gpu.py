@@ -11,7 +11,7 @@ from bench.check import predictor, recogniser
 from bench.check.promises import FRAME, video
 from bench.suite import catalogue
 from bench.train import hardware
-from models.contract import Predictor, Recogniser
+from models.contract import Predictor, Recogniser, TrainingBatch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,8 +44,8 @@ def test_predictor_has_the_same_gradients_on_cuda(model_class: type[Predictor]) 
     on_cuda = copy.deepcopy(model).cuda()
     for name in model.losses if list(model.parameters()) else ():
         losses = (
-            getattr(model, name)(clip, 4, 1.0, None),
-            getattr(on_cuda, name)(clip.cuda(), 4, 1.0, None),
+            getattr(model, name)(TrainingBatch(clip, 4, 1.0)),
+            getattr(on_cuda, name)(TrainingBatch(clip.cuda(), 4, 1.0)),
         )
         torch.testing.assert_close(losses[1].cpu(), losses[0], rtol=1e-4, atol=0)
         for loss in losses:

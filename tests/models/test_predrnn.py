@@ -6,18 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.contract import TrainingBatch
 from models.predrnn import PredRNN, STLSTMCell
 
 
 def literal_cell(cell: STLSTMCell, x: Tensor, h: Tensor, c: Tensor, m: Tensor) -> list[Tensor]:
     """New h, c and m, one product of the paper's equations at a time."""
     width, channels = h.shape[1], x.shape[1]
-    temporal, spatial = cell.temporal.conv.weight, cell.spatial.conv.weight
+    temporal, spatial = cell.temporal.weight, cell.spatial.weight
     w_xi, w_xf, w_xg, w_xo = temporal[:, :channels].split(width)
     w_hi, w_hf, w_hg, w_ho = temporal[:, channels:].split(width)
     v_xi, v_xf, v_xg = spatial[:, :channels].split(width)
     v_mi, v_mf, v_mg = spatial[:, channels:].split(width)
-    w_co, w_mo = cell.memories_to_gate.conv.weight.split(width, 1)
+    w_co, w_mo = cell.memories_to_gate.weight.split(width, 1)
 
     def convolve(x: Tensor, w: Tensor) -> Tensor:
         return F.conv2d(x, w, padding=w.shape[-1] // 2)
@@ -77,7 +78,7 @@ def test_memory_zigzags_through_layers_and_steps() -> None:
     torch.testing.assert_close(prediction, torch.stack(expected[2:], 1), rtol=0, atol=1e-10)
 
     expected_loss = F.mse_loss(torch.stack(expected, 1), torch.stack(frames[1:], 1))
-    loss = model.training_loss(clip, 3, 1.0, None)
+    loss = model.training_loss(TrainingBatch(clip, 3, 1.0))
     torch.testing.assert_close(loss, expected_loss, rtol=0, atol=1e-10)
     leaves = list(model.parameters())
     ours = torch.autograd.grad(loss, leaves)

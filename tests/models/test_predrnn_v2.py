@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.contract import TrainingBatch
 from models.predrnn import PredRNN
 from models.predrnn_v2 import PredRNNV2, context_rate, future_rate
 
@@ -49,7 +50,9 @@ def test_schedules_are_those_of_80_000_steps(steps: int, context: float, future:
 
 def test_sampling_leaves_out_only_the_first_frame() -> None:
     model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(4000, 7, 1, 1, 1)
-    first, *masks = model.truth(clip, 4, 0.4, torch.Generator().manual_seed(0))
+    first, *masks = model.teacher_forcing(
+        TrainingBatch(clip, 4, 0.4, torch.Generator().manual_seed(0))
+    )
     assert first is True
     rates = [mask.float().mean().item() for mask in masks if isinstance(mask, Tensor)]
     assert rates == pytest.approx([context_rate(0.4)] * 3 + [future_rate(0.4)] * 2, abs=0.03)
@@ -57,7 +60,7 @@ def test_sampling_leaves_out_only_the_first_frame() -> None:
 
 def test_at_the_end_the_context_is_read_and_nothing_else() -> None:
     model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(2, 7, 1, 8, 12)
-    assert model.truth(clip, 4, 1.0, None) == [True] * 4 + [False] * 2
+    assert model.teacher_forcing(TrainingBatch(clip, 4, 1.0)) == [True] * 4 + [False] * 2
 
 
 def test_a_step_that_reads_its_own_prediction_leaves_the_true_frame_unread() -> None:
@@ -95,7 +98,7 @@ def test_decoupling_is_added_with_its_weight() -> None:
     model, clip = PredRNNV2((1, 8, 12), **TINY), torch.rand(2, 5, 1, 8, 12)
     losses = []
     for model.decoupling in (0.0, 0.1, 0.2):
-        losses.append(model.training_loss(clip, 3, 1.0, None).item())
+        losses.append(model.training_loss(TrainingBatch(clip, 3, 1.0)).item())
     assert losses[1] > losses[0]
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
 

@@ -24,14 +24,14 @@ def forward_flops(model_class: type[Predictor], size: str) -> float:
     return flops
 
 
-def test_small_sizes_cost_the_same_within_a_fifth() -> None:
+def test_small_sizes_cost_the_same_within_a_quarter() -> None:
     flops = {
         name: forward_flops(model_class, "small")
         for name, model_class in catalogue.predictors().items()
         if "small" in model_class.sizes
     }
     assert {"convlstm", "predrnn", "maxvit", "sith", "swinlstm_d"} <= set(flops)
-    assert max(flops.values()) < 1.2 * min(flops.values()), flops
+    assert max(flops.values()) < 1.25 * min(flops.values()), flops
     assert 1e9 < min(flops.values()) < 4e9
 
 
@@ -39,9 +39,8 @@ def test_small_sizes_cost_the_same_within_a_fifth() -> None:
 def test_published_sizes_cost_what_is_published(
     model_class: type[Predictor], published_gmacs: float
 ) -> None:
-    # A little less here: nothing is convolved with the zero state of the first step.
     gmacs = forward_flops(model_class, "published") / 2e9
-    assert 0.96 * published_gmacs < gmacs < published_gmacs
+    assert gmacs == pytest.approx(published_gmacs, rel=0.005)
 
 
 @pytest.mark.parametrize(

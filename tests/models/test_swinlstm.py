@@ -1,17 +1,25 @@
+"""Window attention and Swin blocks against loops over tokens; the cells and both networks."""
+
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from models.layers import swinlstm
-from models.layers.swin import WindowAttention
-from models.layers.swinlstm import SwinLSTM
-from models.swinlstm_b import SwinLSTMB
-from models.swinlstm_d import SwinLSTMD
+from models import swinlstm
+from models.contract import TrainingBatch
+from models.swinlstm import (
+    SwinBlock,
+    SwinLSTM,
+    SwinLSTMB,
+    SwinLSTMD,
+    WindowAttention,
+    draw_drop_path,
+)
 
 
 def published(model_class: type[SwinLSTM]) -> SwinLSTM:
@@ -44,13 +52,13 @@ def test_d_has_the_published_parameters_but_those_never_used() -> None:
 def test_d_goes_down_and_up_as_published() -> None:
     model = published(SwinLSTMD)
     layers = [m for m in model.modules() if isinstance(m, WindowAttention)]
-    seen = [(m.merge.in_features, m.heads, m.window, m.shift) for m in layers]
+    seen = [(m.project.in_features, m.heads, m.window, m.shift) for m in layers]
     expected: list[object] = []
     for width, depth, heads in ((128, 2, 4), (256, 6, 8), (512, 2, 8), (256, 6, 4)):
         for n in range(depth):
             expected.append((width, heads, (4, 4), (2, 2) if n % 2 else (0, 0)))
     assert seen == expected
-    assert [m.apart.shape[0] for m in layers] == [64] * 2 + [16] * 6 + [4] * 2 + [16] * 6
+    assert [m.mask.shape[0] for m in layers] == [64] * 2 + [16] * 6 + [4] * 2 + [16] * 6
 
 
 def test_drop_rates_are_constant_in_b_and_rise_and_fall_in_d() -> None:
@@ -63,7 +71,7 @@ def test_drop_rates_are_constant_in_b_and_rise_and_fall_in_d() -> None:
 
 @pytest.mark.parametrize("patch", [2, 4, 8])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_frames_come_back_in_their_size_whatever_the_patch(patch: int, channels: int) -> None:
+def test_frames_keep_their_shape_whatever_the_patch(patch: int, channels: int) -> None:
     b = SwinLSTMB((channels, 32, 48), width=16, depth=2, heads=2, patch=patch)
     d = SwinLSTMD((channels, 32, 64), width=16, depths_down=(1, 1), depths_up=(1, 1), patch=patch)
     for model in (b, d):
@@ -80,7 +88,7 @@ def test_a_patch_that_is_no_power_of_two_is_refused(patch: int) -> None:
 
 
 def test_frames_that_cannot_be_tiled_or_halved_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiples of the patch size 2, not 64 x 65"):
+    with pytest.raises(ValueError, match=r"multiples of 2 .*not 64 x 65"):
         SwinLSTMB((1, 64, 65))
     with pytest.raises(ValueError, match=r"multiples of 8 .*halved 2 times.*not 64 x 68"):
         SwinLSTMD((1, 64, 68))
@@ -107,7 +115,7 @@ def test_training_runs_free_after_the_context_and_scores_every_next_frame(
     after_each = [model(clip[:, :t], 1) for t in range(1, 4)]
     predictions = torch.cat((*after_each[:-1], model(clip[:, :3], 4)), 1)
     for progress in (0.0, 1.0):
-        loss = model.training_loss(clip, 3, progress, None)
+        loss = model.training_loss(TrainingBatch(clip, 3, progress))
         torch.testing.assert_close(loss, F.mse_loss(predictions, clip[:, 1:]))
 
 
@@ -115,7 +123,8 @@ def test_branches_are_dropped_in_training_only_and_by_the_generator(model: SwinL
     clip = torch.rand(2, 5, 1, 16, 16)
 
     def loss(seed: int) -> float:
-        return model.training_loss(clip, 3, 0.5, torch.Generator().manual_seed(seed)).item()
+        generator = torch.Generator().manual_seed(seed)
+        return model.training_loss(TrainingBatch(clip, 3, 0.5, generator)).item()
 
     assert loss(0) == loss(0)
     assert loss(0) != loss(1)
@@ -153,3 +162,147 @@ def test_d_learns_four_sequences_by_heart(learns_by_heart: Callable[..., None]) 
         drop_path=0.0,
     )
     learns_by_heart(model, steps=150, learning_rate=3e-3)
+
+
+def window_of(y: int, x: int, attention: WindowAttention) -> tuple[int, int]:
+    """The window of token (y, x): the grid of windows starts at the shift, cut at the borders."""
+    (p, q), (down, right) = attention.window, attention.shift
+    return (y - down) // p, (x - right) // q
+
+
+def brute_force(attention: WindowAttention, x: Tensor) -> Tensor:
+    """Attention of each token of a map x [B,H,W,width] to those of its window, one by one."""
+    batch, height, breadth, width = x.shape
+    positions = [(y, u) for y in range(height) for u in range(breadth)]
+    p, q = attention.window
+    bias = attention.position_bias.view(attention.heads, 2 * p - 1, 2 * q - 1)
+    per_head = width // attention.heads
+    query, key, value = attention.query_key_value(x).split(width, -1)
+    mixed = []
+    for y, u in positions:
+        here = window_of(y, u, attention)
+        seen = [(v, w) for v, w in positions if window_of(v, w, attention) == here]
+        for head in range(attention.heads):
+            part = slice(head * per_head, (head + 1) * per_head)
+            scores = torch.stack(
+                [
+                    (query[:, y, u, part] * key[:, v, w, part]).sum(-1) / math.sqrt(per_head)
+                    + bias[head, y - v + p - 1, u - w + q - 1]
+                    for v, w in seen
+                ],
+                -1,
+            )
+            values = torch.stack([value[:, v, w, part] for v, w in seen], 1)
+            mixed.append((scores.softmax(-1)[..., None] * values).sum(1))
+    result: Tensor = attention.project(torch.stack(mixed, 1).view(batch, height, breadth, width))
+    return result
+
+
+def attention_of(map_shape: tuple[int, int], window: int, *, shifted: bool) -> WindowAttention:
+    torch.manual_seed(0)
+    attention = WindowAttention(4, map_shape, window, heads=2, shifted=shifted).double()
+    nn.init.normal_(attention.position_bias)
+    return attention
+
+
+@pytest.mark.parametrize(
+    ("map_shape", "window", "shifted", "shift"),
+    [
+        ((8, 4), 2, False, (0, 0)),
+        ((8, 4), 2, True, (1, 1)),
+        ((8, 4), 4, True, (2, 0)),  # the window takes the whole width
+        ((3, 8), 3, True, (0, 2)),  # and the whole height; across it grows to the divisor 4
+        ((6, 9), 3, True, (1, 1)),
+    ],
+)
+def test_tokens_attend_to_their_window_and_no_further(
+    map_shape: tuple[int, int], window: int, shifted: bool, shift: tuple[int, int]
+) -> None:
+    attention = attention_of(map_shape, window, shifted=shifted)
+    assert attention.shift == shift
+    x = torch.randn(2, *map_shape, 4).double().requires_grad_()
+    result, expected = attention(x, attention.bias()), brute_force(attention, x)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-10)
+    weights, leaves = torch.randn_like(result), [x, *attention.parameters()]
+    ours = torch.autograd.grad((result * weights).sum(), leaves)
+    theirs = torch.autograd.grad((expected * weights).sum(), leaves)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_mask_is_the_brute_force_one_token_by_token() -> None:
+    map_shape, window = (8, 12), 4
+    attention = attention_of(map_shape, window, shifted=True)
+    rolled = torch.arange(8 * 12).view(map_shape).roll((-2, -2), (0, 1))
+    for n, masked in enumerate(attention.mask):
+        top, left = divmod(n, 12 // window)
+        square = rolled[4 * top : 4 * top + 4, 4 * left : 4 * left + 4]
+        windows = [window_of(*divmod(int(k), 12), attention) for k in square.flatten()]
+        assert masked.tolist() == [[mine != yours for yours in windows] for mine in windows]
+    assert bool(attention.mask.any())
+
+
+def test_a_window_as_large_as_the_map_is_the_whole_map_unshifted() -> None:
+    attention = attention_of((4, 6), 8, shifted=True)
+    assert attention.window == (4, 6)
+    assert attention.shift == (0, 0)
+    assert not bool(attention.mask.any())
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of the 3 heads, not 4"):
+        WindowAttention(4, (4, 4), 2, heads=3, shifted=False)
+
+
+def block_of(*, fuses: bool) -> tuple[SwinBlock, Tensor, Tensor]:
+    torch.manual_seed(0)
+    block = SwinBlock(4, (4, 6), 2, heads=2, shifted=True, fuses=fuses).double()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter)
+    return block, torch.randn(2, 4, 6, 4).double(), torch.randn(2, 4, 6, 4).double()
+
+
+def test_block_fuses_both_normalised_maps_beside_the_shortcut_of_the_first() -> None:
+    block, x, other = block_of(fuses=True)
+    assert block.fuse is not None
+    fused = block.fuse(torch.cat((block.norm(x), block.norm(other)), -1))
+    bias = block.attention.bias()
+    middle = x + block.attention(fused, bias)
+    expected = middle + block.feed_forward(middle)
+    torch.testing.assert_close(block(x, other, bias, None), expected, rtol=0, atol=1e-10)
+
+
+def test_no_second_map_is_one_of_zeros() -> None:
+    block, x, other = block_of(fuses=True)
+    bias = block.attention.bias()
+    zeros = block(x, torch.zeros_like(other), bias, None)
+    torch.testing.assert_close(block(x, None, bias, None), zeros, rtol=0, atol=1e-10)
+
+
+def test_a_block_that_does_not_fuse_reads_one_map_only() -> None:
+    block, x, other = block_of(fuses=False)
+    bias = block.attention.bias()
+    assert torch.equal(block(x, other, bias, None), block(x, None, bias, None))
+
+
+def test_factors_scale_the_branches_of_each_sequence() -> None:
+    block, x, _ = block_of(fuses=False)
+    bias = block.attention.bias()
+    drop_path = torch.tensor([[0.0, 2.0], [0.0, 0.5]]).double().view(2, 2, 1, 1, 1)
+    result = block(x, None, bias, drop_path)
+    assert torch.equal(result[0], x[0])
+    middle = x + 2 * block.attention(block.norm(x), bias)
+    expected = middle + 0.5 * block.feed_forward(middle)
+    torch.testing.assert_close(result[1], expected[1], rtol=0, atol=1e-10)
+
+
+def test_branches_are_dropped_at_their_rate_and_keep_their_mean() -> None:
+    rates = torch.tensor([0.0, 0.2, 0.5])
+    drop_path = draw_drop_path(rates, 50, 40, torch.Generator().manual_seed(0))
+    assert drop_path.shape == (50, 3, 2, 40, 1, 1, 1)
+    assert bool((drop_path[:, 0] == 1).all())
+    assert sorted(drop_path[:, 1].unique().tolist()) == pytest.approx([0.0, 1.25])
+    dropped = (drop_path == 0).float().mean((0, 2, 3)).flatten()
+    torch.testing.assert_close(dropped, rates, rtol=0, atol=0.03)
+    assert not torch.equal(drop_path[0], drop_path[1])
+    again = draw_drop_path(rates, 50, 40, torch.Generator().manual_seed(0))
+    assert torch.equal(drop_path, again)

@@ -9,9 +9,14 @@ import torch
 from torch import nn
 
 from models.contract import Predictor
-from models.ucf101_study_convlstm import ContextNorm, UCF101StudyConvLSTM
-from models.ucf101_study_maxvit import GroupAttention, PostNormMBConv, UCF101StudyMaxViT
-from models.ucf101_study_predrnn import UCF101StudyPredRNN
+from models.ucf101_study import (
+    ContextNorm,
+    PostNormMBConv,
+    UCF101StudyConvLSTM,
+    UCF101StudyMaxViT,
+    UCF101StudyPredRNN,
+    UnbiasedAttention,
+)
 
 RECURRENT = [UCF101StudyConvLSTM, UCF101StudyPredRNN]
 
@@ -43,7 +48,7 @@ def test_most_of_convlstms_parameters_are_peepholes() -> None:
 
 def test_peepholes_start_at_zero() -> None:
     model = UCF101StudyConvLSTM((1, 8, 12), width=4)
-    assert not any(cell.peephole.any() for cell in model.cells)
+    assert not any(layer.peephole.any() for layer in model.layers)
 
 
 @pytest.mark.parametrize("model_class", RECURRENT)
@@ -77,7 +82,7 @@ def test_context_is_normalised_as_batch_norm_does(training: bool) -> None:
         torch.nn.init.constant_(module.weight, 1.7)
         torch.nn.init.constant_(module.bias, -0.2)
     context = torch.randn(2, 4, 5, 6, 7).double()
-    scale, shift = norm.settle(context.unbind(2))
+    scale, shift = norm.scale_and_shift(context.unbind(2))
     torch.testing.assert_close(context * scale[:, None] + shift[:, None], expected(context))
     torch.testing.assert_close(norm.running_mean, expected.running_mean)
     torch.testing.assert_close(norm.running_var, expected.running_var)
@@ -88,11 +93,11 @@ def test_only_the_context_moves_the_running_statistics() -> None:
     model = UCF101StudyConvLSTM((1, 8, 12), width=4)
     context, statistics = torch.rand(2, 3, 1, 8, 12), []
     for horizon in (1, 5):
-        for cell in model.cells:
-            cell.norm.reset_running_stats()
+        for layer in model.layers:
+            layer.norm.reset_running_stats()
         with torch.no_grad():
             model(context, horizon)
-        statistics.append([cell.norm.running_var.clone() for cell in model.cells])
+        statistics.append([layer.norm.running_var.clone() for layer in model.layers])
     torch.testing.assert_close(*statistics)
     assert not any(torch.equal(variance, torch.ones(4)) for variance in statistics[0])
 
@@ -112,26 +117,26 @@ def test_only_the_first_block_of_maxvit_halves_the_map() -> None:
         maps = block(maps)
         shapes.append(tuple(maps.shape[1:]))
     assert shapes == [(width, 32, 32) for width in (64, 64, 128, 128, 256, 256, 512, 512)]
-    attention = [m for m in model.modules() if isinstance(m, GroupAttention)]
+    attention = [m for m in model.modules() if isinstance(m, UnbiasedAttention)]
     assert [(m.partition, m.window) for m in attention] == [("block", (4, 4)), ("grid", (4, 4))] * 8
     shortcuts = [m.shortcut for m in model.modules() if isinstance(m, PostNormMBConv)]
     assert shortcuts == [False, True] * 4
 
 
-def test_attention_is_that_of_its_equation_in_each_group() -> None:
+def test_attention_is_that_of_its_equation_in_each_window() -> None:
     torch.manual_seed(0)
-    layer = GroupAttention(8, 2, "block", 4, 0.0).double()
-    groups = torch.randn(2, 3, 4, 8).double()
-    query, key, value = layer.query_key_value(groups).split(8, -1)
-    expected = torch.zeros_like(groups)
+    layer = UnbiasedAttention(8, 2, "block", 4, 0.0).double()
+    windows = torch.randn(2, 3, 4, 8).double()
+    query, key, value = layer.query_key_value(windows).split(8, -1)
+    expected = torch.zeros_like(windows)
     for head in range(2):
         part = slice(4 * head, 4 * head + 4)
         scores = query[..., part] @ key[..., part].transpose(-1, -2) / 4**0.5
         for a, b in [(a, b) for a in range(4) for b in range(4)]:
             dy, dx = a // 2 - b // 2, a % 2 - b % 2
-            scores[..., a, b] += layer.bias[3 * (dy + 1) + dx + 1, head]
+            scores[..., a, b] += layer.position_bias[3 * (dy + 1) + dx + 1, head]
         expected[..., part] = scores.softmax(-1) @ value[..., part]
-    torch.testing.assert_close(layer.attend(groups), expected @ layer.merge[0].weight.T)
+    torch.testing.assert_close(layer.attend(windows), expected @ layer.project[0].weight.T)
 
 
 def test_dropout_acts_in_training_alone(maxvit: UCF101StudyMaxViT) -> None:
@@ -139,10 +144,10 @@ def test_dropout_acts_in_training_alone(maxvit: UCF101StudyMaxViT) -> None:
     assert options == {"dropout": 0.1}
     torch.manual_seed(0)
     model = UCF101StudyMaxViT((1, 16, 16), stem=4, widths=(8,), depths=(1,), head=8, **options)
-    attention, groups = model.blocks[0].attention[0], torch.rand(1, 2, 16, 8)
-    assert not torch.equal(attention.attend(groups), attention.attend(groups))
+    attention, windows = model.blocks[0].attention[0], torch.rand(1, 2, 16, 8)
+    assert not torch.equal(attention.attend(windows), attention.attend(windows))
     model.eval()
-    assert torch.equal(attention.attend(groups), attention.attend(groups))
+    assert torch.equal(attention.attend(windows), attention.attend(windows))
 
 
 @pytest.mark.parametrize("frames", [2, 4, 7])
@@ -150,10 +155,10 @@ def test_maxvit_reads_a_window_and_goes_on_from_its_own_frames(
     maxvit: UCF101StudyMaxViT, frames: int
 ) -> None:
     context = torch.rand(2, frames, 1, 16, 24)
-    led_in = torch.cat((context[:, :1], context[:, :1], context), 1)
+    padded = torch.cat((context[:, :1], context[:, :1], context), 1)
     with torch.no_grad():
-        first = maxvit.next_frames(led_in[:, -4:])
-        second = maxvit.next_frames(torch.cat((led_in[:, -2:], first), 1))
+        first = maxvit.next_frames(padded[:, -4:])
+        second = maxvit.next_frames(torch.cat((padded[:, -2:], first), 1))
         expected = torch.cat((first, second[:, :1]), 1)
         torch.testing.assert_close(maxvit(context, 3), expected)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 KERNEL, TILE = 5, 4
 LINE = KERNEL + TILE - 1
@@ -25,24 +25,21 @@ LINE = KERNEL + TILE - 1
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 """Where Toom and Cook evaluate polynomials, beside infinity; the most accurate of nine sets."""
 
-FEWEST_FILTERS, LONGEST_SIDE = 5000, 60
-"""Where a whole training step gains a quarter and more, measured on one AVX-512 core."""
+FEWEST_CHANNELS, LONGEST_SIDE = 32, 48
+"""Inputs and outputs of a layer, and side of its maps, where it is faster on an AVX-512 core."""
 
 Axis = Callable[[int, torch.dtype], Tensor]
 """The matrix [8*tiles,side] between a side's positions and its frequencies and tiles."""
 
-Spectra = dict[tuple[int, bool], tuple[Tensor, Tensor]]
-"""Weights with their spectra, by identity and whether gradients are wanted."""
+Spectra = dict[tuple[int, int, bool], tuple[Tensor, Tensor]]
+"""Weights with their spectra, by identity, version, and whether a gradient is wanted."""
 
 _shared: ContextVar[Spectra | None] = ContextVar("shared spectra", default=None)
 
 
 @contextmanager
 def shared_filters() -> Iterator[None]:
-    """Inside, each weight is transformed once for all its convolutions, as is its gradient.
-
-    For the calls of one unrolled forward pass, also as a decorator. Weights must not change inside.
-    """
+    """Inside, each weight is transformed once for all its convolutions, as is its gradient."""
     outer = _shared.set({})
     try:
         yield
@@ -50,33 +47,50 @@ def shared_filters() -> Iterator[None]:
         _shared.reset(outer)
 
 
-def gains(x: Tensor, weight: Tensor) -> bool:
-    """Whether `conv2d_5x5` is the faster way: float32 on a CPU, filters shared and many."""
+def fits(conv: nn.Conv2d) -> bool:
+    """Whether `convolution` computes what `conv` does, and has enough channels to be faster."""
     return (
-        _shared.get() is not None
-        and weight.shape[2:] == (KERNEL, KERNEL)
-        and x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and x.shape[1] * len(weight) >= FEWEST_FILTERS
-        and max(x.shape[2:]) <= LONGEST_SIDE
+        conv.kernel_size == (KERNEL, KERNEL)
+        and conv.padding in ("same", (KERNEL // 2, KERNEL // 2))
+        and conv.padding_mode == "zeros"
+        and conv.stride == conv.dilation == (1, 1)
+        and conv.groups == 1
+        and min(conv.in_channels, conv.out_channels) >= FEWEST_CHANNELS
     )
 
 
-def conv2d_5x5(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution [B,O,H,W] of x [B,C,H,W], zeros around it, with weight [O,>=C,5,5].
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The 5x5 convolution [B,O,H,W] of x [B,C,H,W], zeros around it: by the faster way.
 
-    Channels that x lacks are zeros. Differentiable once. In float32 its errors are some ten times
-    those of the direct convolution: 2e-5 for outputs of up to 5.
+    That is Winograd's in float32 on a CPU, on maps that are not large, inside `shared_filters`.
+    """
+    if (
+        _shared.get() is not None
+        and x.device.type == weight.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and x.dim() == 4
+        and max(x.shape[2:]) <= LONGEST_SIDE
+    ):
+        return conv2d_5x5(x, weight, bias)
+    return F.conv2d(x, weight, bias, padding=KERNEL // 2)
+
+
+def conv2d_5x5(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution [B,O,H,W] of x [B,C,H,W], zeros around it, with weight [O,C,5,5].
+
+    In float32 its errors are some ten times those of the direct convolution: 2e-5 for outputs of
+    up to 5.
     """
     spectra = _shared.get()
     if spectra is None:
         spectra = {}
-    key = id(weight), torch.is_grad_enabled()
+    wants_gradient = torch.is_grad_enabled() and weight.requires_grad
+    key = id(weight), weight._version, wants_gradient
     # Holding the weight keeps its identity from being given to another.
     _, filters = spectra.get(key) or (weight, _filter_spectrum(weight))
-    y, filters = _Convolution.apply(x, filters)  # type: ignore[no-untyped-call]
-    spectra[key] = weight, filters
+    y, chained = _Convolution.apply(x, filters)  # type: ignore[no-untyped-call]
+    spectra[key] = weight, chained if wants_gradient else filters
     outputs: Tensor = y if bias is None else y + bias.view(-1, 1, 1)
     return outputs
 
@@ -92,25 +106,28 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, filters)
         ctx.set_materialize_grads(False)
-        products = _to_frequencies(x, _input_axis) @ filters[..., : x.shape[1]].mT
+        products = _to_frequencies(x, _input_axis) @ filters.mT
         return _from_frequencies(products, _output_axis, x.shape[2:]), filters
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, grad: Tensor | None, filters_grad: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
         if grad is None:
             return None, filters_grad
         x, filters = ctx.saved_tensors
-        inputs, x_grad = x.shape[1], None
+        x_grad = None
         products = _to_frequencies(grad, _output_axis)
         if ctx.needs_input_grad[0]:
-            x_grad = _from_frequencies(products @ filters[..., :inputs], _input_axis, x.shape[2:])
+            x_grad = _from_frequencies(products @ filters, _input_axis, x.shape[2:])
         if ctx.needs_input_grad[1]:
+            inputs = _to_frequencies(x, _input_axis)
             if filters_grad is None:
-                filters_grad = torch.zeros_like(filters)
-            filters_grad[..., :inputs].baddbmm_(products.mT, _to_frequencies(x, _input_axis))
+                filters_grad = products.mT @ inputs
+            elif torch.is_grad_enabled():  # the gradient may be differentiated again
+                filters_grad = torch.baddbmm(filters_grad, products.mT, inputs)
+            else:
+                filters_grad.baddbmm_(products.mT, inputs)
         return x_grad, filters_grad
 
 

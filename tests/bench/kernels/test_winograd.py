@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.layers import winograd
-from models.layers.joint_conv import JointConv
-from models.layers.winograd import conv2d_5x5, shared_filters
+from bench.kernels.winograd import conv2d_5x5, shared_filters
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -23,7 +19,7 @@ side = st.integers(1, 13)
 
 
 def direct(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(x, weight[:, : x.shape[1]], bias, padding=2)
+    return F.conv2d(x, weight, bias, padding=2)
 
 
 def leaves(
@@ -83,10 +79,10 @@ def test_strided_inputs_and_gradients() -> None:
 
 
 def unroll(convolve: Convolve, x: Tensor, weight: Tensor) -> Tensor:
-    """A recurrence of three steps that begins without a state."""
-    y = convolve(x[:, :2], weight, None)
+    """A recurrence of three steps."""
+    y = convolve(x, weight, None)
     for _ in range(2):
-        y = convolve(torch.cat((x[:, :2], y.tanh()), 1), weight, None)
+        y = convolve(torch.cat((x[:, : x.shape[1] - y.shape[1]], y.tanh()), 1), weight, None)
     return y
 
 
@@ -106,47 +102,31 @@ def test_shared_filters_gather_the_gradients_of_all_calls() -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-def test_filters_are_made_once_a_pass_and_apart_without_gradients(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[bool] = []
-    transform = winograd._filter_spectrum
-
-    def counted(weight: Tensor) -> Tensor:
-        made.append(torch.is_grad_enabled())
-        return transform(weight)
-
-    monkeypatch.setattr(winograd, "_filter_spectrum", counted)
-    x, weight, _ = leaves(1, 4, 2, 5, 4, torch.float64)
-    for _ in range(2):
-        with shared_filters():
-            with torch.no_grad():
-                unroll(conv2d_5x5, x, weight)
-            y = unroll(conv2d_5x5, x, weight)
-        torch.testing.assert_close(y, unroll(direct, x, weight), rtol=0, atol=1e-10)
+def test_shared_filters_follow_a_weight_that_changes_or_wants_no_gradient() -> None:
+    x, weight, _ = leaves(1, 4, 4, 5, 4, torch.float64)
+    with shared_filters():
+        with torch.no_grad():
+            unroll(conv2d_5x5, x, weight)
+        weight.requires_grad_(False)
+        frozen = unroll(conv2d_5x5, x, weight)
+        weight.requires_grad_(True)
+        y = unroll(conv2d_5x5, x, weight)
+        torch.testing.assert_close(frozen, y, rtol=0, atol=1e-10)
         assert torch.autograd.grad(y.sum(), weight)[0].any()
         with torch.no_grad():
-            weight.mul_(2)  # the next pass must see it
-    assert made == [False, True, False, True]
+            weight.mul_(2)
+        y = unroll(conv2d_5x5, x, weight)
+    torch.testing.assert_close(y, unroll(direct, x, weight), rtol=0, atol=1e-10)
 
 
-def test_joint_convolution_takes_it_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[torch.Size] = []
-    convolve = winograd.conv2d_5x5
+def test_gradients_can_be_differentiated_again() -> None:
+    x, weight, _ = leaves(1, 3, 3, 6, 5, torch.float64)
 
-    def counted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        calls.append(x.shape)
-        return convolve(x, weight, bias)
+    def penalties(convolve: Convolve) -> tuple[Tensor, ...]:
+        loss = unroll(convolve, x, weight).square().sum()
+        of_x, of_weight = torch.autograd.grad(loss, (x, weight), create_graph=True)
+        return torch.autograd.grad(of_x.square().sum() + of_weight.square().sum(), (x, weight))
 
-    monkeypatch.setattr(winograd, "conv2d_5x5", counted)
-    joint = JointConv(48, 16, 128, kernel=5, bias=True)
-    exact = deepcopy(joint).double()
-    x, state = torch.rand(2, 48, 8, 8), torch.rand(2, 16, 8, 8)
     with shared_filters():
-        for s in (None, state):
-            distance = joint(x, s) - exact(x.double(), None if s is None else s.double())
-            assert distance.abs().max() < 2e-5
-        with torch.autocast("cpu", torch.bfloat16):
-            joint(x, state)
-    joint(x, state)  # a lone call would not gain
-    assert calls == [(2, 48, 8, 8), (2, 64, 8, 8)]
+        ours = penalties(conv2d_5x5)
+    torch.testing.assert_close(ours, penalties(direct), rtol=1e-10, atol=1e-10)

@@ -1,0 +1,1 @@
+"""Convolutions of our own, for every model whose layers they fit."""

@@ -1,0 +1,44 @@
+"""Gives models the faster kernels that their layers fit."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from bench.kernels import winograd
+from bench.kernels.winograd import shared_filters
+
+__all__ = ["fit", "shared_filters"]
+
+DIRECT = "direct"
+"""PyTorch's own convolutions only."""
+
+
+def fit(model: nn.Module, device: str, precision: str) -> str:
+    """What kernels `model` uses from now on, such as "winograd 5x5: 8 convolutions".
+
+    Its weights, and what it computes but for rounding, stay as they are. They take effect inside
+    `shared_filters`, which goes around a training step or a forward pass; outside it, and on
+    larger maps, PyTorch's own convolution is used.
+
+    Args:
+        model: any module, a user's own too.
+        device: type of the device it runs on.
+        precision: "32", or "bf16" for mixed precision.
+    """
+    if device != "cpu" or precision != "32":
+        return DIRECT
+    served = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and _is_plain(module) and winograd.fits(module)
+    ]
+    for conv in served:
+        # A function of the module, not a method: copies of the model use their own weights.
+        conv._conv_forward = winograd.convolution  # type: ignore[assignment, method-assign]
+    return f"winograd 5x5: {len(served)} convolutions" if served else DIRECT
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    """Whether its class convolves as `nn.Conv2d` does."""
+    cls = type(conv)
+    return (cls.forward, cls._conv_forward) == (nn.Conv2d.forward, nn.Conv2d._conv_forward)

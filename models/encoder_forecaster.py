@@ -1,0 +1,240 @@
+"""Encoder-forecasters over three resolutions: ConvLSTM (Shi et al. 2015), ConvGRU (2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+
+State = tuple[Tensor, ...]
+"""What a cell remembers, each [B,width,h,w]; the hidden state, which it puts out, comes first."""
+
+
+def normalised_conv(inputs: int, outputs: int, kernel: int, group: int) -> nn.Sequential:
+    """A convolution, then group normalisation over `group` channels, which divides `outputs`."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding="same"),
+        nn.GroupNorm(outputs // group, outputs),
+    )
+
+
+class ConvLSTMCell(nn.Module):
+    """Equation (3) of Shi et al. 2015 without peepholes, its gates normalised in groups.
+
+    Args:
+        inputs: channels of the input.
+        width: channels of the hidden and the cell state.
+        kernel: side of the convolution, odd.
+        group: channels that are normalised together; must divide `width`.
+    """
+
+    def __init__(self, inputs: int, width: int, kernel: int, group: int) -> None:
+        super().__init__()
+        self.width = width
+        self.gates = normalised_conv(inputs + width, 4 * width, kernel, group)
+
+    def forward(self, x: Tensor, state: State | None) -> State:
+        """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
+        hidden, cell = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),) * 2
+        i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
+        cell = cell.to(i.dtype)  # under autocast the first zeros are wider than the gates
+        cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
+        return o.sigmoid() * cell.tanh(), cell
+
+
+class ConvGRUCell(nn.Module):
+    """A GRU whose products with weights are convolutions, normalised in groups.
+
+    z, r = sigmoid(norm(W * [x, h])); h' = (1 - z) h + z tanh(norm(V * [x, r h])), as in the
+    published code. Shi et al. 2017, equation (1), call 1 - z what is z here, and have no norm.
+
+    Args:
+        inputs: channels of the input.
+        width: channels of the hidden state.
+        kernel: side of the convolutions, odd.
+        group: channels that are normalised together; must divide `width`.
+    """
+
+    def __init__(self, inputs: int, width: int, kernel: int, group: int) -> None:
+        super().__init__()
+        self.width = width
+        self.gates = normalised_conv(inputs + width, 2 * width, kernel, group)
+        self.candidate = normalised_conv(inputs + width, width, kernel, group)
+
+    def forward(self, x: Tensor, state: State | None) -> State:
+        """New hidden state for x [B,inputs,h,w]; a state of None is all zeros."""
+        (hidden,) = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),)
+        z, r = self.gates(torch.cat((x, hidden), 1)).sigmoid().chunk(2, 1)
+        hidden = hidden.to(z.dtype)  # under autocast the first zeros are wider than the gates
+        candidate = self.candidate(torch.cat((x, r * hidden), 1)).tanh()
+        return (hidden.lerp(candidate, z),)
+
+
+class Stage(nn.Module):
+    """A convolution of every frame, which may resize it, and a recurrent cell over the frames.
+
+    Args:
+        resize: what frames pass on their way in; a LeakyReLU follows. None for neither.
+        cell: reads what comes out of it.
+    """
+
+    def __init__(self, resize: nn.Module | None, cell: nn.Module) -> None:
+        super().__init__()
+        self.resize = nn.Identity() if resize is None else nn.Sequential(resize, nn.LeakyReLU(0.2))
+        self.cell = cell
+
+    def forward(self, frames: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Hidden states [T,B,width,h,w] after each of `frames` [T,B,C,H,W], and the last state.
+
+        Time is first, so that all frames pass `resize` as one batch. A state of None is all zeros.
+        """
+        maps = self.resize(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        states: list[State] = []
+        for x in maps:
+            state = self.cell(x, state)
+            states.append(state)
+        return torch.stack([hidden for hidden, *_ in states]), states[-1]
+
+
+class EncoderForecaster(Predictor):
+    """Three recurrent cells at full, half and quarter size read; their states start three more.
+
+    The forecaster runs from the deepest state up and sees no frame, neither true nor its own: its
+    deepest cell has no input, the others read the cell below. So every cell goes over all its
+    frames before the next one starts. Convolutions halve the maps between the encoding cells and
+    transposed ones double them between the others, each with a LeakyReLU.
+
+    The published code (jhhuang96/ConvLSTM-PyTorch, and WZX-Tina/ConvLSTM, whose `first` is 64)
+    feeds the deepest cell zeros: the weights of that input never act, and are left out. It also
+    puts a LeakyReLU after the last layer, since it takes any layer with "leaky" in its name to
+    have one, by which dark pixels come out negative and hardly learn: here the last layer is
+    linear. And it takes as many frames as a constant says, here any number do.
+
+    Class attributes:
+        cell: the recurrent cell, built from (inputs, width, kernel, group).
+
+    Args:
+        first: channels of the first convolution, before the first cell.
+        widths: channels of the cells at full, half and quarter size.
+        last: channels between the two convolutions that make the pixels.
+        kernel: side of the cells' convolutions, odd.
+        group: channels that are normalised together; must divide all widths.
+    """
+
+    cell: ClassVar[type[ConvLSTMCell] | type[ConvGRUCell]]
+
+    def __init__(
+        self,
+        frame_shape: FrameShape,
+        *,
+        first: int = 16,
+        widths: tuple[int, int, int] = (64, 96, 96),
+        last: int = 16,
+        kernel: int = 5,
+        group: int = 32,
+    ) -> None:
+        super().__init__(frame_shape)
+        channels, height, width = frame_shape
+        if height % 4 or width % 4:
+            raise ValueError(
+                f"frame height and width must be multiples of 4, not {height} x {width}"
+            )
+
+        def stage(resize: nn.Module | None, inputs: int, width: int) -> Stage:
+            return Stage(resize, self.cell(inputs, width, kernel, group))
+
+        full, half, quarter = widths
+        self.encoder = nn.ModuleList(
+            (
+                stage(nn.Conv2d(channels, first, 3, 1, 1), first, full),
+                stage(nn.Conv2d(full, full, 3, 2, 1), full, half),
+                stage(nn.Conv2d(half, half, 3, 2, 1), half, quarter),
+            )
+        )
+        self.forecaster = nn.ModuleList(
+            (
+                stage(None, 0, quarter),
+                stage(nn.ConvTranspose2d(quarter, quarter, 4, 2, 1), quarter, half),
+                stage(nn.ConvTranspose2d(half, half, 4, 2, 1), half, full),
+            )
+        )
+        self.output = nn.Sequential(
+            nn.Conv2d(full, last, 3, 1, 1), nn.LeakyReLU(0.2), nn.Conv2d(last, channels, 1)
+        )
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        """The next frames [B,horizon,C,H,W]; not bounded."""
+        maps, states = context.transpose(0, 1), []
+        for stage in self.encoder:
+            maps, state = stage(maps, None)
+            states.append(state)
+        # The deepest cell reads nothing: `horizon` maps without channels.
+        maps = maps[-1:, :, :0].expand(horizon, -1, -1, -1, -1)
+        for stage, state in zip(self.forecaster, reversed(states), strict=True):
+            maps, _ = stage(maps, state)
+        frames: Tensor = self.output(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        return frames.transpose(0, 1)
+
+
+class ConvLSTMForecaster(EncoderForecaster):
+    """The encoder-forecaster with ConvLSTM cells.
+
+    The published code holds 9,032,225 parameters for frames of 1x64x64, of which 921,600 never
+    act. Its learning rate also halves when the validation loss stays; left out here.
+    """
+
+    name = "convlstm_forecaster"
+    paper = Paper(
+        "Convolutional LSTM Network: A Machine Learning Approach for Precipitation Nowcasting",
+        2015,
+        "https://arxiv.org/abs/1506.04214",
+    )
+    sizes: ClassVar[Mapping[str, Size]] = {
+        "published": Size(
+            Recipe(
+                source="jhhuang96/ConvLSTM-PyTorch, main.py, without its plateau schedule",
+                learning_rate=1e-4,
+                batch_size=4,
+                clip_value=10.0,
+            )
+        ),
+        "small": Size(
+            small_recipe(1e-2, "learning rate by validation MSE after 300 steps"),
+            {"first": 8, "widths": (8, 8, 16), "last": 8, "group": 8},
+        ),
+    }
+    cell = ConvLSTMCell
+
+
+class ConvGRUForecaster(EncoderForecaster):
+    """The encoder-forecaster with ConvGRU cells.
+
+    The published code holds 6,880,289 parameters for frames of 1x64x64, of which 691,200 never
+    act. Its learning rate also halves when the validation loss stays; left out here.
+    """
+
+    name = "convgru_forecaster"
+    paper = Paper(
+        "Deep Learning for Precipitation Nowcasting: A Benchmark and A New Model",
+        2017,
+        "https://arxiv.org/abs/1706.03458",
+    )
+    sizes: ClassVar[Mapping[str, Size]] = {
+        "published": Size(
+            Recipe(
+                source="jhhuang96/ConvLSTM-PyTorch, main.py, without its plateau schedule",
+                learning_rate=1e-4,
+                batch_size=4,
+                clip_value=10.0,
+            )
+        ),
+        "small": Size(
+            small_recipe(1e-2, "learning rate not tuned"),
+            {"first": 8, "widths": (8, 12, 16), "last": 8, "group": 4},
+        ),
+    }
+    cell = ConvGRUCell

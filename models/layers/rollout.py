@@ -1,0 +1,129 @@
+"""Frames as patches, and recurrent predictors that roll out frame by frame on them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.contract import FrameShape, Predictor, TrainingBatch
+
+TeacherForcing = Tensor | bool
+"""Whether a step reads the true frame: a mask [B,1,1,1], or one answer for all sequences."""
+
+
+class FrameByFrame(Predictor):
+    """A predictor whose `step` turns a frame and a state into features of the next frame.
+
+    Frames are read and written as patches. In training every step is scored, and by scheduled
+    sampling the steps after the context read the true frame with a probability that falls from 1
+    to 0 over the first `sampling_ends_at` of the budget.
+    """
+
+    sampling_ends_at = 0.4
+    """50,000 of the 125,000 steps (200 epochs of 625) of OpenSTL's Moving MNIST recipes."""
+
+    def __init__(self, frame_shape: FrameShape, *, width: int, patch: int) -> None:
+        super().__init__(frame_shape)
+        self.patch = patch
+        self.patched_shape = patched_shape(frame_shape, patch)
+        self.output = nn.Conv2d(width, self.patched_shape[0], 1, bias=False)
+
+    @abstractmethod
+    def step(self, frame: Tensor, state: Any | None) -> tuple[Tensor, Any]:
+        """Features [B,width,h,w] of the frame after `frame` [B,c,h,w], and the new state.
+
+        The state is None before the first frame.
+        """
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        """The next frames [B,horizon,C,H,W]: context read once, then each prediction read back."""
+        state = None
+        for frame in to_patches(context, self.patch).unbind(1):
+            features, state = self.step(frame, state)
+        predictions = [self.output(features)]
+        for _ in range(horizon - 1):
+            features, state = self.step(predictions[-1], state)
+            predictions.append(self.output(features))
+        return from_patches(torch.stack(predictions, 1), self.patch)
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        """MSE of all T+horizon-1 next-frame predictions."""
+        frames = to_patches(batch.clip, self.patch)
+        forcing = self.teacher_forcing(batch)
+        predictions = [prediction for prediction, _ in self.unroll(frames, forcing)]
+        return F.mse_loss(torch.stack(predictions, 1), frames[:, 1:])
+
+    def teacher_forcing(self, batch: TrainingBatch) -> list[TeacherForcing]:
+        """Which of the T+horizon-1 steps read the true frame; the first always does."""
+        rate = sampling_rate(batch.progress, self.sampling_ends_at)
+        future_steps = batch.future.shape[1] - 1
+        return [True] * batch.context_frames + draw_forcing(batch, future_steps, rate)
+
+    def unroll(self, frames: Tensor, forcing: list[TeacherForcing]) -> Iterator[tuple[Tensor, Any]]:
+        """The prediction [B,c,h,w] and the state after each of `frames` [B,T,c,h,w] but the last.
+
+        Steps that are not teacher-forced read the prediction of the step before instead.
+        """
+        state, prediction = None, frames[:, 0]
+        for true_frame, forced in zip(frames[:, :-1].unbind(1), forcing, strict=True):
+            features, state = self.step(choose(forced, true_frame, prediction), state)
+            prediction = self.output(features)
+            yield prediction, state
+
+
+def sampling_rate(progress: float, ends_at: float) -> float:
+    """Probability of reading the true frame: 1 at the start, falling linearly to 0 at `ends_at`.
+
+    Bengio et al. 2015, "Scheduled Sampling for Sequence Prediction with Recurrent Neural
+    Networks", linear decay, over the fraction `progress` of the budget instead of steps.
+    """
+    return max(0.0, 1.0 - progress / ends_at)
+
+
+def draw_forcing(batch: TrainingBatch, steps: int, rate: float) -> list[TeacherForcing]:
+    """For each of `steps` whether the true frame is read, drawn for each sequence at `rate`.
+
+    Nothing is drawn where the rate leaves nothing to chance.
+    """
+    if rate in (0.0, 1.0):
+        return [rate == 1.0] * steps
+    shape, device = (steps, len(batch.clip), 1, 1, 1), batch.clip.device
+    draws = torch.rand(shape, generator=batch.generator, device=device)
+    return list((draws < rate).unbind(0))
+
+
+def choose(forced: TeacherForcing, true_frame: Tensor, own: Tensor) -> Tensor:
+    """The frame [B,c,h,w] that a step reads: the true one or the model's own."""
+    if isinstance(forced, bool):
+        return true_frame if forced else own
+    return true_frame.where(forced, own)
+
+
+def patched_shape(frame_shape: FrameShape, patch: int) -> FrameShape:
+    """Channels, height and width of a frame whose `patch` x `patch` squares became channels.
+
+    Raises:
+        ValueError: where height or width is not a multiple of `patch`.
+    """
+    channels, height, width = frame_shape
+    if height % patch or width % patch:
+        raise ValueError(
+            f"frame height and width must be multiples of the patch size {patch}, "
+            f"not {height} x {width}"
+        )
+    return channels * patch * patch, height // patch, width // patch
+
+
+def to_patches(frames: Tensor, patch: int) -> Tensor:
+    """Patches [...,C*patch*patch,H/patch,W/patch] of frames [...,C,H,W]."""
+    return F.pixel_unshuffle(frames, patch)
+
+
+def from_patches(patches: Tensor, patch: int) -> Tensor:
+    """Frames [...,C,H,W] of patches [...,C*patch*patch,H/patch,W/patch]."""
+    return F.pixel_shuffle(patches, patch)
