@@ -387,7 +387,7 @@ def test_a_full_disk_is_told_and_gone_on_from(
     assert "File too large" in str(refusal.value)
     assert not folder.exists()
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert prepare(COUNTERS, tmp_path / "videos", workers=1).frames == 2 * count
+    assert prepare_here(COUNTERS, tmp_path / "videos").frames == 2 * count
 
 
 def test_a_data_folder_that_cannot_be_written(tmp_path: Path, cache_home: Path) -> None:
@@ -471,7 +471,7 @@ def test_an_interrupted_preparation_goes_on(
     assert not (cache_home / COUNTERS.folder).exists()
 
     told: list[Progress] = []
-    prepared = prepare(COUNTERS, interrupted, workers=1, on_progress=told.append)
+    prepared = prepare_here(COUNTERS, interrupted, on_progress=told.append)
     assert told[0] == Progress(2, 8, 40, 0, "")
     assert prepared.decoded == 6
     assert _same(prepared.folder, undisturbed)
