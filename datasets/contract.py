@@ -110,7 +110,7 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
-    task: ClassVar[Task] = "prediction"
+    task: ClassVar[TaskName] = "prediction"
     spec: Spec
     notice: str | None = None
     """One line a user should see, such as that a substitute is used; None for none."""
