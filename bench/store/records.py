@@ -108,7 +108,6 @@ COST = {
 
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
 TRAIN_LOSS = "train/loss"
-TRAIN_LOGGED = "train/"  # + the name that the model logged it under
 TRAIN_SECONDS = "time/train_seconds"
 
 # Tags of a cell's run.
@@ -120,7 +119,6 @@ KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
-KERNELS = "bench.kernels"  # what its convolutions are computed with
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels

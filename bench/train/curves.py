@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from bench.store import records
 from bench.store.mlflow import Point
@@ -36,17 +34,13 @@ class Curves:
         """The fraction of the budget at which the loss curve has its next point."""
         return (math.floor(self._clock.progress * LOSS_POINTS + 1e-9) + 1) / LOSS_POINTS
 
-    def add_losses(self, losses: Sequence[float], due: bool, logged: Mapping[str, Tensor]) -> None:
-        """Take new losses; where a point is due, it is the mean of those since the last one.
-
-        Of the scalars that the model `logged` in the last step, by name, a point has the value.
-        """
+    def add_losses(self, losses: Sequence[float], due: bool) -> None:
+        """Take new losses; where a point is due, it is the mean of those since the last one."""
         self._loss_sum += sum(losses)
         self._loss_count += len(losses)
         self.last_loss = losses[-1]
         if due:
-            point = {records.TRAIN_LOGGED + name: float(value) for name, value in logged.items()}
-            self._add(point | {records.TRAIN_LOSS: self._loss_sum / self._loss_count})
+            self._add(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
             self._loss_sum, self._loss_count = 0.0, 0
 
     def add_validation(self, value: float) -> bool:
@@ -55,7 +49,7 @@ class Curves:
         self.last_validation = value
         if is_best:
             self.best_validation = value
-        self._add({self._validation.key: value})
+        self._add(self._validation.key, value)
         return is_best
 
     def validation(self) -> dict[str, float]:
@@ -66,8 +60,8 @@ class Curves:
             f"{folder}/best_{name}": self.best_validation,
         }
 
-    def _add(self, point: Mapping[str, float]) -> None:
-        now = {**point, records.TRAIN_SECONDS: self._clock.seconds}
+    def _add(self, key: str, value: float) -> None:
+        now = {key: value, records.TRAIN_SECONDS: self._clock.seconds}
         self._pending += [Point.now(k, v, self._clock.steps) for k, v in now.items()]
 
     def take_pending(self) -> list[Point]:

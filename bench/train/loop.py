@@ -180,8 +180,7 @@ class CellRun:
             losses = self._train_stretch(mark)
             if not all(map(math.isfinite, losses)):
                 raise Diverged(f"the training loss became {losses[-1]} by step {self._clock.steps}")
-            due = self._clock.progress >= mark
-            self._curves.add_losses(losses, due, self._training.logged)
+            self._curves.add_losses(losses, due=self._clock.progress >= mark)
             self._progress("train", self._clock.progress)
             stop = self._stop_asked()
             if stop or self._save_is_due:
@@ -253,7 +252,6 @@ class CellRun:
         classes = self.cell.dataset.spec.classes
         artifacts.write_artifacts(result, self._model.state_dict(), classes, folder)
         self.store.attach(self.run_id, folder)
-        self.store.tag(self.run_id, {records.KERNELS: self.kernels})
         for name, reason in result.not_measured.items():
             self._emit(Note(f"{name} not measured: {reason}"))
             self.store.tag(self.run_id, {records.NOT_MEASURED + name: reason})

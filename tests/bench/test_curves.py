@@ -1,5 +1,4 @@
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +19,7 @@ def _train(clock: Clock, curves: Curves, until: float) -> None:
         while clock.progress < min(mark, until):
             losses.append(float(clock.steps))
             clock.count_step(1)
-        curves.add_losses(losses, clock.progress >= mark, {"double": torch.tensor(2 * losses[-1])})
+        curves.add_losses(losses, due=clock.progress >= mark)
 
 
 def _loss_points(curves: Curves) -> list[tuple[int, float]]:
@@ -51,18 +50,6 @@ def test_a_kill_changes_no_point(steps: int, killed_at: float) -> None:
     second.restore(first.state())
     _train(second_clock, second, 1.0)
     assert _loss_points(second) == _loss_points(whole)
-
-
-def test_what_the_model_logged_has_a_point_wherever_the_loss_has_one() -> None:
-    clock, curves = _curves(1000)
-    _train(clock, curves, 1.0)
-    points = curves.take_pending()
-    losses, logged = (
-        [p.step for p in points if p.key == key]
-        for key in (records.TRAIN_LOSS, f"{records.TRAIN_LOGGED}double")
-    )
-    assert losses == logged
-    assert [p.value for p in points if p.key.endswith("double")] == [2 * (s - 1) for s in logged]
 
 
 def test_every_point_has_its_training_seconds() -> None:
