@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -13,6 +13,7 @@ from bench.errors import UserError
 from bench.store import ui
 
 if TYPE_CHECKING:
+    from bench.run.invocation import Invocation
     from bench.suite.suite import Suite
 
 
@@ -31,13 +32,6 @@ class Places:
         from bench.store.mlflow import store_uri
 
         return store_uri(self.tracking_uri, self.results)
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The flags that give these places, without those that are the default."""
-        results = () if self.results == Path("results") else ("--results", str(self.results))
-        uri = () if self.tracking_uri is None else ("--tracking-uri", self.tracking_uri)
-        return (*results, *uri)
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,8 @@ class Overrides:
 
 
 @dataclass(frozen=True)
-class Run:
-    """Train, score and compare every cell of a suite; cells that are done are skipped."""
+class Selection:
+    """Which cells."""
 
     suite: str
     """Name of a suite, or path to a TOML file."""
@@ -73,6 +67,34 @@ class Run:
     seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED ...")] = ()
     """These seeds instead of the suite's."""
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
+
+    def selected(self) -> Suite:
+        """The suite, cut down to what was chosen."""
+        from bench.suite import suite as suites
+
+        suite = self.overrides.apply(suites.load(self.suite))
+        return suite.with_overrides(
+            models=suite.select_models(self.models) or None,
+            datasets=suite.select_datasets(self.datasets) or None,
+            seeds=self.seeds or None,
+        )
+
+    def invocation(self, places: Places, **how: Any) -> Invocation:
+        """A run of these cells."""
+        from bench.console import SCREEN
+        from bench.run.invocation import Invocation
+        from bench.suite.cell import settle
+
+        suite = self.selected()
+        cells = settle(suite)
+        return Invocation(suite, cells, places.results, places.tracking_uri, SCREEN, **how)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train, score and compare every cell of a suite; cells that are done are skipped."""
+
+    selection: Annotated[Selection, tyro.conf.arg(name="")]
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     force: Annotated[str | None, tyro.conf.arg(metavar="GLOB")] = None
     """Run cells whose name matches this glob even if they are done."""
@@ -83,60 +105,75 @@ class Run:
 
     def __call__(self) -> int:
         """Run the suite."""
-        from bench.run.invocation import Invocation
-        from bench.suite import catalogue
-        from bench.suite import cell as plan
-        from bench.suite import suite as suites
-
-        suite = self.overrides.apply(suites.load(self.suite))
-        named = [name for name in self.models if name in catalogue.all_models()]
-        models = suites.select(self.models, suite.models, [*catalogue.predictors(), *named])
-        datasets = suites.select(self.datasets, suite.datasets, [*catalogue.all_datasets()])
-        suite = plan.resolve_suite(
-            suite.with_overrides(
-                models=models or None, datasets=datasets or None, seeds=self.seeds or None
-            )
-        )
-        cells = plan.cells(suite, self.suite, self.places.flags)
-        invocation = Invocation(
-            suite, list(cells), self.places.results, self.places.uri, self.force, self.profile
-        )
+        how = {"force": self.force, "profile": self.profile}
+        invocation = self.selection.invocation(self.places, **how)
         return invocation.dry_run() if self.dry_run else invocation.run()
+
+
+@dataclass(frozen=True)
+class Rescore:
+    """Score the stored weights of finished cells anew where metrics or test clips changed."""
+
+    selection: Annotated[Selection, tyro.conf.arg(name="")]
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Rescore, and report."""
+        return self.selection.invocation(self.places, only_rescore=True).run()
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Delete the stored weights of a suite's finished cells; every figure stays."""
+
+    suite: str
+    """Name of the suite, as MLflow's experiment is called."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Delete them, and print how much that freed."""
+        from bench.store.mlflow import Store
+        from bench.units import byte_size
+
+        freed = Store(self.places.uri).clear_weights(Path(self.suite).stem)
+        sys.stdout.write(f"{byte_size(freed)} of weights deleted\n")
+        return 0
 
 
 @dataclass(frozen=True)
 class Cell:
     """Run exactly one cell, whether or not it is done; `run` starts one such process a cell."""
 
-    suite: str
-    """Name of a suite, or path to a TOML file."""
-    model: str
-    """Name of a model, or path/to/file.py:Class."""
-    dataset: str
-    """Name of a data set, or path/to/file.py:Class."""
-    seed: int = 0
-    overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The cell as `run` settled it: RESULTS/SUITE/cells/*.json, or the artifact cell.json."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     profile: bool = False
     """Record a few training steps with torch.profiler, after the budget."""
+    weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: score its weights anew.")] = ""
     events: Annotated[bool, tyro.conf.arg(help="Speak to a parent process: JSON lines.")] = False
     parent: Annotated[str, tyro.conf.arg(help="MLflow run of the invocation.")] = ""
 
     def __call__(self) -> int:
         """Run the cell."""
+        from bench.console import SCREEN
         from bench.run import worker
-        from bench.suite import cell as plan
-        from bench.suite import suite as suites
+        from bench.store.mlflow import Store
+        from bench.suite.cell import read
 
-        suite = self.overrides.apply(suites.load(self.suite)).with_overrides(
-            models=[self.model], datasets=[self.dataset], seeds=[self.seed]
-        )
-        (cell,) = plan.cells(plan.resolve_suite(suite), self.suite, self.places.flags)
+        cell = read(self.file)
         if cell.missing_data:
             raise UserError(cell.missing_data)
-        return worker.run_alone(
-            cell, self.places.uri, self.places.results, self.parent, self.profile, self.events
+        store = Store(self.places.uri, SCREEN.announce)
+        one = worker.Worker(
+            cell,
+            store,
+            self.places.results,
+            SCREEN,
+            parent=self.parent,
+            weights_of=self.weights_of,
+            profile=self.profile,
         )
+        return worker.run_alone(one, self.events)
 
 
 @dataclass(frozen=True)
@@ -317,7 +354,7 @@ class Ui:
         return ui.serve(self.places.uri, self.host, self.port)
 
 
-Verb = Run | Cell | Report | Ls | Check | Data | Predict | Ui
+Verb = Run | Rescore | Clear | Cell | Report | Ls | Check | Data | Predict | Ui
 
 
 def main(arguments: list[str]) -> int:

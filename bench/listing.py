@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.console.display import LEADING
 from bench.run.checkpoint import Checkpoint
 from bench.store import records
-from bench.store.mlflow import CellRun, Store
-from bench.store.records import Status
+from bench.store.mlflow import RecordedCell, Store
+from bench.store.records import LEADING, Status
 from bench.suite import catalogue
 from bench.suite import suite as suites
-from bench.suite.cell import cells, resolve_suite
+from bench.suite.cell import settle
 from bench.train.cost import Cost
 from datasets.contract import Spec, Task
 from models.contract import Model, Paper
@@ -24,7 +23,16 @@ COLUMNS = {
     "models": ["name", "size", "task", "parameters", "gflops", "year", "title", "paper"],
     "datasets": ["name", "task", "what"],
     "suites": ["name", "task", "models", "datasets", "seeds", "budget"],
-    "cells": ["suite", "cell", "status", *RESULTS, "train_seconds", "started", "error"],
+    "cells": [
+        "suite",
+        "cell",
+        "status",
+        *RESULTS,
+        "train_seconds",
+        "weights_mib",
+        "started",
+        "error",
+    ],
 }
 AS_ON: dict[Task, Spec] = {
     "prediction": Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10),
@@ -90,19 +98,19 @@ def _cells(reference: str | None, uri: str, results: Path) -> list[dict[str, obj
     if reference is None:
         names = store.suites()
         return [row for name in names for row in _recorded(name, store.cells(name), results)]
-    suite = resolve_suite(suites.load(reference))
-    recorded = store.cells(suite.name)
+    suite = suites.load(reference)
+    recorded = [*store.cells(suite.name), *store.borrowed(suite.name)]
     found = _recorded(suite.name, recorded, results)
     known = {run.tags.get(records.CELL) for run in recorded}
-    for cell in cells(suite, reference, ()):
-        if cell.key not in known:
+    for cell in settle(suite):
+        if cell.scored not in known:
             found.append({"suite": suite.name, "cell": cell.name, "status": "not run"})
     return found
 
 
-def _recorded(suite: str, runs: list[CellRun], results: Path) -> list[dict[str, object]]:
+def _recorded(suite: str, runs: list[RecordedCell], results: Path) -> list[dict[str, object]]:
     """The newest run of each cell."""
-    newest: dict[str, CellRun] = {}
+    newest: dict[str, RecordedCell] = {}
     for run in runs:
         newest.setdefault(run.tags.get(records.CELL, run.run_id), run)
     return [
@@ -112,6 +120,7 @@ def _recorded(suite: str, runs: list[CellRun], results: Path) -> list[dict[str, 
             "status": _status(run, results),
             **{name: run.metrics.get(metric) for name, metric in RESULTS.items()},
             "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
+            "weights_mib": _weights_mib(run),
             "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
             "error": run.tags.get(records.ERROR, ""),
         }
@@ -119,10 +128,16 @@ def _recorded(suite: str, runs: list[CellRun], results: Path) -> list[dict[str, 
     ]
 
 
-def _status(run: CellRun, results: Path) -> str:
+def _weights_mib(run: RecordedCell) -> float | None:
+    """The size of its stored weights; None where it has none."""
+    size = int(run.tags.get(records.WEIGHTS_BYTES, 0))
+    return size / 2**20 if size else None
+
+
+def _status(run: RecordedCell, results: Path) -> str:
     """The recorded status; a run that says it is running, with no process here, was interrupted."""
     status = run.tags.get(records.STATUS, "")
-    checkpoint = Checkpoint(results, run.tags.get(records.CELL, ""))
+    checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
     is_ours = checkpoint.run_id == run.run_id
     if status == Status.RUNNING and is_ours and not checkpoint.is_held:
         return Status.INTERRUPTED

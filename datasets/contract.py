@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 HeldOutName = Literal["validation", "test"]
-Task = Literal["prediction", "recognition"]
+TaskName = Literal["prediction", "recognition"]
+Task = TaskName  # until the harness says TaskName
+
+_LARGEST = {torch.uint8: 255, torch.uint16: 65_535, torch.float16: 1}
+"""The value that means 1, for each type that frames may have."""
 
 
 class DataMissing(Exception):
@@ -20,25 +24,35 @@ class DataMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The task a data set poses: `context_frames` given, `horizon` to predict.
+    """The task of a data set: `context_frames` given, `horizon` to predict.
 
-    Where clips are to be recognised `classes` names what they may show; then a clip is all context,
-    and the horizon is 0.
+    For recognition `classes` are named; then a clip is all context, and the horizon is 0.
+
+    Attributes:
+        frame_shape: (C,H,W).
+        context_frames: frames given.
+        horizon: frames to predict.
+        classes: their names, for recognition.
+        dtype: of the frames: `torch.uint8`, `uint16` or `float16`; `to_unit` gives their values.
 
     Raises:
-        ValueError: where a number of frames is no whole number, or too small.
+        ValueError: where a number of frames is no whole number, or too small, or frames are of
+            another type.
     """
 
     frame_shape: tuple[int, int, int]
     context_frames: int
     horizon: int
     classes: tuple[str, ...] = ()
+    dtype: torch.dtype = torch.uint8
 
     def __post_init__(self) -> None:
         for name, least in (("context_frames", 1), ("horizon", 0 if self.classes else 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ValueError(f"{name} must be a whole number from {least} on, not {value!r}")
+        if self.dtype not in _LARGEST:
+            raise ValueError(f"frames are torch.uint8, uint16 or float16, not {self.dtype}")
 
     @property
     def clip_frames(self) -> int:
@@ -46,8 +60,26 @@ class Spec:
         return self.context_frames + self.horizon
 
 
+def to_unit(frames: Tensor) -> Tensor:
+    """The values of `frames`, float32 in [0,1], on their device.
+
+    uint8 is divided by 255 and uint16 by 65,535; float16 stays as it is.
+
+    Raises:
+        TypeError: `frames` are of another type.
+    """
+    if frames.dtype not in _LARGEST:
+        raise TypeError(f"frames are uint8, uint16 or float16, not {frames.dtype}")
+    return frames.float().div_(_LARGEST[frames.dtype])
+
+
+def to_bytes(frames: Tensor) -> Tensor:
+    """`frames` of any type as uint8, rounded to the nearest, to be looked at."""
+    return frames if frames.dtype == torch.uint8 else to_unit(frames).mul_(255).round_().byte()
+
+
 class Clips(Protocol):
-    """A fixed sequence of clips; a slice of it is uint8 [N,T,C,H,W] on the CPU."""
+    """A fixed sequence of clips; a slice of it is [N,T,C,H,W] of `spec.dtype` on the CPU."""
 
     def __len__(self) -> int: ...
 
@@ -55,7 +87,7 @@ class Clips(Protocol):
 
 
 class LabelledClips(Clips, Protocol):
-    """Fixed clips of which it is known what they show, and from which video each was taken."""
+    """Fixed clips with the class and the video of each."""
 
     @property
     def labels(self) -> Tensor:
@@ -81,7 +113,7 @@ class Dataset(ABC):
     task: ClassVar[Task] = "prediction"
     spec: Spec
     notice: str | None = None
-    """One line a user should see, such as a substitute used for data that could not be had."""
+    """One line a user should see, such as that a substitute is used; None for none."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -90,7 +122,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` random training clips, uint8 [count,T,C,H,W], on the generator's device.
+        """Random training clips [count,T,C,H,W] of `spec.dtype`, on the generator's device.
 
         The generator is the only source of randomness: the same state gives the same clips.
         """
@@ -108,7 +140,7 @@ class Dataset(ABC):
 
 
 class LabelledDataset(Dataset):
-    """A data set whose clips show one of `spec.classes` each, to be recognised."""
+    """A data set for recognition: each clip shows one of `spec.classes`."""
 
     task = "recognition"
 
@@ -124,5 +156,5 @@ class LabelledDataset(Dataset):
         """The fixed clips of `split`, in their fixed order."""
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` random training clips, uint8 [count,T,C,H,W], on the generator's device."""
+        """Random training clips [count,T,C,H,W] of `spec.dtype`, on the generator's device."""
         return self.train_labelled_clips(count, generator)[0]

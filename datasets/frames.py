@@ -78,7 +78,7 @@ class Frames(VideoDataset):
             size: height and width in pixels, or one number for both.
             channels: 3 for colour, 1 for grey.
             fit: "stretch" to that size, or "crop" the middle of what just covers it.
-            frame_step: how many frames on the next one of a window lies.
+            frame_step: from one frame of a window to its next.
 
         Raises:
             DataMissing: it has not been prepared, or a split has no clip that is long enough.
@@ -98,9 +98,9 @@ class Frames(VideoDataset):
             f"shorter than {span} frames": short,
             "copied from a clip that is held out": copies,
         }
-        told = ", ".join(f"{count:,} {what}" for what, count in left_out.items() if count)
+        listed = ", ".join(f"{count:,} {what}" for what, count in left_out.items() if count)
         split_by = f"clips split by {cache.facts['split_by']}"
-        self.notice = f"{split_by}; left out: {told}" if told else split_by
+        self.notice = f"{split_by}; left out: {listed}" if listed else split_by
 
     @classmethod
     def preparation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import defaultdict
@@ -27,6 +26,7 @@ from datasets.video.source import (
     Sources,
     SourceWrong,
 )
+from datasets.video.windows import shuffle_key
 
 STEP = 5
 """From one frame that is used to the next; the used ones are numbered 1, 6, 11, ..."""
@@ -47,16 +47,16 @@ _LISTED = re.compile(r"(S\d+_[^/,]+\.\d+)_,(\d+)")
 
 
 class Human36M(VideoDataset):
-    """Four frames and the next four, at 10 a second; nobody is in two of the splits.
+    """Four frames and the next four, at 10 a second; no subject is in two splits.
 
     Ionescu, Papava, Olaru & Sminchisescu, "Human3.6M: Large Scale Datasets and Predictive Methods
     for 3D Human Sensing in Natural Environments", PAMI 2014; lists of windows by Chang et al.,
     "STRPM", CVPR 2022 (github.com/ZhengChang467/STRPM).
 
-    Test windows are those of `test.txt` that show S9 or S11. The others in the published list are
-    left out, for they show subjects that train or validate. Training draws any window of the clips
-    of S1, S5, S6 and S7 that `train.txt` names; validation has those of S8 side by side, where
-    published harnesses train on S8 and validate on the test windows.
+    Test windows are those of `test.txt` that show S9 or S11; the others in it show subjects that
+    train or validate. Training draws any window of the clips of S1, S5, S6 and S7 that `train.txt`
+    names; validation has those of S8 side by side, where published harnesses train on S8 and
+    validate on the test windows.
     """
 
     name = "human36m"
@@ -94,7 +94,7 @@ class Human36M(VideoDataset):
 
 
 class _ListedWindows:
-    """The windows of `clips` that the test list names; a slice is uint8 [N,T,C,H,W].
+    """The windows of `clips` that the test list names; a slice is [N,T,C,H,W].
 
     Those that reach beyond the end of their clip are left out.
     """
@@ -109,10 +109,10 @@ class _ListedWindows:
                     places[f"{clip.name} {number}"] = clip.first + at
         if not places:
             raise ValueError(f"test.txt names no window of {window_frames} frames in them")
-        # Mixed, for the list goes clip by clip and suites may look at its first windows only.
-        mixed = sorted(places, key=lambda name: hashlib.sha256(name.encode()).digest())
+        # Shuffled, because the list goes clip by clip and suites may use its first windows only.
+        shuffled = sorted(places, key=shuffle_key)
         self._frames = cache.frames
-        self._places = torch.tensor([places[name] for name in mixed])
+        self._places = torch.tensor([places[name] for name in shuffled])
         self._offsets = torch.arange(window_frames)
 
     def __len__(self) -> int:
@@ -130,8 +130,8 @@ def _notice(facts: Mapping[str, Any], test_windows: int) -> str | None:
         "of its windows of S9 and S11 lack frames": listed - test_windows,
         "clips of the lists are not here": facts["absent_clips"],
     }
-    told = [f"{count:,} {what}" for what, count in left_out.items() if count]
-    return f"left out: {'; '.join(told)}" if told else None
+    parts = [f"{count:,} {what}" for what, count in left_out.items() if count]
+    return f"left out: {'; '.join(parts)}" if parts else None
 
 
 def _find(folder: Path) -> Sources:

@@ -71,7 +71,7 @@ class KTH(VideoDataset):
         cache = Cache.open(self.preparation(size=size))
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         clips = [clip for clip in cache.clips if clip.tags["action"] in names]
-        self.notice = _what_is_absent(cache, clips, names)
+        self.notice = _missing_notice(cache, clips, names)
         super().__init__(cache, split_by_person(clips), spec)
 
     @classmethod
@@ -102,7 +102,7 @@ class Listed:
 def find_videos(folder: Path) -> Sources:
     """The listed videos anywhere under `folder`, tagged with person, action and their own name.
 
-    A video that the list does not name is left out: nothing tells where somebody is in it. The
+    A video that the list does not name is left out: its ranges are unknown. The
     facts are how many videos of each action the list names, which were left out, and whose ranges
     were mended.
 
@@ -198,8 +198,8 @@ def _chosen(actions: str | Sequence[str]) -> set[str]:
     return names or set(ACTIONS)
 
 
-def _what_is_absent(cache: Cache, clips: Iterable[Clip], actions: Iterable[str]) -> str | None:
-    """A line to tell where the list names more videos of `actions` than are here."""
+def _missing_notice(cache: Cache, clips: Iterable[Clip], actions: Iterable[str]) -> str | None:
+    """A notice if the list names more videos of `actions` than are here; else None."""
     listed: dict[str, int] = cache.facts["listed"]
     named, here = sum(listed.get(name, 0) for name in actions), len({_video(c) for c in clips})
     if here == named:

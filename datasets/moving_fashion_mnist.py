@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datasets import digits
 from datasets.contract import DataMissing
-from datasets.download import download
-from datasets.folders import find
 from datasets.moving_mnist import MovingMNIST
+from datasets.sources import digits
+from datasets.sources.download import download
+from datasets.sources.folders import find
 
 # The official packed files and their MD5, as torchvision states it.
 _TRAIN = ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d")
@@ -27,7 +27,7 @@ class MovingFashionMNIST(MovingMNIST):
         """The garments of the official files, found or downloaded.
 
         Raises:
-            DataMissing: where they can be had neither way, or one is another file.
+            DataMissing: neither works, or one is another file.
         """
         pools = _found()
         if pools is None:

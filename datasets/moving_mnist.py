@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets import digits
 from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
-from datasets.download import download
-from datasets.folders import find
-from datasets.train_share import share_count
+from datasets.sources import digits
+from datasets.sources.download import download
+from datasets.sources.folders import find
+from datasets.sources.train_share import share_count
 
 CANVAS, DIGIT = 64, 28
 DIGITS_PER_CLIP = 2
@@ -22,7 +22,7 @@ STEP = 0.1
 """How far a digit moves between frames; 1 is the whole way across, CANVAS - DIGIT pixels."""
 
 Blend = Callable[[Tensor, Tensor], Tensor]
-"""What is seen where digits overlap, of what is there already and what is drawn over it."""
+"""What is seen where digits overlap: takes what is below and what is drawn above."""
 
 _HELD_OUT_CLIPS = 10_000
 _LONGEST_CONTEXT = 2_000
@@ -131,7 +131,7 @@ class OfficialMovingMNIST(MovingMNIST):
         """Find the official file or download it.
 
         Raises:
-            DataMissing: where it can be had neither way, or the file is another.
+            DataMissing: neither works, or the file is another.
             ValueError: where the clips asked for are longer than its 20 frames.
         """
         self._test_clips = _PublishedClips(_official_file(), context_frames + horizon)
@@ -143,7 +143,7 @@ class OfficialMovingMNIST(MovingMNIST):
 
 
 def share_of(images: digits.Images, share: float) -> digits.Images:
-    """That share of `images`, at least one of them, drawn always alike.
+    """That share of `images`, at least one of them; always the same ones.
 
     Raises:
         ValueError: `share` is not above 0 and at most 1.
@@ -151,8 +151,8 @@ def share_of(images: digits.Images, share: float) -> digits.Images:
     count = share_count(share, len(images))
     if share == 1:
         return images
-    lots = np.random.PCG64(_TRAIN_SEED).random_raw(len(images))
-    return images[np.argsort(lots, kind="stable")[:count]]
+    ranks = np.random.PCG64(_TRAIN_SEED).random_raw(len(images))
+    return images[np.argsort(ranks, kind="stable")[:count]]
 
 
 def held_out_draws(split: HeldOutName, numbers: int) -> Tensor:

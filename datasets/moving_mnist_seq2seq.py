@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasets import digits
 from datasets.contract import Clips, HeldOutName
 from datasets.moving_mnist import (
     CANVAS,
@@ -17,6 +16,7 @@ from datasets.moving_mnist import (
     held_out_draws,
     render,
 )
+from datasets.sources import digits
 
 DIGIT = 32
 ROOM = CANVAS - DIGIT
@@ -88,6 +88,13 @@ def add(below: Tensor, above: Tensor) -> Tensor:
 
 
 def _resized(images: digits.Images) -> digits.Images:
-    """`images` [N,28,28] at 32 pixels [N,32,32]."""
-    size, bilinear = (DIGIT, DIGIT), Image.Resampling.BILINEAR
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, bilinear)) for image in images])
+    """`images` [N,28,28] at 32 pixels [N,32,32].
+
+    Pillow resizes an image by its columns, then by its rows; so is the stack of all, for speed.
+    """
+    for _ in range(2):
+        count, rows, columns = images.shape
+        stack = Image.fromarray(images.reshape(count * rows, columns))
+        wider = stack.resize((DIGIT, count * rows), Image.Resampling.BILINEAR)
+        images = np.asarray(wider).reshape(count, rows, DIGIT).transpose(0, 2, 1)
+    return np.ascontiguousarray(images)

@@ -46,7 +46,7 @@ class SomethingSomethingV2(LabelledVideoDataset):
     common sense", ICCV 2017; sampling and augmentation as in TwentyBN's baseline, but that it
     evaluates the first frames of a video. A video shorter than a clip repeats its last frame.
 
-    The test split is the official validation list, for the official test list has no true labels.
+    The test split is the official validation list, because the official test list has no labels.
     Validation is a tenth of the official training list, by a hash of the video's number.
 
     Frames are cached as the square in their middle: of 427x240 pixels the outer 22 % on either side

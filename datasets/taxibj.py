@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import taxibj_h5, taxibj_npz
 from datasets.contract import Spec
+from datasets.sources import taxibj_h5, taxibj_npz
 from datasets.video.cache import Cache
 from datasets.video.dataset import SPLITS, VideoDataset
 from datasets.video.files import files_under
@@ -31,10 +31,9 @@ class TaxiBJ(VideoDataset):
     windows test, its last 1,344 training windows validate, and those that overlap a held-out window
     do not train. Published harnesses validate on test. The two forms give different test clips.
 
-    Frames are cached in 256 steps. That error, of variance (1/255)^2 / 12 = 1.3e-6, enters the
-    frames given and adds to every MSE. Published sums over a frame's 2,048 values are near 0.31,
-    that is an MSE of 1.5e-4: the error is about 1 % of it, 0.003 of the sum, which is as much as
-    parts the best published models from each other.
+    Frames are uint16. The rounding error, of variance (1/65535)^2 / 12 = 1.9e-11, is 1e-7 of the
+    published MSEs, which are near 1.5e-4 (a sum of 0.31 over a frame's 2,048 values). In 8 bits it
+    would be 1 % of them, as much as separates the best published models.
     """
 
     name = "taxibj"
@@ -47,7 +46,7 @@ class TaxiBJ(VideoDataset):
             ValueError: they were made of `dataset.npz`, whose windows are 4 -> 4.
         """
         cache = Cache.open(self.preparation())
-        spec = Spec(cache.frames.shape[1:], context_frames, horizon)
+        spec = Spec(cache.frames.shape[1:], context_frames, horizon, dtype=cache.frames.dtype)
         fixed = (taxibj_npz.CONTEXT_FRAMES, taxibj_npz.HORIZON)
         if cache.facts["form"] == "npz" and (context_frames, horizon) != fixed:
             raise ValueError(
@@ -66,7 +65,7 @@ class TaxiBJ(VideoDataset):
         return Preparation(
             name=cls.name,
             folder="taxibj",
-            format=FrameFormat(2, 32, 32),
+            format=FrameFormat(2, 32, 32, dtype="uint16"),
             find=_find,
             read=_read,
             get=_GET,
@@ -80,8 +79,8 @@ def _find(folder: Path) -> Sources:
     Raises:
         SourceWrong: nothing, a file twice, or one of another form.
     """
-    flows = _once(folder, taxibj_h5.PATTERN)
-    windows = _once(folder, taxibj_npz.NAME)
+    flows = _unique(folder, taxibj_h5.PATTERN)
+    windows = _unique(folder, taxibj_npz.NAME)
     if flows:
         found = taxibj_h5.find(flows)
         return Sources(found.videos, {**found.facts, "passed_over": [p.name for p in windows]})
@@ -90,7 +89,7 @@ def _find(folder: Path) -> Sources:
     raise SourceWrong(f"{folder} holds nothing of TaxiBJ: get {_GET}")
 
 
-def _once(folder: Path, pattern: str) -> list[Path]:
+def _unique(folder: Path, pattern: str) -> list[Path]:
     """The files of such names anywhere in `folder`. Raises SourceWrong where two have one name."""
     paths: dict[str, Path] = {}
     for path in sorted(files_under(folder, pattern)):
@@ -107,22 +106,22 @@ def _read(source: Source, _: FrameFormat) -> Iterator[Image]:
 
 
 def _notice(facts: Mapping[str, Any]) -> str | None:
-    """A line to tell where the flows are not all of the authors', or were a matter of choice."""
+    """A notice if not all of the authors' files are here, or one of two forms was chosen."""
     if facts["form"] == "npz":
         return (
             f"taxibj: windows of {taxibj_npz.NAME}; figures do not compare with runs on the"
             " authors' .h5 files"
         )
-    told = []
+    parts = []
     absent = [
         season
         for season in taxibj_h5.SEASONS
         if not any(name.startswith(season) for name in facts["files"])
     ]
     if absent:
-        told.append(
+        parts.append(
             f"without {', '.join(absent)}, so figures compare only with runs on the same files"
         )
     if facts["passed_over"]:
-        told.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
-    return f"taxibj: {'; '.join(told)}" if told else None
+        parts.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
+    return f"taxibj: {'; '.join(parts)}" if parts else None

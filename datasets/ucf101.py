@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from datasets import ucf101_lists
 from datasets.contract import DataMissing, Spec
-from datasets.train_share import share_count
+from datasets.sources import ucf101_lists
+from datasets.sources.train_share import share_count
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import CachedDataset, LabelledVideoDataset, Splits, VideoDataset
 from datasets.video.decode import read_frames
 from datasets.video.source import FrameFormat, FrameSize, Preparation, height_and_width
-from datasets.video.windows import Order, natural
+from datasets.video.windows import Order, natural, shuffle_key
 
 VALIDATION_GROUPS = ("g23", "g24", "g25")
 """Held back from training. No official list tests them: 1 tests g01-g07, 2 g08-g14, 3 g15-g21."""
@@ -23,8 +22,8 @@ FrameOrder = Literal["natural", "as_published"]
 """How the frames of a clip follow each other: in time, or as one study's MaxViT saw them."""
 
 
-class OfUCF101(CachedDataset):
-    """A data set of the clips of UCF101; all of them share one cache for each frame size."""
+class UCF101Base(CachedDataset):
+    """What the data sets of UCF101's clips share: one cache for each frame size."""
 
     @classmethod
     def preparation(cls, *, size: FrameSize = 64, **_: Any) -> Preparation:
@@ -41,7 +40,7 @@ class OfUCF101(CachedDataset):
         )
 
 
-class UCF101(OfUCF101, VideoDataset):
+class UCF101(UCF101Base, VideoDataset):
     """Windows of consecutive frames, split by the official lists.
 
     Soomro, Zamir & Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild",
@@ -75,7 +74,7 @@ class UCF101(OfUCF101, VideoDataset):
             size: the side of square frames in pixels, or (height, width).
             split: which of the three official pairs of lists.
             classes: the classes to use (default: all that are here).
-            frame_step: how many frames on the next one of a window lies.
+            frame_step: from one frame of a window to its next.
             train_share: how much of the training groups is used; a smaller share is part of a
                 larger one, and validation and test stay as they are.
             frame_order: "as_published" shows the frames of each clip as one study's MaxViT saw
@@ -89,12 +88,12 @@ class UCF101(OfUCF101, VideoDataset):
         cache = Cache.open(self.preparation(size=size))
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         splits = official_splits(cache, split, classes)
-        self.notice = what_is_absent(cache, split, classes, splits)
+        self.notice = missing_notice(cache, split, classes, splits)
         part = {**splits, "train": share_of(splits["train"], train_share)}
         super().__init__(cache, part, spec, frame_step=frame_step, order=order)
 
 
-class UCF101Actions(OfUCF101, LabelledVideoDataset):
+class UCF101Actions(UCF101Base, LabelledVideoDataset):
     """Which of the classes a clip shows; the clips and splits of `ucf101`."""
 
     name = "ucf101/actions"
@@ -113,7 +112,7 @@ class UCF101Actions(OfUCF101, LabelledVideoDataset):
 
         Args:
             clip_frames: frames that are shown.
-            frame_step: how many frames on the next one of these lies.
+            frame_step: from one of these to the next.
             size: the side of square frames in pixels, or (height, width).
             split: which of the three official pairs of lists.
             classes: the classes to tell apart (default: all that are here).
@@ -127,7 +126,7 @@ class UCF101Actions(OfUCF101, LabelledVideoDataset):
         names = chosen_classes(cache, classes)
         spec = Spec(cache.frames.shape[1:], clip_frames, horizon=0, classes=names)
         splits = official_splits(cache, split, classes)
-        self.notice = what_is_absent(cache, split, classes, splits)
+        self.notice = missing_notice(cache, split, classes, splits)
         super().__init__(cache, splits, spec, class_of, frame_step=frame_step, per_video=per_video)
 
 
@@ -151,23 +150,18 @@ def order_named(name: FrameOrder) -> Order:
 def share_of(clips: Sequence[Clip], share: float) -> Sequence[Clip]:
     """The clips of that share of the groups of `clips`, at least of one, drawn by their names.
 
-    Clips of one group are often cut from one video: half of its clips would tell nearly as much.
+    Clips of one group are often cut from one video: half of them would teach nearly as much.
 
     Raises:
         ValueError: `share` is not above 0 and at most 1.
     """
-    groups = sorted({_group(clip) for clip in clips}, key=lot)
+    groups = sorted({_group(clip) for clip in clips}, key=shuffle_key)
     drawn = set(groups[: share_count(share, len(groups))])
     return [clip for clip in clips if _group(clip) in drawn]
 
 
 def _group(clip: Clip) -> str:
     return f"{class_of(clip)} {clip.tags['group']}"
-
-
-def lot(name: str) -> bytes:
-    """What to sort names by for an order that looks like chance and is always the same."""
-    return hashlib.sha256(name.encode()).digest()
 
 
 def class_of(clip: Clip) -> str:
@@ -227,10 +221,10 @@ def official_splits(cache: Cache, split: int, classes: str | Sequence[str] = ())
     }
 
 
-def what_is_absent(
+def missing_notice(
     cache: Cache, split: int, classes: str | Sequence[str], splits: Splits
 ) -> str | None:
-    """A line to tell where the lists name more clips, of `classes` or of all, than are here."""
+    """A notice if the lists name more clips, of `classes` or of all, than are here; else None."""
     listed: dict[str, int] = cache.facts["listed"][f"split{split}"]
     names: Iterable[str] = _as_set(classes) or listed
     named, here = sum(listed.get(name, 0) for name in names), sum(map(len, splits.values()))

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datasets.contract import Spec
-from datasets.ucf101 import FrameOrder, OfUCF101, class_of, lot, order_named, require_classes
+from datasets.ucf101 import FrameOrder, UCF101Base, class_of, order_named, require_classes
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import Splits, VideoDataset
+from datasets.video.windows import shuffle_key
 
 CLASSES = ("BreastStroke", "Kayaking", "Rafting", "Rowing", "Surfing")
 CLIPS = 50
 """Of each class."""
 
 
-class UCF101Study(OfUCF101, VideoDataset):
+class UCF101Study(UCF101Base, VideoDataset):
     """The clips and the split of a study of ConvLSTM, PredRNN and MaxViT, kept to repeat it.
 
     github.com/hash2004/video-generation-ViT-PredRNN-ConvLSTM, 2024: five classes, 50 clips each, at
     64x64; of each class 40 clips train, 5 validate and 5 test, a window from every frame on. It
-    took the first 50 in the order in which its folder listed them, which nobody can know, and drew
+    took the first 50 in the order in which its folder listed them, which is unknown, and drew
     its split from these: here they are the first 50 by name, and a hash of the name draws.
 
     It split by clip, so that clips of one group, often cut from one video, are on several sides:
-    its figures tell little of videos that were not trained on. `ucf101` is the sound split.
+    its figures say little about videos that were not trained on. `ucf101` is the sound split.
     """
 
     name = "ucf101/study"
@@ -66,7 +67,7 @@ def study_splits(clips: Sequence[Clip]) -> Splits:
     test: list[Clip] = []
     for name in CLASSES:
         of_class = sorted((c for c in clips if class_of(c) == name), key=lambda clip: clip.name)
-        drawn = sorted(of_class[:CLIPS], key=lambda clip: lot(clip.name))
+        drawn = sorted(of_class[:CLIPS], key=lambda clip: shuffle_key(clip.name))
         tenth = len(drawn) // 10
         test += drawn[:tenth]
         validation += drawn[tenth : 2 * tenth]

@@ -10,7 +10,7 @@ from hypothesis import settings
 # Tests run side by side, and so do their child processes: one thread each. Before torch's import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from datasets import digits, download
+from datasets.sources import digits, download
 
 # How long an example takes on a shared machine says nothing about the code.
 settings.register_profile("untimed", deadline=None)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset
+from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, to_bytes, to_unit
 
 Kind = TypeVar("Kind", bound=Dataset)
 
@@ -38,7 +38,8 @@ def _require_clips(dataset: Dataset, clips: Tensor, count: int, what: str) -> No
     """Raise unless `clips` are `count` of the data set's clips: shape, type and device."""
     shape = (count, dataset.spec.clip_frames, *dataset.spec.frame_shape)
     _require(tuple(clips.shape) == shape, f"{what} are {tuple(clips.shape)}, not {shape}")
-    _require(clips.dtype == torch.uint8, f"{what} are {clips.dtype}, not torch.uint8")
+    dtype = dataset.spec.dtype
+    _require(clips.dtype == dtype, f"{what} are {clips.dtype}, not the {dtype} of the spec")
     _require(clips.device.type == "cpu", f"{what} are on {clips.device}, not the CPU")
 
 
@@ -55,16 +56,24 @@ def spec_is_sane(dataset: Dataset) -> None:
 
 
 def train_clips_have_the_shape_of_the_spec(dataset: Dataset) -> None:
-    """As many training clips as asked for, uint8 [count,T,C,H,W], on the generator's device."""
+    """As many training clips as asked for, as the spec has them, on the generator's device."""
     for count in (1, _COUNT):
         _require_clips(dataset, _train(dataset, 0, count), count, "training clips")
 
 
-def pixels_span_the_byte(dataset: Dataset) -> None:
-    """Pixels are 0..255: frames scaled to [0,1] before the cast to uint8 are nearly black."""
-    for split in _SPLITS:
-        _require(int(_first(dataset, split).max()) > 1, f"no pixel of the {split} clips is above 1")
-    _require(int(_train(dataset, 0).max()) > 1, "no pixel of the training clips is above 1")
+def pixels_span_their_range(dataset: Dataset) -> None:
+    """Values lie in [0,1], not all near 0: bytes scaled to [0,1] before the cast are nearly black.
+
+    float16 must be scaled; uint8 and uint16 use all of their range.
+    """
+    for name, clips in (
+        *((split, _first(dataset, split)) for split in _SPLITS),
+        ("training", _train(dataset, 0)),
+    ):
+        least, most = map(float, to_unit(clips).aminmax())
+        _require(least >= 0 and most <= 1, f"the {name} clips lie in [{least:g},{most:g}]")
+        bright = int(to_bytes(clips).max()) > 1
+        _require(bright, f"no value of the {name} clips is above 1/255: they are black")
 
 
 def the_generator_decides_the_train_clips(dataset: Dataset) -> None:
@@ -90,7 +99,7 @@ def train_clips_go_on(dataset: Dataset) -> None:
 
 
 def held_out_clips_have_the_shape_of_the_spec(dataset: Dataset) -> None:
-    """A held-out slice is uint8 [N,T,C,H,W] on the CPU and ends where the split does."""
+    """A held-out slice is as the spec has it, on the CPU, and ends where the split does."""
     for split in _SPLITS:
         clips = dataset.held_out(split)
         _require(len(clips) > 0, f"the {split} split is empty")
@@ -230,7 +239,7 @@ def _by_promise(*checks: Callable[[Kind], None]) -> dict[str, Callable[[Kind], N
 CHECKS = _by_promise(
     spec_is_sane,
     train_clips_have_the_shape_of_the_spec,
-    pixels_span_the_byte,
+    pixels_span_their_range,
     the_generator_decides_the_train_clips,
     train_clips_go_on,
     held_out_clips_have_the_shape_of_the_spec,

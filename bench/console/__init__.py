@@ -9,19 +9,9 @@ from typing import TextIO
 
 from rich.console import Console
 
-from bench.console.display import Display, PlannedCell, RunSettings
 from bench.console.live import LiveDisplay
 from bench.console.plain import PlainDisplay
-
-__all__ = [
-    "Display",
-    "LiveDisplay",
-    "PlainDisplay",
-    "PlannedCell",
-    "RunSettings",
-    "announce",
-    "display_for",
-]
+from bench.run.display import Display, Screen
 
 UNLIMITED_WIDTH = 10_000  # a file has no edge at which a table must be cut
 
@@ -40,3 +30,7 @@ def display_for(stream: TextIO) -> Display:
     return PlainDisplay(
         Console(file=stream, force_terminal=False, highlight=False, width=UNLIMITED_WIDTH)
     )
+
+
+SCREEN = Screen(display_for, announce)
+"""The user's terminal."""

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.console.display import PlannedCell, RunSettings
 from bench.console.plain import PlainDisplay
 from bench.console.words import figures, one_line, outcome, spent, time_left
+from bench.run.display import PlannedCell, RunSettings
 from bench.run.events import Finished, Note, Progress
 from bench.store.records import Status
 

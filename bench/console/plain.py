@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.text import Text
 
-from bench.console.display import PlannedCell, RunSettings
 from bench.console.plan import plan
 from bench.console.summary import failures, pointers, skipped, summary
 from bench.console.tally import Tally
 from bench.console.words import figures, one_line, outcome, spent, time_left
+from bench.run.display import PlannedCell, RunSettings
 from bench.run.events import Finished, Note, Progress
 
 if TYPE_CHECKING:

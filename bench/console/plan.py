@@ -9,12 +9,18 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.console.display import PlannedCell, RunSettings, State
 from bench.console.tables import empty_table, in_parts
 from bench.console.words import result
+from bench.run.display import TODO, PlannedCell, RunSettings, State
 from bench.units import duration
 
-STYLES: dict[State, str] = {"done": "green", "run": "", "resume": "yellow", "blocked": "red"}
+STYLES: dict[State, str] = {
+    "done": "green",
+    "run": "",
+    "resume": "yellow",
+    "rescore": "cyan",
+    "blocked": "red",
+}
 
 
 def plan(cells: Sequence[PlannedCell], settings: RunSettings, console: Console) -> Group:
@@ -56,7 +62,7 @@ def _blocked(cells: Sequence[PlannedCell]) -> Iterator[Text]:
 def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:
     states = [cell.state for cell in cells]
     counts = [f"{states.count(state)} {state}" for state in STYLES if state in states]
-    ahead = [cell.estimated_seconds for cell in cells if cell.state in ("run", "resume")]
+    ahead = [cell.estimated_seconds for cell in cells if cell.state in TODO]
     known = [seconds for seconds in ahead if seconds is not None]
     total = f"about {duration(sum(known) / settings.workers)}" if known else "time unknown"
     if not ahead:

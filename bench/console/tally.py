@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.console.display import LEADING, PlannedCell
+from bench.run.display import TODO, PlannedCell
 from bench.run.events import Finished
-from bench.store.records import Status
+from bench.store.records import LEADING, Status
 
 if TYPE_CHECKING:
     from datasets.contract import Task
@@ -114,7 +114,7 @@ class Tally:
         now, ended = self._clock(), {ended.name for ended in self.ended}
         left = []
         for name, cell in self._cells.items():
-            if cell.state in ("run", "resume") and name not in ended:
+            if cell.state in TODO and name not in ended:
                 expected = self._expected_seconds(cell)
                 if expected is None:
                     return None

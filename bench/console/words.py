@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench.console.display import LEADING
 from bench.console.tally import BASELINES, Ended, Tally
 from bench.run.events import Progress
-from bench.store.records import Status
+from bench.store.records import LEADING, Status
 from bench.units import byte_size, duration, figure
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from bench.suite import catalogue
 from bench.suite.reference import Reference
 from bench.units import byte_size, duration
 from datasets.contract import DataMissing, Dataset
-from datasets.folders import data_folder, find
+from datasets.sources.folders import data_folder, find
 from datasets.video.cache import MANIFEST, cache_folder, read_manifest
 from datasets.video.dataset import HELD_OUT, CachedDataset
 from datasets.video.prepare import Prepared, prepare
@@ -100,7 +100,7 @@ def _make(
                 source or _nowhere(preparation),
                 workers=workers,
                 max_damaged_share=max_damaged,
-                tell=lambda at: bar.show(at.done, at.total, at.frames, at.damaged),
+                on_progress=lambda at: bar.show(at.done, at.total, at.frames, at.damaged),
             )
     except (SourceWrong, DataMissing) as error:
         raise UserError(str(error)) from error

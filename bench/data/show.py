@@ -14,7 +14,7 @@ from bench.data.prepare import open_dataset
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.suite.reference import Reference
-from datasets.contract import Dataset, LabelledDataset
+from datasets.contract import Dataset, LabelledDataset, to_bytes
 from datasets.video.dataset import SplitName
 
 COLUMNS = 10
@@ -42,7 +42,7 @@ def show_data(reference: str, out: Path | None, split: SplitName, count: int) ->
     sheet, animation = out / f"{split}.png", out / f"{split}.gif"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _draw(clips.numpy(), titles, dataset.spec.context_frames, sheet, animation)
+        _draw(to_bytes(clips).numpy(), titles, dataset.spec.context_frames, sheet, animation)
     except OSError as error:
         raise UserError(f"{out} cannot be written to: {error.strerror or error}") from error
     sys.stdout.write(f"{sheet}\n{animation}\n")
@@ -64,7 +64,7 @@ def _draw(
 
 
 def _clips(dataset: Dataset, split: SplitName, count: int) -> tuple[torch.Tensor, list[str]]:
-    """Clips uint8 [N,T,C,H,W], and what each shows where that is known, else ""."""
+    """Clips [N,T,C,H,W], and what each shows where that is known, else ""."""
     if split == "train":
         generator = torch.Generator().manual_seed(0)
         if not isinstance(dataset, LabelledDataset):

@@ -20,7 +20,7 @@ from bench.predict import own_clips
 from bench.predict.files import Continuation, Style, files
 from bench.predict.own_clips import OwnClip, OwnClips
 from bench.predict.trained import Trained, load
-from bench.score.task import to_float
+from bench.train.held_out import to_float
 from bench.units import byte_size
 
 BATCH = 16

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from bench import score as tasks
 from bench.errors import UserError, unknown
 from bench.predict.own_clips import Window
 from bench.store import records
-from bench.store.mlflow import CellRun, Store, store_exists
+from bench.store.mlflow import RecordedCell, Store, store_exists
 from bench.store.records import Status
 from bench.suite import catalogue
 from bench.suite.reference import Reference
 from bench.train import hardware
+from bench.train.task import task_of
 from datasets.contract import Spec
 from datasets.video.dataset import CachedDataset
 from datasets.video.source import FrameFormat
@@ -40,7 +39,7 @@ class Trained:
         window: the frames of a clip that it is shown.
     """
 
-    run: CellRun
+    run: RecordedCell
     model: Any
     device: torch.device
     spec: Spec
@@ -72,7 +71,7 @@ def load(asked: str, uri: str, device: str) -> Trained:
     return Trained(run, model.to(place).eval(), place, spec, *_way_of_reading(run, spec))
 
 
-def _find(store: Store, asked: str) -> CellRun:
+def _find(store: Store, asked: str) -> RecordedCell:
     """The finished run that is `asked` for by its id or, the newest, by its cell's name."""
     run = store.run(asked) if "/" not in asked else None
     runs = [run] if run else [run for suite in store.suites() for run in store.cells(suite)]
@@ -86,8 +85,8 @@ def _find(store: Store, asked: str) -> CellRun:
     return max(done, key=lambda run: run.started)
 
 
-def _build(run: CellRun, spec: Spec) -> Any:
-    reference = _flag(run, "--model")
+def _build(run: RecordedCell, spec: Spec) -> Any:
+    reference = _reference(run, records.MODEL_REFERENCE)
     cls = catalogue.model(reference)
     _, size = catalogue.size_of(cls, run.params["size"])
     options = {**size.options, **Reference.parse(reference).options}
@@ -95,16 +94,21 @@ def _build(run: CellRun, spec: Spec) -> Any:
         then = run.params.get(f"model.{name}")
         if then != str(value):
             raise UserError(_changed(run, f"{name} (then {then}, now {value})"))
-    return tasks.of(cls.task, spec).build(cls, options)
+    return task_of(cls.task, spec).build(cls, options)
 
 
-def _flag(run: CellRun, flag: str) -> str:
-    """What stood behind `flag` in the command that ran the cell."""
-    words = shlex.split(run.tags[records.COMMAND])
-    return words[words.index(flag) + 1]
+def _reference(run: RecordedCell, param: str) -> str:
+    """How the run's model or data set was asked for.
+
+    Raises:
+        UserError: the run was recorded by a version that did not say so.
+    """
+    if param not in run.params:
+        raise UserError(f"{run.name} was recorded by an older version: run the cell again")
+    return run.params[param]
 
 
-def _changed(run: CellRun, what: str) -> str:
+def _changed(run: RecordedCell, what: str) -> str:
     commit = run.tags.get(records.COMMIT, "")
     return (
         f"{run.params['model']} has changed since it was trained in run {run.run_id}: {what};"
@@ -112,7 +116,7 @@ def _changed(run: CellRun, what: str) -> str:
     )
 
 
-def _spec(run: CellRun, weights: Path) -> Spec:
+def _spec(run: RecordedCell, weights: Path) -> Spec:
     """What was recorded of the data set's; the names of its classes stand beside the weights."""
     channels, height, width = map(int, run.params["frame_shape"].split("x"))
     if channels not in (1, 3):
@@ -125,9 +129,9 @@ def _spec(run: CellRun, weights: Path) -> Spec:
     return Spec((channels, height, width), *frames, classes)
 
 
-def _way_of_reading(run: CellRun, spec: Spec) -> tuple[FrameFormat, Window]:
+def _way_of_reading(run: RecordedCell, spec: Spec) -> tuple[FrameFormat, Window]:
     """What becomes of every frame, and which are shown, as in the data set of the run."""
-    reference = _flag(run, "--dataset")
+    reference = _reference(run, records.DATASET_REFERENCE)
     cls = catalogue.dataset(reference)
     options = Reference.parse(reference).options
     default = inspect.signature(cls).parameters.get("frame_step")

@@ -18,7 +18,7 @@ from bench.store import records
 from bench.store.records import QUALITY, VALIDATION
 
 if TYPE_CHECKING:
-    from bench.store.mlflow import CellRun, Store
+    from bench.store.mlflow import RecordedCell, Store
     from datasets.contract import Task
 
 Found = TypeVar("Found")
@@ -230,7 +230,7 @@ def named_videos(store: Store, section: Section) -> pd.DataFrame:
 
 
 def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
-    runs = store.cells(suite)
+    runs = [*store.cells(suite), *store.borrowed(suite)]
     if not runs:
         hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
@@ -239,7 +239,7 @@ def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
     return [_row(run) for run in [*runs, *missing]]
 
 
-def _row(run: CellRun) -> dict[str, Any]:
+def _row(run: RecordedCell) -> dict[str, Any]:
     params, tags = run.params, run.tags
     task = params.get("task", "prediction")
     model, size = params.get("model", run.name), params.get("size", ONE_SIZE)
@@ -281,7 +281,7 @@ def _not_measured(tags: dict[str, str]) -> dict[str, str]:
     return {key.removeprefix(mark): why for key, why in tags.items() if key.startswith(mark)}
 
 
-def _facts(run: CellRun) -> dict[str, str]:
+def _facts(run: RecordedCell) -> dict[str, str]:
     """Everything recorded about how the cell was run."""
     tags = {
         key.removeprefix("bench."): value

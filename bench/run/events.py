@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Annotated, Literal
 
-if TYPE_CHECKING:  # the terminal reads these without torch
-    from datasets.contract import Task
+from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
 
 Phase = Literal["setup", "train", "validate", "test", "record", "profile"]
+TaskName = Literal["prediction", "recognition"]
+
+_as_json = with_config(ConfigDict(extra="forbid", ser_json_inf_nan="constants"))
 
 
+@_as_json
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A sign of life from a cell, with the newest figures it has."""
@@ -22,21 +24,25 @@ class Progress:
     spent: str = ""  # such as "38/120 s" or "200/500 steps"
     step: int = 0
     loss: float | None = None
-    task: Task = "prediction"  # says what validation measures, as in `records.VALIDATION`
+    task: TaskName = "prediction"  # says what validation measures, as in `records.VALIDATION`
     validation: float | None = None
     best_validation: float | None = None
     waiting_share: float | None = None  # of the training seconds, in [0, 1]
     frames_per_second: float | None = None
     memory_bytes: int | None = None
+    event: Literal["progress"] = "progress"
 
 
+@_as_json
 @dataclass(frozen=True, slots=True)
 class Note:
     """One line the user should see."""
 
     text: str
+    event: Literal["note"] = "note"
 
 
+@_as_json
 @dataclass(frozen=True, slots=True)
 class Finished:
     """How the cell ended; `metrics` holds the final value of everything it recorded."""
@@ -45,25 +51,25 @@ class Finished:
     error: str = ""
     run_id: str = ""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    event: Literal["finished"] = "finished"
 
 
 Event = Progress | Note | Finished
-_KINDS: dict[str, type[Progress | Note | Finished]] = {
-    kind.__name__.lower(): kind for kind in (Progress, Note, Finished)
-}
+_EVENTS: TypeAdapter[Event] = TypeAdapter(
+    Annotated[Progress | Note | Finished, Discriminator("event")]
+)
 
 
 def encode(event: Event) -> str:
     """The event as one JSON line."""
-    return json.dumps({"event": type(event).__name__.lower(), **dataclasses.asdict(event)})
+    return _EVENTS.dump_json(event).decode()
 
 
 def decode(line: str) -> Event | None:
     """The event in `line`, or None where the line is no event but something the cell printed."""
-    if not line.startswith('{"event": '):
+    if not line.startswith("{"):
         return None
     try:
-        fields = json.loads(line)
-        return _KINDS[fields.pop("event")](**fields)
-    except (ValueError, KeyError, TypeError):
+        return _EVENTS.validate_json(line)
+    except ValidationError:
         return None

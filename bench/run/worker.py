@@ -9,20 +9,24 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
 import torch
 
-from bench.console import announce, display_for
+from bench.errors import UserError
+from bench.run import plan
+from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import Checkpoint
+from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.store import records
-from bench.store.mlflow import Store
+from bench.store.mlflow import RunLog, Store, store_uri
 from bench.store.records import Status
-from bench.suite.cell import Cell, run_settings
-from bench.train.loop import CellRun, Diverged, Interrupted
+from bench.suite.cell import Cell
+from bench.train.loop import Diverged
 from datasets.contract import DataMissing
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -60,109 +64,129 @@ class StopRequest:
         threading.Thread(target=wait, daemon=True, name="parent watch").start()
 
 
-def work(
-    cell: Cell,
-    store: Store,
-    results: Path,
-    emit: Callable[[Event], None],
-    stop: Callable[[], bool],
-    parent: str = "",
-    profile: bool = False,
-) -> Finished:
-    """Run `cell` to its end, whatever that is, and record it.
+@dataclass(frozen=True)
+class Worker:
+    """Runs one cell to its end, whatever that is, and records it.
 
-    Args:
+    Attributes:
         cell: what to run.
         store: where it is recorded.
         results: the folder its checkpoint lies in.
-        emit: is told what happens.
-        stop: says whether to stop at the next opportunity.
+        screen: how to speak to the user; it also writes the cell's log.
         parent: the MLflow run of the invocation that this belongs to.
+        weights_of: an earlier run, whose weights are only scored anew.
         profile: whether to profile a few steps after the budget.
-
-    Raises:
-        UserError: another process is running this cell.
     """
-    checkpoint = Checkpoint(results, cell.key)
-    with checkpoint.held(), _log(checkpoint.log) as log:
-        journal = display_for(log)
 
-        def tell(event: Event) -> None:
-            emit(event)
-            if isinstance(event, Progress | Note):
-                journal.event(cell.name, event)
+    cell: Cell
+    store: Store
+    results: Path
+    screen: Screen
+    parent: str = ""
+    weights_of: str = ""
+    profile: bool = False
 
-        resumed = checkpoint.run_id is not None and store.resume(checkpoint.run_id, parent)
-        run_id = (checkpoint.run_id or "") if resumed else _begin(cell, store, checkpoint, parent)
-        _describe(cell, store, run_id)
-        with store.system_metrics(run_id, resumed):
-            finished = _attempt(cell, store, checkpoint, run_id, tell, stop, profile)
-        log.write(f"{cell.name}: {finished.status} {finished.error}\n")
-        store.attach(run_id, checkpoint.log)
-        store.end(run_id, Status(finished.status), finished.error)
-        if finished.status == Status.DONE:
-            checkpoint.remove()
-        elif finished.status == Status.DIVERGED:
-            checkpoint.forget_state()  # going on would only diverge again
-    return finished
+    def work(self, emit: Callable[[Event], None], stop_asked: Callable[[], bool]) -> Finished:
+        """Run the cell; `emit` is told what happens, `stop_asked` says whether to stop.
 
+        Raises:
+            UserError: another process is running this cell.
+        """
+        cell, store = self.cell, self.store
+        checkpoint = Checkpoint(self.results, cell.trained)
+        with checkpoint.held(), _log(checkpoint.log) as file:
+            journal = self.screen.display(file)
 
-def _begin(cell: Cell, store: Store, checkpoint: Checkpoint, parent: str) -> str:
-    """A new MLflow run for the cell, which its checkpoint knows from now on."""
-    checkpoint.forget_state()
-    run_id = store.begin(cell.suite.name, cell.name, cell.tags, parent)
-    checkpoint.run_id = run_id
-    return run_id
+            def tell(event: Event) -> None:
+                emit(event)
+                if isinstance(event, Progress | Note):
+                    journal.event(cell.name, event)
 
+            run_id = checkpoint.run_id or ""
+            resumed = bool(run_id) and store.resume(run_id, self.parent)
+            log = RunLog(store, run_id if resumed else self._begin(checkpoint))
+            self._describe(log, checkpoint)
+            with store.system_metrics(log.run_id, resumed):
+                finished = self._attempt(log, checkpoint, tell, stop_asked)
+            file.write(f"{cell.name}: {finished.status} {finished.error}\n")
+            log.attach(checkpoint.log)
+            store.end(log.run_id, Status(finished.status), finished.error)
+            if finished.status == Status.DONE:
+                checkpoint.remove()
+            elif finished.status == Status.DIVERGED:
+                checkpoint.forget_state()  # going on would only diverge again
+        return finished
 
-def _describe(cell: Cell, store: Store, run_id: str) -> None:
-    """Record all that is known before the cell starts; again on resuming, for a kill in between."""
-    spec = cell.dataset.spec
-    store.params(
-        run_id,
-        cell.params
-        | {
-            "context_frames": spec.context_frames,
-            "horizon": spec.horizon,
-            "frame_shape": "x".join(map(str, spec.frame_shape)),
-            **({"classes": len(spec.classes)} if spec.classes else {}),
-        },
-    )
-    tags = {records.DATA_DIGEST: cell.data_digests["test"]}
-    tags[records.THREADS] = str(torch.get_num_threads())
-    if cell.dataset.notice:
-        tags[records.NOTICE] = cell.dataset.notice
-    store.tag(run_id, tags)
-    module = type(cell.dataset).__module__
-    store.data_set(run_id, cell.dataset_name, module, cell.data_digests)
+    def _begin(self, checkpoint: Checkpoint) -> str:
+        """A new MLflow run for the cell, which its checkpoint knows from now on."""
+        checkpoint.forget_state()
+        tags = self.cell.tags | {records.COMMAND: self.command}
+        run_id = self.store.begin(self.cell.suite, self.cell.name, tags, self.parent)
+        checkpoint.run_id = run_id
+        return run_id
 
+    @property
+    def command(self) -> str:
+        """The line that runs the cell again."""
+        usual = store_uri(None, self.results)
+        return self.cell.command(self.results, None if self.store.uri == usual else self.store.uri)
 
-def _attempt(
-    cell: Cell,
-    store: Store,
-    checkpoint: Checkpoint,
-    run_id: str,
-    emit: Callable[[Event], None],
-    stop: Callable[[], bool],
-    profile: bool,
-) -> Finished:
-    """Run the cell; every way it can end becomes a status."""
-    try:
-        run = CellRun(cell, store, checkpoint, run_id, emit, stop)
-        metrics = run.run()
-        if profile:
-            _profile(run, store, checkpoint, run_id, emit)
-        return Finished(Status.DONE, run_id=run_id, metrics=metrics)
-    except Interrupted:
-        return Finished(Status.INTERRUPTED, "stopped before its end", run_id)
-    except Diverged as error:
-        return Finished(Status.DIVERGED, str(error), run_id)
-    except DataMissing as error:  # by a data set that looks for its files late
-        return Finished(Status.SKIPPED, str(error), run_id)
-    except Exception as error:
-        traceback.print_exc()
-        text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        return Finished(_status_of(error), text, run_id)
+    def _describe(self, log: RunLog, checkpoint: Checkpoint) -> None:
+        """Record all that is known before the start; again on resuming, for a kill in between."""
+        cell, spec = self.cell, self.cell.data.spec
+        log.params(
+            cell.params
+            | {
+                "context_frames": spec.context_frames,
+                "horizon": spec.horizon,
+                "frame_shape": "x".join(map(str, spec.frame_shape)),
+                **({"classes": len(spec.classes)} if spec.classes else {}),
+            },
+        )
+        tags = {records.DATA_DIGEST: cell.data_digests["test"]}
+        tags[records.THREADS] = str(torch.get_num_threads())
+        if cell.data.notice:
+            tags[records.NOTICE] = cell.data.notice
+        log.tag(tags)
+        module = type(cell.data).__module__
+        self.store.data_set(log.run_id, cell.dataset_name, module, cell.data_digests)
+        settled = checkpoint.folder / records.SETTLED
+        settled.write_text(cell.model_dump_json(indent=2), encoding="utf-8")
+        log.attach(settled)
+
+    def _attempt(
+        self,
+        log: RunLog,
+        checkpoint: Checkpoint,
+        emit: Callable[[Event], None],
+        stop_asked: Callable[[], bool],
+    ) -> Finished:
+        """Run the cell; every way it can end becomes a status."""
+        try:
+            attempt = Attempt(self.cell, log, checkpoint, emit, stop_asked)
+            metrics = self._rescore(attempt) if self.weights_of else attempt.run()
+            if self.profile:
+                _profile(attempt, log, emit)
+            return Finished(Status.DONE, run_id=log.run_id, metrics=metrics)
+        except Interrupted:
+            return Finished(Status.INTERRUPTED, "stopped before its end", log.run_id)
+        except Diverged as error:
+            return Finished(Status.DIVERGED, str(error), log.run_id)
+        except DataMissing as error:  # by a data set that looks for its files late
+            return Finished(Status.SKIPPED, str(error), log.run_id)
+        except Exception as error:
+            traceback.print_exc()
+            text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            return Finished(_status_of(error), text, log.run_id)
+
+    def _rescore(self, attempt: Attempt) -> dict[str, float]:
+        """Figures of the earlier run's weights, beside the curves and costs recorded then."""
+        weights = self.store.artifact(self.weights_of, records.CHECKPOINT)
+        if weights is None:
+            raise UserError(f"the run {self.weights_of} has no weights: run the cell with --force")
+        attempt.log.points(self.store.history(self.weights_of, records.SCORES))
+        attempt.log.tag({records.WEIGHTS_OF: self.weights_of})
+        return attempt.rescore(weights)
 
 
 def _status_of(error: Exception) -> Status:
@@ -174,19 +198,13 @@ def _status_of(error: Exception) -> Status:
     return Status.FAILED
 
 
-def _profile(
-    run: CellRun,
-    store: Store,
-    checkpoint: Checkpoint,
-    run_id: str,
-    emit: Callable[[Event], None],
-) -> None:
-    if not run.can_be_profiled:
+def _profile(attempt: Attempt, log: RunLog, emit: Callable[[Event], None]) -> None:
+    if not attempt.loop.trains:
         emit(Note("nothing to profile: the model is not trained"))
         return
-    folder = checkpoint.folder / records.PROFILE
-    costliest = run.profile(folder)
-    store.attach(run_id, folder, records.PROFILE)
+    folder = attempt.checkpoint.folder / records.PROFILE
+    costliest = attempt.profile(folder)
+    log.attach(folder, records.PROFILE)
     emit(Note("the ten costliest operations of a training step:"))
     for line in costliest:
         emit(Note(line))
@@ -194,7 +212,7 @@ def _profile(
         f"Profile: artifacts under `{records.PROFILE}/`. Open the trace in ui.perfetto.dev, or "
         f"download the folder and run `tensorboard --logdir {records.PROFILE}`."
     )
-    store.tag(run_id, {"mlflow.note.content": text})
+    log.tag({"mlflow.note.content": text})
 
 
 @contextlib.contextmanager
@@ -228,16 +246,15 @@ class _Tee:
         return getattr(self._first, name)
 
 
-def run_alone(cell: Cell, uri: str, results: Path, parent: str, profile: bool, events: bool) -> int:
-    """Run `cell` in this process, as `bench cell` does; its exit code.
+def run_alone(worker: Worker, events: bool) -> int:
+    """Run the worker's cell in this process, as `bench cell` does; its exit code.
 
     With `events` it speaks JSON lines to a parent process and ends when that does; without, it
     shows its own progress.
     """
     stop = StopRequest()
     stop.on_signals()
-    out = sys.stdout
-    store = Store(uri, announce)
+    out, cell = sys.stdout, worker.cell
     if events:
         stop.on_end_of(sys.stdin)
 
@@ -245,17 +262,17 @@ def run_alone(cell: Cell, uri: str, results: Path, parent: str, profile: bool, e
             out.write(encode(event) + "\n")
             out.flush()
 
-        finished = work(cell, store, results, emit, stop, parent, profile)
+        finished = worker.work(emit, stop)
         emit(finished)
     else:
-        with display_for(out) as display:
-            display.plan([cell.planned()], run_settings(cell.suite))
+        with worker.screen.display(out) as display:
+            display.plan([plan.planned(cell)], plan.settings([cell]))
             display.cell_started(cell.name)
 
             def show(event: Event) -> None:
                 if isinstance(event, Progress | Note):
                     display.event(cell.name, event)
 
-            finished = work(cell, store, results, show, stop, parent, profile)
-            display.cell_finished(cell.name, finished, cell.command)
+            finished = worker.work(show, stop)
+            display.cell_finished(cell.name, finished, worker.command)
     return {Status.DONE: 0, Status.INTERRUPTED: 130}.get(Status(finished.status), 1)

@@ -1,16 +1,19 @@
-"""The tasks that a cell may have."""
+"""Test figures: all that they depend on beyond the weights."""
 
 from __future__ import annotations
 
-from bench.score.prediction import Prediction
-from bench.score.recognition import Recognition
-from bench.score.task import Task
-from datasets.contract import Spec
-from datasets.contract import Task as TaskName
+from collections.abc import Callable
 
-_TASKS: dict[TaskName, type[Task]] = {"prediction": Prediction, "recognition": Recognition}
+from bench.score.prediction import score_predictions
+from bench.score.recognition import score_clips
+from bench.score.result import Result
+from bench.train.held_out import Forward, HeldOut
+from bench.train.task import Prediction, Task
+
+Scorer = Callable[[Task, Forward, HeldOut, int], Result]
 
 
-def of(name: TaskName, spec: Spec) -> Task:
-    """The task `name` on clips of `spec`."""
-    return _TASKS[name](spec)
+def measure(task: Task, forward: Forward, held_out: HeldOut, showcase_clips: int) -> Result:
+    """All measures of the held-out clips; of `showcase_clips` also what was made."""
+    by_task: Scorer = score_predictions if isinstance(task, Prediction) else score_clips
+    return by_task(task, forward, held_out, showcase_clips)

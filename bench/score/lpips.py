@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.score.metrics import NotMeasured, full_precision
-from datasets.folders import find
-from datasets.torchvision_import import import_torchvision
+from datasets.sources.folders import find
+from datasets.sources.torchvision_import import import_torchvision
 
 _WEIGHTS = "alexnet-owt-7be5be79.pth"
 _URL = f"https://download.pytorch.org/models/{_WEIGHTS}"

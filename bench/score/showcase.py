@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.score.metrics import mse
-from bench.score.task import HeldOut, Pass, to_float
+from bench.train.held_out import HeldOut, Pass, to_float
+from datasets.contract import to_bytes
 
 FIRST, WORST, MEDIAN = "first", "worst for copy-last", "median for copy-last"
 
@@ -55,7 +56,7 @@ class Showcase:
     def take(self, batch: Pass, prediction: Tensor) -> None:
         """Keep of `batch` and its `prediction` [B,horizon,C,H,W] what was chosen."""
         places = [p - batch.first for p in self.chosen if 0 <= p - batch.first < len(batch.clips)]
-        clips, horizon = batch.clips[places].numpy(), prediction.shape[1]
+        clips, horizon = to_bytes(batch.clips[places]).numpy(), prediction.shape[1]
         kept = (prediction[places] * 255).round().nan_to_num().byte()
         self.parts.append(
             {

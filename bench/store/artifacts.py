@@ -9,13 +9,13 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.score.task import Result
+from bench.score.result import Result
 from bench.store import records
 from bench.train.budget import Clock
 from bench.train.cost import Cost
 
 
-def write_artifacts(
+def write(
     result: Result, weights: Mapping[str, Tensor], classes: Sequence[str], folder: Path
 ) -> None:
     """Put the tables of the result, what else it shows, and the weights into `folder`."""

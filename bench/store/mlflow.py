@@ -8,7 +8,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench.errors import UserError
 from bench.store import records, ui
+from bench.store.records import Point
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 SYSTEM_METRICS_SECONDS = 10
@@ -42,22 +42,7 @@ _SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One value of a curve. It keeps its time, so that sending it twice records it once."""
-
-    key: str
-    value: float
-    step: int
-    timestamp_ms: int
-
-    @classmethod
-    def now(cls, key: str, value: float, step: int) -> Point:
-        """The point at the present time."""
-        return cls(key, float(value), step, int(time.time() * 1000))
-
-
-@dataclass(frozen=True, slots=True)
-class CellRun:
+class RecordedCell:
     """What MLflow holds of one cell's run: parameters, tags, and the last value of each metric."""
 
     run_id: str
@@ -218,16 +203,16 @@ class Store:
         """The names of the suites that have runs here."""
         return sorted(e.name for e in self._client.search_experiments() if e.name != "Default")
 
-    def cells(self, suite: str) -> list[CellRun]:
+    def cells(self, suite: str) -> list[RecordedCell]:
         """The runs of all cells of `suite`, newest first."""
-        return [self._cell_run(run) for run in self._search(suite, "cell")]
+        return [self._recorded(run) for run in self._search(suite, "cell")]
 
-    def planned(self, suite: str) -> list[CellRun]:
+    def planned(self, suite: str) -> list[RecordedCell]:
         """The cells of the newest invocation of `suite`, as if each had a run yet to begin."""
         invocations = self._search(suite, "suite")[:1]
         plans = [(run, self.artifact(run.info.run_id, records.PLAN)) for run in invocations]
         return [
-            CellRun(
+            RecordedCell(
                 run_id="",
                 name=cell["name"],
                 page="",
@@ -241,10 +226,10 @@ class Store:
             for cell in json.loads(path.read_text(encoding="utf-8"))
         ]
 
-    def run(self, run_id: str) -> CellRun | None:
+    def run(self, run_id: str) -> RecordedCell | None:
         """The run of that id; None where there is none."""
         try:
-            return self._cell_run(self._client.get_run(run_id))
+            return self._recorded(self._client.get_run(run_id))
         except MlflowException:
             return None
 
@@ -278,6 +263,39 @@ class Store:
         history = self._client.get_metric_history(run_id, metric)
         return sorted({m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}.items())
 
+    def history(self, run_id: str, without: tuple[str, ...]) -> list[Point]:
+        """Every recorded value of every metric whose name begins with none of `without`."""
+        keys = self._client.get_run(run_id).data.metrics
+        return [
+            Point(m.key, m.value, m.step, m.timestamp)
+            for key in keys
+            if not key.startswith(without)
+            for m in self._client.get_metric_history(run_id, key)
+        ]
+
+    def borrowed(self, suite: str) -> list[RecordedCell]:
+        """The finished cells of other suites that the newest invocation of `suite` counts in."""
+        ours = {run.tags.get(records.CELL) for run in self.cells(suite) if _is_done(run)}
+        wanted = {run.tags.get(records.CELL) for run in self.planned(suite)} - ours
+        found: dict[str, RecordedCell] = {}
+        for other in self.suites() if wanted else []:
+            for run in self.cells(other) if other != suite else []:
+                if _is_done(run) and run.tags.get(records.CELL) in wanted:
+                    found.setdefault(run.tags[records.CELL], run)
+        return [*found.values()]
+
+    def clear_weights(self, suite: str) -> int:
+        """Delete the weights of all cells of `suite`; how many bytes they had."""
+        freed = 0
+        for run in self.cells(suite):
+            place = self._artifact_places[run.run_id]
+            files: Any = get_artifact_repository(place, tracking_uri=self.uri)
+            if records.CHECKPOINT in {entry.path for entry in files.list_artifacts()}:
+                files.delete_artifacts(records.CHECKPOINT)
+            freed += int(run.tags.get(records.WEIGHTS_BYTES, 0))
+            self.tag(run.run_id, {records.WEIGHTS_BYTES: "0"})
+        return freed
+
     def artifact(self, run_id: str, path: str) -> Path | None:
         """The run's artifact, to read only, or None where the run has none of that name."""
         place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
@@ -297,9 +315,9 @@ class Store:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def _cell_run(self, run: Run) -> CellRun:
+    def _recorded(self, run: Run) -> RecordedCell:
         info = run.info
-        return CellRun(
+        return RecordedCell(
             run_id=info.run_id,
             name=info.run_name or info.run_id,
             page=f"{self._pages}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
@@ -322,6 +340,39 @@ class Store:
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
         return f"python -m bench ui --tracking-uri {self.uri}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """One run of a store, to be written to."""
+
+    store: Store
+    run_id: str
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set `tags`."""
+        self.store.tag(self.run_id, tags)
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """Record what was chosen."""
+        self.store.params(self.run_id, params)
+
+    def points(self, points: Sequence[Point]) -> None:
+        """Send `points`."""
+        self.store.points(self.run_id, points)
+
+    def attach(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file, or all of a folder, among the artifacts."""
+        self.store.attach(self.run_id, path, folder)
+
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric."""
+        run = self.store.run(self.run_id)
+        return run.metrics if run else {}
+
+
+def _is_done(run: RecordedCell) -> bool:
+    return run.tags.get(records.STATUS) == records.Status.DONE
 
 
 def _start_of(run: Run) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -47,6 +48,21 @@ class Measure:
         return f"{self.label}{unit} {self.arrow}".strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a curve. It keeps its time, so that sending it twice records it once."""
+
+    key: str
+    value: float
+    step: int
+    timestamp_ms: int
+
+    @classmethod
+    def now(cls, key: str, value: float, step: int) -> Point:
+        """The point at the present time."""
+        return cls(key, float(value), step, int(time.time() * 1000))
+
+
 QUALITY: dict[Task, dict[str, Measure]] = {
     "prediction": {
         "mse": Measure("test/mse", "MSE", better="lower"),
@@ -86,6 +102,11 @@ VALIDATION: dict[Task, Measure] = {
 }
 """What picks the checkpoint; `val/best_<name>` holds its best value."""
 
+LEADING: dict[Task, Measure] = {
+    task: next(iter(measures.values())) for task, measures in QUALITY.items()
+}
+"""The measure that stands for a cell's result, by task."""
+
 COST = {
     measure.key: measure
     for measure in (
@@ -106,12 +127,21 @@ COST = {
 }
 """What a cell cost, by metric key."""
 
+WEIGHTS_OF = "bench.weights_of"  # the run whose weights were scored anew
+SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
+"""How the names of metrics begin that are not of training."""
+
+# Parameters that name model and data set as they were asked for, options and file included.
+MODEL_REFERENCE = "model_reference"
+DATASET_REFERENCE = "dataset_reference"
+
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
 TRAIN_LOSS = "train/loss"
 TRAIN_SECONDS = "time/train_seconds"
 
 # Tags of a cell's run.
-CELL = "bench.cell"  # digest of the resolved configuration, the code and the data
+TRAINED = "bench.trained"  # digest of all that the weights depend on
+CELL = "bench.cell"  # digest of all that the figures depend on: the weights, test clips, metrics
 STATUS = "bench.status"
 ERROR = "bench.error"
 COMMAND = "bench.command"  # the line that runs this one cell again
@@ -119,6 +149,7 @@ KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
+KERNELS = "bench.kernels"  # the convolutions that stood in for PyTorch's, such as "winograd 5x5: 8"
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
@@ -129,6 +160,7 @@ NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 PLAN = "cells.json"
 
 # Artifacts of a cell's run.
+SETTLED = "cell.json"  # the cell as it was settled: what `python -m bench cell` reads
 # One row per test sequence x predicted frame: both numbers, the measures of QUALITY and PUBLISHED.
 PER_FRAME_TABLE = "metrics.parquet"
 # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S], why str [S]
@@ -138,6 +170,7 @@ SHOWCASE = "showcase.npz"
 PER_CLIP_TABLE = "clips.parquet"
 PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its clips' logits
 CHECKPOINT = "model.safetensors"
+WEIGHTS_BYTES = "bench.weights_bytes"  # tag: the size of that file; 0 once it was cleared
 CLASSES = "classes"  # in its metadata: the names of a recogniser's classes in order, as JSON
 LOG = "cell.log"
 PROFILE = "profile"

@@ -123,6 +123,15 @@ def is_file_reference(reference: str) -> bool:
     return reference.partition("(")[0].rpartition(":")[0].endswith(".py")
 
 
+def absolute(reference: str) -> str:
+    """`reference`; one to a file holds from whatever folder it is read."""
+    if not is_file_reference(reference):
+        return reference
+    place, opening, options = reference.partition("(")
+    file, _, name = place.rpartition(":")
+    return f"{Path(file).absolute()}:{name}{opening}{options}"
+
+
 # A base is abstract, which `type[T]` does not admit: hence Any.
 def _found(package: ModuleType, base: Any, group: str) -> dict[str, Any]:
     found: dict[str, Any] = {}

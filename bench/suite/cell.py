@@ -1,168 +1,114 @@
-"""The cells of a suite, resolved on this machine: what each is, and whether it still has to run."""
+"""One cell, settled: a model on a data set with a seed, and all that decides what comes out."""
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache, cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from bench import score as tasks
-from bench.console import PlannedCell, RunSettings
-from bench.console.display import State
-from bench.score.task import Task
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import UserError
 from bench.store import records
 from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference
-from bench.suite.suite import Coordinates, Evaluation, Suite
+from bench.suite.suite import Coordinates, Evaluation, Limits, Suite
 from bench.train import hardware
+from bench.train.budget import Budget
+from bench.train.task import Task, task_of
 from datasets.contract import DataMissing, Dataset, HeldOutName
+from datasets.contract import Task as TaskName
 from models.contract import Model, Recipe
 
+NOT_OF_THE_FIGURES = ("source",)
+"""Fields of a recipe that say where it comes from, and not how a model is trained."""
 
-def resolve_suite(suite: Suite) -> Suite:
-    """The suite with every "auto" settled for this machine.
 
-    Raises:
-        UserError: this machine lacks the device asked for.
+class Cell(BaseModel):
+    """What a process needs to know to run a cell, and to know that it is the same again.
+
+    It is written as JSON by `run` and read by the process that runs the cell: the suite file may
+    change meanwhile. Digests of code are of the code that is there when they are asked for.
     """
-    device = hardware.resolve_device(suite.device)
-    return suite.with_overrides(
-        device=device,
-        precision=hardware.resolve_precision(suite.precision, device),
-        size=suite.size if suite.size != "auto" else "small" if device == "cpu" else "published",
-    )
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-def run_settings(suite: Suite, workers: int = 1) -> RunSettings:
-    """What holds for every cell of a resolved `suite`, as the terminal shows it."""
-    budget = str(suite.budget)
-    return RunSettings(suite.name, suite.device, suite.precision, suite.size, budget, workers)
+    suite: str
+    """The suite it is recorded under, which is no part of what it is."""
+    task: TaskName
+    model: str
+    """Reference of the model, with its options."""
+    dataset: str
+    """Reference of the data set, with its options."""
+    seed: int
+    size: str
+    """The model's size by name."""
+    recipe: Recipe
+    recipe_of: Literal["published", "shared"]
+    """Whether each model of the suite has its own recipe, or all of them this one."""
+    budget: Budget
+    evaluation: Evaluation
+    limits: Limits
+    device: hardware.Device
+    precision: hardware.Precision
 
-
-@cache
-def open_dataset(reference: str) -> Dataset:
-    """The data set of that name, opened once.
-
-    Raises:
-        DataMissing: its data are not on this machine.
-    """
-    return catalogue.open_dataset(reference)
-
-
-@cache
-def clips_of(reference: str, split: HeldOutName, asked: int) -> int:
-    """How many clips of `split` are used where `asked` are: these, or all that there are.
-
-    Raises:
-        DataMissing: there are none.
-    """
-    there = len(open_dataset(reference).held_out(split))
-    if not there:
-        raise DataMissing(f"{reference} has no {split} clips: prepare more of it")
-    return min(asked, there)
-
-
-@cache
-def data_digest(reference: str, split: HeldOutName, clips: int) -> str:
-    """Digest of the pixels of the first `clips` of `split`."""
-    return open_dataset(reference).digest(split, clips)
-
-
-@cache
-def _code_digest(classes: tuple[type, ...], task: str) -> str:
-    """Digest of the code behind `classes`, which reads and parses every file of it."""
-    return fingerprint.code_digest(classes, task)
-
-
-@cache
-def missing_data(reference: str, held_out: Evaluation) -> str:
-    """Why the data set has no clips to be measured on; "" where it has."""
-    try:
-        for split, asked in held_out.clips.items():
-            data_digest(reference, split, clips_of(reference, split, asked))
-    except DataMissing as error:
-        return str(error)
-    return ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model on one data set with one seed, all of it settled."""
-
-    suite: Suite
-    suite_reference: str
-    at: Coordinates
-    places: tuple[str, ...] = ()
-    """The flags that say where results lie, where they are not the default."""
+    # --- what it names -----------------------------------------------------------------------
 
     @cached_property
-    def model(self) -> type[Model]:
+    def model_class(self) -> type[Model]:
         """The model's class."""
-        return catalogue.model_for(self.suite.task, self.at.model)
-
-    @property
-    def model_name(self) -> str:
-        """The model's name, with the options asked for."""
-        return Reference.parse(self.at.model).label(self.model.name)
-
-    @cached_property
-    def size(self) -> str:
-        """The model's size by name."""
-        return catalogue.size_of(self.model, self.suite.size)[0]
+        return catalogue.model_for(self.task, self.model)
 
     @cached_property
     def options(self) -> Mapping[str, Any]:
-        """The keyword arguments that build it: its size's, and those asked for."""
-        return {**self.model.sizes[self.size].options, **Reference.parse(self.at.model).options}
+        """The keyword arguments that build the model: its size's, and those asked for."""
+        of_size = self.model_class.sizes[self.size].options
+        return {**of_size, **Reference.parse(self.model).options}
 
     @cached_property
-    def recipe(self) -> Recipe:
-        """How it is trained: the suite's shared recipe, or the model's own."""
-        shared = self.suite.recipe
-        return shared if isinstance(shared, Recipe) else self.model.sizes[self.size].recipe
+    def dataset_class(self) -> type[Dataset]:
+        """The data set's class."""
+        return catalogue.dataset_for(self.task, self.dataset)
 
-    @cached_property
-    def dataset(self) -> Dataset:
+    @property
+    def data(self) -> Dataset:
         """The data set, opened.
 
         Raises:
             DataMissing: its data are not on this machine.
         """
-        return open_dataset(self.at.dataset)
+        return _opened(self.dataset)
 
     @cached_property
-    def dataset_class(self) -> type[Dataset]:
-        """The data set's class."""
-        return catalogue.dataset_for(self.suite.task, self.at.dataset)
-
-    @cached_property
-    def task(self) -> Task:
-        """What is done with the clips of the data set."""
-        return tasks.of(self.suite.task, self.dataset.spec)
+    def in_training(self) -> Task:
+        """What training needs to know of the task."""
+        return task_of(self.task, self.data.spec)
 
     @property
-    def missing_data(self) -> str:
-        """Why there are no clips to be measured on; "" where there are."""
-        return missing_data(self.at.dataset, self.suite.evaluation)
-
-    @property
-    def device(self) -> hardware.Device:
-        """The device it runs on."""
-        return hardware.resolve_device(self.suite.device)
+    def model_name(self) -> str:
+        """The model's name, with the options asked for."""
+        return Reference.parse(self.model).label(self.model_class.name)
 
     @property
     def dataset_name(self) -> str:
         """The data set's name, with the options asked for."""
-        return Reference.parse(self.at.dataset).label(self.dataset_class.name)
+        return Reference.parse(self.dataset).label(self.dataset_class.name)
 
     @property
     def name(self) -> str:
         """Model, size, data set and seed, such as `convlstm-small/moving_mnist/0`."""
         size = "" if self.size == "only" else f"-{self.size}"
-        return f"{self.model_name}{size}/{self.dataset_name}/{self.at.seed}"
+        return f"{self.model_name}{size}/{self.dataset_name}/{self.seed}"
+
+    # --- data ----------------------------------------------------------------------------------
+
+    @property
+    def missing_data(self) -> str:
+        """Why there are no clips to be measured on; "" where there are."""
+        return _missing_data(self.dataset, self.evaluation)
 
     @cached_property
     def held_out_clips(self) -> dict[HeldOutName, int]:
@@ -171,8 +117,8 @@ class Cell:
         Raises:
             DataMissing: there are none.
         """
-        asked = self.suite.evaluation.clips
-        return {split: clips_of(self.at.dataset, split, count) for split, count in asked.items()}
+        asked = self.evaluation.clips
+        return {split: _clips_of(self.dataset, split, count) for split, count in asked.items()}
 
     @cached_property
     def data_digests(self) -> dict[HeldOutName, str]:
@@ -182,88 +128,94 @@ class Cell:
             DataMissing: there are none.
         """
         return {
-            split: data_digest(self.at.dataset, split, clips)
+            split: _data_digest(self.dataset, split, clips)
             for split, clips in self.held_out_clips.items()
         }
+
+    # --- what it is ----------------------------------------------------------------------------
+
+    @cached_property
+    def trained(self) -> str:
+        """Digest of all that its weights depend on."""
+        recipe = {k: v for k, v in asdict(self.recipe).items() if k not in NOT_OF_THE_FIGURES}
+        return fingerprint.digest(
+            [
+                [self.task, self.model_name, self.dataset_name, self.seed, self.device],
+                [asdict(self.budget), recipe, self.options, self.precision],
+                self.evaluation.evaluations,
+                fingerprint.code_digest(self.model_class, self.dataset_class),
+                fingerprint.harness_digest("trained"),
+                self._digest_of("validation"),
+            ]
+        )
+
+    @cached_property
+    def scored(self) -> str:
+        """Digest of all that its figures depend on: its weights, the test clips, the metrics."""
+        harness = fingerprint.harness_digest("scored")
+        return fingerprint.digest([self.trained, harness, self._digest_of("test")])
+
+    def _digest_of(self, split: HeldOutName) -> str | None:
+        return None if self.missing_data else self.data_digests[split]
 
     @property
     def code_digest(self) -> str:
         """Digest of the code that makes this cell's figures."""
-        return _code_digest((self.model, self.dataset_class), self.suite.task)
+        of_cell = fingerprint.code_digest(self.model_class, self.dataset_class)
+        return fingerprint.digest([of_cell, self._harness])
 
     @property
     def common_code_digest(self) -> str:
         """Digest of the part of it that all models on this data set share."""
-        return _code_digest((self.dataset_class,), self.suite.task)
+        return fingerprint.digest([fingerprint.code_digest(self.dataset_class), self._harness])
 
-    @cached_property
-    def key(self) -> str:
-        """What makes this cell the same as one run before: configuration, code and data."""
-        return fingerprint.digest(
-            [self.params, self.code_digest, None if self.missing_data else self.data_digests]
-        )
+    @property
+    def _harness(self) -> list[str]:
+        return [fingerprint.harness_digest("trained"), fingerprint.harness_digest("scored")]
+
+    # --- how it is recorded --------------------------------------------------------------------
 
     @cached_property
     def params(self) -> dict[str, object]:
         """What was chosen, under the names MLflow keeps it by."""
-        suite, budget = self.suite, self.suite.budget
-        recipe = dataclasses.asdict(self.recipe)
-        shared = isinstance(suite.recipe, Recipe)
+        recipe = asdict(self.recipe)
         fields: dict[str, object] = {
-            "task": suite.task,
+            "task": self.task,
             "model": self.model_name,
             "size": self.size,
             "dataset": self.dataset_name,
-            "seed": self.at.seed,
-            "suite": suite.name,
-            "budget": str(budget),
-            f"budget.{budget.kind}": budget.amount,
-            "device": suite.device,
-            "precision": suite.precision,
-            # Two shared recipes are two settings: the table keeps them apart by this name.
-            "recipe": f"shared {fingerprint.digest(recipe)[:6]}" if shared else "published",
+            "seed": self.seed,
+            "suite": self.suite,
+            "budget": str(self.budget),
+            f"budget.{self.budget.kind}": self.budget.amount,
+            "device": self.device,
+            "precision": self.precision,
+            "recipe": self._recipe_name,
+            records.MODEL_REFERENCE: self.model,
+            records.DATASET_REFERENCE: self.dataset,
         }
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
-        fields |= suite.evaluation.model_dump()
+        fields |= self.evaluation.model_dump()
         if not self.missing_data:
             fields |= {f"{split}_clips": clips for split, clips in self.held_out_clips.items()}
         return fields
 
-    def planned(
-        self,
-        state: State = "run",
-        estimated_seconds: float | None = None,
-        reason: str = "",
-        result: float | None = None,
-    ) -> PlannedCell:
-        """The cell as the terminal shows it in the plan."""
-        place = self.model_name, self.size, self.dataset_name, self.at.seed
-        task = self.suite.task
-        return PlannedCell(self.name, *place, state, estimated_seconds, reason, result, task)
-
     @property
-    def arguments(self) -> list[str]:
-        """What follows `python -m bench` to run this one cell."""
-        words = ["cell", "--suite", self.suite_reference, "--model", self.at.model]
-        words += ["--dataset", self.at.dataset, "--seed", str(self.at.seed)]
-        words += ["--budget", str(self.suite.budget).replace(" ", ""), "--size", self.suite.size]
-        words += ["--device", self.suite.device, "--precision", self.suite.precision]
-        return [*words, *self.places]
-
-    @property
-    def command(self) -> str:
-        """The line that runs this one cell again, wherever it runs."""
-        return shlex.join(["python", "-m", "bench", *self.arguments])
+    def _recipe_name(self) -> str:
+        """The name "published", or one that tells two shared recipes apart."""
+        if self.recipe_of == "published":
+            return "published"
+        return f"shared {fingerprint.digest(asdict(self.recipe))[:6]}"
 
     @property
     def tags(self) -> dict[str, str]:
         """What is true of the cell before it runs."""
         return {
             records.KIND: "cell",
-            records.CELL: self.key,
+            records.TRAINED: self.trained,
+            records.CELL: self.scored,
             records.STATUS: records.Status.RUNNING.value,
-            records.COMMAND: self.command,
             records.COMMIT: fingerprint.commit(),
             records.CODE_DIGEST: self.code_digest,
             records.COMMON_CODE: self.common_code_digest,
@@ -271,7 +223,113 @@ class Cell:
             **fingerprint.versions(),
         }
 
+    # --- as a file -----------------------------------------------------------------------------
 
-def cells(suite: Suite, reference: str, places: tuple[str, ...]) -> Iterator[Cell]:
-    """The cells of a resolved `suite`, which the user called `reference`."""
-    return (Cell(suite, reference, at, places) for at in suite.cells())
+    def file(self, results: Path) -> Path:
+        """Where `run` writes it, for the process that runs it and for re-runs by hand."""
+        return results / self.suite / "cells" / f"{self.trained}.json"
+
+    def write(self, results: Path) -> Path:
+        """Write it as JSON; the file."""
+        path = self.file(results)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        return new.replace(path)
+
+    def command(self, results: Path, tracking_uri: str | None = None) -> str:
+        """The line that runs this one cell again, wherever it runs."""
+        words = ["python", "-m", "bench", "cell", str(self.file(results))]
+        words += [] if results == Path("results") else ["--results", str(results)]
+        words += [] if tracking_uri is None else ["--tracking-uri", tracking_uri]
+        return shlex.join(words)
+
+
+def read(path: Path) -> Cell:
+    """The cell that `run` wrote to the file `path`.
+
+    Raises:
+        UserError: there is no such file, or it holds no cell.
+    """
+    try:
+        return Cell.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"the cell file {path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path} is no cell of this version: {where} {first['msg']}") from error
+
+
+def settle(suite: Suite) -> list[Cell]:
+    """The cells of `suite`, with every "auto" settled for this machine.
+
+    Raises:
+        UserError: this machine lacks the device asked for, or a model has no such size.
+    """
+    device = hardware.resolve_device(suite.device)
+    precision = hardware.resolve_precision(suite.precision, device)
+    usual = "small" if device == "cpu" else "published"
+    size = usual if suite.size == "auto" else suite.size
+
+    def settled(at: Coordinates) -> Cell:
+        model = catalogue.model_for(suite.task, at.model)
+        catalogue.dataset_for(suite.task, at.dataset)
+        name, content = catalogue.size_of(model, size)
+        return Cell(
+            suite=suite.name,
+            task=suite.task,
+            model=catalogue.absolute(at.model),
+            dataset=catalogue.absolute(at.dataset),
+            seed=at.seed,
+            size=name,
+            recipe=content.recipe if suite.recipe == "published" else suite.recipe,
+            recipe_of="published" if suite.recipe == "published" else "shared",
+            budget=suite.budget,
+            evaluation=suite.evaluation,
+            limits=suite.limits,
+            device=device,
+            precision=precision,
+        )
+
+    return [settled(at) for at in suite.cells()]
+
+
+@cache
+def _opened(reference: str) -> Dataset:
+    """The data set of that name, opened once.
+
+    Raises:
+        DataMissing: its data are not on this machine.
+    """
+    return catalogue.open_dataset(reference)
+
+
+@cache
+def _clips_of(reference: str, split: HeldOutName, asked: int) -> int:
+    """How many clips of `split` are used where `asked` are: these, or all that there are.
+
+    Raises:
+        DataMissing: there are none.
+    """
+    there = len(_opened(reference).held_out(split))
+    if not there:
+        raise DataMissing(f"{reference} has no {split} clips: prepare more of it")
+    return min(asked, there)
+
+
+@cache
+def _data_digest(reference: str, split: HeldOutName, clips: int) -> str:
+    """Digest of the pixels of the first `clips` of `split`."""
+    return _opened(reference).digest(split, clips)
+
+
+@cache
+def _missing_data(reference: str, held_out: Evaluation) -> str:
+    """Why the data set has no clips to be measured on; "" where it has."""
+    try:
+        for split, asked in held_out.clips.items():
+            _data_digest(reference, split, _clips_of(reference, split, asked))
+    except DataMissing as error:
+        return str(error)
+    return ""

@@ -1,4 +1,4 @@
-"""What makes two cells the same cell: a digest of configuration, code and data."""
+"""When two cells are the same: digests of configuration, code and data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
-PACKAGES = ("bench", "models", "datasets")
-HOUSE = Path(__file__).resolve().parents[2]
-NUMBERS_COME_FROM = ("bench/train/step.py", "bench/score/{task}.py")
-"""The harness's own part in a cell's figures; the rest of it may change without re-runs."""
+PACKAGES = ("models", "datasets")
+REPOSITORY = Path(__file__).resolve().parents[2]
+ROOMS = {"trained": ("bench/train", "bench/kernels"), "scored": ("bench/score",)}
+"""The harness's own part in the weights of a cell, and in its figures beyond these. The rest of it
+may change without re-runs."""
 
 
 def digest(value: object) -> str:
@@ -24,38 +26,50 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def code_digest(classes: Iterable[type], task: str) -> str:
-    """Digest of the code behind `classes` and their `task`: files, what they import, training.
+@cache
+def harness_digest(part: Literal["trained", "scored"]) -> str:
+    """Digest of all code of the harness that the weights, or the figures beyond them, depend on."""
+    files = [path for room in ROOMS[part] for path in sorted((REPOSITORY / room).rglob("*.py"))]
+    return digest([_normalised(_parsed(path)) for path in files])
 
-    Comments, docstrings and layout do not count. Imports are followed within the house and beside
-    a user's own file, not into installed packages.
+
+@cache
+def code_digest(*classes: type) -> str:
+    """Digest of the files of `classes` and of what these import.
+
+    Comments, docstrings and layout do not count. Imports are followed within models and data sets
+    and beside a user's own file, not into the harness or installed packages.
     """
-    files = {HOUSE / name.format(task=task) for name in NUMBERS_COME_FROM}
-    files |= {Path(inspect.getfile(cls)).resolve() for cls in classes}
+    files = {Path(inspect.getfile(cls)).resolve() for cls in classes}
     seen: dict[Path, str] = {}
     while files:
         path = files.pop()
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = _parsed(path)
+        files |= _imported(tree, path) - seen.keys() - {path}
         seen[path] = _normalised(tree)
-        files |= {p for p in _imported(tree, path) if p not in seen}
     return digest(sorted(seen.values()))
+
+
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _imported(tree: ast.Module, path: Path) -> set[Path]:
     """The first-party files that `tree`, read from `path`, imports."""
-    names: set[str] = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    roots = [HOUSE] if path.is_relative_to(HOUSE) else [HOUSE, path.parent]
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    ours = path.is_relative_to(REPOSITORY)
+    roots = [REPOSITORY] if ours else [REPOSITORY, path.parent]
     return {
-        found
-        for name in names
+        place
+        for name in found
         for root in roots
-        if root != HOUSE or name.partition(".")[0] in PACKAGES
-        if (found := root.joinpath(*name.split(".")).with_suffix(".py")).is_file()
+        if root != REPOSITORY or name.partition(".")[0] in PACKAGES
+        if (place := root.joinpath(*name.split(".")).with_suffix(".py")).is_file()
     }
 
 
@@ -70,10 +84,10 @@ def _normalised(tree: ast.Module) -> str:
 
 @cache
 def commit() -> str:
-    """The commit of the house, with `-dirty` where files differ from it; "" outside a checkout."""
+    """The commit checked out, with `-dirty` where files differ from it; "" outside a checkout."""
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(HOUSE), *words]
+        command = ["git", "-C", str(REPOSITORY), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -74,7 +74,6 @@ class Suite(_Strict):
     """A matrix of cells under one budget."""
 
     name: str
-    description: str = ""
     task: Task = "prediction"
     models: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(min_length=1)

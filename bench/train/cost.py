@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import score as tasks
+from bench.train.task import task_of
 from datasets.contract import Spec
 from models.contract import Model
 
@@ -25,7 +25,7 @@ class Cost:
 
     def __init__(self, cls: type[Model], options: Mapping[str, Any], spec: Spec) -> None:
         """Build `cls` with `options` for the clips of `spec`."""
-        self._task = tasks.of(cls.task, spec)
+        self._task = task_of(cls.task, spec)
         with torch.device("meta"):
             self._model = self._task.build(cls, options)
             self._batch = self._task.blank()

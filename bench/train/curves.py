@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.store import records
-from bench.store.mlflow import Point
-from bench.store.records import Measure
+from bench.store.records import Point
 from bench.train.budget import Clock
 
 LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
@@ -17,13 +16,13 @@ LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
 class Curves:
     """Collects points by training step; with its state kept, a kill loses none and changes none."""
 
-    def __init__(self, clock: Clock, validation: Measure) -> None:
+    def __init__(self, clock: Clock, validation: str) -> None:
         """Start empty; `clock` gives the step and the seconds of each point.
 
-        What validation measures is better the lower it is.
+        `validation` is the metric key of what validation measures: the lower, the better.
         """
         self._clock, self._validation = clock, validation
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._sums: dict[str, tuple[float, int]] = {}
         self._pending: list[Point] = []
         self.last_loss = math.nan
         self.last_validation = math.nan
@@ -34,14 +33,24 @@ class Curves:
         """The fraction of the budget at which the loss curve has its next point."""
         return (math.floor(self._clock.progress * LOSS_POINTS + 1e-9) + 1) / LOSS_POINTS
 
-    def add_losses(self, losses: Sequence[float], due: bool) -> None:
-        """Take new losses; where a point is due, it is the mean of those since the last one."""
-        self._loss_sum += sum(losses)
-        self._loss_count += len(losses)
+    def add_losses(
+        self, losses: Sequence[float], logged: Mapping[str, Sequence[float]], due: bool
+    ) -> None:
+        """Take new losses; where a point is due, it is the mean of those since the last one.
+
+        So are those of what else the model `logged`, recorded as `train/<name>`.
+        """
         self.last_loss = losses[-1]
+        for key, values in {
+            records.TRAIN_LOSS: losses,
+            **{f"train/{name}": found for name, found in logged.items()},
+        }.items():
+            total, count = self._sums.get(key, (0.0, 0))
+            self._sums[key] = total + sum(values), count + len(values)
         if due:
-            self._add(records.TRAIN_LOSS, self._loss_sum / self._loss_count)
-            self._loss_sum, self._loss_count = 0.0, 0
+            for key, (total, count) in self._sums.items():
+                self._add(key, total / count)
+            self._sums = {}
 
     def add_validation(self, value: float) -> bool:
         """Take a validation's result; whether it is the best so far."""
@@ -49,14 +58,14 @@ class Curves:
         self.last_validation = value
         if is_best:
             self.best_validation = value
-        self._add(self._validation.key, value)
+        self._add(self._validation, value)
         return is_best
 
     def validation(self) -> dict[str, float]:
         """The last and the best result, under their metric names."""
-        folder, _, name = self._validation.key.partition("/")
+        folder, _, name = self._validation.partition("/")
         return {
-            self._validation.key: self.last_validation,
+            self._validation: self.last_validation,
             f"{folder}/best_{name}": self.best_validation,
         }
 
@@ -72,13 +81,14 @@ class Curves:
     def state(self) -> dict[str, Any]:
         """What `restore` needs."""
         return {
-            "loss": [self._loss_sum, self._loss_count, self.last_loss],
+            "sums": self._sums,
+            "last_loss": self.last_loss,
             "validation": [self.last_validation, self.best_validation],
             "pending": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
-        self._loss_sum, self._loss_count, self.last_loss = state["loss"]
+        self._sums, self.last_loss = dict(state["sums"]), state["last_loss"]
         self.last_validation, self.best_validation = state["validation"]
         self._pending = [Point(*point) for point in state["pending"]]

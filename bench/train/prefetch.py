@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import torch
 
-from bench.score.task import Batch
+from bench.train.held_out import Batch
 
 
 class Batches:

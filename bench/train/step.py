@@ -11,8 +11,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from bench.kernels.fit import shared_filters
-from bench.score.task import Batch, Task, to_float
+from bench.train.held_out import Batch, to_float
 from bench.train.prefetch import Batches
+from bench.train.task import Task
 from datasets.contract import Dataset
 from models.contract import Model, Recipe
 

@@ -26,12 +26,12 @@ def random_turned_crops(
 
 
 def turned_crops(clips: Tensor, angles: Tensor, corners: Tensor, side: int) -> Tensor:
-    """Squares of `clips` uint8 [B,T,C,H,W], turned about the frame's centre: [B,T,C,side,side].
+    """Squares of `clips` [B,T,C,H,W], turned about the frame's centre: [B,T,C,side,side].
 
-    Bilinear, rounded to the nearest; what lies beyond the frame is black.
+    Bilinear, whole numbers rounded to the nearest; what lies beyond the frame is black.
 
     Args:
-        clips: uint8.
+        clips: uint8, uint16 or float16.
         angles: of each clip, counterclockwise in radians [B].
         corners: top-left pixels (y, x) of the squares in the turned frames [B,2].
         side: of the squares, in pixels.
@@ -45,13 +45,15 @@ def turned_crops(clips: Tensor, angles: Tensor, corners: Tensor, side: int) -> T
     # Where it was before the turn, in halves of the frame's sides, as grid_sample counts.
     grid = torch.stack((cosine * x - sine * y, sine * x + cosine * y), -1) * (2 / size.flip(0))
     pixels = F.grid_sample(clips.flatten(1, 2).float(), grid, align_corners=False)
-    return pixels.round_().to(torch.uint8).view(*clips.shape[:3], side, side)
+    if not clips.is_floating_point():
+        pixels.round_()
+    return pixels.to(clips.dtype).view(*clips.shape[:3], side, side)
 
 
 def random_flips(
     clips: Tensor, labels: Tensor, mirrored: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Clips [B,T,C,H,W], every second one on average with left and right changed, and their labels.
+    """Clips [B,T,C,H,W], each mirrored with probability 1/2, and their labels [B].
 
     Args:
         clips: any type.
@@ -63,5 +65,8 @@ def random_flips(
     drawn = torch.rand(len(clips), generator=generator, device=generator.device) < 0.5
     others = mirrored[labels]
     flip = drawn & (others >= 0)
-    clips = torch.where(flip[:, None, None, None, None], clips.flip(-1), clips)
+    # By index: torch does not flip uint16.
+    backwards = torch.arange(clips.shape[-1] - 1, -1, -1, device=clips.device)
+    turned = clips.index_select(-1, backwards)
+    clips = torch.where(flip[:, None, None, None, None], turned, clips)
     return clips, torch.where(flip, others, labels)

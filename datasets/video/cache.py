@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,23 +15,26 @@ import torch
 from torch import Tensor
 
 from datasets.contract import DataMissing
-from datasets.folders import data_folder, find
-from datasets.video.source import Preparation
+from datasets.sources.folders import data_folder, find
+from datasets.video.source import FrameFormat, Preparation
 
 FRAMES, MANIFEST = "frames.npy", "manifest.json"
 FORMAT = 1
 """The version of the layout; a cache of another one is made anew."""
 
+_TORCH_DTYPES = {"|u1": torch.uint8, "<u2": torch.uint16, "<f2": torch.float16}
+"""By how a `.npy` file names them."""
+
 RESIDENT_BYTES = 256 << 20
-"""How much of the file may stay mapped into this process; it is dropped when more was touched."""
+"""How much of the file stays mapped in this process; it is dropped when more was read."""
 
 AROUND_BYTES = 128 << 10
-"""What the kernel may map beside each run of frames that is read: 64 KiB before and after."""
+"""What the kernel may map around each run of frames that is read: 64 KiB before and after."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A run of frames in the cache that belong together; windows never cross its ends."""
+    """Consecutive frames of the cache; windows never cross its ends."""
 
     name: str
     first: int
@@ -47,9 +51,9 @@ class DamagedSource:
 
 
 class Frames:
-    """The frames uint8 [N,C,H,W] of a `.npy` file, read as they are needed.
+    """The frames [N,C,H,W] of a `.npy` file, uint8, uint16 or float16, read as they are needed.
 
-    Whatever its size, the process keeps no more than `RESIDENT_BYTES` of it in its own memory.
+    At most `RESIDENT_BYTES` of it stay in the memory of the process.
 
     Raises:
         OSError: the file cannot be read.
@@ -63,13 +67,15 @@ class Frames:
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
-            shape, _, _ = read(file)
+            shape, _, dtype = read(file)
             offset = file.tell()
-            # Copy-on-write, for torch takes no read-only memory. Nothing is ever written.
+            # Copy-on-write, because torch takes no read-only memory. Nothing is ever written.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        count = int(np.prod(shape))
+        if dtype.str not in _TORCH_DTYPES:
+            raise ValueError(f"{path} holds {dtype}, not uint8, uint16 or float16")
+        self.dtype = _TORCH_DTYPES[dtype.str]
         self._frames = torch.frombuffer(
-            self._map, dtype=torch.uint8, offset=offset, count=count
+            self._map, dtype=self.dtype, offset=offset, count=math.prod(shape)
         ).view(shape)
         self._touched = 0
 
@@ -80,10 +86,10 @@ class Frames:
         return count, channels, height, width
 
     def gather(self, indices: Tensor) -> Tensor:
-        """The frames at int64 `indices` [...]: uint8 [...,C,H,W], a copy."""
+        """The frames at int64 `indices` [...]: [...,C,H,W] of `dtype`, a copy."""
         wanted = indices.flatten()
         found = self._frames.index_select(0, wanted)
-        self._touched += found.numel() + int((wanted.diff() != 1).sum() + 1) * AROUND_BYTES
+        self._touched += found.nbytes + int((wanted.diff() != 1).sum() + 1) * AROUND_BYTES
         if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
@@ -105,7 +111,8 @@ class Cache:
         """The cache that `preparation` makes.
 
         Raises:
-            DataMissing: it has not been made, or not to its end, or by another version.
+            DataMissing: it has not been made, or not to its end, or by another version, or with
+                frames of another type.
         """
         folder = cache_folder(preparation)
         manifest = read_manifest(folder)
@@ -113,6 +120,12 @@ class Cache:
             raise DataMissing(
                 f"{preparation.name} is not prepared here: get {preparation.get}, then run"
                 f" `{preparation.command}`"
+            )
+        made = FrameFormat(**manifest["frame"]).dtype
+        if made != preparation.format.dtype:
+            raise DataMissing(
+                f"{preparation.name} was prepared as {made}, and is {preparation.format.dtype} now:"
+                f" run `{preparation.command}`"
             )
         return cls(
             folder=folder,
@@ -129,7 +142,7 @@ def caches() -> Path:
 
 
 def cache_folder(preparation: Preparation) -> Path:
-    """Where the cache lies, in `caches` or in a shared folder; where there is none, its place."""
+    """The folder of the cache, in `caches` or shared; if there is none, where it will be made."""
     made = caches() / preparation.folder
     return find(f"{made.parent.name}/{made.name}") or made
 
@@ -137,7 +150,7 @@ def cache_folder(preparation: Preparation) -> Path:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of the finished cache in `folder`; None where there is none of this version.
 
-    A cache whose frames were cut off, as by a broken copy, is none.
+    A cache whose frames are truncated, as by a broken copy, counts as none.
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The clips that lie in a folder, in whatever form: videos, arrays, folders of images."""
+"""The clips in a folder: videos, arrays, folders of images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _source(name: str, path: Path) -> Source:
         return Source(name, (path,))
     try:
         clips, frames = clips_of_array(path)
-    except Damaged:  # this will be told when it is read
+    except Damaged:  # reported when it is read
         return Source(name, (path,))
     firsts = range(0, clips * frames, frames) if clips > 1 else ()
     return Source(name, (path,), ranges=tuple((first, first + frames) for first in firsts))

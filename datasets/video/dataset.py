@@ -1,4 +1,4 @@
-"""What data sets of decoded videos share: a cache, three sets of clips, windows over them."""
+"""What data sets of decoded videos share: a cache, three splits, windows over their clips."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class CachedDataset(Dataset):
     @classmethod
     @abstractmethod
     def preparation(cls, **options: Any) -> Preparation:
-        """How its cache is made, given the constructor's options; most of them do not matter."""
+        """How its cache is made; takes the constructor's options, of which most do not matter."""
 
     def _of(self, split: SplitName, make: Callable[[Sequence[Clip]], Made]) -> Made:
-        """What `make` makes of the clips of `split`.
+        """`make` called with the clips of `split`.
 
         Raises:
-            DataMissing: it can make nothing of them.
+            DataMissing: it raises ValueError.
         """
         try:
             return make(self.splits[split])
@@ -77,7 +77,7 @@ class VideoDataset(CachedDataset):
             cache: where the frames are.
             splits: its clips, disjoint.
             spec: what is asked.
-            frame_step: how many frames on the next one of a window lies.
+            frame_step: from one frame of a window to its next.
             held_out_stride: between the starts of held-out windows (default: side by side).
             order: in which the frames of a clip are shown.
 
@@ -98,7 +98,7 @@ class VideoDataset(CachedDataset):
         self._held_out = {name: self._of(name, fixed) for name in HELD_OUT}
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` random windows of the training clips, uint8, on the generator's device."""
+        """`count` random windows of the training clips, on the generator's device."""
         return self._train.draw(count, generator)
 
     def held_out(self, split: HeldOutName) -> Clips:
@@ -126,7 +126,7 @@ class LabelledVideoDataset(CachedDataset, LabelledDataset):
             splits: its clips, disjoint.
             spec: what is asked; a window has `context_frames` frames.
             label_of: the class of a clip, one of `spec.classes`.
-            frame_step: how many frames on the next one of a window lies.
+            frame_step: from one frame of a window to its next.
             per_video: held-out windows of each clip.
 
         Raises:

@@ -35,8 +35,8 @@ VIDEO_SUFFIXES = frozenset(
 MISSING_SHARE = 0.05
 """A video that ends with more than this share of its declared frames missing is damaged.
 
-Some whole videos hold a few frames less: UCF101's v_HorseRace_g20_c01.avi has 365 of 367. Where a
-copy broke off, a torn packet tells it in most formats; in .mkv and .webm this share alone does.
+Some whole videos hold a few frames less: UCF101's v_HorseRace_g20_c01.avi has 365 of 367. A copy
+that broke off is recognised by a corrupt packet in most formats, in .mkv and .webm by this share.
 """
 
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -127,7 +127,7 @@ def _image(path: Path) -> Pillow.Image:
 
 
 def _in_eight_bits(picture: Pillow.Image) -> Pillow.Image:
-    """`picture` in a mode that Pillow converts to grey and RGB as one expects."""
+    """`picture` in a mode with 8 bits a channel and no transparency."""
     if picture.mode.startswith("I"):
         pixels = np.asarray(picture).astype(np.int64).clip(0, 65535)
         return Pillow.fromarray(((pixels * 255 + 32767) // 65535).astype(np.uint8))

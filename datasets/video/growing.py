@@ -1,8 +1,8 @@
-"""A cache while it is made: frames appended source by source, and a journal to go on from.
+"""A cache in the making: frames appended source by source, and a journal to resume from.
 
-All of it lies in `FOLDER.partial`. A source's line goes into the journal when its frames are in the
-file; what stands in the file beyond the journal is cut off before going on. So a kill costs what
-was being decoded, and nothing else. The finished cache takes the name `FOLDER` in one step.
+Both are in `FOLDER.partial`. A source's line is added to the journal after its frames are in the
+file; on resuming, frames beyond the journal are truncated. A kill loses only the sources that were
+being decoded. The finished cache is renamed to `FOLDER` in one step.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of one source: a line of the journal, and later of the manifest.
+    """The outcome of one source: a line of the journal, and later of the manifest.
 
     Attributes:
         name: the source's.
@@ -48,12 +48,14 @@ class Entry:
 
 
 class GrowingCache:
-    """The cache that is to become `folder`, and the `entries` of the sources that are done.
+    """The unfinished cache of `folder`, resumed from what an earlier call left of it.
 
-    `frames` have come of them; as many as `damaged` cannot be read.
+    That is kept as far as it came from the same sources, whose `keys` are given in order.
 
-    What an earlier call left is taken up as far as it came from the same sources, whose `keys` are
-    given in order.
+    Attributes:
+        entries: of the sources that are done.
+        frames: how many they gave.
+        damaged: how many of them cannot be read.
 
     Raises:
         OSError: its files cannot be written; so do the methods.
@@ -61,7 +63,7 @@ class GrowingCache:
 
     def __init__(self, folder: Path, frame_format: FrameFormat, keys: Sequence[str]) -> None:
         self._final, self.folder = folder, partial_folder(folder)
-        self._shape = frame_format.shape
+        self._format = frame_format
         self._parts = self.folder / "parts"
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir(parents=True)
@@ -70,7 +72,7 @@ class GrowingCache:
         self._journal = self._files.enter_context(_opened(self.folder / JOURNAL))
         self.entries: list[Entry] = []
         self.frames = self.damaged = 0
-        self._take_up(_line({"format": FORMAT, "frame": asdict(frame_format)}), keys)
+        self._resume(_line({"format": FORMAT, "frame": asdict(frame_format)}), keys)
 
     def __enter__(self) -> GrowingCache:
         return self
@@ -79,11 +81,11 @@ class GrowingCache:
         self._files.close()
 
     def part(self, number: int) -> Path:
-        """Where the frames of source `number` are to be put for `add`."""
+        """The file that takes the frames of source `number`, for `add`."""
         return self._parts / f"{os.getpid()}-{number}"
 
     def add(self, entry: Entry, part: Path) -> None:
-        """Append the frames in `part`, and then the line that says so."""
+        """Append the frames in `part`, then the journal's line."""
         if entry.frames:
             with part.open("rb") as frames:
                 shutil.copyfileobj(frames, self._frames, 1 << 20)
@@ -94,9 +96,9 @@ class GrowingCache:
         self._count(entry)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Put the cache in its place, instead of an older one."""
+        """Rename the cache to its final folder, in place of an older one."""
         self._frames.seek(0)
-        self._frames.write(_header(self.frames, self._shape))
+        self._frames.write(_header(self.frames, self._format))
         self._files.close()
         self._parts.rmdir()
         write_manifest(self.folder, manifest)
@@ -105,36 +107,37 @@ class GrowingCache:
         if self._final.exists():
             self._final.rename(old)
         self.folder.rename(self._final)
-        clear_away(self._final)
+        remove_leftovers(self._final)
 
     def _count(self, entry: Entry) -> None:
         self.entries.append(entry)
         self.frames += entry.frames
         self.damaged += bool(entry.reason)
 
-    def _take_up(self, head: bytes, keys: Sequence[str]) -> None:
-        """Keep what the journal says of these sources, and cut off all that is beyond it."""
-        frame_bytes, offset = math.prod(self._shape), len(_header(0, self._shape))
-        room = (self._frames.seek(0, os.SEEK_END) - offset) // frame_bytes
+    def _resume(self, head: bytes, keys: Sequence[str]) -> None:
+        """Keep what the journal lists of these sources, and truncate all beyond it."""
+        frame_bytes = math.prod(self._format.shape) * np.dtype(self._format.dtype).itemsize
+        offset = len(_header(0, self._format))
+        capacity = (self._frames.seek(0, os.SEEK_END) - offset) // frame_bytes
         first, *lines = self._journal.read().splitlines(keepends=True) or [b""]
         end = len(head)
         for key, line in zip(keys, lines if first == head else [], strict=False):
             entry = _entry(line)
-            if entry is None or entry.key != key or self.frames + entry.frames > room:
+            if entry is None or entry.key != key or self.frames + entry.frames > capacity:
                 break
             self._count(entry)
             end += len(line)
-        _rewrite(self._frames, _header(0, self._shape), offset + self.frames * frame_bytes)
+        _rewrite(self._frames, _header(0, self._format), offset + self.frames * frame_bytes)
         _rewrite(self._journal, head, end)
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where the cache `folder` grows; it is there while a preparation runs or was interrupted."""
+    """The folder of the unfinished cache; it exists while a preparation runs or was interrupted."""
     return folder.with_name(f"{folder.name}.partial")
 
 
-def clear_away(folder: Path) -> None:
-    """Remove what the finished cache `folder` needs no more; a kill may have left it."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove the journal and the older cache, which a kill may have left beside `folder`."""
     (folder / JOURNAL).unlink(missing_ok=True)
     shutil.rmtree(_old_folder(folder), ignore_errors=True)
 
@@ -151,16 +154,17 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     new.replace(folder / MANIFEST)
 
 
-def _header(frames: int, shape: tuple[int, int, int]) -> bytes:
+def _header(frames: int, frame_format: FrameFormat) -> bytes:
     """The head of a `.npy` file; numpy pads it, so that its size does not depend on `frames`."""
     file = io.BytesIO()
-    head = {"descr": "|u1", "fortran_order": False, "shape": (frames, *shape)}
+    descr = np.lib.format.dtype_to_descr(np.dtype(frame_format.dtype))
+    head = {"descr": descr, "fortran_order": False, "shape": (frames, *frame_format.shape)}
     np.lib.format.write_array_header_1_0(file, head)
     return file.getvalue()
 
 
 def _rewrite(file: BinaryIO, head: bytes, size: int) -> None:
-    """Give `file` this head and size, and stand at its end."""
+    """Write `head`, truncate `file` to `size` bytes, and seek to its end."""
     file.seek(0)
     file.write(head)
     file.truncate(size)

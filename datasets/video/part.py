@@ -1,4 +1,4 @@
-"""One source, decoded into a file of its own by a child process. Imports nothing that is slow."""
+"""Decodes one source into its own file, in a child process. Imports nothing that is slow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datasets.video.source import Damaged, FrameFormat, Read, Source
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What became of one source.
+    """The outcome of one source.
 
     Attributes:
         frames: how many it has, 0 where it is damaged.
@@ -33,7 +33,7 @@ class Decoded:
 
 
 def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read) -> Decoded:
-    """What came out of `source`, whose frames lie one after the other in the file `part`.
+    """The outcome of `source`, after its frames are written to the file `part`.
 
     Raises:
         OSError: `part` cannot be written.
@@ -50,11 +50,13 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
                 return Decoded(reason=str(damage))
             except Exception as error:  # one file's oddity must not cost all others
                 return Decoded(reason=f"{type(error).__name__}: {error}".splitlines()[0])
-            if image.dtype != np.uint8 or image.shape != frame_format.shape:
+            if image.dtype != frame_format.dtype or image.shape != frame_format.shape:
                 return Decoded(reason=f"was read as {image.dtype} {image.shape}")
+            if image.dtype == np.float16 and not ((image >= 0) & (image <= 1)).all():
+                return Decoded(reason=f"has a value outside [0,1] in frame {frames + 1}")
             file.write(np.ascontiguousarray(image).data)
             frames += 1
-            _end_with_parent()
+            _exit_if_orphaned()
     try:
         return Decoded(frames, *_digest(source.paths))
     except OSError as error:
@@ -84,8 +86,8 @@ def _digest(paths: tuple[Path, ...]) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _end_with_parent() -> None:
-    """Leave where the parent was killed: nobody wants the rest."""
+def _exit_if_orphaned() -> None:
+    """Exit if the parent was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         raise SystemExit

@@ -1,4 +1,4 @@
-"""Making a cache: every source is decoded once, in parallel child processes, in its place."""
+"""Prepares a cache: decodes every source once, in parallel child processes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from pebble import ProcessExpired, ProcessPool
 
 from datasets.contract import DataMissing
 from datasets.video.cache import FORMAT, FRAMES, DamagedSource, caches, read_manifest
-from datasets.video.growing import Entry, GrowingCache, clear_away, write_manifest
+from datasets.video.growing import Entry, GrowingCache, remove_leftovers, write_manifest
 from datasets.video.part import Decoded, decode_to, make_importable
 from datasets.video.source import FrameFormat, Preparation, Read, Source, Sources, SourceWrong
 
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 """How long a source may take to decode, and 10 s more for each of its MB."""
 
 
@@ -57,7 +57,7 @@ class Prepared:
     decoded: int
 
 
-Tell = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 def prepare(
@@ -66,19 +66,19 @@ def prepare(
     *,
     workers: int | None = None,
     max_damaged_share: float = 0.05,
-    tell: Tell = lambda progress: None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> Prepared:
-    """The cache that `preparation` makes of the folder `source`, in the data folder.
+    """The cache of the files in `source`, in the data folder.
 
-    Where it is there already, made of the same files, nothing is decoded. Where an earlier call was
-    ended midway, this one goes on from there. Damaged sources are left out, and named.
+    A finished cache of the same files is kept, and an interrupted preparation is resumed. Damaged
+    sources are left out, and named.
 
     Args:
         preparation: of the data set.
         source: the folder that holds its files.
         workers: how many processes decode (default: one for each CPU that may be used).
         max_damaged_share: where more than this share of the sources is damaged, there is no cache.
-        tell: called at the start and after each source.
+        on_progress: called at the start and after each source.
 
     Raises:
         SourceWrong: `source` does not hold what it should, or too much of it is damaged.
@@ -88,15 +88,15 @@ def prepare(
     keys = [_key(video) for video in found.videos]
     folder = caches() / preparation.folder
     try:
-        with _alone(folder):
+        with _locked(folder):
             entries = _finished(folder, preparation.format, keys)
             if entries is not None:
-                clear_away(folder)
-                _keep_up(folder, _manifest(preparation, found, entries))
+                remove_leftovers(folder)
+                _update_manifest(folder, _manifest(preparation, found, entries))
                 return _prepared(folder, decoded=0)
             with GrowingCache(folder, preparation.format, keys) as cache:
                 there = len(cache.entries)
-                _decode(cache, preparation, found.videos, keys, workers, tell)
+                _decode(cache, preparation, found.videos, keys, workers, on_progress)
                 _refuse_damaged(preparation.name, cache.entries, max_damaged_share)
                 cache.finish(_manifest(preparation, found, cache.entries))
             return _prepared(folder, decoded=len(keys) - there)
@@ -124,21 +124,21 @@ def _found(preparation: Preparation, source: Path) -> Sources:
 
 
 def _key(source: Source) -> str:
-    """What changes when the files of `source` do: names, sizes, times, whether they may be read."""
+    """Hash of the names, sizes, times and readability of the files of `source`."""
     digest = hashlib.sha256(source.name.encode())
     for path in source.paths:
         try:
             state = path.stat()
-            told = (path.name, state.st_size, state.st_mtime_ns, os.access(path, os.R_OK))
+            known = (path.name, state.st_size, state.st_mtime_ns, os.access(path, os.R_OK))
         except OSError:
-            told = (path.name, 0, 0, False)
-        digest.update(repr(told).encode())
+            known = (path.name, 0, 0, False)
+        digest.update(repr(known).encode())
     return digest.hexdigest()[:32]
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from making the same cache at the same time."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of the cache `folder`, so that one process at a time makes it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{folder}.lock", timeout=0)
     try:
@@ -152,9 +152,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _finished(folder: Path, frame_format: FrameFormat, keys: list[str]) -> list[Entry] | None:
-    """What the finished cache in `folder` was made of; None where that is not these sources."""
+    """The entries of the finished cache in `folder`; None unless it is of these sources."""
     manifest = read_manifest(folder)
-    if manifest is None or manifest["frame"] != asdict(frame_format):
+    if manifest is None or FrameFormat(**manifest["frame"]) != frame_format:
         return None
     entries = [Entry(**entry) for entry in manifest["sources"]]
     return entries if [entry.key for entry in entries] == keys else None
@@ -166,19 +166,19 @@ def _decode(
     videos: Sequence[Source],
     keys: Sequence[str],
     workers: int | None,
-    tell: Tell,
+    on_progress: OnProgress,
 ) -> None:
-    """Decode what `cache` lacks, in order, with little in flight."""
+    """Decode the sources that `cache` lacks, in order; at most two a process wait to be added."""
 
-    def told(name: str) -> None:
-        tell(Progress(len(cache.entries), len(videos), cache.frames, cache.damaged, name))
+    def report(name: str) -> None:
+        on_progress(Progress(len(cache.entries), len(videos), cache.frames, cache.damaged, name))
 
     def settle(number: int, future: Future[Decoded]) -> None:
         name = videos[number].name
         cache.add(Entry(name, keys[number], **asdict(_result(future))), cache.part(number))
-        told(name)
+        report(name)
 
-    told("")
+    report("")
     todo = range(len(cache.entries), len(videos))
     if not todo:
         return
@@ -191,7 +191,8 @@ def _decode(
                 settle(*waiting.popleft())
             video = videos[number]
             arguments = cache.part(number), video, preparation.format, preparation.read
-            waiting.append((number, pool.schedule(decode_to, arguments, timeout=_patience(video))))
+            future = pool.schedule(decode_to, arguments, timeout=_timeout_seconds(video))
+            waiting.append((number, future))
         while waiting:
             settle(*waiting.popleft())
     finally:
@@ -200,7 +201,7 @@ def _decode(
 
 
 def _pool(workers: int, read: Read) -> ProcessPool:
-    """Processes of which one may crash or hang, that can all import `read`."""
+    """Child processes that can import `read`; one that crashes or hangs is replaced."""
     return ProcessPool(
         workers,
         initializer=make_importable,
@@ -219,14 +220,14 @@ def _result(future: Future[Decoded]) -> Decoded:
 
 
 def _cpus() -> int:
-    """How many this process may use."""
+    """The number of CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _patience(source: Source) -> float:
-    """How many seconds `source` may take."""
+def _timeout_seconds(source: Source) -> float:
+    """The time limit of `source`, in seconds."""
     size = sum(path.stat().st_size for path in source.paths if path.exists())
-    return PATIENCE_SECONDS + size / 1e5
+    return TIMEOUT_SECONDS + size / 1e5
 
 
 def _refuse_damaged(name: str, entries: Sequence[Entry], max_damaged_share: float) -> None:
@@ -245,7 +246,7 @@ def _refuse_damaged(name: str, entries: Sequence[Entry], max_damaged_share: floa
 
 
 def _manifest(preparation: Preparation, found: Sources, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What there is to say of the cache that `entries` went into."""
+    """The manifest of the cache of these `entries`."""
     clips: list[dict[str, Any]] = []
     first = 0
     for video, entry in zip(found.videos, entries, strict=True):
@@ -286,7 +287,7 @@ def _clips(source: Source, first: int, frames: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def _keep_up(folder: Path, manifest: dict[str, Any]) -> None:
+def _update_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Rewrite the manifest of a finished cache where its clips, facts or lists have changed."""
     there, now = read_manifest(folder) or {}, json.loads(json.dumps(manifest))
     if any(there.get(part) != now[part] for part in ("clips", "facts", "lists")):

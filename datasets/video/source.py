@@ -1,4 +1,4 @@
-"""What a cache is made of: the source files of a data set, how they are read, where it lies."""
+"""What a cache is made of: the source files of a data set and how they are read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-"""One frame as it is cached, uint8 [C,H,W]."""
+Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float16]
+"""One frame as it is cached, [C,H,W]; float16 lies in [0,1]."""
+
+FrameDtype = Literal["uint8", "uint16", "float16"]
 
 Fit = Literal["stretch", "crop"]
 
@@ -20,7 +22,7 @@ FrameSize = int | tuple[int, int]
 
 
 class SourceWrong(Exception):
-    """A source folder does not hold what it should; the message says what, and what to do."""
+    """A source folder lacks or spoils something; the message says what, and what to do."""
 
 
 class Damaged(Exception):
@@ -32,6 +34,7 @@ class FrameFormat:
     """What every frame becomes: grey (1 channel) or colour (3), `height` x `width` pixels.
 
     Frames of another shape are stretched, or scaled until they cover it and cropped in the middle.
+    Manifests without a `dtype` are from before there was another than uint8.
 
     Raises:
         ValueError: where a side is no whole number from 1 on.
@@ -41,6 +44,7 @@ class FrameFormat:
     height: int
     width: int
     fit: Fit = "stretch"
+    dtype: FrameDtype = "uint8"
 
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
@@ -67,7 +71,7 @@ def height_and_width(size: FrameSize) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One thing to decode, which becomes one clip, or one for each of `ranges`.
+    """One video, array or folder of images: one clip, or one for each of `ranges`.
 
     Attributes:
         name: unique among the sources, such as `Archery/v_Archery_g01_c01`.

@@ -46,7 +46,7 @@ class _Table:
         self.starts = lengths.cumsum(0) - lengths  # of each clip in `_shown`
 
     def windows_at(self, places: Tensor) -> Tensor:
-        """The windows that start at `places` [N] of the shown frames, uint8 [N,T,C,H,W]."""
+        """The windows that start at `places` [N] of the shown frames [N,T,C,H,W]."""
         return self._frames.gather(self._shown[places[:, None] + self._offsets].long())
 
 
@@ -64,7 +64,18 @@ class RandomWindows:
         frame_step: int = 1,
         order: Order = natural,
     ) -> None:
-        """Raises ValueError where no clip is as long as a window."""
+        """List the windows.
+
+        Args:
+            frames: of the cache.
+            clips: runs of these frames.
+            window_frames: frames in a window.
+            frame_step: from one frame of a window to its next.
+            order: in which the frames of a clip are shown.
+
+        Raises:
+            ValueError: no clip is as long as a window.
+        """
         self._table = _Table(frames, clips, window_frames, frame_step, order)
         self._ends = self._table.windows.cumsum(0)
 
@@ -72,7 +83,7 @@ class RandomWindows:
         return int(self._ends[-1])
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` windows, uint8 [count,T,C,H,W], on the generator's device."""
+        """`count` windows [count,T,C,H,W], on the generator's device."""
         device = generator.device
         chosen = torch.randint(len(self), (count,), generator=generator, device=device).cpu()
         clip = torch.searchsorted(self._ends, chosen, right=True)
@@ -81,10 +92,10 @@ class RandomWindows:
 
 
 class FixedWindows:
-    """Windows of `clips`, each clip's one beside the other, or one every `stride` frames.
+    """Windows of `clips`, side by side in each clip, or one every `stride` frames.
 
-    Their order is fixed by the clips' names and mixes them well: the first hundred are not all of
-    one video. A slice is uint8 [N,T,C,H,W].
+    They are shuffled by a hash of the clips' names: the first hundred are not all of one video. A
+    slice is [N,T,C,H,W].
     """
 
     def __init__(
@@ -96,7 +107,19 @@ class FixedWindows:
         stride: int | None = None,
         order: Order = natural,
     ) -> None:
-        """Raises ValueError where no clip is as long as a window."""
+        """List the windows.
+
+        Args:
+            frames: of the cache.
+            clips: runs of these frames.
+            window_frames: frames in a window.
+            frame_step: from one frame of a window to its next.
+            stride: between the starts of windows (default: side by side).
+            order: in which the frames of a clip are shown.
+
+        Raises:
+            ValueError: no clip is as long as a window.
+        """
         self._table = table = _Table(frames, clips, window_frames, frame_step, order)
         every = stride or window_frames * frame_step
         names, places = [], []
@@ -104,7 +127,7 @@ class FixedWindows:
             for first in range(0, int(windows), every):
                 names.append(f"{clip.name} {first}")
                 places.append(int(start) + first)
-        self._places = torch.tensor(places)[_mixed(names)]
+        self._places = torch.tensor(places)[_shuffled(names)]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -129,7 +152,19 @@ class LabelledWindows:
         frame_step: int = 1,
         per_clip: int = 1,
     ) -> None:
-        """Raises ValueError where there are no clips."""
+        """List the windows.
+
+        Args:
+            frames: of the cache.
+            clips: runs of these frames.
+            labels: the number of each clip's class.
+            window_frames: frames in a window.
+            frame_step: from one frame of a window to its next.
+            per_clip: fixed windows of each clip.
+
+        Raises:
+            ValueError: there are no clips.
+        """
         if not clips:
             raise ValueError("there are none")
         self._frames = frames
@@ -139,7 +174,7 @@ class LabelledWindows:
         self._labels = torch.tensor(labels)
         span = (window_frames - 1) * frame_step + 1
         self._spare = (self._lengths - span).clamp(min=0)
-        order = _mixed([clip.name for clip in clips]).repeat_interleave(per_clip)
+        order = _shuffled([clip.name for clip in clips]).repeat_interleave(per_clip)
         share = (torch.arange(len(order)) % per_clip + 1) / (per_clip + 1)
         self.videos = order
         self._starts = (self._spare[order] * share).long()
@@ -170,9 +205,14 @@ class LabelledWindows:
         return self._frames.gather(self._firsts[clip][:, None] + within.minimum(last))
 
 
-def _mixed(names: Sequence[str]) -> Tensor:
-    """An order of `names` that depends on them alone and tells nothing of them."""
-    keys = [hashlib.sha256(name.encode()).digest() for name in names]
+def shuffle_key(name: str) -> bytes:
+    """A sort key that puts names in an order which looks random and is always the same."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _shuffled(names: Sequence[str]) -> Tensor:
+    """The positions of `names` in the order of their `shuffle_key`, int64 [N]."""
+    keys = [shuffle_key(name) for name in names]
     return torch.tensor(sorted(range(len(names)), key=keys.__getitem__))
 
 

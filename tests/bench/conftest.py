@@ -125,7 +125,7 @@ def bench(tmp_path: Path, empty_store: Path) -> Bench:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
-        if words[0] in ("run", "cell", "report"):
+        if words[0] in ("run", "rescore", "clear", "cell", "report", "ls"):
             words += ["--results", str(tmp_path / "results")]
         return subprocess.run(
             command(*words), env=environment(), capture_output=True, text=True, timeout=280

@@ -53,6 +53,9 @@ class FakeStore:
     def suites(self) -> list[str]:
         return sorted({run.params["suite"] for run in self.runs})
 
+    def borrowed(self, suite: str) -> list[FakeRun]:
+        return []
+
     def planned(self, suite: str) -> list[FakeRun]:
         mine = [run for run in self.plan if run.params["suite"] == suite]
         status = {records.STATUS: records.Status.MISSING.value}

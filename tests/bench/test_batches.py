@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.score.task import Batch
+from bench.train.held_out import Batch
 from bench.train.prefetch import Batches
 
 CPU = torch.device("cpu")

@@ -68,17 +68,6 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(bench: Bench, tmp_path: Pat
     assert not (tmp_path / "results" / "smoke").exists()
 
 
-def test_one_cell_can_be_run_by_hand(bench: Bench, user_suite: Path, user_models: Path) -> None:
-    model = f"{user_models}:Tiny"
-    done = bench(
-        "cell", "--suite", user_suite, "--model", model, "--dataset", "moving_mnist", "--profile"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tiny/moving_mnist/0" in done.stdout
-    assert "ten costliest operations" in done.stdout
-    assert "aten::" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("what", "name"), [("models", "convlstm"), ("datasets", "moving_mnist"), ("suites", "mnist")]
 )

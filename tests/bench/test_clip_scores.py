@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
-from bench import score as tasks
+from bench.score import measure
 from bench.score.clip_scores import ClipScores, score
-from bench.score.task import HeldOut
 from bench.store import records
+from bench.train.held_out import HeldOut
+from bench.train.task import task_of
 from datasets.contract import Spec
 
 CLASSES = ("run", "walk", "jump", "swim", "fly", "rest")
-TASK = tasks.of("recognition", Spec((1, 2, 3), 4, 0, classes=CLASSES))
+TASK = task_of("recognition", Spec((1, 2, 3), 4, 0, classes=CLASSES))
 
 
 class Split:
@@ -42,7 +43,7 @@ def look(clips: Tensor) -> Tensor:
 
 def run(count: int = 10, batch_size: int = 4) -> ClipScores:
     held_out = HeldOut(Split(), count, batch_size, torch.device("cpu"), lambda _: None)
-    scores = TASK.test(look, held_out, 0)
+    scores = measure(TASK, look, held_out, 0)
     assert isinstance(scores, ClipScores)
     return scores
 
@@ -128,7 +129,7 @@ def test_one_video_has_one_label() -> None:
 def test_logits_of_other_classes_are_refused() -> None:
     held_out = HeldOut(Split(), 4, 4, torch.device("cpu"), lambda _: None)
     with pytest.raises(ValueError, match=r"logits have shape \[4, 5\], not \[4, 6\]"):
-        TASK.test(lambda clips: look(clips)[:, :5], held_out, 0)
+        measure(TASK, lambda clips: look(clips)[:, :5], held_out, 0)
 
 
 def test_speed_counts_the_frames_that_were_looked_at() -> None:
@@ -147,7 +148,7 @@ def test_speed_counts_the_frames_that_were_looked_at() -> None:
                     batch.first, batch.clips, batch.frames, batch.output, next(seconds)
                 )
 
-    scores = TASK.test(look, Timed(), 0)  # type: ignore[arg-type]
+    scores = measure(TASK, look, Timed(), 0)  # type: ignore[arg-type]
     assert scores.frames_per_second == 2 * 4 / 0.5  # the first batch is left out
 
 

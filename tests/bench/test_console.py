@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.console import Display, LiveDisplay, PlainDisplay, PlannedCell, RunSettings, display_for
-from bench.console.display import State
+from bench.console import LiveDisplay, PlainDisplay, display_for
 from bench.console.tally import Tally
 from bench.console.words import figures, outcome
 from bench.report.columns import COLUMNS
 from bench.report.table import Entry, Row, Table
+from bench.run.display import Display, PlannedCell, RunSettings, State
 from bench.run.events import Finished, Note, Phase, Progress
 from bench.store.records import Status
 
@@ -485,6 +485,8 @@ def test_cells_without_data_are_told_last_and_loudly(clock: Clock) -> None:
 
 def test_importing_the_console_costs_neither_torch_nor_mlflow() -> None:
     heavy = "{'torch', 'mlflow', 'pandas', 'matplotlib'}"
-    code = f"import sys, bench.console, bench.console.rows; print(sorted({heavy} & set(sys.modules)))"
+    code = (
+        f"import sys, bench.console, bench.console.rows; print(sorted({heavy} & set(sys.modules)))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench import score as tasks
 from bench.literature.conventions import CONVENTIONS, figures
-from bench.score import frame_scores
+from bench.score import frame_scores, measure
 from bench.score.lpips import Perceptual, WeightsMissing
-from bench.score.task import HeldOut
 from bench.store import records
+from bench.train.held_out import HeldOut
+from bench.train.task import task_of
 from datasets.contract import Spec
-from datasets.folders import find
+from datasets.sources.folders import find
 from tests.bench import literal_conventions as literal
 
 CPU = torch.device("cpu")
@@ -52,10 +52,10 @@ class Case:
         return self.prediction.numpy(), self.truth.numpy()
 
     def table(self) -> pd.DataFrame:
-        task = tasks.of("prediction", Spec(self.frame_shape, 1, self.prediction.shape[1]))
+        task = task_of("prediction", Spec(self.frame_shape, 1, self.prediction.shape[1]))
         held_out = HeldOut(self.clips, len(self.clips), 2, CPU, lambda _: None)
         batches = iter(self.prediction.split(2))
-        scores = task.test(lambda clips: next(batches), held_out, 0)
+        scores = measure(task, lambda clips: next(batches), held_out, 0)
         assert isinstance(scores, frame_scores.FrameScores)
         return scores.frames
 

@@ -9,7 +9,7 @@ from bench.train.curves import LOSS_POINTS, Curves
 
 def _curves(steps: int) -> tuple[Clock, Curves]:
     clock = Clock(Budget("steps", steps), lambda: None)
-    return clock, Curves(clock, records.VALIDATION["recognition"])
+    return clock, Curves(clock, "val/cross_entropy")
 
 
 def _train(clock: Clock, curves: Curves, until: float) -> None:
@@ -19,7 +19,7 @@ def _train(clock: Clock, curves: Curves, until: float) -> None:
         while clock.progress < min(mark, until):
             losses.append(float(clock.steps))
             clock.count_step(1)
-        curves.add_losses(losses, due=clock.progress >= mark)
+        curves.add_losses(losses, {}, due=clock.progress >= mark)
 
 
 def _loss_points(curves: Curves) -> list[tuple[int, float]]:

@@ -1,11 +1,15 @@
+"""What makes a cell train again, what scores it anew, and what does neither."""
+
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.suite import catalogue, fingerprint
-from bench.suite import cell as plan
 from bench.suite import suite as suites
-from bench.suite.cell import Cell
+from bench.suite.cell import Cell, read, settle
 
 SOURCE = '''"""Doc."""
 from models.contract import Predictor
@@ -22,19 +26,13 @@ def _digest(folder: Path, source: str = SOURCE, helper: str = "gain = 1\n") -> s
     folder.mkdir()
     (folder / "helper.py").write_text(helper, encoding="utf-8")
     (folder / "mine.py").write_text(source, encoding="utf-8")
-    return fingerprint.code_digest([catalogue.model(f"{folder}/mine.py:Mine")], "prediction")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(__import__("sys").modules, "helper", raising=False)
+    sys.modules.pop("helper", None)
+    return fingerprint.code_digest(catalogue.model(f"{folder}/mine.py:Mine"))
 
 
 def test_comments_docstrings_and_layout_do_not_make_other_code(tmp_path: Path) -> None:
     other = SOURCE.replace('"""Doc."""', '"""Other words."""').replace("  # comment", "\n")
-    first = _digest(tmp_path / "a")
-    __import__("sys").modules.pop("helper")
-    assert first == _digest(tmp_path / "b", other)
+    assert _digest(tmp_path / "a") == _digest(tmp_path / "b", other)
 
 
 @pytest.mark.parametrize(
@@ -47,47 +45,125 @@ def test_comments_docstrings_and_layout_do_not_make_other_code(tmp_path: Path) -
 def test_code_that_acts_otherwise_is_other_code_also_in_a_neighbour(
     tmp_path: Path, changed: dict[str, str]
 ) -> None:
-    first = _digest(tmp_path / "a")
-    __import__("sys").modules.pop("helper")
-    assert first != _digest(tmp_path / "b", **changed)
-
-
-def test_the_code_of_a_model_reaches_its_layers_and_the_training_loop() -> None:
-    tree_of = fingerprint.ast.parse("from bench.train import step\nimport models.contract")
-    found = fingerprint._imported(tree_of, fingerprint.HOUSE / "models" / "x.py")
-    assert {path.name for path in found} == {"step.py", "contract.py"}
+    assert _digest(tmp_path / "a") != _digest(tmp_path / "b", **changed)
 
 
 def _cell(**overrides: object) -> Cell:
-    suite = suites.load("smoke").with_overrides(device="cpu", **overrides)
-    suite = suite.with_overrides(models=["convlstm"])
-    return next(iter(plan.cells(plan.resolve_suite(suite), "smoke", ())))
+    suite = suites.load("smoke").with_overrides(device="cpu", models=["convlstm"])
+    return settle(suite.with_overrides(**overrides))[0]
 
 
-def test_the_same_choice_is_the_same_cell_and_another_is_not() -> None:
-    assert _cell().key == _cell().key
-    others = [
-        _cell(seeds=[1]),
-        _cell(budget="5steps"),
-        _cell(size="published"),
-        _cell(precision="bf16"),
-        _cell(evaluation={"test_clips": 9, "validation_clips": 4, "evaluations": 2}),
-        _cell(recipe="published"),
-    ]
-    assert len({cell.key for cell in [_cell(), *others]}) == len(others) + 1
+EVALUATION = {"test_clips": 8, "validation_clips": 4, "evaluations": 2, "showcase_clips": 2}
 
 
-def test_the_name_of_a_cell_tells_its_size_and_its_command_runs_it() -> None:
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"seeds": [1]},
+        {"budget": "5steps"},
+        {"size": "published"},
+        {"precision": "bf16"},
+        {"recipe": "published"},
+        {"evaluation": EVALUATION | {"evaluations": 3}},
+        {"evaluation": EVALUATION | {"validation_clips": 3}},
+        {"datasets": ["moving_mnist(horizon=9)"]},
+        {"models": ["convlstm(kernel=3)"]},
+    ],
+)
+def test_another_choice_is_trained_anew(overrides: dict[str, object]) -> None:
+    assert _cell(**overrides).trained != _cell().trained
+
+
+def test_other_test_clips_are_scored_anew() -> None:
+    other = _cell(evaluation=EVALUATION | {"test_clips": 7})
+    assert (other.trained == _cell().trained, other.scored == _cell().scored) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"name": "renamed"},
+        {"evaluation": EVALUATION | {"showcase_clips": 5}},
+        {"recipe": {"source": "other words", "learning_rate": 1e-3, "batch_size": 2}},
+        {"limits": {"silence_seconds": 77}},
+    ],
+)
+def test_names_showcase_and_sources_change_nothing(overrides: dict[str, object]) -> None:
+    assert _cell(**overrides).scored == _cell().scored
+
+
+def test_a_suite_of_more_models_has_the_same_cells() -> None:
+    mine = settle(suites.load("mnist").with_overrides(device="cpu", models=["convlstm"]))
+    more = settle(suites.load("mnist-all").with_overrides(device="cpu", models=["convlstm"]))
+    assert mine[0].scored == more[0].scored
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the harness, to be edited, that digests are taken of."""
+    shutil.copytree(fingerprint.REPOSITORY / "bench", tmp_path / "bench")
+    monkeypatch.setattr(fingerprint, "REPOSITORY", tmp_path)
+    fingerprint.harness_digest.cache_clear()
+    yield tmp_path
+    fingerprint.harness_digest.cache_clear()
+
+
+def _digests() -> tuple[str, str]:
+    fingerprint.harness_digest.cache_clear()
+    return fingerprint.harness_digest("trained"), fingerprint.harness_digest("scored")
+
+
+@pytest.mark.parametrize(
+    ("file", "trains", "scores"),
+    [
+        ("train/loop.py", True, False),
+        ("train/budget.py", True, False),
+        ("train/hardware.py", True, False),
+        ("train/curves.py", True, False),
+        ("score/metrics.py", False, True),
+        ("score/lpips.py", False, True),
+        ("report/columns.py", False, False),
+        ("store/records.py", False, False),
+        ("run/worker.py", False, False),
+        ("suite/cell.py", False, False),
+    ],
+)
+def test_a_change_of_the_harness_costs_what_depends_on_it(
+    copy: Path, file: str, trains: bool, scores: bool
+) -> None:
+    before, path = _digests(), copy / "bench" / file
+    path.write_text(path.read_text(encoding="utf-8") + "\nCHANGED = 1\n", encoding="utf-8")
+    after = _digests()
+    assert (before[0] != after[0], before[1] != after[1]) == (trains, scores)
+
+
+def test_what_is_trained_imports_nothing_that_its_digest_leaves_out() -> None:
+    heavy = {"bench.score", "bench.run", "bench.report", "bench.console", "bench.suite"}
+    for path in (fingerprint.REPOSITORY / "bench/train").glob("*.py"):
+        tree = fingerprint.ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:  # at import time: what is for type checkers only is deeper
+            if isinstance(node, fingerprint.ast.ImportFrom) and node.module:
+                assert ".".join(node.module.split(".")[:2]) not in heavy, path
+
+
+def test_a_cell_is_the_same_when_read_from_its_file(tmp_path: Path) -> None:
+    for suite in ("smoke", "ucf101-study"):
+        for cell in settle(suites.load(suite).with_overrides(device="cpu", seeds=[3])):
+            again = read(cell.write(tmp_path))
+            assert again == cell
+            if suite == "smoke":
+                assert (again.scored, again.params) == (cell.scored, cell.params)
+
+
+def test_the_name_of_a_cell_tells_its_size_and_its_command_names_its_file() -> None:
     cell = _cell()
     assert cell.name == "convlstm-small/moving_mnist/0"
-    assert "--model convlstm --dataset moving_mnist --seed 0 --budget 4steps" in cell.command
+    assert cell.command(Path("results")).endswith(f"cell {cell.file(Path('results'))}")
 
 
 def test_models_on_one_data_set_have_common_code_and_other_data_sets_have_other() -> None:
-    cells = [*plan.cells(suites.load("smoke"), "smoke", ())]
+    cells = settle(suites.load("smoke"))
     assert len({cell.common_code_digest for cell in cells}) == 1
     assert len({cell.code_digest for cell in cells}) == len({cell.model for cell in cells})
-    (other,) = plan.cells(
-        suites.load("smoke").with_overrides(models=["copy_last"], datasets=["kth"]), "smoke", ()
-    )
+    (other,) = settle(suites.load("smoke").with_overrides(models=["copy_last"], datasets=["kth"]))
     assert other.common_code_digest != cells[0].common_code_digest

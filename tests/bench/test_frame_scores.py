@@ -10,20 +10,21 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench import score as tasks
 from bench.score import frame_scores as module
+from bench.score import measure
 from bench.score.frame_scores import FrameScores
 from bench.score.lpips import WeightsMissing
 from bench.score.metrics import mae, mse, psnr
-from bench.score.task import HeldOut
 from bench.store import records
+from bench.train.held_out import HeldOut
+from bench.train.task import task_of
 from datasets.contract import Spec
 
 Predict = Callable[[Tensor, int], Tensor]
 CPU = torch.device("cpu")
 CONTEXT, HORIZON = 3, 2
 QUALITY = records.QUALITY["prediction"]
-TASK = tasks.of("prediction", Spec((1, 9, 9), CONTEXT, HORIZON))
+TASK = task_of("prediction", Spec((1, 9, 9), CONTEXT, HORIZON))
 
 
 class Split:
@@ -80,7 +81,7 @@ def run(
 ) -> FrameScores:
     hear = heard.append if heard is not None else lambda _: None
     held_out = HeldOut(split or Split(), count, batch_size, CPU, hear)
-    scores = TASK.test(lambda clips: TASK.forward(predict, clips), held_out, showcase_clips)
+    scores = measure(TASK, lambda clips: TASK.forward(predict, clips), held_out, showcase_clips)
     assert isinstance(scores, FrameScores)
     return scores
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.run import worker
+from bench.console import SCREEN
+from bench.run.worker import Worker
 from bench.store.mlflow import Store
 from bench.suite import catalogue
-from bench.suite import cell as plan
 from bench.suite import suite as suites
+from bench.suite.cell import settle
 
 TOY = {
     "budget": "1steps",
@@ -35,9 +36,9 @@ def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
 
 def _run(suite_name: str, model: str, dataset: str, results: Path) -> None:
     suite = suites.load(suite_name).with_overrides(models=[model], datasets=[dataset], **TOY)
-    (cell,) = plan.cells(plan.resolve_suite(suite), suite_name, ())
+    (cell,) = settle(suite)
     store = Store(f"sqlite:///{results / 'mlflow.db'}")
-    finished = worker.work(cell, store, results, lambda _: None, lambda: False)
+    finished = Worker(cell, store, results, SCREEN).work(lambda _: None, lambda: False)
     assert (finished.status, finished.error) == ("done", "")
     (run,) = [run for run in store.cells(suite_name) if run.name == cell.name]
     assert 0 < run.metrics["test/mse"] < 1

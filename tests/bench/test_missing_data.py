@@ -6,8 +6,8 @@ import pytest
 
 from bench.store import records
 from bench.store.mlflow import Store
-from bench.suite import cell as plan
 from bench.suite import suite as suites
+from bench.suite.cell import settle
 from tests.bench.conftest import Bench
 
 ABSENT = '''
@@ -75,8 +75,8 @@ def test_cells_without_data_are_skipped_with_the_reason_and_the_others_run(
 
 def _skipped(user_suite: Path, dataset: str) -> str:
     suite = suites.load(str(user_suite)).with_overrides(datasets=[dataset], device="cpu")
-    cell = next(iter(plan.cells(plan.resolve_suite(suite), str(user_suite), ())))
-    _ = cell.key, cell.name
+    cell = settle(suite)[0]
+    _ = cell.scored, cell.name
     return cell.missing_data
 
 
@@ -96,12 +96,12 @@ def test_fewer_held_out_clips_than_asked_for_are_all_used(user_suite: Path, abse
         device="cpu",
         evaluation={"test_clips": 4, "validation_clips": 100},
     )
-    cell = next(iter(plan.cells(plan.resolve_suite(suite), str(user_suite), ())))
+    cell = settle(suite)[0]
     assert (cell.params["test_clips"], cell.params["validation_clips"]) == (4, 3)
-    fewer = cell.dataset.digest("test", 3)
+    fewer = cell.data.digest("test", 3)
     assert cell.data_digests == {
-        "validation": cell.dataset.digest("validation", 3),
-        "test": cell.dataset.digest("test", 4),
+        "validation": cell.data.digest("validation", 3),
+        "test": cell.data.digest("test", 4),
     }
     assert fewer not in cell.data_digests.values()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.score import lpips as perceptual
 from bench.score.lpips import Perceptual, WeightsMissing
 from bench.score.metrics import NotMeasured
-from datasets.folders import find
+from datasets.sources.folders import find
 
 CPU = torch.device("cpu")
 FOLDER = find("lpips/alexnet_torchvision_features.npz")

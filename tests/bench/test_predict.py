@@ -101,7 +101,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, own: Pa
     suite = folder / "own.toml"
     text = SUITE.format(models=own).replace("moving_mnist", f"{own}:Noise")
     suite.write_text(text.replace("Tiny", "Filter"), encoding="utf-8")
-    words = ("cell", "--suite", suite, "--model", f"{own}:Filter", "--dataset", f"{own}:Noise")
+    words = ("run", "--suite", suite, "--models", f"{own}:Filter", "--datasets", f"{own}:Noise")
     done = subprocess.run(
         command(*map(str, words), "--results", str(folder), "--device", "cpu"),
         env=environment(),
@@ -131,9 +131,10 @@ def _record(
     """The id of a run as a cell leaves it."""
     given: dict[str, object] = {"model": model.rpartition(":")[2], "dataset": "Noise"}
     given |= {"suite": "made", "size": "only", "frame_shape": "3x16x24", "context_frames": 4}
-    given |= {"horizon": 0 if classes else 2, **params}
-    words = f"python -m bench cell --model {model} --dataset '{dataset_reference}' --seed 0"
-    tags = {records.KIND: "cell", records.COMMAND: words}
+    given |= {"horizon": 0 if classes else 2}
+    given |= {records.MODEL_REFERENCE: model, records.DATASET_REFERENCE: dataset_reference}
+    given |= params
+    tags = {records.KIND: "cell"}
     run_id = store.begin(str(given["suite"]), f"{given['model']}/{given['dataset']}/0", tags)
     store.params(run_id, given)
     path = folder / records.CHECKPOINT

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from bench.store import records
-from bench.store.mlflow import CellRun, Store
+from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import command, environment
 
 MINE = '''
@@ -108,18 +108,18 @@ def store(corners: tuple[Path, object]) -> Store:
 
 
 @pytest.fixture
-def runs(store: Store) -> dict[str, CellRun]:
+def runs(store: Store) -> dict[str, RecordedCell]:
     return {run.params["model"]: run for run in store.cells("own")}
 
 
-def test_a_recogniser_learns_and_the_baseline_does_not(runs: dict[str, CellRun]) -> None:
+def test_a_recogniser_learns_and_the_baseline_does_not(runs: dict[str, RecordedCell]) -> None:
     learnt, baseline = runs["Pixels"].metrics, runs["class_frequency"].metrics
     assert learnt["test/video_top1"] > 0.8
     assert baseline["test/video_top1"] <= 0.2
     assert learnt["test/cross_entropy"] < 1.2 < baseline["test/cross_entropy"]
 
 
-def test_a_cell_has_the_measures_and_costs_of_its_task(runs: dict[str, CellRun]) -> None:
+def test_a_cell_has_the_measures_and_costs_of_its_task(runs: dict[str, RecordedCell]) -> None:
     metrics = runs["Pixels"].metrics
     quality = {key for key in metrics if key.startswith("test/")}
     assert quality == {measure.key for measure in records.QUALITY["recognition"].values()}
@@ -130,7 +130,7 @@ def test_a_cell_has_the_measures_and_costs_of_its_task(runs: dict[str, CellRun])
     assert metrics["val/best_cross_entropy"] <= metrics["val/cross_entropy"]
 
 
-def test_the_run_says_its_task_and_what_was_used(runs: dict[str, CellRun]) -> None:
+def test_the_run_says_its_task_and_what_was_used(runs: dict[str, RecordedCell]) -> None:
     params = runs["Pixels"].params
     assert (params["task"], params["classes"]) == ("recognition", "6")
     assert (params["context_frames"], params["horizon"], params["frame_shape"]) == (
@@ -142,7 +142,7 @@ def test_the_run_says_its_task_and_what_was_used(runs: dict[str, CellRun]) -> No
     assert (params["test_clips"], params["validation_clips"]) == ("40", "10")
 
 
-def test_the_tables_give_the_figures(store: Store, runs: dict[str, CellRun]) -> None:
+def test_the_tables_give_the_figures(store: Store, runs: dict[str, RecordedCell]) -> None:
     run = runs["Pixels"]
     clips, videos = (
         pd.read_parquet(str(store.artifact(run.run_id, name)))

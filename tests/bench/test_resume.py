@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 from bench.store import records
-from bench.store.mlflow import CellRun, Store
+from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import SLOW_STEPS, start, wait_for_a_checkpoint
 
 
-def _run(suite: Path, results: Path) -> CellRun:
+def _run(suite: Path, results: Path) -> RecordedCell:
     process = start(suite, results)
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
@@ -23,11 +23,11 @@ def _run(suite: Path, results: Path) -> CellRun:
     return run
 
 
-def _cells(results: Path) -> list[CellRun]:
+def _cells(results: Path) -> list[RecordedCell]:
     return Store(f"sqlite:///{results}/mlflow.db").cells("slow")
 
 
-def _quality(run: CellRun) -> dict[str, float]:
+def _quality(run: RecordedCell) -> dict[str, float]:
     return {k: v for k, v in run.metrics.items() if k.startswith(("test/", "val/", "train/"))}
 
 
@@ -79,7 +79,9 @@ def test_kills_of_parent_and_child_and_ctrl_c_change_no_figure(
     _the_curve_is_whole(rough, run, calm, undisturbed)
 
 
-def _the_curve_is_whole(rough: Path, run: CellRun, calm: Path, undisturbed: CellRun) -> None:
+def _the_curve_is_whole(
+    rough: Path, run: RecordedCell, calm: Path, undisturbed: RecordedCell
+) -> None:
     curves = [
         Store(f"sqlite:///{results}/mlflow.db").curve(cell.run_id, records.TRAIN_LOSS)
         for results, cell in ((rough, run), (calm, undisturbed))

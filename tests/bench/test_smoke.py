@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from bench.store import records
-from bench.store.mlflow import CellRun, Store
+from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import command, environment
 
 MODELS = {"copy_last", "mean_frame", "convlstm", "predrnn", "maxvit"}
@@ -41,12 +41,12 @@ def smoke(
 
 
 @pytest.fixture
-def runs(smoke: tuple[Path, object]) -> dict[str, CellRun]:
+def runs(smoke: tuple[Path, object]) -> dict[str, RecordedCell]:
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
     return {run.params["model"]: run for run in store.cells("smoke")}
 
 
-def test_every_cell_is_done_and_scored(runs: dict[str, CellRun]) -> None:
+def test_every_cell_is_done_and_scored(runs: dict[str, RecordedCell]) -> None:
     assert set(runs) == MODELS
     for run in runs.values():
         assert run.tags[records.STATUS] == "done"
@@ -55,7 +55,7 @@ def test_every_cell_is_done_and_scored(runs: dict[str, CellRun]) -> None:
         assert 0 < run.metrics["test/mse"] < 1
 
 
-def test_every_cell_says_what_it_cost(runs: dict[str, CellRun]) -> None:
+def test_every_cell_says_what_it_cost(runs: dict[str, RecordedCell]) -> None:
     for name in ("convlstm", "predrnn", "maxvit"):
         metrics = runs[name].metrics
         assert (metrics["train/steps"], metrics["train/samples"]) == (4, 8)
@@ -65,12 +65,12 @@ def test_every_cell_says_what_it_cost(runs: dict[str, CellRun]) -> None:
     assert runs["copy_last"].metrics["time/train_seconds"] == 0
 
 
-def test_the_models_saw_the_same_test_clips(runs: dict[str, CellRun]) -> None:
+def test_the_models_saw_the_same_test_clips(runs: dict[str, RecordedCell]) -> None:
     assert len({run.tags[records.DATA_DIGEST] for run in runs.values()}) == 1
 
 
 def test_the_artifacts_are_what_the_figures_were_made_of(
-    smoke: tuple[Path, object], runs: dict[str, CellRun]
+    smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
     run = runs["convlstm"]
@@ -89,7 +89,9 @@ def test_the_artifacts_are_what_the_figures_were_made_of(
     assert sum(w.numel() for w in weights.values()) >= run.metrics["model/parameters"]
 
 
-def test_the_log_tells_what_happened(smoke: tuple[Path, object], runs: dict[str, CellRun]) -> None:
+def test_the_log_tells_what_happened(
+    smoke: tuple[Path, object], runs: dict[str, RecordedCell]
+) -> None:
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
     log = store.artifact(runs["convlstm"].run_id, records.LOG)
     assert log is not None
@@ -99,7 +101,7 @@ def test_the_log_tells_what_happened(smoke: tuple[Path, object], runs: dict[str,
 
 
 def test_the_curves_can_be_plotted_against_seconds(
-    smoke: tuple[Path, object], runs: dict[str, CellRun]
+    smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
     run_id = runs["predrnn"].run_id
@@ -134,7 +136,7 @@ def test_the_report_hangs_on_the_parent_run(smoke: tuple[Path, object]) -> None:
 
 
 def test_doing_it_again_skips_finished_cells(
-    smoke: tuple[Path, object], runs: dict[str, CellRun]
+    smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
     again = _bench(smoke[0], "run", "--suite", "smoke", "--device", "cpu")
     assert again.returncode == 0
@@ -144,7 +146,7 @@ def test_doing_it_again_skips_finished_cells(
 
 
 def test_two_runs_of_a_cell_give_identical_figures(
-    smoke: tuple[Path, object], runs: dict[str, CellRun]
+    smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
     words = ["run", "--suite", "smoke", "--device", "cpu"]
     forced = _bench(smoke[0], *words, "--models", "maxvit", "--force", "maxvit*")

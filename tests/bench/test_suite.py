@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.suite import cell as plan
 from bench.suite import suite as suites
+from bench.suite.cell import settle
 
 VALID = 'models = ["copy_last", "convlstm"]\ndatasets = ["moving_mnist"]\nbudget = "8steps"\n'
 
@@ -124,9 +124,8 @@ def test_a_model_of_another_task_that_is_spelt_out_is_refused_with_why(tmp_path:
     path = _write(tmp_path, RECOGNITION)
     suite = suites.load(path)
     named = suite.with_overrides(models=suite.select_models(["convlstm"]), device="cpu")
-    (cell,) = plan.cells(plan.resolve_suite(named), path, ())
     with pytest.raises(UserError, match="convlstm is for prediction, this suite for recognition"):
-        _ = cell.name
+        settle(named)
 
 
 def test_a_pattern_that_picks_nothing_suggests_the_near_name() -> None:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from bench import score as tasks
-from bench.score.task import to_float
+from bench.train.held_out import to_float
 from bench.train.step import Training, learning_rate_factor, seed_of
+from bench.train.task import task_of
 from datasets.contract import (
     Clips,
     Dataset,
@@ -50,7 +50,7 @@ def _training(seed: int = 0, **fields: object) -> Training:
     recipe = Recipe(**({"source": "", "learning_rate": 0.1, "batch_size": 4} | fields))  # type: ignore[arg-type]
     torch.manual_seed(1)
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    task = tasks.of("prediction", Noise.spec)
+    task = task_of("prediction", Noise.spec)
     return Training(Filter(FRAME), recipe, task, Noise(), seed, fabric)
 
 
@@ -158,7 +158,7 @@ class TwoRates(Filter):
 
 def test_a_model_groups_its_parameters_and_logs_what_it_likes() -> None:
     recipe = Recipe("", learning_rate=0.1, batch_size=4, schedule="cosine")
-    task, fabric = tasks.of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
     training = Training(TwoRates(FRAME), recipe, task, Noise(), 0, fabric)
     loss = training.step(0, 0.5)
     assert float(training.logged["half"]) == pytest.approx(float(loss) / 2)
@@ -182,7 +182,7 @@ class TwoPhases(Filter):
 
 def test_each_loss_of_a_step_updates_its_own_parameters_alone() -> None:
     recipe = Recipe("", learning_rate=0.1, batch_size=4)
-    task, fabric = tasks.of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
     training = Training(TwoPhases(FRAME), recipe, task, Noise(), 0, fabric)
     training.step(0, 0.0)
     training.step(1, 0.0)
@@ -221,7 +221,7 @@ class Linear(Recogniser):
 
 
 def test_a_recogniser_learns_the_classes_of_its_clips() -> None:
-    task, fabric = tasks.of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
     model = task.build(Linear, {})
     training = Training(model, Recipe("", 0.1, 8), task, Halves(), 0, fabric)
     losses = [float(training.step(number, 0.0)) for number in range(20)]

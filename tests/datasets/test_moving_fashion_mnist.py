@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import digits, download, moving_fashion_mnist
+from datasets import moving_fashion_mnist
 from datasets.contract import DataMissing
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.moving_mnist import MovingMNIST
-from datasets.torchvision_import import import_torchvision
+from datasets.sources import digits, download
+from datasets.sources.torchvision_import import import_torchvision
 from datasets.video.dataset import HELD_OUT
 from tests.datasets.small_sources import FASHION_TEST, FASHION_TRAIN, trust_garments
 from tests.datasets.small_sources import garments as write_garments

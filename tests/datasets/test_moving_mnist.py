@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datasets import digits, download, moving_mnist
+from datasets import moving_mnist
 from datasets.contract import DataMissing, HeldOutName
-from datasets.folders import find
 from datasets.moving_mnist import (
     LongMovingMNIST,
     MovingMNIST,
@@ -21,6 +20,8 @@ from datasets.moving_mnist import (
     render,
     trajectories,
 )
+from datasets.sources import digits, download
+from datasets.sources.folders import find
 
 unit = st.floats(0, 1)
 angles = st.floats(0, math.tau)

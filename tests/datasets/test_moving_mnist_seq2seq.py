@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets import digits, moving_mnist, moving_mnist_seq2seq
+from datasets import moving_mnist, moving_mnist_seq2seq
 from datasets.contract import HeldOutName
 from datasets.moving_mnist import render
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST, add, walks
+from datasets.sources import digits
 
 starts, steps = st.integers(0, 31), st.integers(-4, 4)
 

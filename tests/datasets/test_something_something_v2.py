@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.contract import DataMissing
-from datasets.folders import find
 from datasets.something_something_v2 import (
     ScaledDown,
     SomethingSomethingV2,
     find_videos,
     mirrored,
 )
+from datasets.sources.folders import find
 from datasets.video.source import SourceWrong
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import something_labels, something_list, something_lists

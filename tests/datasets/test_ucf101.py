@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench.check.dataset import CHECKS
 from datasets.contract import Clips, DataMissing, Dataset
-from datasets.folders import find
+from datasets.sources.folders import find
+from datasets.sources.ucf101_lists import find_clips
 from datasets.ucf101 import (
     UCF101,
     UCF101Actions,
@@ -21,7 +22,6 @@ from datasets.ucf101 import (
     share_of,
     sorted_as_text,
 )
-from datasets.ucf101_lists import find_clips
 from datasets.ucf101_study import CLASSES, UCF101Study, study_splits
 from datasets.video.cache import Cache, Clip, Frames
 from datasets.video.prepare import prepare
@@ -188,7 +188,7 @@ def test_shares_lie_within_each_other_and_keep_groups_whole() -> None:
     for smaller, larger in itertools.pairwise(parts):
         assert {clip.name for clip in smaller} <= {clip.name for clip in larger}
     assert [clip.name for clip in share_of(clips[::-1], 0.1)] == [c.name for c in parts[2]][::-1]
-    assert len({clip.tags["class"] for clip in parts[2]}) == len(CLASSES)  # a mixed lot
+    assert len({clip.tags["class"] for clip in parts[2]}) == len(CLASSES)  # shuffled
 
 
 def test_frames_as_published_are_sorted_as_text(counters: None) -> None:

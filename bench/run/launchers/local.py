@@ -18,7 +18,7 @@ import torch
 
 from bench.run.events import Event, Finished, Note, decode
 from bench.store.records import Status
-from bench.suite.fingerprint import HOUSE
+from bench.suite.fingerprint import REPOSITORY
 from bench.train import hardware
 
 POLL_SECONDS = 0.2
@@ -193,7 +193,7 @@ class _Child:
 
 def _environment() -> dict[str, str]:
     """Ours, with the house importable from wherever the child is started."""
-    paths = [str(HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 

@@ -30,3 +30,10 @@ def slow(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
     for image in read_frames(source, frame_format):
         time.sleep(0.05 if source.paths[0].suffix == ".npy" else 0.005)
         yield image
+
+
+def in_16_bits(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
+    """Frames in the type of the format; "unscaled" has floats beyond 1."""
+    bright = 65_535 if frame_format.dtype == "uint16" else 1 + (source.name == "unscaled")
+    for image in read_frames(source, frame_format):
+        yield (image / 255 * bright).astype(frame_format.dtype)

@@ -40,6 +40,22 @@ def test_a_crop_that_is_not_turned_has_the_very_pixels(
     assert torch.equal(crop, clips[..., y : y + side, x : x + side])
 
 
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.uint16, 65_535), (torch.float16, 1)])
+def test_crops_and_flips_keep_the_type(dtype: torch.dtype, largest: int) -> None:
+    clips = (_noise(1, 2, 3, 9, 8) / 255 * largest).to(dtype)
+    crop = turned_crops(clips, STILL, torch.tensor([[2, 1]]), 6)
+    torch.testing.assert_close(
+        crop.float(), clips[..., 2:8, 1:7].float(), rtol=0, atol=1e-3 * largest
+    )
+    turned = turned_crops(clips, torch.tensor([0.3]), torch.tensor([[2, 1]]), 6)
+    assert turned.dtype == dtype
+    some = clips.repeat(9, 1, 1, 1, 1)
+    flipped, _ = random_flips(some, torch.zeros(9).long(), torch.tensor([0]), _generator())
+    mirrored = np.ascontiguousarray(clips[0].numpy()[..., ::-1])
+    seen = {clip.numpy().tobytes() for clip in flipped}
+    assert seen == {clips[0].numpy().tobytes(), mirrored.tobytes()}
+
+
 @pytest.mark.parametrize("degrees", [-15, -4, 9, 90])
 def test_a_turn_is_counterclockwise_about_the_middle_as_pillow_turns(degrees: int) -> None:
     y, x = np.mgrid[:61, :61]

@@ -44,6 +44,24 @@ def test_gathering_is_indexing(
     assert np.array_equal(found.numpy(), pixels[wanted.numpy()])
 
 
+@pytest.mark.parametrize(("stored", "given"), [("<u2", torch.uint16), ("<f2", torch.float16)])
+def test_frames_are_given_in_the_type_they_are_stored_in(
+    tmp_path: Path, pixels: NDArray[np.uint8], stored: str, given: torch.dtype
+) -> None:
+    values = pixels.astype(stored) * 200
+    np.save(tmp_path / FRAMES, values)
+    frames = Frames(tmp_path / FRAMES)
+    found = frames.gather(torch.tensor([[3, 4], [0, 3]]))
+    assert frames.dtype == found.dtype == given
+    assert np.array_equal(found.numpy(), values[[[3, 4], [0, 3]]])
+
+
+def test_an_array_of_another_type_is_no_cache(tmp_path: Path) -> None:
+    np.save(tmp_path / FRAMES, np.zeros((2, 1, 4, 4), np.float32))
+    with pytest.raises(ValueError, match="float32"):
+        Frames(tmp_path / FRAMES)
+
+
 def test_what_was_gathered_is_the_callers_own(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     np.save(tmp_path / FRAMES, pixels)
     frames = Frames(tmp_path / FRAMES)
@@ -117,6 +135,21 @@ def test_a_cache_of_another_version_is_none(made: Path) -> None:
     (made / MANIFEST).write_text(json.dumps({**manifest, "format": 0}))
     with pytest.raises(DataMissing):
         Cache.open(COUNTERS)
+
+
+def test_a_cache_that_names_no_type_has_bytes(made: Path, tmp_path: Path) -> None:
+    manifest = json.loads((made / MANIFEST).read_text())
+    del manifest["frame"]["dtype"]
+    (made / MANIFEST).write_text(json.dumps(manifest))
+    assert Cache.open(COUNTERS).frames.dtype == torch.uint8
+    assert prepare_here(COUNTERS, tmp_path / "videos").decoded == 0
+
+
+def test_a_cache_in_another_type_than_now_is_told_with_the_command(made: Path) -> None:
+    now = replace(COUNTERS, format=replace(COUNTERS.format, dtype="uint16"))
+    with pytest.raises(DataMissing, match=r"prepared as uint8.*uint16 now.*data prepare") as told:
+        Cache.open(now)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", [FRAMES, MANIFEST])

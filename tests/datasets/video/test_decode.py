@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.folders import find
+from datasets.sources.folders import find
 from datasets.video.decode import clips_of_array, fitted, images_in, read_frames
 from datasets.video.source import Damaged, FrameFormat
 from tests.datasets.video.counter import (

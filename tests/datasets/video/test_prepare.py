@@ -24,7 +24,7 @@ from datasets.video import prepare as module
 from datasets.video.cache import FRAMES, MANIFEST, Cache
 from datasets.video.growing import partial_folder
 from datasets.video.prepare import Progress, prepare
-from datasets.video.source import Source, Sources, SourceWrong
+from datasets.video.source import FrameDtype, Source, Sources, SourceWrong
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.video import readers
 from tests.datasets.video.counter import (
@@ -70,7 +70,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def test_every_form_is_counted_through(counters: Path, cache_home: Path) -> None:
     told: list[Progress] = []
-    prepared = prepare(COUNTERS, counters, workers=2, tell=told.append)
+    prepared = prepare(COUNTERS, counters, workers=2, on_progress=told.append)
     assert (prepared.folder, prepared.frames, prepared.decoded) == (
         cache_home / "counters-32x32",
         500,
@@ -114,7 +114,13 @@ def test_the_manifest_says_what_the_cache_is_made_of(tmp_path: Path, cache_home:
     prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5)
     manifest = _manifest(cache_home / COUNTERS.folder)
     assert manifest["dataset"] == "counters(size=32)"
-    assert manifest["frame"] == {"channels": 1, "height": 32, "width": 32, "fit": "stretch"}
+    assert manifest["frame"] == {
+        "channels": 1,
+        "height": 32,
+        "width": 32,
+        "fit": "stretch",
+        "dtype": "uint8",
+    }
     assert {"python", "av", "pillow", "numpy", "libavcodec"} <= manifest["versions"].keys()
     assert manifest["facts"] == {"found": ["one.avi", "two.avi"]}
     assert manifest["damaged"] == [{"name": "two", "reason": "is empty"}]
@@ -162,7 +168,7 @@ def test_what_is_there_is_not_decoded_again_and_what_changed_is(
         cache = Cache.open(COUNTERS)
         seen.append(numbers(cache.frames.gather(torch.arange(cache.frames.shape[0])).numpy()))
 
-    assert prepare_here(COUNTERS, tmp_path / "moved", tell=look).decoded == 2
+    assert prepare_here(COUNTERS, tmp_path / "moved", on_progress=look).decoded == 2
     assert seen == [list(range(20))] * 3  # the old cache, until the new one is finished
     look(Progress(2, 2, 22, 0, ""))
     assert seen[-1] == [*range(50, 62), *range(10, 20)]
@@ -237,7 +243,7 @@ def test_nothing_but_damaged_sources_is_never_allowed(tmp_path: Path, cache_home
 def test_what_goes_wrong_with_one_source_costs_that_one_alone(
     tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 3.0)
     videos = tmp_path / "videos"
     for name in ("aborts", "fine", "hangs", "misshapes", "stumbles", "well"):
         counter_video(videos / f"{name}.avi", 10)
@@ -256,6 +262,25 @@ def test_what_goes_wrong_with_one_source_costs_that_one_alone(
     cache = Cache.open(preparation)
     assert [clip.name for clip in cache.clips] == ["fine", "well"]
     assert numbers(cache.frames.gather(torch.arange(20)).numpy()) == [*range(10), *range(10)]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float16"])
+def test_frames_may_have_more_than_8_bits(
+    tmp_path: Path, cache_home: Path, dtype: FrameDtype
+) -> None:
+    for name in ("well", "unscaled"):
+        counter_video(tmp_path / "videos" / f"{name}.avi", 4)
+    frame_format = replace(COUNTERS.format, dtype=dtype)
+    preparation = replace(COUNTERS, format=frame_format, read=readers.in_16_bits)
+    prepared = prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5)
+    cache = Cache.open(preparation)
+    found = cache.frames.gather(torch.arange(4))
+    assert found.dtype == cache.frames.dtype == getattr(torch, dtype)
+    video = Source("well", (tmp_path / "videos" / "well.avi",))
+    assert np.array_equal(found, np.stack([*readers.in_16_bits(video, frame_format)]))
+    if dtype == "float16":
+        assert ["outside [0,1]" in it.reason for it in prepared.damaged] == [True]
+    assert prepare_here(preparation, tmp_path / "videos", max_damaged_share=0.5).decoded == 0
 
 
 def test_ranges_end_where_the_source_does(tmp_path: Path, cache_home: Path) -> None:
@@ -389,7 +414,8 @@ if __name__ == "__main__":  # the children run this file too
     # A shell that runs the tests in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     preparation = replace(COUNTERS, read=readers.slow)
-    prepare(preparation, Path(sys.argv[1]), workers=2, tell=lambda it: print(it.done, flush=True))
+    show = lambda progress: print(progress.done, flush=True)
+    prepare(preparation, Path(sys.argv[1]), workers=2, on_progress=show)
 """
 
 
@@ -448,7 +474,7 @@ def test_an_interrupted_preparation_goes_on(
     assert not (cache_home / COUNTERS.folder).exists()
 
     told: list[Progress] = []
-    prepared = prepare(COUNTERS, interrupted, workers=1, tell=told.append)
+    prepared = prepare(COUNTERS, interrupted, workers=1, on_progress=told.append)
     assert told[0] == Progress(2, 8, 40, 0, "")
     assert prepared.decoded == 6
     assert _same(prepared.folder, undisturbed)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 
-from datasets.folders import data_folder
-from datasets.torchvision_import import import_torchvision
+from datasets.sources.folders import data_folder
+from datasets.sources.torchvision_import import import_torchvision
 
 
 def download(dataset: str, *names: str) -> None:
-    """Bring `names` into the data folder by torchvision's class `dataset`, where that can be done.
+    """Download `names` into the data folder by torchvision's class `dataset`, if it works.
 
     torchvision checks the checksums. A file appears whole or not at all.
     """
@@ -23,7 +23,7 @@ def download(dataset: str, *names: str) -> None:
     data_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=data_folder(), prefix=".download-") as scratch:
         try:
-            with _quiet(), _impatient():
+            with _quiet(), _short_timeout():
                 factory(scratch, download=True)
         except (OSError, RuntimeError, HTTPException):
             return
@@ -42,7 +42,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _impatient(timeout_seconds: float = 5.0) -> Iterator[None]:
+def _short_timeout(timeout_seconds: float = 5.0) -> Iterator[None]:
     """Give up on a silent connection soon: a firewall that drops packets must not hang a run."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout_seconds)

@@ -1,4 +1,4 @@
-"""Where data and weights lie: `$NEXTFRAME_DATA`, else `data/` here, and `shared/data` beside it."""
+"""Where data and weights are: `$NEXTFRAME_DATA`, else `data/` here, and `shared/data` beside it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def find(*names: str) -> Path | None:
     """The first of `names` that exists in the data folder or one shared by sibling checkouts."""
     for folder in (data_folder(), Path("..", "shared", "data").absolute()):
         for name in names:
-            if os.access(folder / name, os.F_OK):  # False, too, where nobody may look
+            if os.access(folder / name, os.F_OK):  # False, too, without permission
                 return folder / name
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.torchvision_import import import_torchvision
+from datasets.sources.torchvision_import import import_torchvision
 
 
 def run(program: str, *path: Path) -> str:
@@ -29,7 +29,7 @@ def fake_torchvision(folder: Path, source: str) -> Path:
     return folder
 
 
-IMPORT = "from datasets.torchvision_import import import_torchvision\n"
+IMPORT = "from datasets.sources.torchvision_import import import_torchvision\n"
 
 
 def test_it_works_also_after_somebody_elses_failed_import() -> None:

@@ -1,4 +1,4 @@
-"""The clips of UCF101 in a folder, and what the official lists there say of them."""
+"""The clips of UCF101 in a folder, and their classes and splits by the official lists there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LINE = re.compile(r"(\w+)/(v_\w+_(g\d\d)_c\d\d\.avi)(\s+\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a list says of a clip."""
+    """A clip in a list."""
 
     class_name: str
     group: str
@@ -53,7 +53,7 @@ def find_clips(folder: Path) -> Sources:
             f" testlist01.txt: get {GET}"
         )
     splits = {split: _read(pair) for split, pair in lists.items()}
-    # The class is a list's, for it calls HandstandPushups what its files call HandStandPushups.
+    # The class is a list's, which calls HandstandPushups what its files call HandStandPushups.
     classes = {file: it.class_name for listed in splits.values() for file, it in listed.items()}
     videos = []
     for path, found in clips:
@@ -91,7 +91,7 @@ def _pair(folder: Path, number: int) -> dict[Side, Path] | None:
 
 
 def _read(pair: dict[Side, Path]) -> dict[str, Listed]:
-    """By file name, what a pair of lists says of each clip.
+    """The clips in a pair of lists, by file name.
 
     Raises:
         SourceWrong: a line is none of theirs, or clips of one group are in both lists.

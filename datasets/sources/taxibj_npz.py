@@ -40,8 +40,8 @@ def find(path: Path) -> Sources:
     Raises:
         SourceWrong: the file is not of the known form.
     """
-    (marks, _), (test, cut) = _looked_through(path, "train"), _looked_through(path, "test")
-    train, validation = np.split(marks, [-_validation_windows(len(marks))])
+    (prints, _), (test, cut) = _scan(path, "train"), _scan(path, "test")
+    train, validation = np.split(prints, [-_validation_windows(len(prints))])
     validates = _shares_none(validation, test)
     trains = _shares_none(train, np.union1d(test, validation[validates]))
     kept = {"train": trains, "validation": validates, "test": np.full(len(test), True)}
@@ -66,16 +66,16 @@ def find(path: Path) -> Sources:
 
 
 def read(source: Source) -> Iterator[Image]:
-    """The frames of all windows of the split that `source` is, uint8 [2,32,32]."""
+    """The frames of all windows of the split that `source` is, uint16 [2,32,32]."""
     (path,), split = source.paths, source.tags["split"]
     for windows in _windows(path, *_place(path, split)):
         yield from _pixels(windows)
 
 
-def _pixels(windows: Windows) -> Image:
-    """The frames of `windows` in their order, uint8 [8N,2,32,32]."""
+def _pixels(windows: Windows) -> NDArray[np.uint16]:
+    """The frames of `windows` in their order, uint16 [8N,2,32,32]."""
     frames = windows.reshape(-1, *_FRAME).astype(np.float64)
-    return np.rint((frames + 1) / 2 * 255).clip(0, 255).astype(np.uint8)
+    return np.rint((frames + 1) / 2 * 65_535).clip(0, 65_535).astype(np.uint16)
 
 
 def _place(path: Path, split: str) -> tuple[str, slice]:
@@ -98,25 +98,25 @@ def _ranges(kept: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
     return tuple((first, first + WINDOW_FRAMES) for first in firsts)
 
 
-def _looked_through(path: Path, part: str) -> tuple[NDArray[np.uint64], int]:
-    """A mark of each frame's pixels [N,8] in `part`, and how many values are above 1.
+def _scan(path: Path, part: str) -> tuple[NDArray[np.uint64], int]:
+    """A fingerprint of each frame [N,8] in `part`, and how many values are above 1.
 
     Raises:
         SourceWrong: values are not finite, or not scaled to [-1,1].
     """
-    marks, cut, low, high = [], 0, math.inf, -math.inf
+    prints, cut, low, high = [], 0, math.inf, -math.inf
     for windows in _windows(path, part):
         if not np.isfinite(windows).all():
             raise SourceWrong(f"{path.name} holds {part} values that are not finite: get it anew")
         low, high = min(low, float(windows.min())), max(high, float(windows.max()))
         cut += int((windows > 1 + _ROUNDING).sum())
-        marks += [_mark(frame) for frame in _pixels(windows)]
+        prints += [_fingerprint(frame) for frame in _pixels(windows)]
     if not -1 - _ROUNDING <= low < 0 or (part == "train" and cut):
         raise SourceWrong(
             f"the {part} values of {path.name} lie in [{low:g},{high:g}]: get the file in which"
             " they are scaled to [-1,1]"
         )
-    return np.array(marks, np.uint64).reshape(-1, WINDOW_FRAMES), cut
+    return np.array(prints, np.uint64).reshape(-1, WINDOW_FRAMES), cut
 
 
 def _shares_none(windows: NDArray[np.uint64], frames: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -124,8 +124,8 @@ def _shares_none(windows: NDArray[np.uint64], frames: NDArray[np.uint64]) -> NDA
     return np.asarray(np.isin(windows, frames, invert=True).all(axis=1), np.bool_)
 
 
-def _mark(frame: Image) -> int:
-    """A number that two frames share only where they are the same."""
+def _fingerprint(frame: NDArray[np.uint16]) -> int:
+    """64 bits of the hash of a frame's pixels."""
     return int.from_bytes(hashlib.blake2b(frame.tobytes(), digest_size=8).digest(), "big")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def share_count(share: float, total: int) -> int:
-    """How many of `total` are that share of them, at least one.
+    """The number of items in that share of `total`, at least one.
 
     Raises:
         ValueError: `share` is not above 0 and at most 1.

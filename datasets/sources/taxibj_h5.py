@@ -63,11 +63,11 @@ def find(paths: Sequence[Path]) -> Sources:
 
 
 def read(source: Source) -> Iterator[Image]:
-    """The flows of the split that `source` is, scaled by the training maximum: uint8 [2,32,32]."""
+    """The flows of the split that `source` is, scaled by the training maximum: uint16 [2,32,32]."""
     runs, _ = _split(source.paths)
     peak = _peak(runs["train"])
     for flows in _flows(runs[source.tags["split"]]):
-        yield from np.rint(flows / peak * 255).clip(0, 255).astype(np.uint8)
+        yield from np.rint(flows / peak * 65_535).clip(0, 65_535).astype(np.uint16)
 
 
 def _split(paths: Sequence[Path]) -> tuple[_Runs, int]:

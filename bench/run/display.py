@@ -1,26 +1,21 @@
-"""What the launcher tells the user's terminal, whatever kind of terminal that is."""
+"""What a run tells its user, whatever shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
 
 from bench.run.events import Finished, Note, Progress
-from bench.store.records import QUALITY, Measure
 
 if TYPE_CHECKING:
     from bench.report.table import Table
     from datasets.contract import Task
 
-State = Literal["done", "run", "resume", "blocked"]
-
-LEADING: dict[Task, Measure] = {
-    task: next(iter(measures.values())) for task, measures in QUALITY.items()
-}
-"""The measure that stands for a cell's result, by task."""
+State = Literal["done", "run", "resume", "rescore", "blocked"]
+TODO: tuple[State, ...] = ("run", "resume", "rescore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,8 @@ class PlannedCell:
     result: float | None = None
     """Of a cell that is done, the leading measure of its task."""
     task: Task = "prediction"
+    weights_of: str = ""
+    """Of a cell that is only scored anew, the run that has its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +82,16 @@ class Display(Protocol):
 
     def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
         """Shows the tables by title, the report's place, MLflow's line, what failed or lacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """How to speak to the user.
+
+    Attributes:
+        display: opens the display on a stream; a log file has one, too.
+        announce: tells something in a line beside the display.
+    """
+
+    display: Callable[[TextIO], Display]
+    announce: Callable[[str], None]

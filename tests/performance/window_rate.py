@@ -1,12 +1,13 @@
-"""Windows a second out of a prepared cache, and decoded from the source's videos as they are drawn.
+"""Windows a second: drawn from a prepared cache, and decoded from the videos as they are drawn.
 
-    python -m tests.window_rate DATASET --source FOLDER [--batch 16] [--pairs 7] [--seconds 3]
+    python -m tests.performance.window_rate DATASET --source FOLDER [--batch 16] [--pairs 7]
+        [--seconds 3]
 
-DATASET is the name of a data set of videos with its options, such as 'kth(size=64)'. A draw of the
-one is a training batch, uint8 on the CPU. The other opens as many random training videos, seeks to
-the key frame before a random window, and decodes and resizes up to its end: the least that training
-straight from the videos can do. Draws alternate; the ratio is the median of the pairs' with its
-quartiles. One thread each.
+DATASET is the name of a data set of videos with its options, such as 'kth(size=64)'; FOLDER holds
+its videos. Cached: a training batch, as the cache stores it, on the CPU. Decoded: as many random
+training videos are opened, sought to the key frame before a random window, and decoded and resized
+up to the window's end, which is the least that training straight from the videos can do. The two
+alternate; the ratio is the median of the pairs' with its quartiles. One thread each.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Decoding:
         self._random = np.random.default_rng(0)
 
     def __call__(self, count: int) -> Tensor:
-        """`count` windows, uint8 [count,T,C,H,W]."""
+        """`count` windows [count,T,C,H,W]."""
         paths = self._random.choice(len(self._paths), count)
         return torch.stack([self._window(self._paths[index]) for index in paths])
 

@@ -12,10 +12,10 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from datasets import digits, download
 from datasets.contract import DataMissing
+from datasets.sources import digits, download
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def _set(images: digits.Images) -> set[bytes]:
@@ -160,7 +160,7 @@ _RACERS = """
 import os, time
 from pathlib import Path
 import numpy as np
-from datasets import digits
+from datasets.sources import digits
 
 def together():
     name.touch()
