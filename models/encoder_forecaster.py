@@ -174,7 +174,7 @@ class EncoderForecaster(Predictor):
             maps, state = stage(maps, None)
             states.append(state)
         # The deepest cell reads nothing: `horizon` maps without channels.
-        maps = maps[-1:, :, :0].expand(horizon, -1, -1, -1, -1)
+        maps = maps.new_empty(horizon, len(context), 0, *maps.shape[3:])
         for stage, state in zip(self.forecaster, reversed(states), strict=True):
             maps, _ = stage(maps, state)
         frames: Tensor = self.output(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
