@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -114,9 +115,6 @@ class EncoderForecaster(Predictor):
     have one, by which dark pixels come out negative and hardly learn: here the last layer is
     linear. And it takes as many frames as a constant says, here any number do.
 
-    Class attributes:
-        cell: the recurrent cell, built from (inputs, width, kernel, group).
-
     Args:
         first: channels of the first convolution, before the first cell.
         widths: channels of the cells at full, half and quarter size.
@@ -124,8 +122,6 @@ class EncoderForecaster(Predictor):
         kernel: side of the cells' convolutions, odd.
         group: channels that are normalised together; must divide all widths.
     """
-
-    cell: ClassVar[type[ConvLSTMCell] | type[ConvGRUCell]]
 
     def __init__(
         self,
@@ -166,6 +162,11 @@ class EncoderForecaster(Predictor):
             nn.Conv2d(full, last, 3, 1, 1), nn.LeakyReLU(0.2), nn.Conv2d(last, channels, 1)
         )
 
+    @staticmethod
+    @abstractmethod
+    def cell(inputs: int, width: int, kernel: int, group: int) -> nn.Module:
+        """A recurrent cell, with the arguments of `ConvLSTMCell`."""
+
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W]; not bounded."""
         maps, states = context.transpose(0, 1), []
@@ -173,7 +174,7 @@ class EncoderForecaster(Predictor):
             maps, state = stage(maps, None)
             states.append(state)
         # The deepest cell reads nothing: `horizon` maps without channels.
-        maps = maps[-1:, :, :0].expand(horizon, -1, -1, -1, -1)
+        maps = maps.new_empty(horizon, len(context), 0, *maps.shape[3:])
         for stage, state in zip(self.forecaster, reversed(states), strict=True):
             maps, _ = stage(maps, state)
         frames: Tensor = self.output(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
