@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from bench.run.events import Finished, Note, Progress
-from bench.store.records import QUALITY, Measure
+from bench.score.metrics import RECORDED
+from bench.store.records import Measure
 
 if TYPE_CHECKING:
     from bench.report.table import Table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 State = Literal["done", "run", "resume", "blocked"]
 
 LEADING: dict[Task, Measure] = {
-    task: next(iter(measures.values())) for task, measures in QUALITY.items()
+    task: next(iter(metrics.values())) for task, metrics in RECORDED.items()
 }
 """The measure that stands for a cell's result, by task."""
 

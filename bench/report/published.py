@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.literature.conventions import CONVENTIONS, NOT_STORED, FrameShape, described, figures
+from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
 from bench.literature.published import FIGURES, PublishedRow
 from bench.report.load import ONE_SIZE, Section, each
 from bench.report.markdown import plain
 from bench.report.scores import SequenceScores
 from bench.suite.reference import Reference
+
+if TYPE_CHECKING:  # the report needs no torch
+    from models.contract import FrameShape
 
 VARIANTS = ("", "/official", "/long", "/study")
 """Of a data set: those whose frames are the published ones. Others pose a task of their own."""

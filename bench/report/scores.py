@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.report.columns import COLUMNS
-from bench.report.load import HORIZON_METRICS, Section, at_once, each
-from bench.store.records import PER_FRAME_TABLE, PER_VIDEO_TABLE, QUALITY
+from bench.report.load import Section, at_once, each
+from bench.score.metrics import PREDICTION, RECORDED
+from bench.store.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
 
 if TYPE_CHECKING:
     from bench.store.mlflow import Store
@@ -63,7 +64,8 @@ class SequenceScores:
         for cell in each(section.done) if section.task == "prediction" else ():
             by_frame = self.by_frame(cell["run_id"])
             if by_frame is not None:
-                measured = [name for name in HORIZON_METRICS if name in by_frame]
+                drawn = [metric.name for metric in PREDICTION if metric.has_curve]
+                measured = [name for name in drawn if name in by_frame]
                 long = by_frame.melt("frame", measured, "metric").dropna()
                 seeds.append(long.assign(label=cell["label"], model=cell["model"]))
         return pd.concat(seeds).groupby(keys, sort=False)["value"].mean().reset_index()
@@ -80,8 +82,8 @@ class SequenceScores:
 
 def _of_frames(path: Path) -> _Scores:
     table = pd.read_parquet(path)
-    measures = [name for name in QUALITY["prediction"] if name in table]
-    by_sequence = table.groupby("sequence")[measures].mean(skipna=False)
+    metrics = [name for name in RECORDED["prediction"] if name in table]
+    by_sequence = table.groupby("sequence")[metrics].mean(skipna=False)
     by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False).reset_index()
     return _Scores(by_sequence, by_frame)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bench.score.frame_scores import FrameScorer, FrameScores, table_of
-from bench.score.metrics import mse
+from bench.score.frame_scores import FrameScorer, FrameScores
+from bench.score.frames import mse
 from bench.score.showcase import Showcase, chosen
 from bench.score.task import Batch, Forward, HeldOut, Pass, Task, usual_speed
 from datasets.contract import Dataset
@@ -67,18 +66,13 @@ class Prediction(Task):
             ValueError: where a prediction has another shape than the truth.
         """
         showcase = Showcase(chosen(held_out, self.spec.context_frames, showcase_clips))
-        score = FrameScorer(held_out.device)
-        scores, speeds = [], []
+        scorer = FrameScorer()
+        speeds = []
         for batch, prediction, truth in self._seen(forward, held_out):
-            scores.append(score(batch.output, truth))
+            scorer.add(batch.output, truth)
             speeds.append(truth.shape[:2].numel() / batch.seconds)
             showcase.take(batch, prediction)
-        return FrameScores(
-            frames=table_of(np.concatenate(scores)),
-            not_measured=score.not_measured,
-            showcase=showcase.arrays(),
-            frames_per_second=usual_speed(speeds),
-        )
+        return scorer.scores(showcase.arrays(), usual_speed(speeds))
 
     def _seen(self, forward: Forward, held_out: HeldOut) -> Iterator[tuple[Pass, Tensor, Tensor]]:
         """Each batch, the prediction float32 clamped to [0,1], and the truth."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.score.clip_scores import ClipScores, score
-from bench.score.metrics import cross_entropy
+from bench.score.frames import cross_entropy
 from bench.score.task import Batch, Forward, HeldOut, Task, usual_speed
 from datasets.contract import LabelledClips, LabelledDataset
 from models.contract import Recogniser

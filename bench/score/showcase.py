@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.score.metrics import mse
+from bench.score.frames import mse
 from bench.score.task import HeldOut, Pass, to_float
 
 FIRST, WORST, MEDIAN = "first", "worst for copy-last", "median for copy-last"

@@ -47,39 +47,6 @@ class Measure:
         return f"{self.label}{unit} {self.arrow}".strip()
 
 
-QUALITY: dict[Task, dict[str, Measure]] = {
-    "prediction": {
-        "mse": Measure("test/mse", "MSE", better="lower"),
-        "mae": Measure("test/mae", "MAE", better="lower"),
-        "psnr": Measure("test/psnr", "PSNR", "dB", better="higher"),
-        "ssim": Measure("test/ssim", "SSIM", better="higher"),
-        "lpips": Measure("test/lpips", "LPIPS", better="lower"),
-    },
-    "recognition": {
-        "video_top1": Measure("test/video_top1", "top-1 per video", "%", better="higher"),
-        "video_top5": Measure("test/video_top5", "top-5 per video", "%", better="higher"),
-        "top1": Measure("test/top1", "top-1 per clip", "%", better="higher"),
-        "top5": Measure("test/top5", "top-5 per clip", "%", better="higher"),
-        "cross_entropy": Measure("test/cross_entropy", "cross-entropy", better="lower"),
-    },
-}
-"""The quality measures of each task by short name, the one that ranks first.
-
-Of predictions `horizon/<name>` has the same per predicted frame. Top-k is recorded as a share in
-[0,1] and printed in per cent."""
-
-PUBLISHED = (
-    "mse_unclamped",
-    "mae_unclamped",
-    "psnr_bytes",
-    "ssim_range2",
-    "ssim_grey",
-    "ssim_bytes",
-    "lpips_unscaled",
-)
-"""What the table by frame holds of predictions beside the measures of `QUALITY`: what other
-conventions than ours are made of (`conventions.py`)."""
-
 VALIDATION: dict[Task, Measure] = {
     "prediction": Measure("val/mse", "validation MSE", better="lower"),
     "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
@@ -129,7 +96,7 @@ NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 PLAN = "cells.json"
 
 # Artifacts of a cell's run.
-# One row per test sequence x predicted frame: both numbers, the measures of QUALITY and PUBLISHED.
+# One row per test sequence x predicted frame: both numbers, and the metrics.
 PER_FRAME_TABLE = "metrics.parquet"
 # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S], why str [S]
 SHOWCASE = "showcase.npz"

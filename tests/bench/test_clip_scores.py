@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench import score as tasks
 from bench.score.clip_scores import ClipScores, score
+from bench.score.metrics import RECORDED
 from bench.score.task import HeldOut
 from bench.store import records
 from datasets.contract import Spec
@@ -79,7 +80,7 @@ def test_a_video_is_judged_by_the_mean_of_its_clips_logits() -> None:
 def test_means_are_shares_of_the_rows() -> None:
     result = run()
     means = result.means()
-    assert set(means) == set(records.QUALITY["recognition"])
+    assert set(means) == set(RECORDED["recognition"])
     for prefix, table in (("", result.clips), ("video_", result.videos)):
         right = accuracy_score(table["label"], table["predicted"])
         assert means[f"{prefix}top1"] == pytest.approx(right)

@@ -485,6 +485,8 @@ def test_cells_without_data_are_told_last_and_loudly(clock: Clock) -> None:
 
 def test_importing_the_console_costs_neither_torch_nor_mlflow() -> None:
     heavy = "{'torch', 'mlflow', 'pandas', 'matplotlib'}"
-    code = f"import sys, bench.console, bench.console.rows; print(sorted({heavy} & set(sys.modules)))"
+    code = (
+        f"import sys, bench.console, bench.console.rows; print(sorted({heavy} & set(sys.modules)))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

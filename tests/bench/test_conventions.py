@@ -13,10 +13,10 @@ from torch import Tensor
 
 from bench import score as tasks
 from bench.literature.conventions import CONVENTIONS, figures
-from bench.score import frame_scores
+from bench.score import frame_scores, lpips
 from bench.score.lpips import Perceptual, WeightsMissing
+from bench.score.metrics import METRICS, RECORDED
 from bench.score.task import HeldOut
-from bench.store import records
 from datasets.contract import Spec
 from datasets.folders import find
 from tests.bench import literal_conventions as literal
@@ -25,10 +25,8 @@ CPU = torch.device("cpu")
 TOLERANCE = {"rel": 1e-4, "abs": 1e-5}
 
 
-class Missing:
-    @classmethod
-    def load(cls, device: torch.device) -> "Missing":
-        raise WeightsMissing("no weights today")
+def missing(device: torch.device) -> Perceptual:
+    raise WeightsMissing("no weights today")
 
 
 @dataclass
@@ -89,7 +87,7 @@ def cases(draw: st.DrawFn, fewest: int = 1, square: bool = False) -> Case:
 @pytest.fixture(autouse=True, scope="module")
 def _without_weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frame_scores, "Perceptual", Missing)
+        patch.setattr(lpips, "loaded", missing)
         yield
 
 
@@ -130,11 +128,11 @@ def test_lpips_of_every_convention_that_has_it(monkeypatch: pytest.MonkeyPatch) 
     if not find("lpips/alexnet_torchvision_features.npz"):
         pytest.skip("AlexNet's weights are not in the data folder")
     metric = Perceptual.load(CPU)
-    monkeypatch.setattr(Missing, "load", lambda device: metric)
+    monkeypatch.setattr(lpips, "loaded", lambda device: metric)
 
-    def lpips(first: literal.Array, second: literal.Array) -> Any:
+    def distance(first: literal.Array, second: literal.Array) -> Any:
         with torch.no_grad():
-            distances: literal.Array = metric._network(
+            distances: literal.Array = metric.package(
                 *map(torch.from_numpy, (first, second))
             ).numpy()
         return distances
@@ -142,10 +140,10 @@ def test_lpips_of_every_convention_that_has_it(monkeypatch: pytest.MonkeyPatch) 
     for channels in (1, 3):
         example = case(0, 3, 2, (channels, 36, 36), noise=0.3)
         found = {name: example.figures(name) for name in ("openstl", "lmc")}
-        agree(found["openstl"], literal.openstl(*example.arrays, lpips))
-        agree(found["lmc"], literal.lmc(*example.arrays, lpips, 2))
+        agree(found["openstl"], literal.openstl(*example.arrays, distance))
+        agree(found["lmc"], literal.lmc(*example.arrays, distance, 2))
         assert found["lmc"]["lpips"] != pytest.approx(found["openstl"]["lpips"], rel=0.01)
-        expected, kept = literal.predrnn(*example.arrays, lpips, 1)
+        expected, kept = literal.predrnn(*example.arrays, distance, 1)
         table = example.table()
         agree(figures(table[table["sequence"] < kept], example.frame_shape, "predrnn"), expected)
 
@@ -193,7 +191,7 @@ def test_one_channel_is_its_own_mean_and_a_wider_range_hides_more(example: Case)
 
 def test_tables_without_a_column_are_reported_all_the_same() -> None:
     example = case(2, 2, 2, (1, 9, 9), noise=0.3)
-    ours = ["sequence", "frame", *records.QUALITY["prediction"]]
+    ours = ["sequence", "frame", *RECORDED["prediction"]]
     old = example.table()[ours]
     for name in CONVENTIONS:
         whole, found = example.figures(name), figures(old, example.frame_shape, name)
@@ -225,7 +223,7 @@ def test_scales_by_hand() -> None:
 
 
 def test_conventions_are_made_of_stored_columns_and_use_all_of_them() -> None:
-    stored = {*records.QUALITY["prediction"], *records.PUBLISHED}
+    stored = {name for name, metric in METRICS["prediction"].items() if metric.scope == "frame"}
     used = {figure.column for each in CONVENTIONS.values() for figure in each.figures.values()}
     assert used == stored
 
