@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FILE = Path(__file__).parent / "published.csv"  # the file in results/, which a package takes along
 FIGURES = ("mse", "mse_per_frame", "mae", "psnr", "ssim", "ssim_colour", "lpips")
 """Its columns of figures, named as in `conventions.CONVENTIONS`."""
+
+CERTAINTY = {
+    "V": "read in the study's own code or output",
+    "S": "from a secondary source",
+    "B": "believed, not confirmed",
+}
+"""How sure it is that a study published a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class PublishedRow:
         test_clips: how many these are.
         convention: how the figures were computed, by name.
         figures: as they are printed, by name.
-        certainty: one of `claims.CERTAINTY`.
+        certainty: one of `CERTAINTY`.
         source: where it stands.
     """
 
@@ -48,6 +56,7 @@ class PublishedRow:
     source: str
 
 
+@cache
 def all_rows() -> tuple[PublishedRow, ...]:
     """Every row, in the order of the file."""
     with FILE.open(encoding="utf-8", newline="") as file:

@@ -10,8 +10,9 @@ from typing import Literal
 
 import pandas as pd
 
-from bench.literature.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
-from bench.literature.conventions import described
+from bench.literature.claims import Beats, Claim, Effect, Gains
+from bench.literature.conventions import CONVENTIONS, described
+from bench.literature.published import CERTAINTY, PublishedRow
 from bench.report.columns import REFERENCE
 from bench.report.load import Section, each
 from bench.report.markdown import plain
@@ -76,7 +77,7 @@ class Finding:
     @property
     def published(self) -> list[str]:
         """The published figures, a line for each model."""
-        return [_published(figures) for figures in self.claim.published]
+        return [_published(published.row) for published in self.claim.published]
 
     @property
     def conventions(self) -> list[str]:
@@ -269,9 +270,15 @@ def _ratio(gap: Contrast) -> float:
     return 1 + gap.difference.value / 100
 
 
-def _published(published: Published) -> str:
-    figures = ", ".join(f"{heading(name)} {value:g}" for name, value in published.figures.items())
-    return f"{published.model}: {figures} ({published.setting}; {CERTAINTY[published.certainty]})"
+def _published(row: PublishedRow) -> str:
+    """The row's figures of its convention, in a line."""
+    of_convention = CONVENTIONS[row.convention].figures
+    figures = (
+        f"{heading(name)} {row.figures[name]}" for name in of_convention if name in row.figures
+    )
+    frames = f"{row.context_frames} → {row.horizon} frames"
+    setting = f"{row.dataset}, {frames}, budget: {row.budget}, test: {row.split}"
+    return f"{row.published_as}: {', '.join(figures)} ({setting}; {CERTAINTY[row.certainty]})"
 
 
 def _is_unfinished(status: pd.Series[str]) -> pd.Series[bool]:

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from bench.literature.claims import CERTAINTY
+from bench.literature.published import CERTAINTY
 from bench.report.claims import Finding
 from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
