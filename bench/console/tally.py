@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from bench.console.display import LEADING, PlannedCell
 from bench.run.events import Finished
+from bench.score.metrics import REFERENCE
 from bench.store.records import Status
 
 if TYPE_CHECKING:
     from datasets.contract import Task
-
-BASELINES: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
-"""What a model of each task has to beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Tally:
         self._baseline = {
             cell.dataset: cell.result
             for cell in cells
-            if cell.model == BASELINES[cell.task] and cell.result is not None
+            if cell.model == REFERENCE[cell.task] and cell.result is not None
         }
         self._trained: list[tuple[PlannedCell, float]] = []
         self.ended: list[Ended] = []
@@ -96,7 +94,7 @@ class Tally:
         if finished.status == Status.DONE and finished.metrics.get("train/steps"):
             self._trained.append((cell, seconds))
         baseline, ratio = self._baseline.get(cell.dataset), None
-        if result is not None and cell.model == BASELINES[cell.task]:
+        if result is not None and cell.model == REFERENCE[cell.task]:
             self._baseline[cell.dataset] = result
         elif result is not None and baseline:
             ratio = result / baseline

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bench.console.display import LEADING
-from bench.console.tally import BASELINES, Ended, Tally
+from bench.console.tally import Ended, Tally
 from bench.run.events import Progress
+from bench.score.metrics import REFERENCE
 from bench.store.records import Status
 from bench.units import byte_size, duration, figure
 
@@ -70,7 +71,7 @@ def outcome(ended: Ended) -> list[str]:
         reason = last_line(ended.error)
         fate = f"{ended.status} after {duration(ended.seconds)}"
         return [f"{fate}: {reason}" if reason else fate]
-    ratio, baseline = ended.versus_baseline, BASELINES[ended.task].replace("_", "-")
+    ratio, baseline = ended.versus_baseline, REFERENCE[ended.task].replace("_", "-")
     return [
         result(ended.task, ended.result) if ended.result is not None else "done",
         *([f"{ratio:.2f}x {baseline}"] if ratio is not None else []),

@@ -13,7 +13,6 @@ import pandas as pd
 from bench.literature.claims import Beats, Claim, Effect, Gains
 from bench.literature.conventions import CONVENTIONS, described
 from bench.literature.published import CERTAINTY, PublishedRow
-from bench.report.columns import REFERENCE
 from bench.report.load import Section, each
 from bench.report.markdown import plain
 from bench.report.published import heading
@@ -21,7 +20,7 @@ from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Contrast, Difference, Pairs
 from bench.report.statistics.significance import caveat, counted, sentence, written
 from bench.report.verdict import STATUS_WORDS
-from bench.score.metrics import RECORDED
+from bench.score.metrics import RECORDED, REFERENCE
 from bench.store import records
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]

@@ -14,8 +14,6 @@ if TYPE_CHECKING:  # the report needs no torch
 
 PARAMETERS = "model/parameters"
 WAITING = Measure("time/waiting_share", "waiting", "% of training")
-REFERENCE: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
-"""The model without parameters that all others of its task are held against."""
 
 
 @dataclass(frozen=True, slots=True)

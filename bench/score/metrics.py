@@ -92,6 +92,9 @@ class Metric(Measure):
         return self.shown == "table" and self.scope == "frame"
 
 
+REFERENCE: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
+"""The model without parameters that all others of its task are held against."""
+
 PREDICTION = (
     Metric(
         key="test/mse",

@@ -58,14 +58,19 @@ def grey(frame: Any) -> Array:
     return mean
 
 
+def each_frame(name: str, compute: OfFrame, prepare: Prepare = clamped) -> Outside:
+    """What `name` computes of each frame, which is given to `compute` as `prepare` makes it."""
+    return Outside(name, partial(_frame_by_frame, compute, prepare))
+
+
 def mse(prepare: Prepare = clamped) -> Outside:
     """scikit-image's mean squared error."""
-    return _each_frame("scikit-image", lambda p, t: _skimage().mean_squared_error(t, p), prepare)
+    return each_frame("scikit-image", lambda p, t: _skimage().mean_squared_error(t, p), prepare)
 
 
 def mae(prepare: Prepare = clamped) -> Outside:
     """The mean of the absolute differences, in NumPy."""
-    return _each_frame("its closed form", lambda p, t: float(abs(t - p).mean()), prepare)
+    return each_frame("its closed form", lambda p, t: float(abs(t - p).mean()), prepare)
 
 
 def psnr(highest: float, prepare: Prepare = clamped, data_range: int = 1) -> Outside:
@@ -75,7 +80,7 @@ def psnr(highest: float, prepare: Prepare = clamped, data_range: int = 1) -> Out
         ratio = _skimage().peak_signal_noise_ratio(truth, prediction, data_range=data_range)
         return min(highest, float(ratio))
 
-    return _each_frame("scikit-image", of_frame, prepare)
+    return each_frame("scikit-image", of_frame, prepare)
 
 
 def ssim(prepare: Prepare = clamped, data_range: int = 1) -> Outside:
@@ -85,7 +90,7 @@ def ssim(prepare: Prepare = clamped, data_range: int = 1) -> Outside:
         similarity = _skimage().structural_similarity
         return float(similarity(truth, prediction, data_range=data_range, channel_axis=0))
 
-    return _each_frame("scikit-image", of_frame, prepare)
+    return each_frame("scikit-image", of_frame, prepare)
 
 
 def lpips(slope: int, offset: int) -> Outside:
@@ -101,7 +106,7 @@ def lpips(slope: int, offset: int) -> Outside:
         with torch.no_grad():
             return float(network(*(frame.expand(-1, 3, -1, -1) for frame in frames)))
 
-    return _each_frame("the lpips package", of_frame, clamped)
+    return each_frame("the lpips package", of_frame, clamped)
 
 
 def top_k(k: int, by_video: bool) -> Outside:
@@ -128,10 +133,6 @@ def cross_entropy() -> Outside:
         return float(log_loss(labels, probabilities, labels=range(logits.shape[1])))
 
     return Outside("scikit-learn", loss)
-
-
-def _each_frame(name: str, compute: OfFrame, prepare: Prepare) -> Outside:
-    return Outside(name, partial(_frame_by_frame, compute, prepare))
 
 
 def _frame_by_frame(
