@@ -1,4 +1,4 @@
-"""The figures that were published for data sets of the house: `results/published.csv`."""
+"""The figures that were published for data sets of this repository: `results/published.csv`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class PublishedRow:
     """What one source says of one model, as it stands in the file; "" is not known.
 
     Attributes:
-        dataset: the house's name of the data set.
-        model: the house's name of the model, "" where the house has none.
+        dataset: the name of the data set here.
+        model: the name of the model here, "" where there is none.
         published_as: what the source calls it.
         context_frames: frames given.
         horizon: frames predicted.
         budget: how long it was trained.
         samples: how many sequences that are.
         split: what it was tested on, and whether that picked the checkpoint.
-        test_data: the data set of the house that tests on the same clips, and picks by others.
+        test_data: the data set here that tests on the same clips, and picks by others.
         test_clips: how many these are.
         convention: how the figures were computed, by name.
         figures: as they are printed, by name.

@@ -42,7 +42,7 @@ class Row:
     """One published row beside a model of the section; the entries follow the table's figures.
 
     Attributes:
-        label: the model of the house.
+        label: the model here.
         model: the same without its size.
         row: what was published.
         entries: None where that has no such figure.
@@ -112,7 +112,7 @@ def published_tables(
 
 
 def _is_of(row: PublishedRow, section: Section) -> bool:
-    """Whether the section poses the task of the row, to models of the house."""
+    """Whether the section poses the task of the row, to models that stand here."""
     name = section.dataset.partition("(")[0]
     frames = (row.context_frames, row.horizon)
     return (

@@ -138,9 +138,7 @@ def test_predictions_are_clamped_before_every_metric() -> None:
     split = Split()
     split.pixels.fill_(255)
     result = run(lambda context, horizon: copy_last(context, horizon) * 3, split, showcase_clips=1)
-    perfect = {
-        name: 100 if metric.perfect is None else metric.perfect for name, metric in QUALITY.items()
-    }
+    perfect = {name: metric.perfect for name, metric in QUALITY.items()} | {"psnr": 100}
     assert result.means() == perfect
     assert result.showcase["prediction"].min() == 255
 
