@@ -12,7 +12,6 @@ from torch import Tensor
 
 HeldOutName = Literal["validation", "test"]
 TaskName = Literal["prediction", "recognition"]
-Task = TaskName  # until the harness says TaskName
 
 _LARGEST = {torch.uint8: 255, torch.uint16: 65_535, torch.float16: 1}
 """The value that means 1, for each type that frames may have."""
