@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from bench.errors import UserError
 from bench.store import ui
 
 if TYPE_CHECKING:
@@ -161,8 +160,7 @@ class Cell:
         from bench.suite.cell import read
 
         cell = read(self.file)
-        if cell.missing_data:
-            raise UserError(cell.missing_data)
+        cell.check_data()
         store = Store(self.places.uri, SCREEN.announce)
         one = worker.Worker(
             cell,

@@ -53,6 +53,8 @@ class Cell(BaseModel):
     limits: Limits
     device: hardware.Device
     precision: hardware.Precision
+    settled_data: dict[HeldOutName, str] = {}
+    """The digests that `data_digests` had when it was settled; none where data were missing."""
 
     # --- what it names -----------------------------------------------------------------------
 
@@ -130,6 +132,21 @@ class Cell(BaseModel):
             split: _data_digest(self.dataset, split, clips)
             for split, clips in self.held_out_clips.items()
         }
+
+    def check_data(self) -> None:
+        """Make sure that the clips here are those it was settled with.
+
+        Raises:
+            UserError: there are none, or others.
+        """
+        if self.missing_data:
+            raise UserError(self.missing_data)
+        for split, digest in self.settled_data.items():
+            if self.data_digests[split] != digest:
+                raise UserError(
+                    f"the {split} clips of {self.dataset} are not those that the cell was settled "
+                    f"with: bring the same data here, or run the suite again"
+                )
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -275,7 +292,7 @@ def settle(suite: Suite) -> list[Cell]:
         model = catalogue.model_for(suite.task, at.model)
         catalogue.dataset_for(suite.task, at.dataset)
         name, content = catalogue.size_of(model, size)
-        return Cell(
+        cell = Cell(
             suite=suite.name,
             task=suite.task,
             model=catalogue.absolute(at.model),
@@ -290,6 +307,9 @@ def settle(suite: Suite) -> list[Cell]:
             device=device,
             precision=precision,
         )
+        if cell.missing_data:
+            return cell
+        return cell.model_copy(update={"settled_data": cell.data_digests})
 
     return [settled(at) for at in suite.cells()]
 

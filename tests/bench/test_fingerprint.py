@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
 from bench.suite import suite as suites
 from bench.suite.cell import Cell, read, settle
@@ -164,6 +165,14 @@ def test_a_cell_is_the_same_when_read_from_its_file(tmp_path: Path) -> None:
             assert again == cell
             if suite == "smoke":
                 assert (again.scored, again.params) == (cell.scored, cell.params)
+
+
+def test_a_cell_is_refused_where_the_data_are_not_those_it_was_settled_with() -> None:
+    cell = _cell()
+    cell.check_data()
+    other = cell.model_copy(update={"settled_data": {"test": "0" * 32}})
+    with pytest.raises(UserError, match="test clips of moving_mnist"):
+        other.check_data()
 
 
 def test_the_name_of_a_cell_tells_its_size_and_its_command_names_its_file() -> None:
