@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.run.checkpoint import Checkpoint
+from bench.score.metrics import LEADING
 from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
-from bench.store.records import LEADING, Status
+from bench.store.records import Status
 from bench.suite import catalogue
 from bench.suite import suite as suites
 from bench.suite.cell import settle
 from bench.train.cost import Cost
-from datasets.contract import Spec, Task
+from datasets.contract import Spec, TaskName
 from models.contract import Model, Paper
 
 RESULTS = {measure.key.replace("/", "_"): measure.key for measure in LEADING.values()}
@@ -34,7 +35,7 @@ COLUMNS = {
         "error",
     ],
 }
-AS_ON: dict[Task, Spec] = {
+AS_ON: dict[TaskName, Spec] = {
     "prediction": Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10),
     "recognition": Spec((1, 64, 64), 10, 0, classes=tuple(map(str, range(174)))),
 }

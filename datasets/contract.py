@@ -12,7 +12,6 @@ from torch import Tensor
 
 HeldOutName = Literal["validation", "test"]
 TaskName = Literal["prediction", "recognition"]
-Task = TaskName  # until the harness says TaskName
 
 _LARGEST = {torch.uint8: 255, torch.uint16: 65_535, torch.float16: 1}
 """The value that means 1, for each type that frames may have."""
@@ -110,7 +109,7 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
-    task: ClassVar[Task] = "prediction"
+    task: ClassVar[TaskName] = "prediction"
     spec: Spec
     notice: str | None = None
     """One line a user should see, such as that a substitute is used; None for none."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Task = Literal["prediction", "recognition"]
+TaskName = Literal["prediction", "recognition"]
 
 FrameShape = tuple[int, int, int]
 """Channels, height and width of one frame."""
@@ -125,7 +125,7 @@ class Model(nn.Module, ABC):
     name: ClassVar[str]
     paper: ClassVar[Paper | None] = None
     sizes: ClassVar[Mapping[str, Size]] = {"only": Size(DEFAULT_RECIPE)}
-    task: ClassVar[Task]
+    task: ClassVar[TaskName]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -25,9 +25,9 @@ from bench import report
 from bench.report.load import cells, sections
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import RELATIVE, Pairs
+from bench.score.metrics import METRICS, RECORDED
 from bench.store import records
 from bench.store.mlflow import Point, Store
-from bench.store.records import PUBLISHED, QUALITY
 
 SUITE = "large"
 CONTEXT, HORIZON, SIDE = 10, 10, 64
@@ -135,14 +135,15 @@ def _table(mse: Floats) -> pd.DataFrame:
     error = table["mse"]
     table = table.assign(mae=3 * error, psnr=-10 * np.log10(error))
     table = table.assign(ssim=1 - 5 * error.clip(upper=0.2), lpips=8 * error)
-    return table.assign(**dict.fromkeys(PUBLISHED, error))
+    stored = METRICS["prediction"].keys() - RECORDED["prediction"].keys()
+    return table.assign(**dict.fromkeys(stored, error))
 
 
 def _figures(table: pd.DataFrame, baseline: bool) -> Iterator[Point]:
     final = CURVE_POINTS * 10
     error = float(table["mse"].mean())
-    for name, measure in QUALITY["prediction"].items():
-        yield Point.now(measure.key, float(table[name].mean()), final)
+    for name, metric in RECORDED["prediction"].items():
+        yield Point.now(metric.key, float(table[name].mean()), final)
         for frame, value in table.groupby("frame")[name].mean().items():
             yield Point.now(f"horizon/{name}", value, int(str(frame)))
     costs = {

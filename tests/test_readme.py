@@ -7,6 +7,8 @@ import pytest
 
 from bench import cli
 from bench.check import check
+from bench.literature.conventions import CONVENTIONS
+from bench.score.metrics import METRICS, RECORDED, Metric
 from bench.train.budget import Budget
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -46,6 +48,8 @@ def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests()
     [
         "run",
         "cell",
+        "rescore",
+        "clear",
         "report",
         "ls",
         "check",
@@ -62,3 +66,17 @@ def test_every_verb_it_names_exists(verb: str, capsys: pytest.CaptureFixture[str
         cli.main([*verb.split(), "--help"])
     assert end.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def _users(metric: Metric) -> str:
+    figures = {name: convention.figures.values() for name, convention in CONVENTIONS.items()}
+    users = [name for name, used in figures.items() if metric.name in {f.column for f in used}]
+    return ", ".join(f"`{name}`" for name in users)
+
+
+def test_its_tables_of_definitions_are_those_of_the_metrics() -> None:
+    for metric in (metric for metrics in RECORDED.values() for metric in metrics.values()):
+        assert f"| {metric.label} | {metric.definition} |\n" in README
+    for metric in METRICS["prediction"].values():
+        if not metric.is_recorded:
+            assert f"| `{metric.name}` | {metric.definition} | {_users(metric)} |\n" in README

@@ -1,4 +1,4 @@
-"""The verb `check`: runs the contract of a model or data set and prints a line a promise."""
+"""The verb `check`: tests a model, a data set or the metrics and prints a line a promise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.check import dataset, predictor, recogniser
+from bench.check import dataset, metrics, predictor, recogniser
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
 from bench.suite.reference import Reference
@@ -16,6 +16,8 @@ from models.contract import Model, Predictor
 
 def check(reference: str) -> int:
     """0 where the model or data set keeps every promise of its contract, else 1; a line a promise.
+
+    `metrics` stands for the metrics, which must equal the outside implementations that they name.
 
     Raises:
         UserError: there is no model or data set of that name, or its data are missing.
@@ -46,6 +48,8 @@ def _results(reference: str) -> Any:
 
 def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     """The checks that apply to `reference`, and what they are given."""
+    if reference == "metrics":
+        return metrics.CHECKS, metrics.this_device()
     if catalogue.is_file_reference(reference):
         try:
             return _model(catalogue.model(reference))

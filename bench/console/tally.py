@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from bench.run.display import TODO, PlannedCell
 from bench.run.events import Finished
-from bench.store.records import LEADING, Status
+from bench.score.metrics import LEADING, REFERENCE
+from bench.store.records import Status
 
 if TYPE_CHECKING:
-    from datasets.contract import Task
-
-BASELINES: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
-"""What a model of each task has to beat."""
+    from datasets.contract import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Ended:
     error: str
     command: str
     log: Path | None
-    task: Task
+    task: TaskName
     result: float | None
     """The leading measure of its task."""
     versus_baseline: float | None
@@ -57,7 +55,7 @@ class Tally:
         self._baseline = {
             cell.dataset: cell.result
             for cell in cells
-            if cell.model == BASELINES[cell.task] and cell.result is not None
+            if cell.model == REFERENCE[cell.task] and cell.result is not None
         }
         self._trained: list[tuple[PlannedCell, float]] = []
         self.ended: list[Ended] = []
@@ -96,7 +94,7 @@ class Tally:
         if finished.status == Status.DONE and finished.metrics.get("train/steps"):
             self._trained.append((cell, seconds))
         baseline, ratio = self._baseline.get(cell.dataset), None
-        if result is not None and cell.model == BASELINES[cell.task]:
+        if result is not None and cell.model == REFERENCE[cell.task]:
             self._baseline[cell.dataset] = result
         elif result is not None and baseline:
             ratio = result / baseline

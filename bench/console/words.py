@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench.console.tally import BASELINES, Ended, Tally
+from bench.console.tally import Ended, Tally
 from bench.run.events import Progress
-from bench.store.records import LEADING, Status
+from bench.score.metrics import LEADING, REFERENCE
+from bench.store.records import Status
 from bench.units import byte_size, duration, figure
 
 if TYPE_CHECKING:
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
-VALIDATION: dict[Task, str] = {"prediction": "val MSE", "recognition": "val loss"}
+VALIDATION: dict[TaskName, str] = {"prediction": "val MSE", "recognition": "val loss"}
 WAITING_SHARE = 0.01  # of the training time from which on waiting for data is worth a word
 
 
@@ -56,7 +57,7 @@ def figures(progress: Progress) -> dict[str, str]:
     return words
 
 
-def result(task: Task, value: float) -> str:
+def result(task: TaskName, value: float) -> str:
     """The leading measure of `task`: `MSE 0.0312`, or `top-1 43.1 %`."""
     if LEADING[task].unit == "%":
         return f"top-1 {value * 100:.1f} %"
@@ -69,7 +70,7 @@ def outcome(ended: Ended) -> list[str]:
         reason = last_line(ended.error)
         fate = f"{ended.status} after {duration(ended.seconds)}"
         return [f"{fate}: {reason}" if reason else fate]
-    ratio, baseline = ended.versus_baseline, BASELINES[ended.task].replace("_", "-")
+    ratio, baseline = ended.versus_baseline, REFERENCE[ended.task].replace("_", "-")
     return [
         result(ended.task, ended.result) if ended.result is not None else "done",
         *([f"{ratio:.2f}x {baseline}"] if ratio is not None else []),

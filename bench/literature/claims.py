@@ -7,19 +7,29 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from bench.literature.published import PublishedRow, all_rows
+from bench.score.metrics import RECORDED
 
 FILE = Path(__file__).parent / "claims.toml"
 
-MeasureName = Literal["mse", "ssim", "lpips"]
-Certainty = Literal["V", "S", "B"]
 
-CERTAINTY: dict[Certainty, str] = {
-    "V": "read in the study's own code or output",
-    "S": "from a secondary source",
-    "B": "believed, not confirmed",
-}
-"""How sure it is that a study published a figure."""
+def _metric(name: str) -> str:
+    if name not in RECORDED["prediction"]:
+        raise ValueError(f"there is no metric {name!r} of predictions")
+    return name
+
+
+def _error(name: str) -> str:
+    if RECORDED["prediction"][_metric(name)].perfect != 0:
+        raise ValueError(f"{name} is no error, of which a ratio could be told")
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_metric)]
+ErrorName = Annotated[str, AfterValidator(_error)]
+"""A metric that is 0 for a perfect prediction and else positive, so that ratios can be told."""
 
 
 class _Strict(BaseModel):
@@ -27,13 +37,30 @@ class _Strict(BaseModel):
 
 
 class Published(_Strict):
-    """A model's figures as a study gives them, named as in `conventions.CONVENTIONS`."""
+    """A row of `published.csv`, by as many of its fields as single it out."""
 
-    model: str
-    setting: str
+    dataset: str
+    published_as: str
+    context_frames: int
+    horizon: int
     convention: str
-    figures: dict[str, float] = Field(min_length=1)
-    certainty: Certainty
+
+    @property
+    def row(self) -> PublishedRow:
+        """The row.
+
+        Raises:
+            LookupError: where not exactly one row has these fields.
+        """
+        wanted = {name: str(value) for name, value in self.model_dump().items()}
+        found = [
+            row
+            for row in all_rows()
+            if all(getattr(row, name) == value for name, value in wanted.items())
+        ]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} rows of published.csv have {wanted}")
+        return found[0]
 
 
 class Beats(_Strict):
@@ -42,7 +69,7 @@ class Beats(_Strict):
     kind: Literal["beats"]
     suite: str
     """One that runs these cells."""
-    measure: MeasureName
+    measure: MetricName
     first: str
     second: str
     dataset: str
@@ -58,8 +85,7 @@ class Gains(_Strict):
 
     kind: Literal["gains"]
     suite: str
-    measure: Literal["mse", "lpips"]
-    """One that is positive, for the ratio of the two is what falls."""
+    measure: ErrorName
     first: str
     second: str
     before: str
@@ -76,7 +102,7 @@ class Effect(_Strict):
     """What a defect does to `model`: its result on `defective` beside that on `sound`."""
 
     suite: str
-    measure: MeasureName
+    measure: MetricName
     model: str
     sound: str
     defective: str

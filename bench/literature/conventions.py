@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-FrameShape = tuple[int, int, int]
-"""Channels, height, width."""
+    from models.contract import FrameShape
 
 NOT_STORED = "not stored"
 """What to print for a figure that is None."""
@@ -73,7 +72,7 @@ CONVENTIONS = {
     "nextframe": Convention(
         "Ours: clamped to [0, 1]; errors per element; PSNR (at most 100 dB) and SSIM of range 1; "
         "LPIPS on [-1, 1].",
-        "bench/metrics.py, bench/perceptual.py",
+        "bench/score/metrics.py",
         {
             "mse": Figure("mse", PER_ELEMENT),
             "mae": Figure("mae", PER_ELEMENT),

@@ -1,14 +1,22 @@
-"""The figures that were published for data sets of the house: `results/published.csv`."""
+"""The figures that were published for data sets of this repository: `results/published.csv`."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FILE = Path(__file__).parent / "published.csv"  # the file in results/, which a package takes along
 FIGURES = ("mse", "mse_per_frame", "mae", "psnr", "ssim", "ssim_colour", "lpips")
 """Its columns of figures, named as in `conventions.CONVENTIONS`."""
+
+CERTAINTY = {
+    "V": "read in the study's own code or output",
+    "S": "from a secondary source",
+    "B": "believed, not confirmed",
+}
+"""How sure it is that a study published a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +24,19 @@ class PublishedRow:
     """What one source says of one model, as it stands in the file; "" is not known.
 
     Attributes:
-        dataset: the house's name of the data set.
-        model: the house's name of the model, "" where the house has none.
+        dataset: the name of the data set here.
+        model: the name of the model here, "" where there is none.
         published_as: what the source calls it.
         context_frames: frames given.
         horizon: frames predicted.
         budget: how long it was trained.
         samples: how many sequences that are.
         split: what it was tested on, and whether that picked the checkpoint.
-        test_data: the data set of the house that tests on the same clips, and picks by others.
+        test_data: the data set here that tests on the same clips, and picks by others.
         test_clips: how many these are.
         convention: how the figures were computed, by name.
         figures: as they are printed, by name.
-        certainty: one of `claims.CERTAINTY`.
+        certainty: one of `CERTAINTY`.
         source: where it stands.
     """
 
@@ -48,6 +56,7 @@ class PublishedRow:
     source: str
 
 
+@cache
 def all_rows() -> tuple[PublishedRow, ...]:
     """Every row, in the order of the file."""
     with FILE.open(encoding="utf-8", newline="") as file:

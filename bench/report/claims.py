@@ -10,9 +10,9 @@ from typing import Literal
 
 import pandas as pd
 
-from bench.literature.claims import CERTAINTY, Beats, Claim, Effect, Gains, Published
-from bench.literature.conventions import described
-from bench.report.columns import REFERENCE
+from bench.literature.claims import Beats, Claim, Effect, Gains
+from bench.literature.conventions import CONVENTIONS, described
+from bench.literature.published import CERTAINTY, PublishedRow
 from bench.report.load import Section, each
 from bench.report.markdown import plain
 from bench.report.published import heading
@@ -20,8 +20,8 @@ from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Contrast, Difference, Pairs
 from bench.report.statistics.significance import caveat, counted, sentence, written
 from bench.report.verdict import STATUS_WORDS
+from bench.score.metrics import RECORDED, REFERENCE
 from bench.store import records
-from bench.store.records import QUALITY
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]
 """What a test says of its claim; with one seed of a model nothing, however clear its figures."""
@@ -76,7 +76,7 @@ class Finding:
     @property
     def published(self) -> list[str]:
         """The published figures, a line for each model."""
-        return [_published(figures) for figures in self.claim.published]
+        return [_published(published.row) for published in self.claim.published]
 
     @property
     def conventions(self) -> list[str]:
@@ -157,7 +157,7 @@ class _Cells:
 
     def behind_copying(self, asked: Asked) -> str:
         """The data set on which no model asked for is better than copy-last; "" where none is."""
-        measure = QUALITY["prediction"][asked.measure]
+        measure = RECORDED["prediction"][asked.measure]
         sign = 1 if measure.better == "lower" else -1
         for dataset in dict.fromkeys(dataset for _, dataset in asked.cells):
             done = self._sections[dataset].done
@@ -176,7 +176,7 @@ class _Cells:
         key = dataset, measure, stream
         if key not in self._pairs:
             scores = self._scores.of(self._sections[dataset], measure)
-            is_error = QUALITY["prediction"][measure].better == "lower"
+            is_error = RECORDED["prediction"][measure].better == "lower"
             # SSIM may be 0 or less, of which nothing is so many per cent
             self._pairs[key] = Pairs(scores, RELATIVE if is_error else POINTS, stream)
         return self._pairs[key]
@@ -206,7 +206,7 @@ def _outcome(cells: _Cells, test: Beats | Gains) -> Outcome:
 
 
 def _beats(cells: _Cells, test: Beats) -> tuple[Told, str]:
-    pairs, measure = cells.pairs(test.dataset, test.measure), QUALITY["prediction"][test.measure]
+    pairs, measure = cells.pairs(test.dataset, test.measure), RECORDED["prediction"][test.measure]
     first, second = (cells.label(model, test.dataset) for model in (test.first, test.second))
     seeds = {label: pairs.seeds[label] for label in (first, second)}
     said = sentence(pairs, first, second, measure, seeds)
@@ -216,7 +216,7 @@ def _beats(cells: _Cells, test: Beats) -> tuple[Told, str]:
 
 def _gains(cells: _Cells, test: Gains) -> tuple[Told, str]:
     """How much of the gap between two models is gone on another data set."""
-    measure = QUALITY["prediction"][test.measure]
+    measure = RECORDED["prediction"][test.measure]
     first, second = (cells.label(model, test.after) for model in (test.first, test.second))
     before = cells.pairs(test.before, test.measure)
     after = cells.pairs(test.after, test.measure, cells.stream_of(test.after, test.before))
@@ -235,7 +235,7 @@ def _effect(cells: _Cells, effect: Effect) -> str:
     missing = cells.missing(effect)
     if missing:
         return f"Not tested here: {missing}"
-    label = QUALITY["prediction"][effect.measure].label
+    label = RECORDED["prediction"][effect.measure].label
     model = cells.label(effect.model, effect.sound)
     sound = cells.pairs(effect.sound, effect.measure)
     stream = cells.stream_of(effect.defective, effect.sound)
@@ -269,9 +269,15 @@ def _ratio(gap: Contrast) -> float:
     return 1 + gap.difference.value / 100
 
 
-def _published(published: Published) -> str:
-    figures = ", ".join(f"{heading(name)} {value:g}" for name, value in published.figures.items())
-    return f"{published.model}: {figures} ({published.setting}; {CERTAINTY[published.certainty]})"
+def _published(row: PublishedRow) -> str:
+    """The row's figures of its convention, in a line."""
+    of_convention = CONVENTIONS[row.convention].figures
+    figures = (
+        f"{heading(name)} {row.figures[name]}" for name in of_convention if name in row.figures
+    )
+    frames = f"{row.context_frames} → {row.horizon} frames"
+    setting = f"{row.dataset}, {frames}, budget: {row.budget}, test: {row.split}"
+    return f"{row.published_as}: {', '.join(figures)} ({setting}; {CERTAINTY[row.certainty]})"
 
 
 def _is_unfinished(status: pd.Series[str]) -> pd.Series[bool]:

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from bench.report.columns import REFERENCE
 from bench.report.plots.canvas import Picture, draw, styled
 from bench.report.table import Entry
+from bench.score.metrics import REFERENCE
 
 IN_VIEW = 25  # classes that a table shows and that the axes of a confusion matrix name
 HARDEST = 10  # in view where there are more

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.store.records import COST, QUALITY, Measure
+from bench.score.metrics import RECORDED, Metric
+from bench.store.records import COST, Measure
 
 if TYPE_CHECKING:  # the report needs no torch
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 PARAMETERS = "model/parameters"
 WAITING = Measure("time/waiting_share", "waiting", "% of training")
-REFERENCE: dict[Task, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
-"""The model without parameters that all others of its task are held against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +60,18 @@ def _whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _skill(name: str) -> Column:
-    """The column of a measure's skill against copy-last, which `table.py` computes."""
-    measure = QUALITY["prediction"][name]
-    key, label = f"{measure.key}_skill", f"{measure.label} skill"
-    if measure.unit == "dB":  # no figure is perfect: what is gained
-        return Column(
-            f"{name}_gain", Measure(key, f"{measure.label} gain", "dB", "higher"), _fixed(2)
-        )
-    return Column(f"{name}_skill", Measure(key, label, "%", "higher"), _fixed(1), 100)
+def _quality(metric: Metric) -> Column:
+    """The column of a metric."""
+    return Column(metric.name, metric, _fixed(metric.decimals), 100 if metric.unit == "%" else 1)
 
 
-def _percent(name: str) -> Column:
-    """The column of a share of right answers."""
-    return Column(name, QUALITY["recognition"][name], _fixed(1), 100)
+def _skill(metric: Metric) -> Column:
+    """The column of a metric's skill against copy-last, which `table.py` computes."""
+    if metric.perfect is None:  # what is gained, in the metric's own unit
+        gain = Measure(f"{metric.key}_skill", f"{metric.label} gain", metric.unit, "higher")
+        return Column(f"{metric.name}_gain", gain, _fixed(metric.decimals))
+    skill = Measure(f"{metric.key}_skill", f"{metric.label} skill", "%", "higher")
+    return Column(f"{metric.name}_skill", skill, _fixed(1), 100)
 
 
 _LEARNING = (
@@ -90,32 +87,31 @@ _MEMORY = Column(
 )
 _SPEED = "speed/predict_frames_per_second"
 
-PERFECT = {"mse": 0.0, "mae": 0.0, "ssim": 1.0, "lpips": 0.0}
-"""The figure of a perfect prediction; of PSNR there is none."""
-
-SKILLS: dict[str, Column] = {name: _skill(name) for name in QUALITY["prediction"]}
-"""How far each measure is from copy-last's towards a perfect one, by the measure's name.
+SKILLS: dict[str, Column] = {
+    name: _skill(metric) for name, metric in RECORDED["prediction"].items()
+}
+"""How far each metric is from copy-last's towards a perfect one, by the metric's name.
 
 The skill score of weather forecasts: 0 for copy-last, 100 % for a perfect prediction. Source:
 A. H. Murphy, Monthly Weather Review 116 (1988)."""
 
-COLUMNS: dict[Task, tuple[Column, ...]] = {
+
+def _shown(task: TaskName) -> list[Column]:
+    return [_quality(metric) for metric in RECORDED[task].values() if metric.shown == "table"]
+
+
+_LEAD, *_OTHERS = _shown("prediction")
+COLUMNS: dict[TaskName, tuple[Column, ...]] = {
     "prediction": (
-        Column("mse", QUALITY["prediction"]["mse"], _fixed(5)),
-        SKILLS["mse"],
-        Column("ssim", QUALITY["prediction"]["ssim"], _fixed(4)),
-        Column("lpips", QUALITY["prediction"]["lpips"], _fixed(4)),
-        Column("psnr", QUALITY["prediction"]["psnr"], _fixed(2)),
+        _LEAD,
+        SKILLS[_LEAD.name],
+        *_OTHERS,
         *_LEARNING,
         Column("predict_frames_per_second", COST[_SPEED], _rate),
         _MEMORY,
     ),
     "recognition": (
-        _percent("video_top1"),
-        _percent("video_top5"),
-        _percent("top1"),
-        _percent("top5"),
-        Column("cross_entropy", QUALITY["recognition"]["cross_entropy"], _fixed(3)),
+        *_shown("recognition"),
         *_LEARNING,
         Column(
             "predict_frames_per_second",

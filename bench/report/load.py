@@ -14,12 +14,13 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.report.columns import PARAMETERS
+from bench.score.metrics import RECORDED
 from bench.store import records
-from bench.store.records import QUALITY, VALIDATION
+from bench.store.records import VALIDATION
 
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell, Store
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 Found = TypeVar("Found")
 READERS = 4
@@ -29,7 +30,6 @@ UNKNOWN = "unknown"
 NONE = ""
 TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
 SETTING = ["device", "precision", "budget", "recipe"]
-HORIZON_METRICS = ("mse", "ssim", "lpips", "psnr")
 DEVICE_BOUND = ("time/", "speed/", "memory/")
 _PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, records.KIND}
 
@@ -38,7 +38,7 @@ _PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, record
 class Section:
     """The newest cells of one task under one setting, which alone may be ranked together."""
 
-    task: Task
+    task: TaskName
     dataset: str
     classes: str
     context_frames: str
@@ -123,7 +123,7 @@ def cells(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
     """
     rows = [_rows(store, name) for name in dict.fromkeys((suite, other or suite))]
     frame = pd.concat([pd.DataFrame(of_suite) for of_suite in rows], keys=range(len(rows)))
-    quality = (measure.key for measures in QUALITY.values() for measure in measures.values())
+    quality = (metric.key for metrics in RECORDED.values() for metric in metrics.values())
     for column in (*records.COST, *quality):
         if column not in frame:
             frame[column] = np.nan
@@ -201,7 +201,7 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
 
 def showcases(store: Store, section: Section) -> list[Showcase]:
     """The stored predictions of each model's first seed, the lowest test MSE first."""
-    mse = QUALITY["prediction"]["mse"].key
+    mse = RECORDED["prediction"]["mse"].key
     first = section.done.sort_values("seed").drop_duplicates("label").sort_values(mse)
     found = []
     for cell in each(first):
@@ -217,7 +217,8 @@ def showcases(store: Store, section: Section) -> list[Showcase]:
 def named_videos(store: Store, section: Section) -> pd.DataFrame:
     """What was said of each test video: label, model, seed, video, truth, said; the best first."""
     columns = ["label", "model", "seed", "video", "truth", "said"]
-    top1 = section.done.groupby("label")[QUALITY["recognition"]["video_top1"].key].transform("mean")
+    key = RECORDED["recognition"]["video_top1"].key
+    top1 = section.done.groupby("label")[key].transform("mean")
     best_first = section.done.loc[top1.sort_values(ascending=False, kind="stable").index]
     found = [pd.DataFrame(columns=columns)]
     for cell in each(best_first):

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from bench.literature.claims import CERTAINTY
+from bench.literature.published import CERTAINTY
 from bench.report.claims import Finding
 from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
@@ -26,7 +26,7 @@ from bench.report.statistics.ranks import Ranks
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
 from bench.report.verdict import STATUS_WORDS
 from bench.report.viewer import Viewer, error_colors
-from bench.store.records import QUALITY
+from bench.score.metrics import RECORDED
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -72,9 +72,9 @@ class Chapter:
     @property
     def notices(self) -> list[str]:
         """What a reader must know of the data, and why figures are missing."""
-        cells, measures = self.section.cells, QUALITY[self.section.task]
+        cells, metrics = self.section.cells, RECORDED[self.section.task]
         reasons = (
-            f"{measures[name].label} not measured for some cells: {why}"
+            f"{metrics[name].label} not measured for some cells: {why}"
             for missing in cells["not_measured"]
             for name, why in missing.items()
         )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.literature.conventions import CONVENTIONS, NOT_STORED, FrameShape, described, figures
+from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
 from bench.literature.published import FIGURES, PublishedRow
 from bench.report.load import ONE_SIZE, Section, each
 from bench.report.markdown import plain
 from bench.report.scores import SequenceScores
 from bench.suite.reference import Reference
+
+if TYPE_CHECKING:  # the report needs no torch
+    from models.contract import FrameShape
 
 VARIANTS = ("", "/official", "/long", "/study")
 """Of a data set: those whose frames are the published ones. Others pose a task of their own."""
@@ -39,7 +42,7 @@ class Row:
     """One published row beside a model of the section; the entries follow the table's figures.
 
     Attributes:
-        label: the model of the house.
+        label: the model here.
         model: the same without its size.
         row: what was published.
         entries: None where that has no such figure.
@@ -109,7 +112,7 @@ def published_tables(
 
 
 def _is_of(row: PublishedRow, section: Section) -> bool:
-    """Whether the section poses the task of the row, to models of the house."""
+    """Whether the section poses the task of the row, to models that stand here."""
     name = section.dataset.partition("(")[0]
     frames = (row.context_frames, row.horizon)
     return (

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.report.columns import COLUMNS
-from bench.report.load import HORIZON_METRICS, Section, at_once, each
-from bench.store.records import PER_FRAME_TABLE, PER_VIDEO_TABLE, QUALITY
+from bench.report.load import Section, at_once, each
+from bench.score.metrics import PREDICTION, RECORDED
+from bench.store.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
 
 if TYPE_CHECKING:
     from bench.store.mlflow import Store
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,13 @@ class SequenceScores:
         for cell in each(section.done) if section.task == "prediction" else ():
             by_frame = self.by_frame(cell["run_id"])
             if by_frame is not None:
-                measured = [name for name in HORIZON_METRICS if name in by_frame]
+                drawn = [metric.name for metric in PREDICTION if metric.has_curve]
+                measured = [name for name in drawn if name in by_frame]
                 long = by_frame.melt("frame", measured, "metric").dropna()
                 seeds.append(long.assign(label=cell["label"], model=cell["model"]))
         return pd.concat(seeds).groupby(keys, sort=False)["value"].mean().reset_index()
 
-    def _scores(self, run_id: str, task: Task) -> _Scores | None:
+    def _scores(self, run_id: str, task: TaskName) -> _Scores | None:
         if run_id not in self._read:
             read = _of_frames if task == "prediction" else _of_videos
             path = self._store.artifact(
@@ -80,8 +82,8 @@ class SequenceScores:
 
 def _of_frames(path: Path) -> _Scores:
     table = pd.read_parquet(path)
-    measures = [name for name in QUALITY["prediction"] if name in table]
-    by_sequence = table.groupby("sequence")[measures].mean(skipna=False)
+    metrics = [name for name in RECORDED["prediction"] if name in table]
+    by_sequence = table.groupby("sequence")[metrics].mean(skipna=False)
     by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False).reset_index()
     return _Scores(by_sequence, by_frame)
 

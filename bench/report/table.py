@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.report.columns import COLUMNS, PERFECT, REFERENCE, SKILLS, WAITING, Column
+from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.statistics.interval import half_width
+from bench.score.metrics import RECORDED, REFERENCE
 from bench.store import records
-from bench.store.records import QUALITY
 
 if TYPE_CHECKING:  # the report needs no torch
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 ROW_FIELDS = ("label", "model", "baseline", "seeds", "status", "reason", "command", "other_code")
 MARK = "†"
@@ -134,7 +134,7 @@ def csv(summaries: list[pd.DataFrame]) -> str:
     return frame.to_csv(index=False)
 
 
-def _skills(task: Task) -> tuple[Column, ...]:
+def _skills(task: TaskName) -> tuple[Column, ...]:
     return tuple(SKILLS.values()) if task == "prediction" else ()
 
 
@@ -144,9 +144,10 @@ def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
     found = {WAITING.key: cells["time/waiting_seconds"] / seconds.where(seconds > 0)}
     copied = cells[cells["model"] == REFERENCE["prediction"]]
     for name, column in SKILLS.items():
-        values = cells[QUALITY["prediction"][name].key]
-        gained = values - copied[values.name].mean()
-        room = (PERFECT[name] - copied[values.name].mean()) if name in PERFECT else 1.0
+        metric = RECORDED["prediction"][name]
+        values, by_copying = cells[metric.key], copied[metric.key].mean()
+        gained = values - by_copying
+        room = 1.0 if metric.perfect is None else metric.perfect - by_copying
         found[column.measure.key] = gained / (room or np.nan)
     return cells.assign(**found)
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report.columns import COLUMNS, REFERENCE
+from bench.report.columns import COLUMNS
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.statistics.bootstrap import Pairs
 from bench.report.statistics.significance import sentence
+from bench.score.metrics import REFERENCE
 from bench.store import records
 
 if TYPE_CHECKING:  # the report needs no torch
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def _against_copy_last(mse: float, copied: float) -> str:
     return f"{abs(change):.0f} % {'below' if change < 0 else 'above'} copy-last"
 
 
-_WORDS: dict[Task, _Words] = {
+_WORDS: dict[TaskName, _Words] = {
     "prediction": _Words(
         does="predicts",
         figure=lambda mse: f"test MSE {mse:.5f}",

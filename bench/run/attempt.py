@@ -13,10 +13,10 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
-from bench import score
 from bench.run.checkpoint import Checkpoint
 from bench.run.events import Event, Note, Phase, Progress
 from bench.run.profile import profile_steps
+from bench.score.measure import measure
 from bench.score.result import Result
 from bench.store import artifacts, records
 from bench.store.mlflow import RunLog
@@ -105,7 +105,7 @@ class Attempt:
             held_out = self.loop.held_out("test", partial(self.heartbeat, "test"))
             showcase_clips = self.cell.evaluation.showcase_clips
             torch.manual_seed(seed_of(self.cell.seed, "test"))
-            return score.measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
+            return measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
 
     def _record(self, result: Result, final: dict[str, float]) -> None:
         """Put everything that was measured into MLflow."""

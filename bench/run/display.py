@@ -12,7 +12,7 @@ from bench.run.events import Finished, Note, Progress
 
 if TYPE_CHECKING:
     from bench.report.table import Table
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 State = Literal["done", "run", "resume", "rescore", "blocked"]
 TODO: tuple[State, ...] = ("run", "resume", "rescore")
@@ -35,7 +35,7 @@ class PlannedCell:
     """Why it is blocked."""
     result: float | None = None
     """Of a cell that is done, the leading measure of its task."""
-    task: Task = "prediction"
+    task: TaskName = "prediction"
     weights_of: str = ""
     """Of a cell that is only scored anew, the run that has its weights."""
 

@@ -10,9 +10,10 @@ from typing import Any
 from bench.errors import UserError
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PlannedCell, RunSettings, State
+from bench.score.metrics import LEADING
 from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
-from bench.store.records import LEADING, Status
+from bench.store.records import Status
 from bench.suite.cell import Cell
 from bench.train.cost import Cost
 

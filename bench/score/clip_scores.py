@@ -1,4 +1,4 @@
-"""What logits are worth: one row per clip and one per video, and the shares named right."""
+"""Scores of a recogniser's logits: one row per clip and one per video, and the shares right."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bench.score.metrics import cross_entropy, label_ranks, top_k
+from bench.score.frames import cross_entropy, label_ranks
+from bench.score.metrics import RECOGNITION, NotMeasured
 from bench.store.records import PER_CLIP_TABLE, PER_VIDEO_TABLE
-
-MANY = 5  # classes that top-5 lets a model name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +24,25 @@ class ClipScores:
         clips: one row per clip; columns `clip` (position in the split), `video`, `label` and
             `predicted` (names of classes), `rank` (of the label, from 1), `cross_entropy`.
         videos: the same of each video without `clip`, by the mean of its clips' logits.
-        not_measured: the reason for each measure that could not be had, by name.
+        classes: how many there are to name.
         frames_per_second: frames looked at per second of synchronised forward time.
     """
 
     clips: pd.DataFrame
     videos: pd.DataFrame
-    not_measured: dict[str, str]
+    classes: int
     frames_per_second: float
 
+    @property
+    def not_measured(self) -> dict[str, str]:
+        """The reason for each metric that could not be had, by name."""
+        found = self._figures().items()
+        return {name: str(value) for name, value in found if isinstance(value, NotMeasured)}
+
     def means(self) -> dict[str, float]:
-        """Shares named right, in [0,1], and the cross-entropy per clip."""
-        shares = {
-            f"{prefix}top{k}": top_k(torch.tensor(table["rank"].to_numpy()), k)
-            for prefix, table in (("video_", self.videos), ("", self.clips))
-            for k in (1, MANY)
-        }
-        means = shares | {"cross_entropy": float(self.clips["cross_entropy"].mean(skipna=False))}
-        return {name: value for name, value in means.items() if name not in self.not_measured}
+        """Each measured metric, by name."""
+        found = self._figures().items()
+        return {name: value for name, value in found if not isinstance(value, NotMeasured)}
 
     def points(self) -> list[tuple[str, float, int]]:
         """None: a clip has no horizon."""
@@ -52,6 +52,15 @@ class ClipScores:
         """Put both tables into `folder`."""
         self.clips.to_parquet(folder / PER_CLIP_TABLE, index=False)
         self.videos.to_parquet(folder / PER_VIDEO_TABLE, index=False)
+
+    def _figures(self) -> dict[str, float | NotMeasured]:
+        found: dict[str, float | NotMeasured] = {}
+        for metric in RECOGNITION:
+            try:
+                found[metric.name] = metric.function(self)
+            except NotMeasured as reason:
+                found[metric.name] = reason
+        return found
 
 
 def score(
@@ -77,7 +86,7 @@ def score(
     means = sums / torch.from_numpy(np.bincount(places))[:, None]
     table = _table(means, labels[firsts], classes)
     table.insert(0, "video", numbers)
-    return ClipScores(clips, table, _not_measured(len(classes)), frames_per_second)
+    return ClipScores(clips, table, len(classes), frames_per_second)
 
 
 def _table(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> pd.DataFrame:
@@ -89,10 +98,3 @@ def _table(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> pd.DataFra
             "cross_entropy": cross_entropy(logits, labels).double().numpy(),
         }
     )
-
-
-def _not_measured(classes: int) -> dict[str, str]:
-    if classes > MANY:
-        return {}
-    reason = f"of {classes} classes five named are always right"
-    return {f"video_top{MANY}": reason, f"top{MANY}": reason}

@@ -1,51 +1,53 @@
-"""What predictions are worth: one row per sequence x predicted frame, and their means."""
+"""Scores of predictions: one row per sequence x predicted frame, and their means."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.score.lpips import Perceptual
-from bench.score.metrics import FrameMetrics, NotMeasured, errors, similarities
-from bench.store.records import PER_FRAME_TABLE, PUBLISHED, QUALITY, SHOWCASE
-
-MEASURES = QUALITY["prediction"]
-COLUMNS = [*MEASURES, *PUBLISHED]
+from bench.score.frames import Frames
+from bench.score.metrics import PREDICTION, Metric, NotMeasured, WholeSet
+from bench.store.records import PER_FRAME_TABLE, SHOWCASE
 
 
 @dataclass(frozen=True, slots=True)
 class FrameScores:
-    """What a model's predictions on a split are worth.
+    """How good a model's predictions of a split are.
 
     Attributes:
         frames: one row per sequence x predicted frame; columns `sequence` (position in the split),
-            `frame` (1 to horizon), the measures of `records.QUALITY` and what `records.PUBLISHED`
-            names, NaN where not measured.
-        not_measured: the reason for each measure that could not be had, by name.
+            `frame` (1 to horizon), and every metric of a frame or sequence, NaN where not measured.
+        whole: the figure of each metric of the whole set, by name.
+        measured: the metrics to be recorded that could be had.
+        not_measured: the reason for each that could not, by name.
         showcase: uint8 arrays `context`, `truth` and `prediction` [S,T,C,H,W], int `sequence` and
             str `why` [S].
         frames_per_second: predicted frames per second of synchronised forward time.
     """
 
     frames: pd.DataFrame
+    whole: dict[str, float]
+    measured: tuple[Metric, ...]
     not_measured: dict[str, str]
     showcase: dict[str, Any]
     frames_per_second: float
 
     def means(self) -> dict[str, float]:
-        """Each measured metric over all frames of all sequences; NaN where any frame's is NaN."""
-        return {name: float(self.frames[name].mean(skipna=False)) for name in self._measured}
+        """Each measured metric over the whole split; NaN where any frame's is NaN."""
+        return {metric.name: self._mean(metric) for metric in self.measured}
 
     def horizon(self) -> pd.DataFrame:
-        """Each measured metric (columns) per predicted frame (index, from 1) over all sequences."""
-        return self.frames.groupby("frame")[self._measured].mean(skipna=False)
+        """Each measured metric of frames (columns) by predicted frame (index, from 1)."""
+        names = [metric.name for metric in self.measured if metric.scope == "frame"]
+        return self.frames.groupby("frame")[names].mean(skipna=False)
 
     def points(self) -> list[tuple[str, float, int]]:
         """Each metric per predicted frame: the step of a point is the frame, from 1."""
@@ -60,42 +62,73 @@ class FrameScores:
         self.frames.to_parquet(folder / PER_FRAME_TABLE, index=False)
         np.savez_compressed(folder / SHOWCASE, **self.showcase)
 
-    @property
-    def _measured(self) -> list[str]:
-        return [name for name in MEASURES if name not in self.not_measured]
+    def _mean(self, metric: Metric) -> float:
+        if metric.scope == "set":
+            return self.whole[metric.name]
+        return float(self.frames[metric.name].mean(skipna=False))
 
 
 class FrameScorer:
-    """Scores batches; a measure that cannot be had is left out from then on, with the reason."""
+    """Scores batches of predictions; a metric that cannot be had is left out from then on."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.not_measured: dict[str, str] = {}
-        self._families: dict[str, FrameMetrics] = {"ssim": similarities}
+    def __init__(self, metrics: Iterable[Metric] = PREDICTION) -> None:
+        self._metrics = tuple(metrics)
+        self._columns = [metric for metric in self._metrics if metric.scope != "set"]
+        self._whole: dict[str, WholeSet] = {
+            metric.name: metric.function() for metric in self._metrics if metric.scope == "set"
+        }
+        self._reasons: dict[str, str] = {}
+        self._batches: list[Tensor] = []
+
+    def add(self, output: Tensor, truth: Tensor) -> None:
+        """Score the output of a model, any float [B,T,C,H,W], against the truth in [0,1]."""
+        frames = Frames.of(output, truth)
+        columns = [self._column(metric, frames) for metric in self._columns]
+        self._batches.append(torch.stack(columns, -1).cpu())
+        for name, whole in self._whole.items():
+            self._attempt(name, partial(whole.add, frames))
+
+    def scores(self, showcase: dict[str, Any], frames_per_second: float) -> FrameScores:
+        """What all batches came to, with what else is known of the test."""
+        found = {name: self._attempt(name, whole.value) for name, whole in self._whole.items()}
+        recorded = [metric for metric in self._metrics if metric.is_recorded]
+        return FrameScores(
+            frames=_table(torch.cat(self._batches), [metric.name for metric in self._columns]),
+            whole={name: value for name, value in found.items() if value is not None},
+            measured=tuple(metric for metric in recorded if metric.name not in self._reasons),
+            not_measured={
+                metric.name: self._reasons[metric.name]
+                for metric in recorded
+                if metric.name in self._reasons
+            },
+            showcase=showcase,
+            frames_per_second=frames_per_second,
+        )
+
+    def _column(self, metric: Metric, frames: Frames) -> Tensor:
+        """The values of `metric` [B,T]; NaN where it cannot be had."""
+        shape = frames.truth.shape[:2]
+        values = self._attempt(metric.name, partial(metric.function, frames))
+        if values is None:
+            return torch.full(shape, torch.nan, device=frames.truth.device)
+        found: Tensor = values if metric.scope == "frame" else values[:, None].expand(shape)
+        return found
+
+    def _attempt(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What `compute` gives; None once the metric `name` could not be had."""
+        if name in self._reasons:
+            return None
         try:
-            self._families["lpips"] = Perceptual.load(device)
+            return compute()
         except NotMeasured as reason:
-            self.not_measured["lpips"] = str(reason)
-
-    def __call__(self, output: Tensor, truth: Tensor) -> NDArray[np.float32]:
-        """What is known of every frame of an unclamped prediction: [B,horizon,columns]."""
-        output = output.float()
-        prediction, values = output.clamp(0, 1), errors(output, truth)
-        for name, metrics in self._families.items():
-            if name not in self.not_measured:
-                try:
-                    values |= metrics(prediction, truth)
-                except NotMeasured as reason:
-                    self.not_measured[name] = str(reason)
-        nothing = torch.full(truth.shape[:2], torch.nan, device=truth.device)
-        columns = torch.stack([values.get(name, nothing) for name in COLUMNS], -1)
-        scores: NDArray[np.float32] = columns.cpu().numpy()
-        return scores
+            self._reasons[name] = str(reason)
+            return None
 
 
-def table_of(scores: NDArray[np.float32]) -> pd.DataFrame:
-    """One row per sequence x predicted frame from scores [sequences,horizon,columns]."""
+def _table(scores: Tensor, names: list[str]) -> pd.DataFrame:
+    """One row per sequence x predicted frame from scores [sequences,horizon,names]."""
     sequences, horizon, _ = scores.shape
-    table = pd.DataFrame(scores.reshape(sequences * horizon, -1), columns=COLUMNS)
+    table = pd.DataFrame(scores.double().flatten(0, 1).numpy(), columns=names)
     table.insert(0, "sequence", np.repeat(np.arange(sequences), horizon))
     table.insert(1, "frame", np.tile(np.arange(1, horizon + 1), sequences))
-    return table.astype(dict.fromkeys(COLUMNS, "float64"))
+    return table

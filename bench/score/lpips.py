@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.score.metrics import NotMeasured, full_precision
+from bench.score.metrics import NotMeasured
+from bench.score.precision import full_precision
 from datasets.sources.folders import find
 from datasets.sources.torchvision_import import import_torchvision
 
@@ -45,8 +46,11 @@ class Perceptual:
     linear weights v0.1 from the package, backbone torchvision's ImageNet AlexNet.
     """
 
+    package: Any
+    """The network of the `lpips` package, for frames [N,3,H,W] on the scale that is asked for."""
+
     def __init__(self, network: Any) -> None:
-        self._network = network
+        self.package = network
         self._slices = [getattr(network.net, f"slice{number}") for number in range(1, 6)]
         self._linear = [layer.model[-1].weight.flatten() for layer in network.lins]
 
@@ -102,7 +106,7 @@ class Perceptual:
         They are of a (linear) convolution: that of a x + b is a times that of x and that of b.
         """
         convolution, activation = self._slices[0]
-        shift, scale = self._network.scaling_layer.shift, self._network.scaling_layer.scale
+        shift, scale = self.package.scaling_layer.shift, self.package.scaling_layer.scale
         kernel = convolution.weight / scale
         if frames.shape[1] == 1:
             kernel = kernel.sum(1, keepdim=True)
@@ -121,6 +125,16 @@ class Perceptual:
             prediction, truth = layers(prediction), layers(truth)
             total += _difference(prediction, truth) @ linear
         return total
+
+
+@cache
+def loaded(device: torch.device) -> Perceptual:
+    """The metric on `device`, loaded once a process.
+
+    Raises:
+        WeightsMissing: as `Perceptual.load`.
+    """
+    return Perceptual.load(device)
 
 
 def _difference(prediction: Tensor, truth: Tensor) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from bench.score.frame_scores import FrameScorer, FrameScores, table_of
+from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.result import usual_speed
 from bench.score.showcase import Showcase, chosen
 from bench.train.held_out import Forward, HeldOut
@@ -21,17 +19,11 @@ def score_predictions(
     """
     context_frames = task.spec.context_frames
     showcase = Showcase(chosen(held_out, context_frames, showcase_clips))
-    score = FrameScorer(held_out.device)
-    scores, speeds = [], []
+    scorer, speeds = FrameScorer(), []
     for batch in held_out.passes(forward):
         task.check(batch.output, batch.frames)
         truth = batch.frames[:, context_frames:]
-        scores.append(score(batch.output, truth))
+        scorer.add(batch.output, truth)
         speeds.append(truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
-    return FrameScores(
-        frames=table_of(np.concatenate(scores)),
-        not_measured=score.not_measured,
-        showcase=showcase.arrays(),
-        frames_per_second=usual_speed(speeds),
-    )
+    return scorer.scores(showcase.arrays(), usual_speed(speeds))

@@ -12,14 +12,14 @@ class Result(Protocol):
 
     @property
     def not_measured(self) -> dict[str, str]:
-        """The reason for each measure of `records.QUALITY` that could not be had, by name."""
+        """The reason for each metric that could not be had, by name."""
 
     @property
     def frames_per_second(self) -> float:
         """Frames predicted, or looked at, per second of synchronised forward time."""
 
     def means(self) -> dict[str, float]:
-        """Each measured one of the measures of `records.QUALITY`, by name."""
+        """Each recorded metric that could be had, by name."""
 
     def points(self) -> list[tuple[str, float, int]]:
         """What is recorded beside these: metric, value and step."""

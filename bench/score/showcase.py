@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.score.metrics import mse
+from bench.score.frames import mse
 from bench.train.held_out import HeldOut, Pass, to_float
 from datasets.contract import to_bytes
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the report reads these names without torch
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
 
 class Status(StrEnum):
@@ -63,49 +63,11 @@ class Point:
         return cls(key, float(value), step, int(time.time() * 1000))
 
 
-QUALITY: dict[Task, dict[str, Measure]] = {
-    "prediction": {
-        "mse": Measure("test/mse", "MSE", better="lower"),
-        "mae": Measure("test/mae", "MAE", better="lower"),
-        "psnr": Measure("test/psnr", "PSNR", "dB", better="higher"),
-        "ssim": Measure("test/ssim", "SSIM", better="higher"),
-        "lpips": Measure("test/lpips", "LPIPS", better="lower"),
-    },
-    "recognition": {
-        "video_top1": Measure("test/video_top1", "top-1 per video", "%", better="higher"),
-        "video_top5": Measure("test/video_top5", "top-5 per video", "%", better="higher"),
-        "top1": Measure("test/top1", "top-1 per clip", "%", better="higher"),
-        "top5": Measure("test/top5", "top-5 per clip", "%", better="higher"),
-        "cross_entropy": Measure("test/cross_entropy", "cross-entropy", better="lower"),
-    },
-}
-"""The quality measures of each task by short name, the one that ranks first.
-
-Of predictions `horizon/<name>` has the same per predicted frame. Top-k is recorded as a share in
-[0,1] and printed in per cent."""
-
-PUBLISHED = (
-    "mse_unclamped",
-    "mae_unclamped",
-    "psnr_bytes",
-    "ssim_range2",
-    "ssim_grey",
-    "ssim_bytes",
-    "lpips_unscaled",
-)
-"""What the table by frame holds of predictions beside the measures of `QUALITY`: what other
-conventions than ours are made of (`conventions.py`)."""
-
-VALIDATION: dict[Task, Measure] = {
+VALIDATION: dict[TaskName, Measure] = {
     "prediction": Measure("val/mse", "validation MSE", better="lower"),
     "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
 }
 """What picks the checkpoint; `val/best_<name>` holds its best value."""
-
-LEADING: dict[Task, Measure] = {
-    task: next(iter(measures.values())) for task, measures in QUALITY.items()
-}
-"""The measure that stands for a cell's result, by task."""
 
 COST = {
     measure.key: measure
@@ -161,7 +123,7 @@ PLAN = "cells.json"
 
 # Artifacts of a cell's run.
 SETTLED = "cell.json"  # the cell as it was settled: what `python -m bench cell` reads
-# One row per test sequence x predicted frame: both numbers, the measures of QUALITY and PUBLISHED.
+# One row per test sequence x predicted frame: both numbers, and the metrics.
 PER_FRAME_TABLE = "metrics.parquet"
 # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S], why str [S]
 SHOWCASE = "showcase.npz"

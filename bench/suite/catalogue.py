@@ -21,7 +21,7 @@ import datasets
 import models
 from bench.errors import UserError, unknown
 from bench.suite.reference import Reference
-from datasets.contract import Dataset, Task
+from datasets.contract import Dataset, TaskName
 from models.contract import Model, Predictor, Size
 
 Found = TypeVar("Found", type[Model], type[Dataset])
@@ -65,7 +65,7 @@ def dataset(reference: str) -> type[Dataset]:
     return cls
 
 
-def model_for(task: Task, reference: str) -> type[Model]:
+def model_for(task: TaskName, reference: str) -> type[Model]:
     """The class of the model that `reference` names, which is for `task`.
 
     Raises:
@@ -74,7 +74,7 @@ def model_for(task: Task, reference: str) -> type[Model]:
     return _checked(task, reference, model(reference))
 
 
-def dataset_for(task: Task, reference: str) -> type[Dataset]:
+def dataset_for(task: TaskName, reference: str) -> type[Dataset]:
     """The class of the data set that `reference` names, which is for `task`.
 
     Raises:
@@ -83,7 +83,7 @@ def dataset_for(task: Task, reference: str) -> type[Dataset]:
     return _checked(task, reference, dataset(reference))
 
 
-def _checked(task: Task, reference: str, cls: Found) -> Found:
+def _checked(task: TaskName, reference: str, cls: Found) -> Found:
     if cls.task != task:
         raise UserError(
             f"{reference} is for {cls.task}, this suite for {task}: choose another, or write"

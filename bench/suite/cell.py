@@ -19,8 +19,7 @@ from bench.suite.suite import Coordinates, Evaluation, Limits, Suite
 from bench.train import hardware
 from bench.train.budget import Budget
 from bench.train.task import Task, task_of
-from datasets.contract import DataMissing, Dataset, HeldOutName
-from datasets.contract import Task as TaskName
+from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
 
 NOT_OF_THE_FIGURES = ("source",)

@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ROOMS = {"trained": ("bench/train", "bench/kernels"), "scored": ("bench/score",)}
 """The harness's own part in the weights of a cell, and in its figures beyond these. The rest of it
 may change without re-runs."""
+PRESENTATION = {"label", "unit", "better", "perfect", "decimals", "outside", "definition"}
+"""What a metric says of itself to readers: no figure depends on it."""
 
 
 def digest(value: object) -> str:
@@ -79,6 +81,8 @@ def _normalised(tree: ast.Module) -> str:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Metric":
+            node.keywords = [word for word in node.keywords if word.arg not in PRESENTATION]
     return ast.unparse(tree)
 
 

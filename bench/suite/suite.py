@@ -24,7 +24,7 @@ from pydantic import (
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
 from bench.train.budget import Budget
-from datasets.contract import Dataset, HeldOutName, Task
+from datasets.contract import Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
 
 SUITES = Path(__file__).parent / "suites"
@@ -74,7 +74,7 @@ class Suite(_Strict):
     """A matrix of cells under one budget."""
 
     name: str
-    task: Task = "prediction"
+    task: TaskName = "prediction"
     models: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)

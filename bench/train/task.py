@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.train.held_out import Batch, Forward, HeldOut
-from datasets.contract import Dataset, LabelledDataset, Spec
-from datasets.contract import Task as TaskName
+from datasets.contract import Dataset, LabelledDataset, Spec, TaskName
 from models.contract import Predictor, Recogniser, TrainingBatch
 
 

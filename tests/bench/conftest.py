@@ -60,9 +60,6 @@ class Crashes(Tiny):
     def training_loss(self, batch):
         os.abort()
 
-class Hangs(Tiny):
-    def training_loss(self, batch):
-        time.sleep(3600)
 '''
 
 SUITE = """
@@ -75,9 +72,6 @@ test_clips = 4
 validation_clips = 2
 evaluations = 4
 showcase_clips = 1
-
-[limits]
-silence_seconds = 40
 """
 
 

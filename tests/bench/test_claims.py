@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from bench.literature import claims
-from bench.literature.claims import Claim
-from bench.literature.conventions import CONVENTIONS
+from bench.literature.claims import Beats, Claim, Gains
 from bench.suite import catalogue
 from bench.suite import suite as suites
 from bench.suite.reference import Reference
@@ -40,10 +40,12 @@ def test_names_are_written_as_cells_record_them(claim: Claim) -> None:
             assert Reference.parse(dataset).label(known_dataset.name) == dataset
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
-def test_published_figures_are_of_a_convention(claim: Claim) -> None:
-    for published in claim.published:
-        assert published.figures.keys() <= CONVENTIONS[published.convention].figures.keys()
+def test_a_claim_names_metrics_and_only_errors_have_ratios() -> None:
+    cells = {"suite": "own", "first": "a", "second": "b"}
+    with pytest.raises(ValidationError, match="no metric 'beauty'"):
+        Beats(kind="beats", measure="beauty", dataset="near", **cells)
+    with pytest.raises(ValidationError, match="ssim is no error"):
+        Gains(kind="gains", measure="ssim", before="near", after="far", **cells)
 
 
 def test_every_claims_suite_is_asked_for() -> None:

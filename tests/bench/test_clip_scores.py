@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
-from bench.score import measure
 from bench.score.clip_scores import ClipScores, score
+from bench.score.measure import measure
+from bench.score.metrics import RECORDED
 from bench.store import records
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
@@ -80,7 +81,7 @@ def test_a_video_is_judged_by_the_mean_of_its_clips_logits() -> None:
 def test_means_are_shares_of_the_rows() -> None:
     result = run()
     means = result.means()
-    assert set(means) == set(records.QUALITY["recognition"])
+    assert set(means) == set(RECORDED["recognition"])
     for prefix, table in (("", result.clips), ("video_", result.videos)):
         right = accuracy_score(table["label"], table["predicted"])
         assert means[f"{prefix}top1"] == pytest.approx(right)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.literature.conventions import CONVENTIONS, figures
-from bench.score import frame_scores, measure
+from bench.score import lpips
+from bench.score.frame_scores import FrameScores
 from bench.score.lpips import Perceptual, WeightsMissing
-from bench.store import records
+from bench.score.measure import measure
+from bench.score.metrics import METRICS, RECORDED
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
@@ -25,10 +27,8 @@ CPU = torch.device("cpu")
 TOLERANCE = {"rel": 1e-4, "abs": 1e-5}
 
 
-class Missing:
-    @classmethod
-    def load(cls, device: torch.device) -> "Missing":
-        raise WeightsMissing("no weights today")
+def missing(device: torch.device) -> Perceptual:
+    raise WeightsMissing("no weights today")
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Case:
         held_out = HeldOut(self.clips, len(self.clips), 2, CPU, lambda _: None)
         batches = iter(self.prediction.split(2))
         scores = measure(task, lambda clips: next(batches), held_out, 0)
-        assert isinstance(scores, frame_scores.FrameScores)
+        assert isinstance(scores, FrameScores)
         return scores.frames
 
     def figures(self, convention: str) -> dict[str, float | None]:
@@ -89,7 +89,7 @@ def cases(draw: st.DrawFn, fewest: int = 1, square: bool = False) -> Case:
 @pytest.fixture(autouse=True, scope="module")
 def _without_weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frame_scores, "Perceptual", Missing)
+        patch.setattr(lpips, "loaded", missing)
         yield
 
 
@@ -130,11 +130,11 @@ def test_lpips_of_every_convention_that_has_it(monkeypatch: pytest.MonkeyPatch) 
     if not find("lpips/alexnet_torchvision_features.npz"):
         pytest.skip("AlexNet's weights are not in the data folder")
     metric = Perceptual.load(CPU)
-    monkeypatch.setattr(Missing, "load", lambda device: metric)
+    monkeypatch.setattr(lpips, "loaded", lambda device: metric)
 
-    def lpips(first: literal.Array, second: literal.Array) -> Any:
+    def distance(first: literal.Array, second: literal.Array) -> Any:
         with torch.no_grad():
-            distances: literal.Array = metric._network(
+            distances: literal.Array = metric.package(
                 *map(torch.from_numpy, (first, second))
             ).numpy()
         return distances
@@ -142,10 +142,10 @@ def test_lpips_of_every_convention_that_has_it(monkeypatch: pytest.MonkeyPatch) 
     for channels in (1, 3):
         example = case(0, 3, 2, (channels, 36, 36), noise=0.3)
         found = {name: example.figures(name) for name in ("openstl", "lmc")}
-        agree(found["openstl"], literal.openstl(*example.arrays, lpips))
-        agree(found["lmc"], literal.lmc(*example.arrays, lpips, 2))
+        agree(found["openstl"], literal.openstl(*example.arrays, distance))
+        agree(found["lmc"], literal.lmc(*example.arrays, distance, 2))
         assert found["lmc"]["lpips"] != pytest.approx(found["openstl"]["lpips"], rel=0.01)
-        expected, kept = literal.predrnn(*example.arrays, lpips, 1)
+        expected, kept = literal.predrnn(*example.arrays, distance, 1)
         table = example.table()
         agree(figures(table[table["sequence"] < kept], example.frame_shape, "predrnn"), expected)
 
@@ -193,7 +193,7 @@ def test_one_channel_is_its_own_mean_and_a_wider_range_hides_more(example: Case)
 
 def test_tables_without_a_column_are_reported_all_the_same() -> None:
     example = case(2, 2, 2, (1, 9, 9), noise=0.3)
-    ours = ["sequence", "frame", *records.QUALITY["prediction"]]
+    ours = ["sequence", "frame", *RECORDED["prediction"]]
     old = example.table()[ours]
     for name in CONVENTIONS:
         whole, found = example.figures(name), figures(old, example.frame_shape, name)
@@ -224,10 +224,11 @@ def test_scales_by_hand() -> None:
     assert figures(table, shape, "lmc")["mse"] == 2.5 * 20
 
 
-def test_conventions_are_made_of_stored_columns_and_use_all_of_them() -> None:
-    stored = {*records.QUALITY["prediction"], *records.PUBLISHED}
+def test_conventions_are_made_of_stored_columns_and_use_all_that_are_stored_for_them() -> None:
+    metrics = METRICS["prediction"]
     used = {figure.column for each in CONVENTIONS.values() for figure in each.figures.values()}
-    assert used == stored
+    assert metrics.keys() - RECORDED["prediction"].keys() <= used
+    assert all(metrics[column].scope == "frame" for column in used)
 
 
 def test_frames_too_small_for_ssim_have_the_other_figures() -> None:

@@ -14,7 +14,6 @@ EXPECTED = {
     "Diverges": ("diverged", "the training loss became"),
     "RunsOut": ("oom", "RuntimeError"),
     "Crashes": ("failed", "crashed with SIGABRT"),
-    "Hangs": ("timeout", "no sign of life for 40 s"),
     "Tiny": ("done", ""),
 }
 
@@ -54,7 +53,7 @@ def test_every_way_to_fail_has_its_name_and_spares_the_others(
     table = (tmp_path / "results" / "bad" / "report" / "report.md").read_text(encoding="utf-8")
     for text in (page, table):
         assert "no such key in the model" in text
-        assert "Hangs" in text
+        assert "Crashes" in text
     _the_failures_run_again_and_the_rest_does_not(bench, bad_suite, tmp_path)
 
 
@@ -62,8 +61,6 @@ def _the_failures_run_again_and_the_rest_does_not(
     bench: Bench, bad_suite: Path, tmp_path: Path
 ) -> None:
     before = _runs(tmp_path)
-    again = bench("run", "--suite", bad_suite, "--models", "Ra*", "Ti*")
-    assert again.returncode == 2
     words = [f"{tmp_path}/mine.py:{name}" for name in ("Raises", "Tiny")]
     again = bench("run", "--suite", bad_suite, "--models", *words)
     assert again.returncode == 1, again.stderr

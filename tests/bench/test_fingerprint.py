@@ -137,6 +137,17 @@ def test_a_change_of_the_harness_costs_what_depends_on_it(
     assert (before[0] != after[0], before[1] != after[1]) == (trains, scores)
 
 
+def test_a_label_a_unit_or_a_definition_is_no_part_of_a_figure(copy: Path) -> None:
+    before, path = _digests(), copy / "bench" / "score" / "metrics.py"
+    text = path.read_text(encoding="utf-8")
+    relabelled = text.replace('label="MSE"', 'label="Error"').replace('unit="dB"', 'unit="decibel"')
+    assert relabelled != text
+    path.write_text(relabelled, encoding="utf-8")
+    assert _digests() == before
+    path.write_text(relabelled.replace("frames.mse", "frames.mae"), encoding="utf-8")
+    assert _digests() != before
+
+
 def test_what_is_trained_imports_nothing_that_its_digest_leaves_out() -> None:
     heavy = {"bench.score", "bench.run", "bench.report", "bench.console", "bench.suite"}
     for path in (fingerprint.REPOSITORY / "bench/train").glob("*.py"):

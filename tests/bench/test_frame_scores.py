@@ -1,6 +1,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench.score import frame_scores as module
-from bench.score import measure
-from bench.score.frame_scores import FrameScores
+from bench.score import lpips, outside
+from bench.score.frame_scores import FrameScorer, FrameScores
+from bench.score.frames import Frames, mae, mse, psnr
 from bench.score.lpips import WeightsMissing
-from bench.score.metrics import mae, mse, psnr
+from bench.score.measure import measure
+from bench.score.metrics import METRICS, RECORDED, Metric, NotMeasured
 from bench.store import records
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
@@ -23,7 +25,7 @@ from datasets.contract import Spec
 Predict = Callable[[Tensor, int], Tensor]
 CPU = torch.device("cpu")
 CONTEXT, HORIZON = 3, 2
-QUALITY = records.QUALITY["prediction"]
+QUALITY = RECORDED["prediction"]
 TASK = task_of("prediction", Spec((1, 9, 9), CONTEXT, HORIZON))
 
 
@@ -47,24 +49,18 @@ class Split:
 class Lightness:
     """In the place of LPIPS: the difference of mean lightness."""
 
-    @classmethod
-    def load(cls, device: torch.device) -> "Lightness":
-        return cls()
-
     def __call__(self, prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
         lightness = (prediction.mean((-3, -2, -1)) - truth.mean((-3, -2, -1))).abs()
         return {"lpips": lightness, "lpips_unscaled": lightness / 2}
 
 
-class Missing:
-    @classmethod
-    def load(cls, device: torch.device) -> "Missing":
-        raise WeightsMissing("no weights today")
+def missing(device: torch.device) -> Lightness:
+    raise WeightsMissing("no weights today")
 
 
 @pytest.fixture(autouse=True)
 def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Perceptual", Lightness)
+    monkeypatch.setattr(lpips, "loaded", lambda device: Lightness())
 
 
 def copy_last(context: Tensor, horizon: int) -> Tensor:
@@ -88,7 +84,7 @@ def run(
 
 def test_one_row_per_sequence_and_predicted_frame() -> None:
     frames = run().frames
-    assert list(frames.columns) == ["sequence", "frame", *QUALITY, *records.PUBLISHED]
+    assert list(frames.columns) == ["sequence", "frame", *METRICS["prediction"]]
     assert frames["sequence"].tolist() == [s for s in range(7) for _ in range(HORIZON)]
     assert frames["frame"].tolist() == [1, 2] * 7
     assert frames.notna().all(axis=None)
@@ -143,7 +139,8 @@ def test_predictions_are_clamped_before_every_metric() -> None:
     split = Split()
     split.pixels.fill_(255)
     result = run(lambda context, horizon: copy_last(context, horizon) * 3, split, showcase_clips=1)
-    assert result.means() == {"mse": 0, "mae": 0, "psnr": 100, "ssim": 1, "lpips": 0}
+    perfect = {name: metric.perfect for name, metric in QUALITY.items()} | {"psnr": 100}
+    assert result.means() == perfect
     assert result.showcase["prediction"].min() == 255
 
 
@@ -164,17 +161,85 @@ def test_a_broken_prediction_is_not_averaged_away() -> None:
 
 
 def test_what_cannot_be_measured_is_nan_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Perceptual", Missing)
+    monkeypatch.setattr(lpips, "loaded", missing)
     result = run(split=Split(side=6))
     assert result.not_measured == {
         "lpips": "no weights today",
         "ssim": "SSIM needs frames of at least 7x7 pixels, not 6x6",
     }
-    missing = ["ssim", "lpips", "ssim_range2", "ssim_grey", "ssim_bytes", "lpips_unscaled"]
-    assert result.frames[missing].isna().all(axis=None)
-    assert result.frames.drop(columns=missing).notna().all(axis=None)
-    assert list(result.means()) == ["mse", "mae", "psnr"]
-    assert result.horizon().columns.tolist() == ["mse", "mae", "psnr"]
+    lacking = ["ssim", "lpips", "ssim_range2", "ssim_grey", "ssim_bytes", "lpips_unscaled"]
+    assert result.frames[lacking].isna().all(axis=None)
+    assert result.frames.drop(columns=lacking).notna().all(axis=None)
+    assert {"mse", "psnr"} <= set(result.means()) == QUALITY.keys() - {"ssim", "lpips"}
+    assert set(result.horizon().columns) == set(result.means())
+
+
+class LightnessGap:
+    """A metric of the whole set: the difference of the mean lightness of all frames."""
+
+    def __init__(self) -> None:
+        self.means: list[Tensor] = []
+
+    def add(self, frames: Frames) -> None:
+        if frames.truth.shape[-1] < 8:
+            raise NotMeasured("frames are too small")
+        self.means.append(torch.stack((frames.prediction.mean(), frames.truth.mean())))
+
+    def value(self) -> float:
+        if len(self.means) < 2:
+            raise NotMeasured("too few frames")
+        ours, true = torch.stack(self.means).mean(0)
+        return float((ours - true).abs())
+
+
+CLOSED_FORM = outside.Outside("its closed form", lambda output, truth: abs((output - truth).mean()))
+OF_THE_SET = Metric(
+    key="test/gap",
+    label="gap",
+    better="lower",
+    scope="set",
+    function=LightnessGap,
+    outside=CLOSED_FORM,
+    definition="difference of mean lightness",
+)
+OF_A_SEQUENCE = replace(
+    OF_THE_SET,
+    key="test/motion",
+    scope="sequence",
+    function=lambda frames: frames.prediction.diff(dim=1).abs().mean((-4, -3, -2, -1)),
+)
+
+
+def scored(metric: Metric, *batches: tuple[Tensor, Tensor]) -> FrameScores:
+    scorer = FrameScorer([METRICS["prediction"]["mse"], metric])
+    for batch in batches:
+        scorer.add(*batch)
+    return scorer.scores({}, 1.0)
+
+
+def test_a_metric_of_the_whole_set_sees_every_batch_and_has_one_figure() -> None:
+    output, truth = torch.rand(2, 6, 2, 1, 8, 8)
+    result = scored(OF_THE_SET, *zip(output.split(2), truth.split(2), strict=True))
+    expected = CLOSED_FORM.compute(output, truth).item()
+    assert result.means()["gap"] == pytest.approx(expected, abs=1e-6)
+    assert "gap" not in result.frames
+    assert {name for name, _, _ in result.points()} == {"horizon/mse"}
+
+
+def test_a_metric_of_the_whole_set_may_be_out_of_reach_from_the_start_or_at_the_end() -> None:
+    for side, reason in ((4, "frames are too small"), (8, "too few frames")):
+        result = scored(OF_THE_SET, (torch.rand(2, 2, 1, side, side),) * 2)
+        assert result.not_measured == {"gap": reason}
+        assert set(result.means()) == {"mse"}
+
+
+def test_a_metric_of_a_sequence_stands_in_each_of_its_rows_and_has_no_curve() -> None:
+    output, truth = torch.rand(2, 3, 4, 1, 8, 8)
+    result = scored(OF_A_SEQUENCE, (output, truth))
+    expected = (output[:, 1:] - output[:, :-1]).abs().mean((1, 2, 3, 4)).tolist()
+    assert result.frames["motion"].tolist() == pytest.approx(np.repeat(expected, 4).tolist())
+    assert result.means()["motion"] == pytest.approx(np.mean(expected))
+    assert list(result.horizon()) == ["mse"]
 
 
 def test_the_showcase_is_the_first_the_worst_and_the_median_sequences_as_bytes() -> None:

@@ -1,32 +1,27 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
-from sklearn.metrics import log_loss, top_k_accuracy_score
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench.score.metrics import (
-    NotMeasured,
-    cross_entropy,
-    errors,
-    label_ranks,
-    mae,
-    mse,
-    psnr,
-    similarities,
-    ssim,
-    top_k,
-)
-from bench.store.records import PUBLISHED, QUALITY
+from bench.check import metrics as checks
+from bench.check.promises import ContractBroken
+from bench.score.clip_scores import score
+from bench.score.frame_scores import FrameScorer
+from bench.score.frames import Frames, cross_entropy, label_ranks, mae, mse, psnr, ssim
+from bench.score.metrics import METRICS, PREDICTION, RECOGNITION, Metric, NotMeasured
+from datasets.contract import TaskName
 
 Pair = tuple[Tensor, Tensor]
 FrameMetric = Callable[[Tensor, Tensor], Tensor]
 FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
 metrics = pytest.mark.parametrize("metric", FRAME_METRICS.values(), ids=FRAME_METRICS)
+PIXEL_METRICS = [metric for metric in PREDICTION if not metric.name.startswith("lpips")]
 
 
 @st.composite
@@ -46,17 +41,34 @@ def skimage_ssim(prediction: Tensor, truth: Tensor) -> list[float]:
     return [structural_similarity(t, p, data_range=1, channel_axis=0) for t, p in frames]
 
 
-@settings(max_examples=60, deadline=None)
-@given(pairs())
-def test_agreement_with_scikit_image(pair: Pair) -> None:
-    prediction, truth = pair
-    frames = list(zip(truth.double().numpy(), prediction.double().numpy(), strict=True))
-    expected_mse = [mean_squared_error(t, p) for t, p in frames]
-    expected_psnr = [peak_signal_noise_ratio(t, p, data_range=1) for t, p in frames]
-    np.testing.assert_allclose(mse(*pair), expected_mse, atol=1e-5)
-    np.testing.assert_allclose(mae(*pair), [abs(t - p).mean() for t, p in frames], atol=1e-5)
-    np.testing.assert_allclose(psnr(*pair), expected_psnr, rtol=1e-5)
-    np.testing.assert_allclose(ssim(*pair), skimage_ssim(*pair), atol=1e-5)
+@pytest.mark.parametrize("metric", PIXEL_METRICS, ids=lambda metric: metric.name)
+@settings(max_examples=25, deadline=None)
+@given(pair=pairs())
+def test_every_metric_agrees_with_the_outside_implementation(metric: Metric, pair: Pair) -> None:
+    prediction, truth = (frames[None] for frames in pair)
+    output = truth + 2 * (prediction - truth)  # beyond [0,1]
+    scorer = FrameScorer([metric])
+    scorer.add(output, truth)
+    expected = metric.outside.compute(output.numpy(), truth.numpy())
+    found = scorer.scores({}, 1.0).frames[metric.name]
+    np.testing.assert_allclose(found, np.ravel(expected), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_the_names_of_a_tasks_metrics_are_apart(task: TaskName) -> None:
+    entries = {"prediction": PREDICTION, "recognition": RECOGNITION}[task]
+    assert len(METRICS[task]) == len(entries)
+
+
+@pytest.mark.parametrize("name", [name for name in checks.CHECKS if "lpips" not in name])
+def test_the_check_finds_every_metric_equal(name: str) -> None:
+    checks.CHECKS[name](torch.device("cpu"))
+
+
+def test_the_check_tells_a_metric_that_is_another() -> None:
+    wrong = replace(METRICS["prediction"]["mse"], function=lambda frames: frames.mse + 1e-3)
+    with pytest.raises(ContractBroken, match=r"scikit-image by up to 0\.001"):
+        checks.of_frames(wrong, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64, 64), (3, 48, 65), (1, 7, 90), (3, 7, 7)])
@@ -133,12 +145,17 @@ def test_ssim_says_why_it_cannot_score_a_small_frame() -> None:
         ssim(torch.rand(2, 1, 6, 40), torch.rand(2, 1, 6, 40))
 
 
-def test_families_hold_every_column_but_lpips_and_what_the_single_measures_give() -> None:
-    prediction, truth = torch.rand(2, 4, 3, 20, 24)
-    found = errors(prediction, truth) | similarities(prediction, truth)
-    assert {*found, "lpips", "lpips_unscaled"} == {*QUALITY["prediction"], *PUBLISHED}
+def test_what_metrics_share_gives_what_the_single_functions_give() -> None:
+    prediction, truth = torch.rand(2, 2, 2, 3, 20, 24)
+    frames = Frames.of(prediction, truth)
+    shared = {"mse": frames.mse, "mae": frames.mae, "psnr": frames.psnr, "ssim": frames.ssim()}
     for name, metric in FRAME_METRICS.items():
-        assert torch.equal(found[name], metric(prediction, truth))
+        assert torch.equal(shared[name], metric(prediction, truth))
+
+
+def pixel_values(prediction: Tensor, truth: Tensor) -> list[Tensor]:
+    frames = Frames.of(prediction, truth)
+    return [metric.function(frames) for metric in PIXEL_METRICS]
 
 
 @pytest.fixture
@@ -153,7 +170,7 @@ def low_precision() -> Iterator[None]:
 def test_float32_whatever_the_caller_runs_under() -> None:
     prediction, truth = torch.rand(2, 4, 3, 20, 24)
     assert (truth.flatten(1) @ truth.flatten(1).T).dtype is torch.bfloat16
-    for values in (errors(prediction, truth) | similarities(prediction, truth)).values():
+    for values in pixel_values(prediction, truth):
         assert values.dtype is torch.float32
     np.testing.assert_allclose(ssim(prediction, truth), skimage_ssim(prediction, truth), atol=1e-5)
     assert torch.get_float32_matmul_precision() == "high"
@@ -166,7 +183,7 @@ def test_a_prediction_that_is_no_number_scores_no_number(metric: FrameMetric) ->
     prediction = truth.clone()
     prediction[0, 0, 3, 3] = torch.nan
     assert metric(prediction, truth).isnan().tolist() == [True, False]
-    for values in (errors(prediction, truth) | similarities(prediction, truth)).values():
+    for values in pixel_values(prediction, truth):
         assert values.isnan().tolist() == [True, False]
 
 
@@ -180,16 +197,17 @@ def answers(draw: st.DrawFn) -> Pair:
 
 
 @settings(max_examples=50, deadline=None)
-@given(answers(), st.integers(1, 5))
-def test_agreement_with_scikit_learn(pair: Pair, k: int) -> None:
+@given(answers())
+def test_answers_agree_with_the_outside_implementation(pair: Pair) -> None:
     logits, labels = pair
-    classes = range(logits.shape[1])
-    if k < len(classes):
-        expected = top_k_accuracy_score(labels, logits, k=k, labels=classes)
-        assert top_k(label_ranks(*pair), k) == pytest.approx(expected)
-    probabilities = logits.double().softmax(1).numpy()
-    expected = log_loss(labels, probabilities, labels=classes)
-    assert cross_entropy(*pair).double().mean().item() == pytest.approx(expected, rel=1e-5)
+    classes = [str(number) for number in range(logits.shape[1])]
+    videos = labels + logits.shape[1] * (torch.arange(len(labels)) % 2)  # one label a video
+    means = score(logits, labels, videos, classes, 1.0).means()
+    for name, mean in means.items():
+        expected = METRICS["recognition"][name].outside.compute(
+            logits.numpy(), labels.numpy(), videos.numpy()
+        )
+        assert mean == pytest.approx(expected, rel=1e-5), name
 
 
 def test_equal_logits_go_to_the_class_of_the_lower_index() -> None:
@@ -205,13 +223,6 @@ def test_a_logit_that_is_no_number_names_nothing_right() -> None:
     one = torch.tensor([[torch.nan, 5.0, 1.0]]).expand(3, 3)
     assert label_ranks(one, torch.arange(3)).tolist() == [3, 2, 3]
     assert cross_entropy(one, torch.arange(3)).isnan().all()
-
-
-def test_ranks_count_up_to_the_number_of_classes() -> None:
-    logits, labels = torch.randn(50, 7), torch.randint(0, 7, (50,))
-    shares = [top_k(label_ranks(logits, labels), k) for k in range(8)]
-    assert shares == sorted(shares)
-    assert (shares[0], shares[7]) == (0, 1)
 
 
 @pytest.mark.gpu

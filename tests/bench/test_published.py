@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.literature import published
-from bench.literature.claims import CERTAINTY, all_claims
+from bench.literature.claims import Claim, Published, all_claims
 from bench.literature.conventions import CONVENTIONS
-from bench.literature.published import PublishedRow
+from bench.literature.published import CERTAINTY, PublishedRow
 from bench.suite import catalogue
 
 ROWS = published.all_rows()
@@ -42,13 +42,20 @@ def test_every_row_says_what_and_whence(row: PublishedRow) -> None:
     assert not row.convention or row.figures.keys() & CONVENTIONS[row.convention].figures.keys()
 
 
-def test_figures_of_claims_stand_in_the_file() -> None:
-    known = {
-        (row.convention, row.certainty, name, float(value))
-        for row in ROWS
-        for name, value in row.figures.items()
-    }
-    for claim in all_claims():
-        for figures in claim.published:
-            for name, value in figures.figures.items():
-                assert (figures.convention, figures.certainty, name, value) in known
+REFERENCES = [(claim, published) for claim in all_claims() for published in claim.published]
+
+
+@pytest.mark.parametrize(("claim", "reference"), REFERENCES)
+def test_a_claim_refers_to_one_row_each_of_models_that_it_tests(
+    claim: Claim, reference: Published
+) -> None:
+    row = reference.row
+    assert row.model in {model for test in claim.tests for model, _ in test.cells}
+    assert row.figures.keys() & CONVENTIONS[row.convention].figures.keys()
+
+
+def test_a_reference_to_no_row_or_to_several_is_refused() -> None:
+    several = {"dataset": "moving_mnist", "published_as": "PredRNN", "convention": "openstl"}
+    for wanted in (several, several | {"published_as": "Nobody"}):
+        with pytest.raises(LookupError, match="rows of published"):
+            Published(**wanted, context_frames=10, horizon=10).row  # noqa: B018

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
+from bench.score.metrics import RECORDED
 from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import command, environment
@@ -122,7 +123,7 @@ def test_a_recogniser_learns_and_the_baseline_does_not(runs: dict[str, RecordedC
 def test_a_cell_has_the_measures_and_costs_of_its_task(runs: dict[str, RecordedCell]) -> None:
     metrics = runs["Pixels"].metrics
     quality = {key for key in metrics if key.startswith("test/")}
-    assert quality == {measure.key for measure in records.QUALITY["recognition"].values()}
+    assert quality == {metric.key for metric in RECORDED["recognition"].values()}
     assert {"val/cross_entropy", "val/best_cross_entropy"} <= set(metrics)
     assert set(records.COST) <= set(metrics)
     assert (metrics["train/steps"], metrics["train/samples"]) == (150, 2400)

@@ -1,6 +1,5 @@
 """Kills at any moment cost at most the time since the last checkpoint, and change no figure."""
 
-import os
 import random
 import signal
 import subprocess
@@ -9,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
+from filelock import FileLock
 
+from bench import cli
+from bench.errors import UserError
 from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import SLOW_STEPS, start, wait_for_a_checkpoint
@@ -93,14 +96,7 @@ def _the_curve_is_whole(
 def test_a_second_run_of_a_suite_is_refused_while_the_first_lasts(
     slow_suite: Path, tmp_path: Path
 ) -> None:
-    results = tmp_path / "results"
-    first = start(slow_suite, results)
-    try:
-        wait_for_a_checkpoint(results, first, newer=0)
-        second = start(slow_suite, results)
-        output, _ = second.communicate(timeout=60)
-        assert second.returncode == 2
-        assert "already running" in output
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.communicate(timeout=60)
+    lock = tmp_path / "results" / "slow" / "run.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock), pytest.raises(UserError, match="already running"):
+        cli.main(["run", "--suite", str(slow_suite), "--results", str(tmp_path / "results")])

@@ -109,7 +109,8 @@ def test_lists_name_clips_with_or_without_suffix_and_leave_the_others_out(datase
         "validation": {"digits#1", "digits#2"},
         "test": {"one"},
     }
-    assert dataset.notice == ("clips split by lists; left out: 1 in no list or folder of a split")
+    for word in ("by lists", "1 in no list"):
+        assert word in (dataset.notice or "")
 
 
 def test_a_window_counts_on_and_stays_in_its_clip(dataset: Frames) -> None:
@@ -229,10 +230,8 @@ def test_what_is_left_out_is_told_and_copies_do_not_cross_splits(
         "validation": ["val/c"],
         "test": ["test/d"],
     }
-    assert dataset.notice == (
-        "clips split by folders; left out: 1 damaged, 1 shorter than 6 frames,"
-        " 3 copied from a clip that is held out"
-    )
+    for word in ("by folders", "1 damaged", "1 shorter than 6 frames", "3 copied"):
+        assert word in (dataset.notice or "")
     with pytest.raises(DataMissing, match="no clip is 7 frames long"):
         Frames(3, 4, size=16)
 

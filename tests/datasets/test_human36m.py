@@ -81,7 +81,7 @@ def test_test_windows_are_the_listed_ones_of_s9_and_s11(dataset: Dataset) -> Non
     expected = {(subject, start) for subject in ("S9", "S11") for start in STARTS}
     assert len(test) == len(expected)
     assert _windows(test[:]) == expected
-    assert dataset.notice == f"left out: {LEAK}"
+    assert LEAK in (dataset.notice or "")
 
 
 def test_subjects_are_in_one_split_each(dataset: Dataset) -> None:
@@ -97,7 +97,8 @@ def test_windows_beyond_the_end_of_their_clip_are_left_out(data: None) -> None:
     assert _windows(longer.held_out("test")[:]) == {
         (subject, start) for subject in ("S9", "S11") for start in STARTS[:-1]
     }
-    assert longer.notice == f"left out: {LEAK}; 2 of its windows of S9 and S11 lack frames"
+    for word in (LEAK, "2 of its windows"):
+        assert word in (longer.notice or "")
 
 
 def test_of_all_extracted_frames_every_fifth_is_taken(

@@ -24,7 +24,7 @@ from matplotlib.transforms import Transform
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import isotonic_regression
 
-from bench.report.columns import REFERENCE
+from bench.score.metrics import REFERENCE
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

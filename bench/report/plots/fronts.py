@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench.report.columns import COLUMNS, REFERENCE, Column
+from bench.report.columns import COLUMNS, Column
 from bench.report.load import Section, each
 from bench.report.plots.canvas import (
     GREY,
@@ -21,6 +21,7 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
+from bench.score.metrics import REFERENCE
 from bench.store import records
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.load import HORIZON_METRICS
 from bench.report.plots.canvas import (
     Label,
     Plot,
@@ -16,19 +15,18 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
-from bench.store.records import QUALITY
+from bench.score.metrics import PREDICTION
 
 
 @styled
 def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Plot]:
     """Each quality measure against the predicted frame, where there is more than one."""
     found: list[Plot] = []
-    for metric in HORIZON_METRICS:
-        lines = quality[quality["metric"] == metric]
+    for metric in PREDICTION:
+        lines = quality[quality["metric"] == metric.name]
         if lines["frame"].nunique() < 2:
             continue
-        measure = QUALITY["prediction"][metric]
-        title = f"test {measure.heading}"
+        title = f"test {metric.heading}"
         figure, axes = panel("predicted frame", title, list(lines["label"].unique()))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         models = list(lines.sort_values("frame").groupby("label", sort=False))
@@ -40,6 +38,6 @@ def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) 
             for (name, _), line, look in zip(models, drawn, looks, strict=True)
         ]
         write_beside(ends, axes)
-        title = f"{measure.label} by predicted frame"
-        found.append((draw(figure, f"{prefix}-horizon-{metric}", title),))
+        title = f"{metric.label} by predicted frame"
+        found.append((draw(figure, f"{prefix}-horizon-{metric.name}", title),))
     return found

@@ -29,9 +29,9 @@ from bench.report.plots.canvas import (
 from bench.store import records
 
 if TYPE_CHECKING:  # the report needs no torch
-    from datasets.contract import Task
+    from datasets.contract import TaskName
 
-SHOWN: dict[Task, tuple[str, ...]] = {
+SHOWN: dict[TaskName, tuple[str, ...]] = {
     "prediction": ("mse", "ssim", "lpips"),
     "recognition": ("video_top1", "cross_entropy"),
 }

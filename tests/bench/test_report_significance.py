@@ -13,12 +13,13 @@ from bench.report import load, table
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence
+from bench.score.metrics import RECORDED
 from bench.store import records
-from bench.store.records import QUALITY, Measure
+from bench.store.records import Measure
 from tests.bench.report_store import FakeStore, example, only_section
 
-MSE, SSIM = QUALITY["prediction"]["mse"], QUALITY["prediction"]["ssim"]
-TOP1 = QUALITY["recognition"]["video_top1"]
+MSE, SSIM = RECORDED["prediction"]["mse"], RECORDED["prediction"]["ssim"]
+TOP1 = RECORDED["recognition"]["video_top1"]
 BOTH = ("PredRNN", "ConvLSTM")
 
 

@@ -59,7 +59,7 @@ def test_batches_equal_the_package_one_frame_at_a_time(
 ) -> None:
     monkeypatch.setattr(perceptual, "_CHUNK_FRAMES", 4)  # 6 frames: a whole chunk and a rest
     prediction, truth = torch.rand(2, 2, 3, channels, 40, 33)
-    network = metric._network
+    network = metric.package
     assert type(network).__module__ == "lpips.lpips"
     colour = [frames.flatten(0, 1).expand(-1, 3, -1, -1) for frames in (prediction, truth)]
     distances = metric(prediction, truth)
@@ -92,7 +92,7 @@ def test_float32_and_no_gradient_whatever_the_caller_runs_under(metric: Perceptu
 def test_the_smallest_frame_that_alexnet_takes(metric: Perceptual) -> None:
     assert metric(torch.rand(1, 1, 31, 31), torch.rand(1, 1, 31, 31))["lpips"].isfinite()
     with pytest.raises(RuntimeError, match="too small"):
-        metric._network(torch.rand(1, 3, 30, 31), torch.rand(1, 3, 30, 31))
+        metric.package(torch.rand(1, 3, 30, 31), torch.rand(1, 3, 30, 31))
     with pytest.raises(NotMeasured, match="at least 31x31, not 16x64"):
         metric(torch.rand(1, 1, 16, 64), torch.rand(1, 1, 16, 64))
 
@@ -115,7 +115,7 @@ def test_loading_leaves_the_random_state_and_the_terminal_alone(
 def test_the_hub_cache_comes_first(metric: Perceptual, nowhere: Path) -> None:
     backbone = {
         name.partition(".")[2]: values
-        for name, values in metric._network.net.state_dict().items()  # type: ignore[union-attr]
+        for name, values in metric.package.net.state_dict().items()  # type: ignore[union-attr]
     }
     nowhere.mkdir()
     weights = {f"features.{name}": values for name, values in backbone.items()}

@@ -1,0 +1,211 @@
+"""The arithmetic of the metrics of frames, and of ranks, on whatever device the tensors are on.
+
+Every function of frames takes prediction and truth [...,C,H,W] in [0,1] and returns one value per
+frame [...]: leading dimensions, such as sequence and predicted frame, are kept. Values are float32,
+and exact to that, whatever autocast or TensorFloat setting the caller runs under, on any device.
+`Frames` holds what several metrics of `metrics.py` share, so that it is computed once a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.score import lpips
+from bench.score.metrics import PERFECT_PSNR, NotMeasured
+from bench.score.precision import full_precision
+
+_SSIM_WINDOW = 7
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+_COVARIANCE_NORM = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The predicted frames of a batch beside the true ones; what metrics share is computed once.
+
+    Attributes:
+        prediction: float32 [B,T,C,H,W] clamped to [0,1].
+        truth: float32 [B,T,C,H,W] in [0,1].
+        output: the prediction before it was clamped.
+    """
+
+    prediction: Tensor
+    truth: Tensor
+    output: Tensor
+
+    @classmethod
+    def of(cls, output: Tensor, truth: Tensor) -> Frames:
+        """The frames of a model's `output` [B,T,C,H,W] of any float type and range."""
+        output = output.float()
+        return cls(output.clamp(0, 1), truth.float(), output)
+
+    @cached_property
+    def unclamped(self) -> Frames:
+        """The same with the prediction as the model gave it."""
+        return Frames(self.output, self.truth, self.output)
+
+    @cached_property
+    def as_bytes(self) -> Frames:
+        """The same on the grid of bytes, still in [0,1], what lies between cut off."""
+        prediction, truth = _cut_to_bytes(self.prediction), _cut_to_bytes(self.truth)
+        return Frames(prediction, truth, prediction)
+
+    @cached_property
+    def grey(self) -> Frames:
+        """The same with the mean over channels as the only channel."""
+        if self.truth.shape[-3] == 1:
+            return self
+        prediction, truth = (x.mean(-3, keepdim=True) for x in (self.prediction, self.truth))
+        return Frames(prediction, truth, prediction)
+
+    @cached_property
+    def mse(self) -> Tensor:
+        """`mse` of each frame [B,T]."""
+        return mse(self.prediction, self.truth)
+
+    @property
+    def mae(self) -> Tensor:
+        """`mae` of each frame [B,T]."""
+        return mae(self.prediction, self.truth)
+
+    @property
+    def psnr(self) -> Tensor:
+        """`psnr` of each frame [B,T]."""
+        return _decibels(self.mse)
+
+    def ssim(self, data_range: int = 1) -> Tensor:
+        """`ssim` of each frame [B,T], as if its values could span `data_range`.
+
+        Raises:
+            NotMeasured: where a side of the frame is shorter than the window.
+        """
+        with full_precision(self.truth.device):
+            return _similarity(self._window_statistics, data_range).mean(-1).float()
+
+    @cached_property
+    def lpips(self) -> dict[str, Tensor]:
+        """The LPIPS distance of each frame [B,T], by the names that `Perceptual` gives.
+
+        Raises:
+            NotMeasured: where AlexNet's weights are missing or it cannot take such frames.
+        """
+        return lpips.loaded(self.truth.device)(self.prediction, self.truth)
+
+    @cached_property
+    def _window_statistics(self) -> tuple[Tensor, Tensor]:
+        return _window_statistics(self.prediction, self.truth)
+
+
+def mse(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error over the elements of each frame; in [0,1] for frames in [0,1]."""
+    return (prediction.float() - truth.float()).square().mean((-3, -2, -1))
+
+
+def mae(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean absolute error over the elements of each frame; in [0,1] for frames in [0,1]."""
+    return (prediction.float() - truth.float()).abs().mean((-3, -2, -1))
+
+
+def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each frame in dB, for data range 1; at most 100."""
+    return _decibels(mse(prediction, truth))
+
+
+def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity of each frame, in [-1,1], as scikit-image's defaults have it.
+
+    7x7 uniform window where it fits whole, sample covariance, data range 1, channels averaged
+    (Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity").
+    Written in the sum s and the difference d of the frames, it needs four window means, not five:
+
+        SSIM = (s² - d² + 2 C1) / (s² + d² + 2 C1) * (var s - var d + 2 C2) / (var s + var d + 2 C2)
+
+    Raises:
+        NotMeasured: where a side of the frame is shorter than the window.
+    """
+    with full_precision(prediction.device):
+        return _similarity(_window_statistics(prediction, truth)).mean(-1).float()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log of the probability that `logits` [N,classes] give each of the `labels` [N], in nats."""
+    return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """The place of each of the `labels` [N] among the classes, int64 [N] from 1, by `logits`.
+
+    Before it are the classes with a larger logit, and those with an equal one and a lower index: so
+    that equal logits for all name the first classes, not whichever is right. Where a logit is no
+    number its class comes before the label; where the label's is none, the label comes last.
+    """
+    own = logits.gather(1, labels[:, None])
+    index = torch.arange(logits.shape[1], device=logits.device)
+    behind = (own > logits) | ((own == logits) & (index > labels[:, None]))
+    return logits.shape[1] - behind.sum(1)
+
+
+def _decibels(mean_square: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of frames with that MSE, for data range 1; at most 100."""
+    return -10 * mean_square.clamp(min=10 ** (-PERFECT_PSNR / 10)).log10()
+
+
+def _cut_to_bytes(frames: Tensor) -> Tensor:
+    """`frames` in [0,1] on the grid of bytes, still in [0,1], what lies between cut off."""
+    return (frames.float() * 255).floor_().div_(255)
+
+
+def _window_statistics(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared means and variances of sum and difference in every window: both [2,...,H-6,W-6].
+
+    Raises:
+        NotMeasured: where a side of the frame is shorter than the window.
+    """
+    *_, height, width = prediction.shape
+    if min(height, width) < _SSIM_WINDOW:
+        raise NotMeasured(f"SSIM needs frames of at least 7x7 pixels, not {height}x{width}")
+    # In float64 on CUDA, whose float32 products may be TensorFloat-32.
+    dtype = torch.float64 if prediction.is_cuda else torch.float32
+    prediction, truth = prediction.to(dtype), truth.to(dtype)
+    values = torch.stack((prediction + truth, prediction - truth))
+    # Squares of centred values keep the digits that the variances are made of; the work is done
+    # in place because fresh memory costs a CPU more than the arithmetic.
+    offset = values.mean((-2, -1), keepdim=True)
+    values -= offset
+    mean, mean_square = _window_means(values), _window_means(values.square_())
+    variance = mean_square.addcmul_(mean, mean, value=-1).mul_(_COVARIANCE_NORM)
+    return mean.add_(offset).square_(), variance
+
+
+def _similarity(statistics: tuple[Tensor, Tensor], data_range: int = 1) -> Tensor:
+    """SSIM [...,C] of frames and channels with these window statistics."""
+    power, variance = statistics
+    luminance = _contrast(power, 2 * _SSIM_C1 * data_range**2)
+    structure = _contrast(variance, 2 * _SSIM_C2 * data_range**2)
+    return luminance.mul_(structure).mean((-2, -1))
+
+
+def _contrast(of_sum_and_difference: Tensor, stabiliser: float) -> Tensor:
+    """(a - b + c) / (a + b + c) for a, b stacked in the first argument."""
+    total, difference = of_sum_and_difference.unbind()
+    return (total - difference).add_(stabiliser).div_((total + difference).add_(stabiliser))
+
+
+def _window_means(values: Tensor) -> Tensor:
+    """Means over the windows that fit in `values` [...,H,W]: [...,H-6,W-6].
+
+    Two products with banded matrices: quicker than pooling on a CPU, exact on every device.
+    """
+    height, width = values.shape[-2:]
+    return _band(height, values) @ (values @ _band(width, values).T)
+
+
+def _band(size: int, like: Tensor) -> Tensor:
+    """The matrix [size-6,size] that averages every 7 neighbours, on the device of `like`."""
+    ones = like.new_ones(size - _SSIM_WINDOW + 1, size)
+    return ones.triu().tril(_SSIM_WINDOW - 1) / _SSIM_WINDOW

@@ -1,0 +1,158 @@
+"""What others compute: the implementations that our metrics must equal, each imported on call.
+
+Arrays are NumPy's float32: the output of a model, of any range, and the truth [N,T,C,H,W] in [0,1];
+logits [N,classes], labels and videos [N].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    OfFrame = Callable[[Array, Array], float]
+    """Prediction and truth [C,H,W] of a frame -> its figure."""
+    Prepare = Callable[[Any], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """An implementation by others: whose it is, and the values that it gives.
+
+    Attributes:
+        name: whose it is, such as "scikit-image".
+        compute: of frames `(output, truth)` -> values [N,T], or [N] of a sequence, or one number;
+            of answers `(logits, labels, videos)` -> one number.
+    """
+
+    name: str
+    compute: Callable[..., Any]
+
+
+def clamped(frame: Any) -> Array:
+    """`frame` [C,H,W] clamped to [0,1], as float64."""
+    limited: Array = frame.clip(0, 1).astype("float64")
+    return limited
+
+
+def unclamped(frame: Any) -> Array:
+    """`frame` as it is, as float64."""
+    same: Array = frame.astype("float64")
+    return same
+
+
+def as_bytes(frame: Any) -> Array:
+    """`frame` as uint8, what lies between two values cut off."""
+    cut: Array = (frame.clip(0, 1) * 255).astype("uint8")
+    return cut
+
+
+def grey(frame: Any) -> Array:
+    """The mean over the channels of `frame`, [1,H,W]."""
+    mean: Array = frame.clip(0, 1).astype("float64").mean(0, keepdims=True)
+    return mean
+
+
+def each_frame(name: str, compute: OfFrame, prepare: Prepare = clamped) -> Outside:
+    """What `name` computes of each frame, which is given to `compute` as `prepare` makes it."""
+    return Outside(name, partial(_frame_by_frame, compute, prepare))
+
+
+def mse(prepare: Prepare = clamped) -> Outside:
+    """scikit-image's mean squared error."""
+    return each_frame("scikit-image", lambda p, t: _skimage().mean_squared_error(t, p), prepare)
+
+
+def mae(prepare: Prepare = clamped) -> Outside:
+    """The mean of the absolute differences, in NumPy."""
+    return each_frame("its closed form", lambda p, t: float(abs(t - p).mean()), prepare)
+
+
+def psnr(highest: float, prepare: Prepare = clamped, data_range: int = 1) -> Outside:
+    """scikit-image's peak signal-to-noise ratio in dB, at most `highest`."""
+
+    def of_frame(prediction: Array, truth: Array) -> float:
+        ratio = _skimage().peak_signal_noise_ratio(truth, prediction, data_range=data_range)
+        return min(highest, float(ratio))
+
+    return each_frame("scikit-image", of_frame, prepare)
+
+
+def ssim(prepare: Prepare = clamped, data_range: int = 1) -> Outside:
+    """scikit-image's structural similarity with its defaults."""
+
+    def of_frame(prediction: Array, truth: Array) -> float:
+        similarity = _skimage().structural_similarity
+        return float(similarity(truth, prediction, data_range=data_range, channel_axis=0))
+
+    return each_frame("scikit-image", of_frame, prepare)
+
+
+def lpips(slope: int, offset: int) -> Outside:
+    """The lpips package's distance of frames brought to `slope` x + `offset`, one at a time."""
+
+    def of_frame(prediction: Array, truth: Array) -> float:
+        import torch
+
+        from bench.score.lpips import loaded
+
+        network = loaded(torch.device("cpu")).package
+        frames = (torch.from_numpy(x)[None].float() * slope + offset for x in (prediction, truth))
+        with torch.no_grad():
+            return float(network(*(frame.expand(-1, 3, -1, -1) for frame in frames)))
+
+    return each_frame("the lpips package", of_frame, clamped)
+
+
+def top_k(k: int, by_video: bool) -> Outside:
+    """scikit-learn's share of labels among the `k` largest logits, of clips or of videos."""
+
+    def share(logits: Any, labels: Any, videos: Any) -> float:
+        from sklearn.metrics import top_k_accuracy_score
+
+        if by_video:
+            logits, labels = _by_video(logits, labels, videos)
+        return float(top_k_accuracy_score(labels, logits, k=k, labels=range(logits.shape[1])))
+
+    return Outside("scikit-learn", share)
+
+
+def cross_entropy() -> Outside:
+    """scikit-learn's log loss of the clips."""
+
+    def loss(logits: Any, labels: Any, videos: Any) -> float:
+        from scipy.special import softmax
+        from sklearn.metrics import log_loss
+
+        probabilities = softmax(logits.astype("float64"), 1)
+        return float(log_loss(labels, probabilities, labels=range(logits.shape[1])))
+
+    return Outside("scikit-learn", loss)
+
+
+def _frame_by_frame(
+    compute: OfFrame, prepare: Prepare, output: Any, truth: Any
+) -> list[list[float]]:
+    return [
+        [compute(prepare(p), prepare(t)) for p, t in zip(*sequence, strict=True)]
+        for sequence in zip(output, truth, strict=True)
+    ]
+
+
+def _by_video(logits: Any, labels: Any, videos: Any) -> tuple[Any, Any]:
+    import numpy as np
+
+    names, first = np.unique(videos, return_index=True)
+    means = [logits[videos == name].astype("float64").mean(0) for name in names]
+    return np.stack(means), labels[first]
+
+
+def _skimage() -> Any:
+    from skimage import metrics
+
+    return metrics
