@@ -51,7 +51,7 @@ def test_published_size_is_the_authors_without_second_biases() -> None:
 def test_memorising_is_the_authors_forward_and_backward(model: LMCMemory, frames: int) -> None:
     model.double()
     clip = torch.rand(2, frames, *literal.FRAME).double()
-    loss = model.memorising_loss(clip, CONTEXT, 1.0, None)
+    loss = model.memorising_loss(TrainingBatch(clip, CONTEXT, 1.0))
     expected = literal.memorising_loss(literal.weights(model), clip, CONTEXT)
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
 
