@@ -32,7 +32,7 @@ class Recipe:
     plateau_factor: float = 0.5
     """What the rate of schedule "plateau" is multiplied by once validations stop to improve."""
     plateau_patience: int = 4
-    """How many validations in a row may be no better before that."""
+    """How many validations in a row may be no better before that, as epochs in published code."""
     clip_norm: float | None = None
     """The longest gradient of all parameters together; longer ones are shortened."""
     clip_value: float | None = None

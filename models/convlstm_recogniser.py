@@ -61,7 +61,10 @@ class ConvLSTMRecogniser(Recogniser):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="J-Yash/convlstm-vs-sith, without its plateau schedule",
+                source="J-Yash/convlstm-vs-sith",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=2,
                 learning_rate=8e-3,
                 batch_size=10,
                 optimizer="sgd",

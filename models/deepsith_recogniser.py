@@ -63,8 +63,7 @@ class DeepSITHRecogniser(Recogniser):
 
     The published memory cuts the filter of 200 frames at 240, which loses 13 % of it, has its
     peaks at 1.02 of the nominal delays, and makes its first node 2.8 times too large; ours is right
-    (see `LogMemory`). The first frame of a clip of fewer than three is repeated before it. The
-    halving of the learning rate on a plateau is left out.
+    (see `LogMemory`). The first frame of a clip of fewer than three is repeated before it.
     """
 
     name = "deepsith_recogniser"
@@ -76,7 +75,10 @@ class DeepSITHRecogniser(Recogniser):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="J-Yash/convlstm-vs-sith, without its plateau schedule",
+                source="J-Yash/convlstm-vs-sith",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=2,
                 learning_rate=8e-3,
                 batch_size=10,
                 optimizer="sgd",

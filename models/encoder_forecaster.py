@@ -185,7 +185,7 @@ class ConvLSTMForecaster(EncoderForecaster):
     """The encoder-forecaster with ConvLSTM cells.
 
     The published code holds 9,032,225 parameters for frames of 1x64x64, of which 921,600 never
-    act. Its learning rate also halves when the validation loss stays; left out here.
+    act.
     """
 
     name = "convlstm_forecaster"
@@ -197,7 +197,10 @@ class ConvLSTMForecaster(EncoderForecaster):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="jhhuang96/ConvLSTM-PyTorch, main.py, without its plateau schedule",
+                source="jhhuang96/ConvLSTM-PyTorch, main.py",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=4,
                 learning_rate=1e-4,
                 batch_size=4,
                 clip_value=10.0,
@@ -215,7 +218,7 @@ class ConvGRUForecaster(EncoderForecaster):
     """The encoder-forecaster with ConvGRU cells.
 
     The published code holds 6,880,289 parameters for frames of 1x64x64, of which 691,200 never
-    act. Its learning rate also halves when the validation loss stays; left out here.
+    act.
     """
 
     name = "convgru_forecaster"
@@ -227,7 +230,10 @@ class ConvGRUForecaster(EncoderForecaster):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="jhhuang96/ConvLSTM-PyTorch, main.py, without its plateau schedule",
+                source="jhhuang96/ConvLSTM-PyTorch, main.py",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=4,
                 learning_rate=1e-4,
                 batch_size=4,
                 clip_value=10.0,

@@ -161,8 +161,7 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
     prediction read back, and the layers' states go on; the frames after the context are normalised
     by the context's statistics, which is what the running statistics stand for in evaluation.
     Predictions start dark (see `RecurrentPredictor`), the study's mid-grey. Over contexts much
-    longer than those trained on, states may grow without bound. The study's halving of the learning
-    rate on a plateau is left out.
+    longer than those trained on, states may grow without bound.
 
     Frames are not patched, so the small size is narrow, and slow: after 120 s on two CPU cores,
     some 115 steps, it is level with the mean frame on Moving MNIST.
@@ -172,7 +171,10 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="the study, UCF101, without its halving on a plateau",
+                source="the study, UCF101",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=5,
                 learning_rate=1e-3,
                 batch_size=95,
             )
@@ -241,8 +243,7 @@ class UCF101StudyPredRNN(RecurrentPredictor):
     The study trains on the one frame after ten. Here the loss is the MSE of the whole horizon,
     each prediction read back, and the layers' states go on. Predictions start dark (see
     `RecurrentPredictor`), the study's mid-grey. Over contexts much longer than those trained on,
-    states may grow without bound. The study's halving of the learning rate on a plateau is left
-    out.
+    states may grow without bound.
 
     Frames are not patched, so the small size is narrow.
     """
@@ -251,7 +252,10 @@ class UCF101StudyPredRNN(RecurrentPredictor):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="the study, UCF101, without its halving on a plateau",
+                source="the study, UCF101",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=5,
                 learning_rate=1e-3,
                 batch_size=160,
             )

@@ -21,7 +21,6 @@ class VGG3DRecogniser(Recogniser):
 
     As published with 174 classes: 23,384,430 parameters, of which the 2,784 biases of the
     convolutions are undone by the normalisation that follows.
-    The halving of the learning rate on a plateau is left out.
     """
 
     name = "vgg3d_recogniser"
@@ -33,7 +32,10 @@ class VGG3DRecogniser(Recogniser):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="TwentyBN/something-something-v2-baseline, model3D_1, without its plateau",
+                source="TwentyBN/something-something-v2-baseline, model3D_1",
+                schedule="plateau",
+                plateau_factor=0.5,
+                plateau_patience=2,
                 learning_rate=0.008,
                 batch_size=30,
                 optimizer="sgd",
