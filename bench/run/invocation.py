@@ -18,7 +18,8 @@ from bench.run import plan
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import TODO, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
-from bench.run.launchers.local import Job, Launcher, Started, default_total_seconds
+from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
+from bench.run.launchers.local import LocalLauncher
 from bench.store import records
 from bench.store.mlflow import RecordedCell, Store, store_exists, store_uri
 from bench.store.records import Status
@@ -66,13 +67,13 @@ class Invocation:
 
     def run(self) -> int:
         """Run what is not done, then report; the exit code."""
-        launcher = Launcher(self.cells[0].device)
+        launcher = LocalLauncher(self.cells[0].device)
         with self._alone(), self.screen.display(sys.stdout) as display:
             self._tell_notices()
             store = Store(self._uri, self.screen.announce)
             self._close_stale(store, store.cells(self.suite.name))
             planned = self._plan(store)
-            display.plan(planned, plan.settings(self.cells, len(launcher.slots)))
+            display.plan(planned, plan.settings(self.cells, launcher.workers))
             states = [*zip(self.cells, planned, strict=True)]
             todo = [(cell, p) for cell, p in states if p.state in TODO]
             blocked = [cell for cell, p in states if p.state == "blocked"]

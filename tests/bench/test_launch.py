@@ -7,7 +7,8 @@ import pytest
 
 from bench.run.events import Finished, Note, Progress, decode, encode
 from bench.run.launchers import local
-from bench.run.launchers.local import Job, Launcher, default_total_seconds
+from bench.run.launchers.launcher import Job, default_total_seconds
+from bench.run.launchers.local import LocalLauncher
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, code: str, **limits: float) -> list[object]:
@@ -20,7 +21,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, code: str, **limits: float) -> list[ob
     fake = SimpleNamespace(**vars(local.subprocess) | {"Popen": start})
     monkeypatch.setattr(local, "subprocess", fake)
     job = Job("a/b/0", [], limits.get("silence", 30), limits.get("total"))
-    return [event for _, event in Launcher("cpu").run([job])]
+    return [event for _, event in LocalLauncher("cpu").run([job])]
 
 
 @pytest.mark.parametrize(
@@ -88,9 +89,9 @@ def test_what_is_no_event_is_not_taken_for_one(line: str) -> None:
 
 def test_one_cell_runs_on_each_visible_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    slots = Launcher("cuda").slots
+    slots = LocalLauncher("cuda").slots
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["2", "5"]
-    assert Launcher("cpu").slots == [{}]
+    assert LocalLauncher("cpu").slots == [{}]
 
 
 def test_the_hard_limit_is_known_only_for_seconds() -> None:

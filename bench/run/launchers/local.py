@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bench.run.events import Event, Finished, Note, decode
+from bench.run.launchers.launcher import Job, Started
 from bench.store.records import Status
 from bench.suite.fingerprint import REPOSITORY
 from bench.train import hardware
@@ -26,22 +27,8 @@ GRACE_SECONDS = 30.0  # between asking a child to stop and killing it
 LAST_LINES = 30  # of what a child printed, kept for when it dies without a word
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A cell to run as a child process, and when it is taken to hang."""
-
-    name: str
-    arguments: Sequence[str]  # of `python -m bench`
-    silence_seconds: float
-    total_seconds: float | None = None
-
-
-class Started:
-    """The cell's process has been started."""
-
-
 @dataclass
-class Launcher:
+class LocalLauncher:
     """Starts jobs as devices come free. `stop()` asks the running ones to end, twice kills them."""
 
     device: hardware.Device
@@ -70,6 +57,11 @@ class Launcher:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         names = visible if visible != [""] else map(str, range(torch.cuda.device_count()))
         return [{"CUDA_VISIBLE_DEVICES": name} for name in names]
+
+    @property
+    def workers(self) -> int:
+        """As many as there are slots."""
+        return len(self.slots)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
         """What happens to each job, as it happens; the last of each is a `Finished`."""
@@ -104,7 +96,7 @@ class Launcher:
 class _Child:
     """A cell's process, watched until it ends."""
 
-    def __init__(self, job: Job, environment: dict[str, str], launcher: Launcher) -> None:
+    def __init__(self, job: Job, environment: dict[str, str], launcher: LocalLauncher) -> None:
         self._job, self._launcher = job, launcher
         self._oom_kills = hardware.kernel_oom_kills()
         self._printed: deque[str] = deque(maxlen=LAST_LINES)
@@ -195,8 +187,3 @@ def _environment() -> dict[str, str]:
     """Ours, with the house importable from wherever the child is started."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-
-
-def default_total_seconds(budget_seconds: float | None) -> float | None:
-    """The hard limit where the suite names none: ten budgets and an hour."""
-    return None if budget_seconds is None else 10 * budget_seconds + 3600

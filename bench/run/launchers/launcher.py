@@ -1,0 +1,46 @@
+"""What every launcher does: it runs the processes of cells somewhere, and tells what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.run.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cell to run as a child process, and when it is taken to hang."""
+
+    name: str
+    arguments: Sequence[str]  # of `python -m bench`
+    silence_seconds: float
+    total_seconds: float | None = None
+
+
+class Started:
+    """The cell's process has been started."""
+
+
+class Launcher(Protocol):
+    """Runs jobs where and when there is room. One file of this folder is one launcher."""
+
+    @property
+    def workers(self) -> int:
+        """How many jobs run at the same time."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was asked for."""
+
+    def stop(self) -> None:
+        """Start no more jobs and ask those that run to stop; the second time, kill them."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
+        """What happens to each job, as it happens; the last of each is a `Finished`."""
+
+
+def default_total_seconds(budget_seconds: float | None) -> float | None:
+    """The hard limit where the suite names none: ten budgets and an hour."""
+    return None if budget_seconds is None else 10 * budget_seconds + 3600
