@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.report import load, table
 from bench.report.columns import COLUMNS
-from bench.report.plots.canvas import Picture, spread, styles, text_inches
+from bench.report.plots.canvas import spread, styles
 from bench.report.plots.fronts import pareto
 from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
@@ -87,25 +86,12 @@ def test_a_label_with_room_stays_beside_its_point() -> None:
     assert spread([0.5, 0.5], 0.1).tolist() == pytest.approx([0.45, 0.55])
 
 
-def texts(picture: Picture) -> list[tuple[str, float, float]]:
-    """The words of the SVG and where they stand, in points."""
-    found = re.findall(r"translate\(([\d.]+) ([\d.]+)\)[^>]*>([^<]+)</text>", picture.svg)
-    placed = re.findall(r'<text [^>]*?x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)</text>', picture.svg)
-    return [(text, float(x), float(y)) for x, y, text in found + placed]
-
-
-def test_twenty_names_stand_apart_and_inside_the_figure(tmp_path: Path) -> None:
+def test_twenty_models_look_different(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     for number in range(20):
-        store.add(f"model_{number:02d}_of_a_long_name", 0.02 + number / 1e6)
+        store.add(f"model_{number:02d}", 0.02 + number / 1e6)
     looks = styles(load.cells(store, "mnist"))
     assert len({(look.color, look.marker) for look in looks.values()}) == 20
-    (picture, *_), *_ = learning_plots(load.curves(store, only_section(store)), looks, "1")
-    width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture.svg)[0])
-    names = sorted((y, x, text) for text, x, y in texts(picture) if text.startswith("model_"))
-    assert len(names) == 20
-    assert min(np.diff([y for y, *_ in names])) > 12  # points; the letters have 10
-    assert all(0 < y < height and x + 72 * text_inches(text) < width for y, x, text in names)
 
 
 def test_seeds_are_drawn_where_there_are_several(tmp_path: Path) -> None:
@@ -118,13 +104,6 @@ def test_seeds_are_drawn_where_there_are_several(tmp_path: Path) -> None:
     (first, *_), *others = seed_plots(section, table.summary(section), looks, "1")
     assert first.name == "1-seeds-mse"
     assert len(others) == 2
-    color = looks["convlstm"].color.lower()
-    dots = re.findall(rf'x="([\d.]+)" y="[\d.]+" style="fill: {color}; fill-opacity', first.svg)
-    xs = sorted(map(float, dots))
-    assert len(xs) == 3
-    assert (xs[2] - xs[0]) / (xs[1] - xs[0]) == pytest.approx(5, rel=0.01)
-    names = [text for text, *_ in sorted(texts(first), key=lambda entry: entry[2])]
-    assert names.index("convlstm-small") < names.index("copy_last")
     store.runs = store.runs[:2]
     section = only_section(store)
     assert seed_plots(section, table.summary(section), looks, "1") == []
@@ -166,4 +145,4 @@ def test_a_default_that_was_recorded_counts(tmp_path: Path) -> None:
     (sweep,) = sweep_plots(parts, styles(cells))
     assert sweep.title == "kth by horizon, small models"
     (quality,) = sweep.plots[0]
-    assert {"20", "40"} <= {text for text, *_ in texts(quality)}
+    assert all(f">{horizon}<" in quality.svg for horizon in ("20", "40"))
