@@ -214,10 +214,10 @@ class Ls:
     def __call__(self) -> int:
         """Print the list."""
         from bench import listing
-        from bench.console.rows import show
+        from bench.console.rows import print_rows
 
         rows = listing.rows(self.what, self.suite, self.places.uri, self.places.results)
-        show(rows, listing.COLUMNS[self.what], self.format)
+        print_rows(rows, listing.COLUMNS[self.what], self.format)
         return 0
 
 

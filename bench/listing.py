@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import records
+from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.score.metrics import LEADING
-from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
-from bench.store.records import Status
 from bench.suite import catalogue
 from bench.suite import suite as suites
 from bench.suite.cell import settle

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.console.rows import Format, show
+from bench.console.rows import Format, print_rows
 from bench.data.prepare import open_dataset, preparation_of
 from bench.errors import UserError
 from bench.suite import catalogue
@@ -37,9 +37,9 @@ def status(reference: str | None, style: Format) -> int:
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
     if style != "table":
-        show(found, COLUMNS, style)
+        print_rows(found, COLUMNS, style)
         return 0
-    show([row | {"size": _readable(row.get("size"))} for row in found], SEEN)
+    print_rows([row | {"size": _readable(row.get("size"))} for row in found], SEEN)
     lines = [f"{row['name']}: {row['note']}" for row in found if row.get("note")]
     lines.append(f"caches lie in {caches()}")
     if any(row["state"] == UNPREPARED for row in found):

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench import records
 from bench.errors import UserError
+from bench.records import VALIDATION
 from bench.report.columns import PARAMETERS
 from bench.score.metrics import RECORDED
-from bench.store import records
-from bench.store.records import VALIDATION
 
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell, Store

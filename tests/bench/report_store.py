@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench import records
 from bench.report import load
 from bench.report.scores import SequenceScores
 from bench.report.statistics.significance import paired
 from bench.report.table import summary
 from bench.report.verdict import verdict
-from bench.store import records
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 KEYS = itertools.count()

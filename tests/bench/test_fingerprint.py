@@ -123,7 +123,7 @@ def _digests() -> tuple[str, str]:
         ("score/metrics.py", False, True),
         ("score/lpips.py", False, True),
         ("report/columns.py", False, False),
-        ("store/records.py", False, False),
+        ("records.py", False, False),
         ("run/worker.py", False, False),
         ("suite/cell.py", False, False),
     ],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import records
+from bench import records
 from bench.store.mlflow import Store
 from bench.suite import suite as suites
 from bench.suite.cell import settle

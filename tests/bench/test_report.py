@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageColor
 
-from bench import report
+from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
 from bench.report.plots.canvas import PALETTE, Picture, Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
-from bench.store import records
 from tests.bench.report_store import FakeStore, example, only_section
 
 

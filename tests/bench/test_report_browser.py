@@ -13,8 +13,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from bench import report
-from bench.store import records
+from bench import records, report
 from bench.store.mlflow import Point, Store
 from tests.bench.report_store import FakeStore, only_section
 

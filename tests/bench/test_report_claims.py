@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.literature.claims import Beats, Claim, Defect, Effect, Gains, all_claims
 from bench.report import load
 from bench.report.claims import Finding, findings
 from bench.report.scores import SequenceScores
-from bench.store import records
 from tests.bench.report_store import FakeStore
 
 SEQUENCES = 60

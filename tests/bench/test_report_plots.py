@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import records
 from bench.report import load, table
 from bench.report.columns import COLUMNS
 from bench.report.plots.canvas import Picture, spread, styles, text_inches
@@ -18,7 +19,6 @@ from bench.report.plots.fronts import pareto
 from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
-from bench.store import records
 from tests.bench.report_store import FakeStore, only_section
 
 MSE = COLUMNS["prediction"][0]

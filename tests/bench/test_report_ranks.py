@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.report import load, table
 from bench.report.statistics.ranks import Ranks, ranks
-from bench.store import records
 from tests.bench.report_store import FakeStore
 
 MSE = {

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.report import classes, load, table
 from bench.report.page import Chapter
-from bench.store import records
 from tests.bench.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]

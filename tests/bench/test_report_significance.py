@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
+from bench.records import Measure
 from bench.report import load, table
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence
 from bench.score.metrics import RECORDED
-from bench.store import records
-from bench.store.records import Measure
 from tests.bench.report_store import FakeStore, example, only_section
 
 MSE, SSIM = RECORDED["prediction"]["mse"], RECORDED["prediction"]["ssim"]

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
 from bench.report.statistics.interval import half_width
-from bench.store import records
 from tests.bench.report_store import FakeStore, example, only_section, verdict_of
 
 

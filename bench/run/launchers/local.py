@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bench.records import Status
 from bench.run.events import Event, Finished, Note, decode
-from bench.store.records import Status
 from bench.suite.fingerprint import REPOSITORY
 from bench.train import hardware
 
