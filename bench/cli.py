@@ -70,9 +70,9 @@ class Selection:
 
     def selected(self) -> Suite:
         """The suite, cut down to what was chosen."""
-        from bench.suite import suite as suites
+        from bench.suite.suite import load_suite
 
-        suite = self.overrides.apply(suites.load(self.suite))
+        suite = self.overrides.apply(load_suite(self.suite))
         return suite.with_overrides(
             models=suite.select_models(self.models) or None,
             datasets=suite.select_datasets(self.datasets) or None,

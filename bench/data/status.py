@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.console.rows import Format, print_rows
-from bench.data.prepare import open_dataset, preparation_of
+from bench.data.prepare import preparation_of
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.units import byte_size
@@ -98,7 +98,7 @@ def _of_cache(name: str, folder: Path, command: str) -> Row:
         return row | {"state": "old format", "note": f"make it anew: `{command}`"}
     row |= {"frames": manifest["frames"], "damaged": len(manifest["damaged"])}
     try:
-        dataset = open_dataset(name)
+        dataset = catalogue.require_dataset(name)
     except UserError as error:
         return row | {"note": f"it cannot be opened: {error}"}
     if isinstance(dataset, CachedDataset):

@@ -110,7 +110,7 @@ class Showcase:
     """Why each sequence was chosen; "" where that was not recorded."""
 
 
-def cells(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
+def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
     """One row per cell of `suite`, newest first; metrics stand under their MLflow names.
 
     With the trained cells of another suite they are of that suite by their label, and so are never

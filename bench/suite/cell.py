@@ -291,7 +291,7 @@ def settle(suite: Suite) -> list[Cell]:
             precision=precision,
         )
 
-    return [settled(at) for at in suite.cells()]
+    return [settled(at) for at in suite.coordinates()]
 
 
 @cache

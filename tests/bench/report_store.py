@@ -282,7 +282,7 @@ def example(folder: Path) -> FakeStore:
 
 
 def only_section(store: FakeStore, suite: str = "mnist") -> load.Section:
-    (section,) = load.sections(load.cells(store, suite))
+    (section,) = load.sections(load.cell_table(store, suite))
     return section
 
 

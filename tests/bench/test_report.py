@@ -172,7 +172,7 @@ def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
     for seed in (0, 1):
         store.add("alone", 0.0115 + seed / 1000, seed=seed)
     section = only_section(store)
-    looks = styles(load.cells(store, "mnist"))
+    looks = styles(load.cell_table(store, "mnist"))
     plots = speed_plots(section, table.summary(section), looks, "1")
     assert len(plots) == 2
     for (picture,) in plots:

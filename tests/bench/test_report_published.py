@@ -62,7 +62,7 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 def tables(store: FakeStore, *rows: PublishedRow) -> list[PublishedTable]:
-    sections = load.sections(load.cells(store, "mnist"))
+    sections = load.sections(load.cell_table(store, "mnist"))
     return published_tables(rows, sections, SequenceScores(store))
 
 

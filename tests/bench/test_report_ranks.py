@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 def of(store: FakeStore) -> list[Ranks]:
-    sections = load.sections(load.cells(store, "mnist"))
+    sections = load.sections(load.cell_table(store, "mnist"))
     return ranks(sections, [table.summary(section) for section in sections])
 
 

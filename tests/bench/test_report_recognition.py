@@ -82,7 +82,7 @@ def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore)
 
 def test_tasks_never_share_a_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, params={"dataset": "actions", "suite": "actions"})
-    found = load.sections(load.cells(store, "actions"))
+    found = load.sections(load.cell_table(store, "actions"))
     assert [(section.task, set(section.cells["model"])) for section in found] == [
         ("prediction", {"convlstm"}),
         ("recognition", {"good", "poor", "class_frequency"}),
