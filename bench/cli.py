@@ -69,9 +69,9 @@ class Selection:
 
     def selected(self) -> Suite:
         """The suite, cut down to what was chosen."""
-        from bench.suite import suite as suites
+        from bench.suite.suite import load_suite
 
-        suite = self.overrides.apply(suites.load(self.suite))
+        suite = self.overrides.apply(load_suite(self.suite))
         return suite.with_overrides(
             models=suite.select_models(self.models) or None,
             datasets=suite.select_datasets(self.datasets) or None,
@@ -212,10 +212,10 @@ class Ls:
     def __call__(self) -> int:
         """Print the list."""
         from bench import listing
-        from bench.console.rows import show
+        from bench.console.rows import print_rows
 
         rows = listing.rows(self.what, self.suite, self.places.uri, self.places.results)
-        show(rows, listing.COLUMNS[self.what], self.format)
+        print_rows(rows, listing.COLUMNS[self.what], self.format)
         return 0
 
 

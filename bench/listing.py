@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import records
+from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.score.metrics import LEADING
-from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
-from bench.store.records import Status
 from bench.suite import catalogue
-from bench.suite import suite as suites
 from bench.suite.cell import settle
+from bench.suite.suite import load_suite, suite_names
 from bench.train.cost import Cost
 from datasets.contract import Spec, TaskName
 from models.contract import Model, Paper
@@ -89,8 +89,8 @@ def _suites() -> list[dict[str, object]]:
             "seeds": " ".join(map(str, suite.seeds)),
             "budget": str(suite.budget),
         }
-        for name in suites.names()
-        for suite in [suites.load(name)]
+        for name in suite_names()
+        for suite in [load_suite(name)]
     ]
 
 
@@ -99,7 +99,7 @@ def _cells(reference: str | None, uri: str, results: Path) -> list[dict[str, obj
     if reference is None:
         names = store.suites()
         return [row for name in names for row in _recorded(name, store.cells(name), results)]
-    suite = suites.load(reference)
+    suite = load_suite(reference)
     recorded = [*store.cells(suite.name), *store.borrowed(suite.name)]
     found = _recorded(suite.name, recorded, results)
     known = {run.tags.get(records.CELL) for run in recorded}

@@ -21,12 +21,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench import report
+from bench import records, report
 from bench.report.load import cells, sections
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import RELATIVE, Pairs
 from bench.score.metrics import METRICS, RECORDED
-from bench.store import records
 from bench.store.mlflow import Point, Store
 
 SUITE = "large"

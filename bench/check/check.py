@@ -10,7 +10,6 @@ from bench.check import dataset, metrics, predictor, recogniser
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
 from bench.suite.reference import Reference
-from datasets.contract import DataMissing
 from models.contract import Model, Predictor
 
 
@@ -72,8 +71,5 @@ def _model(cls: type[Model]) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
 
 
 def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
-    try:
-        opened = catalogue.open_dataset(reference)
-        return dataset.checks_of(opened), opened
-    except DataMissing as error:
-        raise UserError(str(error)) from error
+    opened = catalogue.require_dataset(reference)
+    return dataset.checks_of(opened), opened

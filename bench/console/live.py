@@ -15,9 +15,9 @@ from rich.text import Text
 
 from bench.console.plain import PlainDisplay
 from bench.console.words import figures, one_line, outcome, spent, time_left
+from bench.records import Status
 from bench.run.display import PlannedCell, RunSettings
 from bench.run.events import Finished, Note, Progress
-from bench.store.records import Status
 
 if TYPE_CHECKING:
     from bench.report.table import Table as ReportTable

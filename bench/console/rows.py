@@ -18,7 +18,7 @@ from bench.units import figure
 Format = Literal["table", "json", "csv"]
 
 
-def show(
+def print_rows(
     rows: Sequence[Mapping[str, object]],
     columns: Sequence[str],
     format: Format = "table",  # noqa: A002  (the option's name on the command line)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.records import Status
 from bench.run.display import TODO, PlannedCell
 from bench.run.events import Finished
 from bench.score.metrics import LEADING, REFERENCE
-from bench.store.records import Status
 
 if TYPE_CHECKING:
     from datasets.contract import TaskName

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bench.console.tally import Ended, Tally
+from bench.records import Status
 from bench.run.events import Progress
 from bench.score.metrics import LEADING, REFERENCE
-from bench.store.records import Status
 from bench.units import byte_size, duration, figure
 
 if TYPE_CHECKING:

@@ -44,12 +44,12 @@ def prepare_data(
     if preparation is None:
         if source is not None:
             raise UserError(f"{reference} is made or fetched, not prepared: leave out --source")
-        dataset = open_dataset(reference)
+        dataset = catalogue.require_dataset(reference)
         _say(f"{reference}: ready; it needs no cache", *_contents(dataset))
         return 0
     _make(preparation, source, workers, max_damaged)
     try:
-        dataset = open_dataset(reference)
+        dataset = catalogue.require_dataset(reference)
     except UserError as error:
         raise UserError(f"the cache is there, but cannot be opened: {error}") from error
     _say(*_contents(dataset))
@@ -69,18 +69,6 @@ def preparation_of(reference: str) -> Preparation | None:
         return cls.preparation(**Reference.parse(reference).options)
     except (TypeError, ValueError) as error:
         raise UserError(f"{reference}: {error}") from error
-
-
-def open_dataset(reference: str) -> Dataset:
-    """The data set that `reference` names.
-
-    Raises:
-        UserError: there is none, it cannot take these options, or its data are not here.
-    """
-    try:
-        return catalogue.open_dataset(reference)
-    except DataMissing as error:
-        raise UserError(str(error)) from error
 
 
 def _make(

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from bench import pictures
-from bench.data.prepare import open_dataset
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.suite.reference import Reference
@@ -35,7 +34,7 @@ def show_data(reference: str, out: Path | None, split: SplitName, count: int) ->
     """
     if count < 1:
         raise UserError(f"--clips is a number from 1 on, not {count}")
-    dataset = open_dataset(reference)
+    dataset = catalogue.require_dataset(reference)
     label = Reference.parse(reference).label(catalogue.dataset(reference).name)
     out = out or Path("results", "data", re.sub(r"[^\w./-]+", "-", label).strip("-"))
     clips, titles = _clips(dataset, split, count)

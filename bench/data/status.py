@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.console.rows import Format, show
-from bench.data.prepare import open_dataset, preparation_of
+from bench.console.rows import Format, print_rows
+from bench.data.prepare import preparation_of
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.units import byte_size
@@ -37,9 +37,9 @@ def status(reference: str | None, style: Format) -> int:
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
     if style != "table":
-        show(found, COLUMNS, style)
+        print_rows(found, COLUMNS, style)
         return 0
-    show([row | {"size": _readable(row.get("size"))} for row in found], SEEN)
+    print_rows([row | {"size": _readable(row.get("size"))} for row in found], SEEN)
     lines = [f"{row['name']}: {row['note']}" for row in found if row.get("note")]
     lines.append(f"caches lie in {caches()}")
     if any(row["state"] == UNPREPARED for row in found):
@@ -98,7 +98,7 @@ def _of_cache(name: str, folder: Path, command: str) -> Row:
         return row | {"state": "old format", "note": f"make it anew: `{command}`"}
     row |= {"frames": manifest["frames"], "damaged": len(manifest["damaged"])}
     try:
-        dataset = open_dataset(name)
+        dataset = catalogue.require_dataset(name)
     except UserError as error:
         return row | {"note": f"it cannot be opened: {error}"}
     if isinstance(dataset, CachedDataset):

@@ -6,8 +6,6 @@ import json
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench import pictures
+from bench import atomic, pictures
 
 Style = Literal["png", "npy", "mp4", "gif"]
 Frames = NDArray[np.uint8]
@@ -70,7 +68,7 @@ class Pngs(PredictionFiles):
             old.unlink()
         for number, frame in zip(made.numbers, _channels_last(made.frames), strict=True):
             picture = frame[..., 0] if frame.shape[-1] == 1 else frame
-            with _whole(folder / f"frame_{number:04d}.png") as path:
+            with atomic.replacing(folder / f"frame_{number:04d}.png") as path:
                 Image.fromarray(picture).save(path)
 
 
@@ -97,14 +95,14 @@ class Array(PredictionFiles):
         head = {"descr": "|u1", "fortran_order": False, "shape": (len(self._names), *self._shape)}
         with (
             self._raw as raw,
-            _whole(self.out / "predictions.npy") as path,
+            atomic.replacing(self.out / "predictions.npy") as path,
             path.open("wb") as file,
         ):
             raw.seek(0)
             np.lib.format.write_array_header_1_0(file, head)
             shutil.copyfileobj(raw, file, 1 << 20)
         names = json.dumps(self._names, indent=1, ensure_ascii=False)
-        with _whole(self.out / "names.json") as path:
+        with atomic.replacing(self.out / "names.json") as path:
             path.write_text(f"{names}\n", encoding="utf-8")
 
 
@@ -121,7 +119,7 @@ class Animations(PredictionFiles):
         final.parent.mkdir(parents=True, exist_ok=True)
         frames = pictures.shown(np.concatenate([made.context, made.frames]))
         write = pictures.write_mp4 if self._suffix == "mp4" else pictures.write_gif
-        with _whole(final) as path:
+        with atomic.replacing(final) as path:
             write(path, pictures.bordered(frames, given=len(made.context)))
 
 
@@ -130,17 +128,6 @@ def files(style: Style, out: Path) -> PredictionFiles:
     if style == "png":
         return Pngs(out)
     return Array(out) if style == "npy" else Animations(out, style)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Where to write what becomes the file `path` in one step, and nothing where that fails."""
-    part = path.with_name(f".{path.name}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _channels_last(frames: Frames) -> Frames:

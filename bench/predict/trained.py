@@ -12,11 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from bench import records
 from bench.errors import UserError, unknown
 from bench.predict.own_clips import Window
-from bench.store import records
+from bench.records import Status
 from bench.store.mlflow import RecordedCell, Store, store_exists
-from bench.store.records import Status
 from bench.suite import catalogue
 from bench.suite.reference import Reference
 from bench.train import hardware

@@ -12,7 +12,7 @@ from bench.literature.published import all_rows
 from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
-from bench.report.load import Section, cells, curves, named_videos, sections, showcases
+from bench.report.load import Section, cell_table, curves, named_videos, sections, showcases
 from bench.report.page import Chapter, Report, write
 from bench.report.plots.canvas import Style, file_name, styles
 from bench.report.plots.fronts import speed_plots
@@ -44,7 +44,7 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
     Raises:
         UserError: the store holds no cell of one of them.
     """
-    found = cells(store, suite, other)
+    found = cell_table(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)
     shown = [showcases(store, part) for part in parts]
@@ -75,7 +75,7 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
 
     A baseline, which stands in many tables, counts only where no trained cell is asked for.
     """
-    found = cells(store, suite)
+    found = cell_table(store, suite)
     asked = found[found["key"].isin(keys)]
     meant = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["key"])
     return {

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
+from bench import records
 from bench.literature.claims import Beats, Claim, Effect, Gains
 from bench.literature.conventions import CONVENTIONS, described
 from bench.literature.published import CERTAINTY, PublishedRow
@@ -21,7 +22,6 @@ from bench.report.statistics.bootstrap import POINTS, RELATIVE, Contrast, Differ
 from bench.report.statistics.significance import caveat, counted, sentence, written
 from bench.report.verdict import STATUS_WORDS
 from bench.score.metrics import RECORDED, REFERENCE
-from bench.store import records
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]
 """What a test says of its claim; with one seed of a model nothing, however clear its figures."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.records import COST, Measure
 from bench.score.metrics import RECORDED, Metric
-from bench.store.records import COST, Measure
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench import records
 from bench.errors import UserError
+from bench.records import VALIDATION
 from bench.report.columns import PARAMETERS
 from bench.score.metrics import RECORDED
-from bench.store import records
-from bench.store.records import VALIDATION
 
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell, Store
@@ -110,7 +110,7 @@ class Showcase:
     """Why each sequence was chosen; "" where that was not recorded."""
 
 
-def cells(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
+def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
     """One row per cell of `suite`, newest first; metrics stand under their MLflow names.
 
     With the trained cells of another suite they are of that suite by their label, and so are never

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
 from bench.report.columns import COLUMNS
 from bench.report.load import Section, at_once, each
 from bench.score.metrics import PREDICTION, RECORDED
-from bench.store.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
 
 if TYPE_CHECKING:
     from bench.store.mlflow import Store

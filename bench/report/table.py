@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench import records
 from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE
-from bench.store import records
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench import records
 from bench.report.columns import COLUMNS
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.statistics.bootstrap import Pairs
 from bench.report.statistics.significance import sentence
 from bench.score.metrics import REFERENCE
-from bench.store import records
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

@@ -30,7 +30,7 @@ ERROR_STOPS = 33
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class Prediction:
     """A model's prediction of one sequence, as a sheet."""
 
     label: str
@@ -40,12 +40,12 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One test sequence: what was given, what came, and what the models made of it."""
+    """One test sequence: its context, its truth, and what each model predicted."""
 
     title: str
     context: str
     truth: str
-    films: tuple[Film, ...]
+    predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,14 @@ def _viewer(showcases: Sequence[Showcase], side: int, quality: int) -> Viewer:
     takes = []
     for sequence, why in sequences(showcases).items():
         held = holders(sequence, showcases)
-        films = tuple(
-            Film(shown.label, shown.model, sheet(shown.prediction[place][future]))
+        predictions = tuple(
+            Prediction(shown.label, shown.model, sheet(shown.prediction[place][future]))
             for shown, place in held
         )
         shown, place = held[0]
         context, truth = shown.context[place][past], shown.truth[place][future]
         name = title(sequence, why, first)
-        takes.append(Take(name, sheet(context), sheet(truth), films))
+        takes.append(Take(name, sheet(context), sheet(truth), predictions))
     *_, height, width = _small(first.truth[0][:1], side).shape
     return Viewer(numbers(past), numbers(future + 1), width, height, tuple(takes))
 

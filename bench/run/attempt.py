@@ -13,14 +13,15 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
+from bench import records
+from bench.records import Point
+from bench.run import artifacts
 from bench.run.checkpoint import Checkpoint
 from bench.run.events import Event, Note, Phase, Progress
 from bench.run.profile import profile_steps
 from bench.score.measure import measure
 from bench.score.result import Result
-from bench.store import artifacts, records
 from bench.store.mlflow import RunLog
-from bench.store.records import Point
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.loop import Loop

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from bench.errors import UserError
+from bench import atomic, locks, records
 
 
 class Checkpoint:
@@ -21,35 +18,23 @@ class Checkpoint:
     def __init__(self, results: Path, key: str) -> None:
         """Name the folder; nothing is written yet."""
         self.folder = (results / "checkpoints" / key).absolute()
-        self.log = self.folder / "cell.log"
+        self.log = self.folder / records.LOG
         self._state = self.folder / "state.pt"
         self._run_id = self.folder / "run_id"
         self._lock = self.folder / "lock"
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Keep every other process off this cell for as long as the block lasts.
 
         Raises:
-            UserError: another process has it.
+            UserError: on entering, where another process has it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self._lock, timeout=0):
-                yield
-        except Timeout as error:
-            raise UserError("another process is running this cell: wait for it") from error
+        return locks.held(self._lock, "another process is running this cell: wait for it")
 
     @property
     def is_held(self) -> bool:
         """Whether some process is running this cell now."""
-        if not self._lock.exists():
-            return False
-        try:
-            with FileLock(self._lock, timeout=0):
-                return False
-        except Timeout:
-            return True
+        return locks.is_held(self._lock)
 
     @property
     def run_id(self) -> str | None:
@@ -58,7 +43,8 @@ class Checkpoint:
 
     @run_id.setter
     def run_id(self, run_id: str) -> None:
-        _write(self._run_id, lambda path: path.write_text(run_id, encoding="utf-8"))
+        with atomic.replacing(self._run_id, durable=True) as path:
+            path.write_text(run_id, encoding="utf-8")
 
     @property
     def has_state(self) -> bool:
@@ -67,7 +53,8 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the kept state by `state`; a kill during the call leaves the old one whole."""
-        _write(self._state, lambda path: torch.save(state, path))
+        with atomic.replacing(self._state, durable=True) as path:
+            torch.save(state, path)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The kept state with its tensors on `device`, or None where there is none."""
@@ -83,12 +70,3 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the folder: the cell is done, and MLflow has all of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _write(path: Path, write: Any) -> None:
-    """Let `write` fill a new file, force it to the disk, then put it in the place of `path`."""
-    new = path.with_suffix(".new")
-    write(new)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
-    new.replace(path)

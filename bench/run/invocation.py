@@ -10,23 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from bench import report
+from bench import locks, records, report
 from bench.errors import UserError
+from bench.records import Status
 from bench.run import plan
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import TODO, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
 from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
-from bench.store import records
 from bench.store.mlflow import RecordedCell, Store, store_exists, store_uri
-from bench.store.records import Status
 from bench.suite.cell import Cell
 from bench.suite.suite import Suite
-
-EXIT_CODES = {Status.DONE: 0, Status.FAILED: 1, Status.INTERRUPTED: 130}
 
 
 @dataclass
@@ -86,7 +81,7 @@ class Invocation:
                 self._launch(store, launcher, display, todo, invocation)
             status = self._status(launcher)
             self._report(store, display, invocation, status)
-        return EXIT_CODES[status]
+        return status.exit_code
 
     def _plan(self, store: Store | None) -> list[PlannedCell]:
         planned = plan.plan(self.cells, self.results, store, self.force)
@@ -120,17 +115,11 @@ class Invocation:
         ends = {finished.status for finished in self._finished.values()}
         return Status.DONE if ends <= {Status.DONE, Status.SKIPPED} else Status.FAILED
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep a second `run` of this suite in this folder off for as long as the block lasts."""
+        text = f"the suite {self.suite.name!r} is already running in {self.results}"
         lock = self.results / self.suite.name / "run.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(lock, timeout=0):
-                yield
-        except Timeout as error:
-            text = f"the suite {self.suite.name!r} is already running in {self.results}"
-            raise UserError(f"{text}: wait for it, or use another --results") from error
+        return locks.held(lock, f"{text}: wait for it, or use another --results")
 
     @property
     def _invocation_file(self) -> Path:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import records
 from bench.errors import UserError
+from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PlannedCell, RunSettings, State
 from bench.score.metrics import LEADING
-from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
-from bench.store.records import Status
 from bench.suite.cell import Cell
 from bench.train.cost import Cost
 

@@ -16,15 +16,15 @@ from typing import TextIO
 
 import torch
 
+from bench import records
 from bench.errors import UserError
+from bench.records import Status
 from bench.run import plan
 from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
-from bench.store import records
 from bench.store.mlflow import RunLog, Store, store_uri
-from bench.store.records import Status
 from bench.suite.cell import Cell
 from bench.train.loop import Diverged
 from datasets.contract import DataMissing
@@ -275,4 +275,4 @@ def run_alone(worker: Worker, events: bool) -> int:
 
             finished = worker.work(show, stop)
             display.cell_finished(cell.name, finished, worker.command)
-    return {Status.DONE: 0, Status.INTERRUPTED: 130}.get(Status(finished.status), 1)
+    return Status(finished.status).exit_code

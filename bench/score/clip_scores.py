@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bench.records import PER_CLIP_TABLE, PER_VIDEO_TABLE
 from bench.score.frames import cross_entropy, label_ranks
 from bench.score.metrics import RECOGNITION, NotMeasured
-from bench.store.records import PER_CLIP_TABLE, PER_VIDEO_TABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bench.records import PER_FRAME_TABLE, SHOWCASE
 from bench.score.frames import Frames
 from bench.score.metrics import PREDICTION, Metric, NotMeasured, WholeSet
-from bench.store.records import PER_FRAME_TABLE, SHOWCASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from bench.records import Measure
 from bench.score import outside
 from bench.score.outside import Outside
-from bench.store.records import Measure
 
 if TYPE_CHECKING:
     from bench.score.clip_scores import ClipScores

@@ -31,9 +31,10 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+from bench import records
 from bench.errors import UserError
-from bench.store import records, ui
-from bench.store.records import Point
+from bench.records import Point
+from bench.store import ui
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 SYSTEM_METRICS_SECONDS = 10

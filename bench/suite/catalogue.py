@@ -21,7 +21,7 @@ import datasets
 import models
 from bench.errors import UserError, unknown
 from bench.suite.reference import Reference
-from datasets.contract import Dataset, TaskName
+from datasets.contract import DataMissing, Dataset, TaskName
 from models.contract import Model, Predictor, Size
 
 Found = TypeVar("Found", type[Model], type[Dataset])
@@ -103,6 +103,18 @@ def open_dataset(reference: str) -> Dataset:
         return dataset(reference)(**Reference.parse(reference).options)
     except (TypeError, ValueError) as error:
         raise UserError(f"{reference}: {error}") from error
+
+
+def require_dataset(reference: str) -> Dataset:
+    """As `open_dataset`, for a verb that cannot do without the data.
+
+    Raises:
+        UserError: there is none, it cannot take these options, or its data are not here.
+    """
+    try:
+        return open_dataset(reference)
+    except DataMissing as error:
+        raise UserError(str(error)) from error
 
 
 def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:

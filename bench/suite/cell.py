@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bench import atomic, records
 from bench.errors import UserError
-from bench.store import records
 from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference
 from bench.suite.suite import Coordinates, Evaluation, Limits, Suite
@@ -249,9 +249,9 @@ class Cell(BaseModel):
         """Write it as JSON; the file."""
         path = self.file(results)
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(self.model_dump_json(indent=2), encoding="utf-8")
-        return new.replace(path)
+        with atomic.replacing(path) as new:
+            new.write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        return path
 
     def command(self, results: Path, tracking_uri: str | None = None) -> str:
         """The line that runs this one cell again, wherever it runs."""
@@ -311,7 +311,7 @@ def settle(suite: Suite) -> list[Cell]:
             return cell
         return cell.model_copy(update={"settled_data": cell.data_digests})
 
-    return [settled(at) for at in suite.cells()]
+    return [settled(at) for at in suite.coordinates()]
 
 
 @cache

@@ -88,7 +88,7 @@ class Suite(_Strict):
     evaluation: Evaluation = Evaluation()
     limits: Limits = Limits()
 
-    def cells(self) -> Iterator[Coordinates]:
+    def coordinates(self) -> Iterator[Coordinates]:
         """Every cell of the matrix, models first, so that each data set's baselines come early."""
         for dataset in self.datasets:
             for seed in self.seeds:
@@ -129,12 +129,12 @@ class Coordinates:
     seed: int
 
 
-def names() -> list[str]:
+def suite_names() -> list[str]:
     """The suites that come with the house."""
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
-def load(reference: str) -> Suite:
+def load_suite(reference: str) -> Suite:
     """The suite named `reference`, or the one in that TOML file.
 
     Raises:
@@ -144,7 +144,7 @@ def load(reference: str) -> Suite:
     if not path.is_file():
         if reference.endswith(".toml"):
             raise UserError(f"there is no suite file {path}")
-        raise unknown("suite", reference, names())
+        raise unknown("suite", reference, suite_names())
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.store import records
-from bench.store.records import Point
+from bench import records
+from bench.records import Point
 from bench.train.budget import Clock
 
 LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import resource
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -64,13 +63,10 @@ def device_name(device: Device) -> str:
     return f"{name}, {torch.get_num_threads()} threads" if device == "cpu" else f"{name} (MPS)"
 
 
-def synchronizer(device: Device) -> Callable[[], None]:
-    """A function that returns once the device has done all it was given."""
-    if device == "cuda":
-        return torch.cuda.synchronize
-    if device == "mps":
-        return torch.mps.synchronize
-    return lambda: None
+def synchronize(device: torch.device) -> None:
+    """Wait for the work queued on `device`."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
 
 
 def peak_memory_bytes(device: Device) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.train.hardware import synchronize
 from datasets.contract import Clips, to_unit
 
 Batch = tuple[Tensor, ...]
@@ -59,10 +60,10 @@ class HeldOut:
             last = min(first + self.batch_size, self.count)
             clips = self.clips[first:last]
             frames = to_float(clips, self.device)
-            _synchronise(self.device)
+            synchronize(self.device)
             began = time.perf_counter()
             output = forward(frames)
-            _synchronise(self.device)
+            synchronize(self.device)
             yield Pass(first, clips, frames, output, time.perf_counter() - began)
             self.heartbeat(last / self.count)
 
@@ -70,9 +71,3 @@ class HeldOut:
 def to_float(clips: Tensor, device: torch.device) -> Tensor:
     """`clips` as float32 in [0,1] on `device`; they travel in the type they are stored in."""
     return to_unit(clips.to(device, non_blocking=True))
-
-
-def _synchronise(device: torch.device) -> None:
-    """Wait for the work queued on `device`."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()

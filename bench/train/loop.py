@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -67,7 +68,6 @@ class Loop:
         )
         hardware.set_arithmetic()
         self.device = fabric.device
-        self._synchronize = hardware.synchronizer(cell.device)
         torch.manual_seed(seed_of(cell.seed, "weights"))
         self.task = cell.in_training
         model = self.task.build(cell.model_class, cell.options)
@@ -79,7 +79,9 @@ class Loop:
             self._model: Any = self._training.model
         else:
             self._model = fabric.setup_module(model)
-        self.clock = Clock(cell.budget, self._synchronize, self.cost.train_flops or None)
+        self.clock = Clock(
+            cell.budget, partial(hardware.synchronize, self.device), self.cost.train_flops or None
+        )
         self.curves = Curves(self.clock, self.task.validation)
 
     # --- from start to end -----------------------------------------------------------------------
@@ -109,7 +111,7 @@ class Loop:
         for number in range(-WARM_UP_STEPS, 0):
             if time.monotonic() - began < WARM_UP_SECONDS:
                 self._training.step(number, 0.0)
-        self._synchronize()
+        hardware.synchronize(self.device)
         self._training.restore(before)
 
     def _fit(self) -> None:

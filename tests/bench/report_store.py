@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bench import records
 from bench.report import load
 from bench.report.scores import SequenceScores
 from bench.report.statistics.significance import paired
 from bench.report.table import summary
 from bench.report.verdict import verdict
-from bench.store import records
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 KEYS = itertools.count()
@@ -282,7 +282,7 @@ def example(folder: Path) -> FakeStore:
 
 
 def only_section(store: FakeStore, suite: str = "mnist") -> load.Section:
-    (section,) = load.sections(load.cells(store, suite))
+    (section,) = load.sections(load.cell_table(store, suite))
     return section
 
 

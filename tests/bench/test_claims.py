@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from bench.literature import claims
 from bench.literature.claims import Beats, Claim, Gains
 from bench.suite import catalogue
-from bench.suite import suite as suites
 from bench.suite.reference import Reference
+from bench.suite.suite import load_suite, suite_names
 
 CLAIMS = claims.all_claims()
 
@@ -23,7 +23,7 @@ def test_every_claim_has_a_name_of_its_own() -> None:
 def test_contrasts_point_at_cells_of_their_suite(claim: Claim) -> None:
     effects = [effect for defect in claim.defects for effect in defect.effects]
     for asked in (*claim.tests, *effects):
-        suite = suites.load(asked.suite)  # which checks that models and data sets exist
+        suite = load_suite(asked.suite)  # which checks that models and data sets exist
         assert len(suite.seeds) > 1, "one seed decides nothing"
         for model, dataset in asked.cells:
             assert model in suite.models
@@ -50,4 +50,4 @@ def test_a_claim_names_metrics_and_only_errors_have_ratios() -> None:
 
 def test_every_claims_suite_is_asked_for() -> None:
     asked = {test.suite for claim in CLAIMS for test in claim.tests}
-    assert asked == {name for name in suites.names() if name.startswith("claims-")}
+    assert asked == {name for name in suite_names() if name.startswith("claims-")}

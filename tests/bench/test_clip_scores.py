@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
+from bench import records
 from bench.score.clip_scores import ClipScores, score
 from bench.score.measure import measure
 from bench.score.metrics import RECORDED
-from bench.store import records
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec

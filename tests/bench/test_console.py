@@ -12,11 +12,11 @@ from rich.console import Console
 from bench.console import LiveDisplay, PlainDisplay, display_for
 from bench.console.tally import Tally
 from bench.console.words import figures, outcome
+from bench.records import Status
 from bench.report.columns import COLUMNS
 from bench.report.table import Entry, Row, Table
 from bench.run.display import Display, PlannedCell, RunSettings, State
 from bench.run.events import Finished, Note, Phase, Progress
-from bench.store.records import Status
 
 SETTINGS = RunSettings("mnist", "cpu", "32", "small", "120 s")
 COMMAND = "python -m bench cell --suite mnist --model predrnn --dataset moving_mnist --seed 0"

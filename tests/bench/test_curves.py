@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.store import records
+from bench import records
 from bench.train.budget import Budget, Clock
 from bench.train.curves import LOSS_POINTS, Curves
 

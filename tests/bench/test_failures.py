@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import records
+from bench import records
 from bench.store.mlflow import RecordedCell, Store, store_uri
 from tests.bench.conftest import Bench
 

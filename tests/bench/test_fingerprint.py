@@ -9,8 +9,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
-from bench.suite import suite as suites
 from bench.suite.cell import Cell, read, settle
+from bench.suite.suite import load_suite
 
 SOURCE = '''"""Doc."""
 from models.contract import Predictor
@@ -50,7 +50,7 @@ def test_code_that_acts_otherwise_is_other_code_also_in_a_neighbour(
 
 
 def _cell(**overrides: object) -> Cell:
-    suite = suites.load("smoke").with_overrides(device="cpu", models=["convlstm"])
+    suite = load_suite("smoke").with_overrides(device="cpu", models=["convlstm"])
     return settle(suite.with_overrides(**overrides))[0]
 
 
@@ -94,8 +94,8 @@ def test_names_showcase_and_sources_change_nothing(overrides: dict[str, object])
 
 
 def test_a_suite_of_more_models_has_the_same_cells() -> None:
-    mine = settle(suites.load("mnist").with_overrides(device="cpu", models=["convlstm"]))
-    more = settle(suites.load("mnist-all").with_overrides(device="cpu", models=["convlstm"]))
+    mine = settle(load_suite("mnist").with_overrides(device="cpu", models=["convlstm"]))
+    more = settle(load_suite("mnist-all").with_overrides(device="cpu", models=["convlstm"]))
     assert mine[0].scored == more[0].scored
 
 
@@ -124,7 +124,7 @@ def _digests() -> tuple[str, str]:
         ("score/metrics.py", False, True),
         ("score/lpips.py", False, True),
         ("report/columns.py", False, False),
-        ("store/records.py", False, False),
+        ("records.py", False, False),
         ("run/worker.py", False, False),
         ("suite/cell.py", False, False),
     ],
@@ -160,7 +160,7 @@ def test_what_is_trained_imports_nothing_that_its_digest_leaves_out() -> None:
 
 def test_a_cell_is_the_same_when_read_from_its_file(tmp_path: Path) -> None:
     for suite in ("smoke", "ucf101-study"):
-        for cell in settle(suites.load(suite).with_overrides(device="cpu", seeds=[3])):
+        for cell in settle(load_suite(suite).with_overrides(device="cpu", seeds=[3])):
             again = read(cell.write(tmp_path))
             assert again == cell
             if suite == "smoke":
@@ -182,8 +182,8 @@ def test_the_name_of_a_cell_tells_its_size_and_its_command_names_its_file() -> N
 
 
 def test_models_on_one_data_set_have_common_code_and_other_data_sets_have_other() -> None:
-    cells = settle(suites.load("smoke"))
+    cells = settle(load_suite("smoke"))
     assert len({cell.common_code_digest for cell in cells}) == 1
     assert len({cell.code_digest for cell in cells}) == len({cell.model for cell in cells})
-    (other,) = settle(suites.load("smoke").with_overrides(models=["copy_last"], datasets=["kth"]))
+    (other,) = settle(load_suite("smoke").with_overrides(models=["copy_last"], datasets=["kth"]))
     assert other.common_code_digest != cells[0].common_code_digest

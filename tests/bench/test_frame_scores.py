@@ -11,13 +11,13 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from bench import records
 from bench.score import lpips, outside
 from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.frames import Frames, mae, mse, psnr
 from bench.score.lpips import WeightsMissing
 from bench.score.measure import measure
 from bench.score.metrics import METRICS, RECORDED, Metric, NotMeasured
-from bench.store import records
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec

@@ -11,8 +11,8 @@ from bench.console import SCREEN
 from bench.run.worker import Worker
 from bench.store.mlflow import Store
 from bench.suite import catalogue
-from bench.suite import suite as suites
 from bench.suite.cell import settle
+from bench.suite.suite import load_suite
 
 TOY = {
     "budget": "1steps",
@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
 
 
 def _run(suite_name: str, model: str, dataset: str, results: Path) -> None:
-    suite = suites.load(suite_name).with_overrides(models=[model], datasets=[dataset], **TOY)
+    suite = load_suite(suite_name).with_overrides(models=[model], datasets=[dataset], **TOY)
     (cell,) = settle(suite)
     store = Store(f"sqlite:///{results / 'mlflow.db'}")
     finished = Worker(cell, store, results, SCREEN).work(lambda _: None, lambda: False)
@@ -46,20 +46,20 @@ def _run(suite_name: str, model: str, dataset: str, results: Path) -> None:
 
 def test_mnist_all_has_every_predictor_of_the_house() -> None:
     ours = {n for n, cls in catalogue.predictors().items() if cls.__module__.startswith("models.")}
-    assert set(suites.load("mnist-all").models) == ours
+    assert set(load_suite("mnist-all").models) == ours
 
 
-@pytest.mark.parametrize("model", suites.load("mnist-all").models)
+@pytest.mark.parametrize("model", load_suite("mnist-all").models)
 def test_every_cell_of_mnist_all_runs(model: str, results: Path) -> None:
     _run("mnist-all", model, "moving_mnist(context_frames=2, horizon=2)", results)
 
 
-@pytest.mark.parametrize("model", suites.load("memory").models)
+@pytest.mark.parametrize("model", load_suite("memory").models)
 def test_every_model_of_memory_runs_on_a_long_context(model: str, results: Path) -> None:
     _run("memory", model, "moving_mnist/long(context_frames=30, horizon=2)", results)
 
 
 def test_memory_compares_three_contexts_and_one_horizon() -> None:
-    specs = [catalogue.open_dataset(name).spec for name in suites.load("memory").datasets]
+    specs = [catalogue.open_dataset(name).spec for name in load_suite("memory").datasets]
     assert [spec.context_frames for spec in specs] == [10, 100, 1000]
     assert {spec.horizon for spec in specs} == {10}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import records
+from bench import records
 from bench.store.mlflow import Store
-from bench.suite import suite as suites
 from bench.suite.cell import settle
+from bench.suite.suite import load_suite
 from tests.bench.conftest import Bench
 
 ABSENT = '''
@@ -74,7 +74,7 @@ def test_cells_without_data_are_skipped_with_the_reason_and_the_others_run(
 
 
 def _skipped(user_suite: Path, dataset: str) -> str:
-    suite = suites.load(str(user_suite)).with_overrides(datasets=[dataset], device="cpu")
+    suite = load_suite(str(user_suite)).with_overrides(datasets=[dataset], device="cpu")
     cell = settle(suite)[0]
     _ = cell.scored, cell.name
     return cell.missing_data
@@ -91,7 +91,7 @@ def test_a_split_without_clips_skips_the_cell(user_suite: Path, absent: str) -> 
 
 
 def test_fewer_held_out_clips_than_asked_for_are_all_used(user_suite: Path, absent: str) -> None:
-    suite = suites.load(str(user_suite)).with_overrides(
+    suite = load_suite(str(user_suite)).with_overrides(
         datasets=[absent.replace("Absent", "Few")],
         device="cpu",
         evaluation={"test_clips": 4, "validation_clips": 100},

@@ -18,10 +18,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from bench import cli, pictures
+from bench import cli, pictures, records
 from bench.errors import UserError
 from bench.predict.own_clips import OwnClips, Window, find
-from bench.store import records
 from bench.store.mlflow import Store
 from datasets.video.source import FrameFormat
 from tests.bench.conftest import SUITE, command, environment

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
+from bench import records
 from bench.score.metrics import RECORDED
-from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import command, environment
 

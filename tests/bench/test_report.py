@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageColor
 
-from bench import report
+from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
 from bench.report.plots.canvas import PALETTE, Picture, Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
-from bench.store import records
 from tests.bench.report_store import FakeStore, example, only_section
 
 
@@ -173,7 +172,7 @@ def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
     for seed in (0, 1):
         store.add("alone", 0.0115 + seed / 1000, seed=seed)
     section = only_section(store)
-    looks = styles(load.cells(store, "mnist"))
+    looks = styles(load.cell_table(store, "mnist"))
     plots = speed_plots(section, table.summary(section), looks, "1")
     assert len(plots) == 2
     for (picture,) in plots:

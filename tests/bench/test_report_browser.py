@@ -13,8 +13,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from bench import report
-from bench.store import records
+from bench import records, report
 from bench.store.mlflow import Point, Store
 from tests.bench.report_store import FakeStore, only_section
 
@@ -177,17 +176,17 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
     opened.keyboard.press("Tab")
     assert name.evaluate("input => input === document.activeElement")
     opened.keyboard.type("LSTM")
-    for part in (".results tr", ".film", "details"):
+    for part in (".results tr", ".sheet", "details"):
         assert shown_models(opened, part) == {"convlstm-small"}
     assert opened.locator(".filter output").inner_text() == "1 of 6 models"
     name.fill("")
     opened.keyboard.press("Tab")
     opened.keyboard.press("Space")
-    for part in (".results tr", ".film", "details"):
+    for part in (".results tr", ".sheet", "details"):
         assert shown_models(opened, part).isdisjoint(BASELINES)
-    assert shown_models(opened, ".film") == MODELS - BASELINES
+    assert shown_models(opened, ".sheet") == MODELS - BASELINES
     opened.keyboard.press("Space")
-    assert shown_models(opened, ".film") == MODELS
+    assert shown_models(opened, ".sheet") == MODELS
 
 
 def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.literature.claims import Beats, Claim, Defect, Effect, Gains, all_claims
 from bench.report import load
 from bench.report.claims import Finding, findings
 from bench.report.scores import SequenceScores
-from bench.store import records
 from tests.bench.report_store import FakeStore
 
 SEQUENCES = 60
@@ -58,7 +57,7 @@ class Cells:
         self.store.add(model, None, status=skipped, params={"dataset": dataset}, tags=why)
 
     def findings(self, *claims: Claim) -> list[Finding]:
-        sections = load.sections(load.cells(self.store, "mnist"))
+        sections = load.sections(load.cell_table(self.store, "mnist"))
         return findings(claims, sections, SequenceScores(self.store))
 
     def verdict(self, *tests: Beats | Gains) -> tuple[str, list[str]]:
@@ -130,7 +129,7 @@ def test_one_seed_decides_nothing(cells: Cells, ours: float) -> None:
 def test_a_measure_where_higher_is_better_turns_the_claim(cells: Cells) -> None:
     cells.add("a", "near", (0.080, 0.081, 0.079))
     cells.add("b", "near", (0.100, 0.101, 0.099))
-    table = load.cells(cells.store, "mnist")
+    table = load.cell_table(cells.store, "mnist")
     for run in table.loc[table["model"] == "a", "run_id"]:
         path = cells.store.folder / run / records.PER_FRAME_TABLE
         frames = pd.read_parquet(path)

@@ -154,7 +154,7 @@ def test_the_viewer_holds_every_frame(
     for sheet, expected in (
         (take.context, means[:context_frames]),
         (take.truth, means[context_frames:]),
-        (take.films[0].sheet, means[context_frames:] / 2),
+        (take.predictions[0].sheet, means[context_frames:] / 2),
     ):
         error = frames_of(sheet, len(expected), view) - expected
         assert np.sqrt((error**2).mean()) < 3

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.store import records
+from bench import records
 from bench import report
 from bench.store.mlflow import Point, Store
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import records
 from bench.report import load, table
 from bench.report.columns import COLUMNS
 from bench.report.plots.canvas import spread, styles
@@ -17,7 +18,6 @@ from bench.report.plots.fronts import pareto
 from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
-from bench.store import records
 from tests.bench.report_store import FakeStore, only_section
 
 MSE = COLUMNS["prediction"][0]
@@ -53,7 +53,7 @@ def test_samples_are_steps_of_the_cells_own_batches(tmp_path: Path) -> None:
     ends = curves[curves["metric"] == records.TRAIN_LOSS].groupby("model").last()
     assert ends["samples"].to_dict() == {"small_batches": 800, "large_batches": 3200}
     assert set(ends["steps"]) == {400}
-    looks = styles(load.cells(store, "mnist"))
+    looks = styles(load.cell_table(store, "mnist"))
     loss, validation = learning_plots(curves, looks, "1")
     assert [picture.choice for picture in loss] == ["seconds"]
     assert [picture.choice for picture in validation] == ["seconds", "steps", "samples"]
@@ -90,7 +90,7 @@ def test_twenty_models_look_different(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     for number in range(20):
         store.add(f"model_{number:02d}", 0.02 + number / 1e6)
-    looks = styles(load.cells(store, "mnist"))
+    looks = styles(load.cell_table(store, "mnist"))
     assert len({(look.color, look.marker) for look in looks.values()}) == 20
 
 
@@ -99,7 +99,7 @@ def test_seeds_are_drawn_where_there_are_several(tmp_path: Path) -> None:
     store.add("copy_last", 0.05, size="only", baseline=True)
     for seed, mse in enumerate((0.020, 0.021, 0.025)):
         store.add("convlstm", mse, seed=seed)
-    looks = styles(load.cells(store, "mnist"))
+    looks = styles(load.cell_table(store, "mnist"))
     section = only_section(store)
     (first, *_), *others = seed_plots(section, table.summary(section), looks, "1")
     assert first.name == "1-seeds-mse"
@@ -117,7 +117,7 @@ def swept(store: FakeStore, *datasets: str, horizon: str = "10") -> list[str]:
         tags = {records.DATA_DIGEST: f"{number}" * 8}
         store.add("convlstm", 0.02, params=params, tags=tags)
         store.add("predrnn", 0.03, params=params, tags=tags)
-    cells = load.cells(store, "mnist")
+    cells = load.cell_table(store, "mnist")
     parts = [(section, table.summary(section)) for section in load.sections(cells)]
     found = sweep_plots(parts, styles(cells))
     for sweep in found:
@@ -140,7 +140,7 @@ def test_a_default_that_was_recorded_counts(tmp_path: Path) -> None:
     for dataset, horizon in (("kth", "20"), ("kth(horizon=40)", "40")):
         params = {"dataset": dataset, "horizon": horizon}
         store.add("convlstm", 0.02, params=params, tags={records.DATA_DIGEST: horizon})
-    cells = load.cells(store, "mnist")
+    cells = load.cell_table(store, "mnist")
     parts = [(section, table.summary(section)) for section in load.sections(cells)]
     (sweep,) = sweep_plots(parts, styles(cells))
     assert sweep.title == "kth by horizon, small models"

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.literature.conventions import NOT_STORED
 from bench.literature.published import PublishedRow
 from bench.report import load
 from bench.report.published import Beside, PublishedTable, published_tables
 from bench.report.scores import SequenceScores
-from bench.store import records
 from tests.bench.report_store import FakeStore
 
 ROW = PublishedRow(
@@ -63,7 +62,7 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 def tables(store: FakeStore, *rows: PublishedRow) -> list[PublishedTable]:
-    sections = load.sections(load.cells(store, "mnist"))
+    sections = load.sections(load.cell_table(store, "mnist"))
     return published_tables(rows, sections, SequenceScores(store))
 
 

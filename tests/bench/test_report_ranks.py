@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.report import load, table
 from bench.report.statistics.ranks import Ranks, ranks
-from bench.store import records
 from tests.bench.report_store import FakeStore
 
 MSE = {
@@ -36,7 +35,7 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 def of(store: FakeStore) -> list[Ranks]:
-    sections = load.sections(load.cells(store, "mnist"))
+    sections = load.sections(load.cell_table(store, "mnist"))
     return ranks(sections, [table.summary(section) for section in sections])
 
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.report import classes, load, table
 from bench.report.page import Chapter
-from bench.store import records
 from tests.bench.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]
@@ -83,7 +82,7 @@ def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore)
 
 def test_tasks_never_share_a_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, params={"dataset": "actions", "suite": "actions"})
-    found = load.sections(load.cells(store, "actions"))
+    found = load.sections(load.cell_table(store, "actions"))
     assert [(section.task, set(section.cells["model"])) for section in found] == [
         ("prediction", {"convlstm"}),
         ("recognition", {"good", "poor", "class_frequency"}),

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import report
+from bench import records, report
+from bench.records import Measure
 from bench.report import load, table
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence
 from bench.score.metrics import RECORDED
-from bench.store import records
-from bench.store.records import Measure
 from tests.bench.report_store import FakeStore, example, only_section
 
 MSE, SSIM = RECORDED["prediction"]["mse"], RECORDED["prediction"]["ssim"]
@@ -158,7 +157,7 @@ def test_scores_are_means_over_frames_by_cell(store: CountingStore) -> None:
 def test_a_table_is_read_once_where_its_cell_stands_in_two_sections(store: CountingStore) -> None:
     run = store.add("predrnn", 0.02, params={"budget": "600 s"})
     store.keep_scores(run, np.full((20, 10), 0.02))
-    both, reader = load.sections(load.cells(store, "mnist")), SequenceScores(store)
+    both, reader = load.sections(load.cell_table(store, "mnist")), SequenceScores(store)
     assert [("copy_last", 0) in reader.of(section) for section in both] == [True, True]
     assert len(store.asked) == len(set(store.asked))
 

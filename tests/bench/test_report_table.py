@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import report
+from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
 from bench.report.statistics.interval import half_width
-from bench.store import records
 from tests.bench.report_store import FakeStore, example, only_section, verdict_of
 
 
@@ -97,7 +96,7 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, size="published")
     store.add("convlstm", 0.09, tags={records.DATA_DIGEST: "other"})
     store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
-    sections = load.sections(load.cells(store, "mnist"))
+    sections = load.sections(load.cell_table(store, "mnist"))
     assert [
         (section.device, section.precision, section.size, section.data_digest[:4])
         for section in sections
@@ -116,7 +115,7 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
 
 def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
     store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
-    first = load.sections(load.cells(store, "mnist"))[0]
+    first = load.sections(load.cell_table(store, "mnist"))[0]
     rows = entries(first)
     assert rows["copy_last 0"]["mse"].text == "0.05000"
     assert rows["copy_last 0"]["predict_frames_per_second"].text == "—"
@@ -229,7 +228,7 @@ def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
     store.add("convlstm", 0.028, params={"suite": "longer"})
     store.add("convlstm", 0.01, params={"suite": "longer", "budget": "600 s"})
     store.add("copy_last", 0.05, size="only", baseline=True, params={"suite": "longer"})
-    both = load.cells(store, "mnist", "longer")
+    both = load.cell_table(store, "mnist", "longer")
     assert {(s.budget, s.size) for s in load.sections(both)} == {
         ("120 s", "small"),
         ("600 s", "small"),
@@ -252,7 +251,7 @@ def test_a_suite_without_cells_is_one_line_that_names_those_with(
     store: FakeStore, suite: str, other: str | None
 ) -> None:
     with pytest.raises(UserError, match=r"no cell of the suite 'mnits' .* it has mnist"):
-        load.cells(store, suite, other)
+        load.cell_table(store, suite, other)
 
 
 def skip(store: FakeStore, model: str, dataset: str, *, seed: int = 0) -> None:
@@ -282,7 +281,7 @@ def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: Fak
     for seed in (0, 1):
         skip(store, "predrnn", "kth", seed=seed)
     skip(store, "convlstm", "kth")
-    first, last = load.sections(load.cells(store, "mnist"))
+    first, last = load.sections(load.cell_table(store, "mnist"))
     assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
     assert last.setting == (
         "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import records
+from bench import records
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import SUITE, USER_MODELS, command, environment
 

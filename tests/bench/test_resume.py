@@ -11,9 +11,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from bench import cli
+from bench import cli, records
 from bench.errors import UserError
-from bench.store import records
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import SLOW_STEPS, start, wait_for_a_checkpoint
 

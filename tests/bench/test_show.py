@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bench.console.rows import show
+from bench.console.rows import print_rows
 
 LONG = "a_user_s_own_model_with_a_name_that_is_longer_than_any_terminal_is_wide_" * 2
 ROWS: list[dict[str, object]] = [
@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 def test_json_is_a_list_of_the_columns_with_the_values_as_they_are() -> None:
     stream = io.StringIO()
-    show(ROWS, COLUMNS, "json", stream)
+    print_rows(ROWS, COLUMNS, "json", stream)
     first, second = json.loads(stream.getvalue())
     assert first == {name: ROWS[0][name] for name in COLUMNS}
     assert second == {"name": LONG, "mse": None, "year": None, "sizes": None}
@@ -30,7 +30,7 @@ def test_json_is_a_list_of_the_columns_with_the_values_as_they_are() -> None:
 
 def test_csv_quotes_what_holds_a_comma() -> None:
     stream = io.StringIO()
-    show(ROWS, COLUMNS, "csv", stream)
+    print_rows(ROWS, COLUMNS, "csv", stream)
     lines = list(csv.reader(io.StringIO(stream.getvalue())))
     assert lines == [
         COLUMNS,
@@ -44,7 +44,7 @@ def test_a_piped_table_is_plain_and_keeps_each_row_on_its_line(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     stream = io.StringIO()
-    show(ROWS, COLUMNS, stream=stream)
+    print_rows(ROWS, COLUMNS, stream=stream)
     heading, _, first, second = stream.getvalue().splitlines()
     assert heading.split() == COLUMNS
     assert first.split() == ["convlstm", "0.0312", "2015", "small,", "published"]
@@ -59,7 +59,7 @@ def test_a_terminal_gets_long_names_whole_within_its_width(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
-    show(ROWS, ["name"], stream=stream)
+    print_rows(ROWS, ["name"], stream=stream)
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines[1:])) <= 60
     assert LONG in "".join(line.strip() for line in lines)
@@ -72,12 +72,12 @@ def test_names_stay_whole_while_another_column_can_give_way(
     monkeypatch.setenv("TERM", "xterm-256color")
     stream = Terminal()
     name = "moving_mnist/official"
-    show([{"name": name, "notice": "many words " * 20}], ["name", "notice"], stream=stream)
+    print_rows([{"name": name, "notice": "many words " * 20}], ["name", "notice"], stream=stream)
     lines = stream.getvalue().splitlines()
     assert lines[2].startswith(f"{name}  many words")
     assert len(lines) > 6
 
 
 def test_no_rows_still_show_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    show([], ["name", "status"])
+    print_rows([], ["name", "status"])
     assert capsys.readouterr().out.split()[:2] == ["name", "status"]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from bench.store import records
+from bench import records
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import command, environment
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.suite import suite as suites
 from bench.suite.cell import settle
+from bench.suite.suite import load_suite, select, suite_names
 
 VALID = 'models = ["copy_last", "convlstm"]\ndatasets = ["moving_mnist"]\nbudget = "8steps"\n'
 
@@ -15,20 +15,20 @@ def _write(tmp_path: Path, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", suites.names())
+@pytest.mark.parametrize("name", suite_names())
 def test_every_suite_of_the_house_is_valid(name: str) -> None:
-    assert suites.load(name).name == name
+    assert load_suite(name).name == name
 
 
 def test_the_mnist_suite_is_the_one_that_was_promised() -> None:
-    suite = suites.load("mnist")
+    suite = load_suite("mnist")
     assert set(suite.models) == {"copy_last", "mean_frame", "convlstm", "predrnn", "maxvit"}
     assert (suite.seeds, str(suite.budget)) == ((0,), "120 s")
 
 
 def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> None:
-    suite = suites.load(_write(tmp_path, VALID)).with_overrides(seeds=[3, 4])
-    cells = [(at.model, at.dataset, at.seed) for at in suite.cells()]
+    suite = load_suite(_write(tmp_path, VALID)).with_overrides(seeds=[3, 4])
+    cells = [(at.model, at.dataset, at.seed) for at in suite.coordinates()]
     assert len(cells) == len(set(cells)) == 4
     assert ("convlstm", "moving_mnist", 4) in cells
 
@@ -60,25 +60,25 @@ def test_a_mistake_is_one_line_that_names_the_place(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        suites.load(_write(tmp_path, text))
+        load_suite(_write(tmp_path, text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_suite_suggests_the_near_one() -> None:
     with pytest.raises(UserError, match="did you mean 'mnist'"):
-        suites.load("mnits")
+        load_suite("mnits")
 
 
 def test_a_suite_can_give_all_models_one_recipe(tmp_path: Path) -> None:
     text = VALID + '[recipe]\nsource = "me"\nlearning_rate = 0.1\nbatch_size = 3\n'
-    recipe = suites.load(_write(tmp_path, text)).recipe
+    recipe = load_suite(_write(tmp_path, text)).recipe
     assert not isinstance(recipe, str)
     assert recipe.batch_size == 3
 
 
 def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
-    suite = suites.load(_write(tmp_path, VALID))
+    suite = load_suite(_write(tmp_path, VALID))
     assert str(suite.with_overrides(budget="5m", seeds=None).budget) == "300 s"
     with pytest.raises(UserError, match="command line: budget"):
         suite.with_overrides(budget="soon")
@@ -97,7 +97,7 @@ def test_overrides_are_checked_as_the_file_is(tmp_path: Path) -> None:
 )
 def test_patterns_pick_from_the_suite_first(patterns: tuple[str, ...], picked: list[str]) -> None:
     listed, known = ["copy_last", "convlstm"], ["copy_last", "convlstm", "convgru", "predrnn"]
-    assert suites.select(patterns, listed, known) == picked
+    assert select(patterns, listed, known) == picked
 
 
 RECOGNITION = """
@@ -109,20 +109,20 @@ budget = "8steps"
 
 
 def test_patterns_pick_models_and_data_sets_of_the_suites_task(tmp_path: Path) -> None:
-    suite = suites.load(_write(tmp_path, RECOGNITION))
+    suite = load_suite(_write(tmp_path, RECOGNITION))
     assert suite.task == "recognition"
     picked = suite.select_models(["conv*", "class_*"])
     assert picked == ["convlstm_recogniser", "class_frequency"]
     assert suite.select_datasets(["ucf101*"]) == ["ucf101/actions"]
-    predictors = suites.load(_write(tmp_path, VALID)).select_models(["*"])
+    predictors = load_suite(_write(tmp_path, VALID)).select_models(["*"])
     assert predictors == ["copy_last", "convlstm"]
     with pytest.raises(UserError, match="unknown name"):
-        suites.load("mnist").select_models(["*_recogniser"])
+        load_suite("mnist").select_models(["*_recogniser"])
 
 
 def test_a_model_of_another_task_that_is_spelt_out_is_refused_with_why(tmp_path: Path) -> None:
     path = _write(tmp_path, RECOGNITION)
-    suite = suites.load(path)
+    suite = load_suite(path)
     named = suite.with_overrides(models=suite.select_models(["convlstm"]), device="cpu")
     with pytest.raises(UserError, match="convlstm is for prediction, this suite for recognition"):
         settle(named)
@@ -130,4 +130,4 @@ def test_a_model_of_another_task_that_is_spelt_out_is_refused_with_why(tmp_path:
 
 def test_a_pattern_that_picks_nothing_suggests_the_near_name() -> None:
     with pytest.raises(UserError, match="did you mean 'predrnn'"):
-        suites.select(["predrn"], ["convlstm"], ["convlstm", "predrnn"])
+        select(["predrn"], ["convlstm"], ["convlstm", "predrnn"])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import records
 from bench.errors import UserError
-from bench.store import records
+from bench.records import Status
 from bench.store.mlflow import Point, Store, store_uri
-from bench.store.records import Status
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from bench import records
 from bench.report.columns import COLUMNS, Column
 from bench.report.load import Section, each
 from bench.report.plots.canvas import (
@@ -22,7 +23,6 @@ from bench.report.plots.canvas import (
     write_beside,
 )
 from bench.score.metrics import REFERENCE
-from bench.store import records
 
 
 @styled

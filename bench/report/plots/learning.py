@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
+from bench import records
+from bench.records import VALIDATION, Measure
 from bench.report.plots.canvas import (
     Label,
     Picture,
@@ -23,8 +25,6 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
-from bench.store import records
-from bench.store.records import VALIDATION, Measure
 
 POINTS = 60  # of a curve at most; a training loss has thousands
 LOSS = Measure(records.TRAIN_LOSS, "training loss, each model's own", better="lower")

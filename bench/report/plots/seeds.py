@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from bench import records
 from bench.report.columns import COLUMNS, Column
 from bench.report.load import Section, each
 from bench.report.plots.canvas import (
@@ -26,7 +27,6 @@ from bench.report.plots.canvas import (
     styled,
     text_inches,
 )
-from bench.store import records
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

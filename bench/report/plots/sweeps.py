@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import records
 from bench.report.columns import COLUMNS, Column
 from bench.report.load import Section
 from bench.report.plots.canvas import (
@@ -21,7 +22,6 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
-from bench.store import records
 from bench.suite.reference import Reference
 
 COST = ("train_samples_per_second", "peak_bytes")

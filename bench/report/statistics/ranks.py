@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench import records
 from bench.report.columns import COLUMNS
 from bench.report.load import Section
 from bench.report.table import MARK
-from bench.store import records
 
 
 @dataclass(frozen=True, slots=True)

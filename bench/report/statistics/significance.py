@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pandas as pd
 
+from bench import records
+from bench.records import Measure
 from bench.report.columns import COLUMNS
 from bench.report.load import Section
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Difference, Pairs
-from bench.store import records
-from bench.store.records import Measure
 
 
 def paired(section: Section, scores: pd.DataFrame) -> Pairs | None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bench.records import Status
 from bench.run.events import Event, Finished, Note, decode
 from bench.run.launchers.launcher import Job, Started
-from bench.store.records import Status
 from bench.suite.fingerprint import REPOSITORY
 from bench.train import hardware
 

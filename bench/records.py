@@ -25,6 +25,11 @@ class Status(StrEnum):
     MISSING = "missing"
     """It was planned and has not begun; no run says so, but the plan of the invocation does."""
 
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a process that ends like this."""
+        return {Status.DONE: 0, Status.INTERRUPTED: 130}.get(self, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -134,5 +139,5 @@ PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its
 CHECKPOINT = "model.safetensors"
 WEIGHTS_BYTES = "bench.weights_bytes"  # tag: the size of that file; 0 once it was cleared
 CLASSES = "classes"  # in its metadata: the names of a recogniser's classes in order, as JSON
-LOG = "cell.log"
+LOG = "cell.log"  # what the cell printed
 PROFILE = "profile"

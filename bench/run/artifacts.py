@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench import records
 from bench.score.result import Result
-from bench.store import records
 from bench.train.budget import Clock
 from bench.train.cost import Cost
 

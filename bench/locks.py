@@ -1,0 +1,38 @@
+"""Locks between processes: files that at most one process holds at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bench.errors import UserError
+
+
+@contextmanager
+def held(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock file `path`, whose folder is made, for as long as the block lasts.
+
+    Raises:
+        UserError: another process holds it; the message is `refusal`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        acquired = FileLock(path).acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(refusal) from error
+    with acquired:
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock file `path`."""
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
