@@ -1,4 +1,4 @@
-"""What a running cell tells its parent: one JSON line an event, over standard output."""
+"""The events that a running cell sends its parent: one JSON line each, on standard output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _as_json = with_config(ConfigDict(extra="forbid", ser_json_inf_nan="constants"))
 @_as_json
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A sign of life from a cell, with the newest figures it has."""
+    """The progress of a cell, with its newest figures."""
 
     phase: Phase
     fraction: float  # of the budget spent, in [0, 1]; of the test clips in the test phase
@@ -36,7 +36,7 @@ class Progress:
 @_as_json
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line the user should see."""
+    """One line for the user."""
 
     text: str
     event: Literal["note"] = "note"
@@ -66,7 +66,7 @@ def encode(event: Event) -> str:
 
 
 def decode(line: str) -> Event | None:
-    """The event in `line`, or None where the line is no event but something the cell printed."""
+    """The event in `line`, or None where the line is other output of the cell."""
     if not line.startswith("{"):
         return None
     try:
