@@ -1,4 +1,4 @@
-"""What every predictor must do, as checks that raise `ContractBroken` where it does not."""
+"""The checks of the predictor contract; each raises `ContractBroken` where it fails."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
     "meta device": check_meta,
     "round trip": check_round_trip,
 }
-"""Every check by name; each takes the class, returns nothing, and raises where it is broken."""
+"""Every check by name; each takes the class and raises where it fails."""
 
 
 def is_stochastic(model_class: type[Predictor]) -> bool:

@@ -1,4 +1,4 @@
-"""What every recogniser must do, as checks that raise `ContractBroken` where it does not."""
+"""The checks of the recogniser contract; each raises `ContractBroken` where it fails."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ CHECKS: Mapping[str, Callable[[type[Recogniser]], None]] = {
     "meta device": check_meta,
     "round trip": check_round_trip,
 }
-"""Every check by name; each takes the class, returns nothing, and raises where it is broken."""
+"""Every check by name; each takes the class and raises where it fails."""
 
 
 def build(model_class: type[Recogniser], frame_shape: FrameShape, seed: int = 0) -> Recogniser:

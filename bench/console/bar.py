@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, elsewhere a plain line now and then."""
+"""The progress of a long job: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_SECONDS = 10.0
 
 
 class Bar:
-    """What a job over files has done so far; to be used as a context manager."""
+    """The progress of a job over files; a context manager."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ class RankRow:
     mean: str
     ranks: tuple[str, ...]
     is_marked: bool = False
-    """Whether other code than the rest's made one of its figures."""
+    """Whether other code than the rest's computed one of its figures."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Ranks:
     def notes(self) -> list[str]:
         """Who is left out and why, and what the mark means."""
         names = ", ".join(self.left_out)
-        left_out = f"Not ranked, for want of a result on every data set: {names}."
+        left_out = f"Not ranked, for lack of a result on every data set: {names}."
         marked = f"{MARK} Made by other code than the rest, as the tables of the data sets say."
         notes = [left_out] if self.left_out else []
         return notes + ([marked] if any(row.is_marked for row in self.rows) else [])
