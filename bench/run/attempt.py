@@ -191,7 +191,6 @@ class Attempt:
                 phase,
                 fraction,
                 spent=str(clock),
-                step=clock.steps,
                 loss=_finite(curves.last_loss),
                 task=self.cell.task,
                 validation=_finite(curves.last_validation),

@@ -22,7 +22,6 @@ class Progress:
     phase: Phase
     fraction: float  # of the budget spent, in [0, 1]; of the test clips in the test phase
     spent: str = ""  # such as "38/120 s" or "200/500 steps"
-    step: int = 0
     loss: float | None = None
     task: TaskName = "prediction"  # says what validation measures, as in `records.VALIDATION`
     validation: float | None = None
