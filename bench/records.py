@@ -72,7 +72,7 @@ VALIDATION: dict[TaskName, Measure] = {
     "prediction": Measure("val/mse", "validation MSE", better="lower"),
     "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
 }
-"""What picks the checkpoint; `val/best_<name>` holds its best value."""
+"""The metric that picks the checkpoint; `val/best_<name>` holds its best value."""
 
 COST = {
     measure.key: measure
@@ -92,7 +92,7 @@ COST = {
         Measure("model/flops_per_sample", "FLOPs per sequence"),
     )
 }
-"""What a cell cost, by metric key."""
+"""The costs of a cell, by metric key."""
 
 WEIGHTS_OF = "bench.weights_of"  # the run whose weights were scored again
 SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")

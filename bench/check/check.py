@@ -16,7 +16,7 @@ from models.contract import Model, Predictor
 def check(reference: str) -> int:
     """Exit code 0 where the model or data set passes every check, else 1; prints a line a check.
 
-    `metrics` stands for the metrics, which must equal the outside implementations that they name.
+    `metrics` checks the metrics, which must equal the outside implementations that they name.
 
     Raises:
         UserError: there is no model or data set of that name, or its data are missing.

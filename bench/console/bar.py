@@ -54,7 +54,7 @@ class Bar:
     def show(self, done: int, total: int, frames: int, damaged: int) -> None:
         """Say that `done` of `total` things are done, `damaged` ones among them, with `frames`."""
         now = self._clock()
-        # What was there at the first call was not done now: it tells nothing of the speed.
+        # What was there at the first call was not done now: it says nothing of the speed.
         began, done_before, frames_before = self._first = self._first or (now, done, frames)
         words = [f"{damaged} damaged"] if damaged else []
         if now > began and done > done_before:

@@ -103,7 +103,7 @@ class Tally:
         return self.ended[-1]
 
     def seconds_left(self) -> float | None:
-        """Time until the last cell ends, None while nothing tells how long a cell takes.
+        """Time until the last cell ends, None while no duration is known.
 
         Cells that trained to their end correct the estimates of the others by the seconds they
         took more or less, for what an estimate misses is much the same for each: imports, set-up,

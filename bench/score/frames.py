@@ -1,4 +1,4 @@
-"""The arithmetic of the metrics of frames, and of ranks, on whatever device the tensors are on.
+"""The arithmetic of the metrics of frames, and of ranks, on the device of the tensors.
 
 Every function of frames takes prediction and truth [...,C,H,W] in [0,1] and returns one value per
 frame [...]: leading dimensions, such as sequence and predicted frame, are kept. Values are float32,

@@ -44,7 +44,7 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True)
 class RecordedCell:
-    """What MLflow holds of one cell's run: parameters, tags, and the last value of each metric."""
+    """One cell's run in MLflow: parameters, tags, and the last value of each metric."""
 
     run_id: str
     name: str

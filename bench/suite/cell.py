@@ -202,7 +202,7 @@ class Cell(BaseModel):
 
     @property
     def _recipe_name(self) -> str:
-        """The name "published", or one that tells two shared recipes apart."""
+        """The name "published", or one that differs between shared recipes."""
         if self.recipe_of == "published":
             return "published"
         return f"shared {fingerprint.digest(asdict(self.recipe))[:6]}"

@@ -106,7 +106,7 @@ class Suite(_Strict):
     def _offered(
         self, known: Mapping[str, type[Model] | type[Dataset]], patterns: Sequence[str]
     ) -> list[str]:
-        """The names of its task, and those spelt out in `patterns`, which are checked later."""
+        """The names of its task, and those written out in `patterns`, which are checked later."""
         return [name for name, cls in known.items() if cls.task == self.task or name in patterns]
 
     def with_overrides(self, **overrides: Any) -> Suite:

@@ -140,7 +140,7 @@ class Clock:
         return f"{self.spent:.0f}/{self.budget}"
 
     def state(self) -> dict[str, float]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return {
             "seconds": self.seconds,
             "waiting_seconds": self.waiting_seconds,

@@ -79,7 +79,7 @@ class Curves:
         return taken
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return {
             "sums": self._sums,
             "last_loss": self.last_loss,

@@ -221,7 +221,7 @@ class Loop:
     # --- state -----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs."""
+        """The state for `restore`."""
         return {
             "training": self._training.state(),
             "best": self._best,

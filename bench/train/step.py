@@ -76,7 +76,7 @@ class Plateau:
             self.factor, self._without_gain = self.factor * self._factor, 0
 
     def state(self) -> list[float]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return [self.factor, self._best, self._without_gain]
 
     def restore(self, state: list[float]) -> None:
@@ -187,7 +187,7 @@ class Training:
         return tuple(tensor.to(self._fabric.device, non_blocking=True) for tensor in batch)
 
     def state(self) -> dict[str, Any]:
-        """Weights, optimiser and schedule: all that `restore` needs."""
+        """Weights, optimiser and schedule: the state for `restore`."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
