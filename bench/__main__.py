@@ -1,4 +1,4 @@
-"""`python -m bench`: runs a verb, and tells a user's mistake in one line."""
+"""`python -m bench`: runs a verb and reports a user's error in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs and their flags; what they do is elsewhere, and is imported when it is needed."""
+"""The verbs and their flags; each verb imports its implementation when it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Places:
-    """Where things lie."""
+    """Where results and runs are stored."""
 
     results: Path = Path("results")
     """Folder for the store, checkpoints and reports."""
@@ -35,7 +35,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What overrides the suite file."""
+    """Options that override the suite file."""
 
     budget: Annotated[str | None, tyro.conf.arg(metavar="BUDGET")] = None
     """Training per cell: 60s, 5m, 2000steps, 100000samples or 1e15flops."""
@@ -68,7 +68,7 @@ class Selection:
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
 
     def selected(self) -> Suite:
-        """The suite, cut down to what was chosen."""
+        """The suite with only the chosen models, data sets and seeds."""
         from bench.suite.suite import load_suite
 
         suite = self.overrides.apply(load_suite(self.suite))
@@ -111,7 +111,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Rescore:
-    """Score the stored weights of finished cells anew where metrics or test clips changed."""
+    """Score the stored weights of finished cells again where metrics or test clips changed."""
 
     selection: Annotated[Selection, tyro.conf.arg(name="")]
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
@@ -148,7 +148,7 @@ class Cell:
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     profile: bool = False
     """Record a few training steps with torch.profiler, after the budget."""
-    weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: score its weights anew.")] = ""
+    weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: only score its weights again.")] = ""
     events: Annotated[bool, tyro.conf.arg(help="Speak to a parent process: JSON lines.")] = False
     parent: Annotated[str, tyro.conf.arg(help="MLflow run of the invocation.")] = ""
 
@@ -176,7 +176,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Report:
-    """Make a suite's report anew, from MLflow alone."""
+    """Write a suite's report again, from MLflow alone."""
 
     suite: str
     """Name of the suite, as MLflow's experiment is called."""
@@ -255,7 +255,7 @@ class DataPrepare:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """List the data sets and what is prepared of them."""
+    """List the data sets and which are prepared."""
 
     name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
     """Only this one, with options (default: all)."""
@@ -290,7 +290,7 @@ class DataShow:
 
 @dataclass(frozen=True)
 class Data:
-    """Prepare data sets, say what is there, show clips of one."""
+    """Prepare data sets, list their state, draw clips of one."""
 
     verb: (
         Annotated[DataPrepare, tyro.conf.subcommand("prepare")]
@@ -299,7 +299,7 @@ class Data:
     )
 
     def __call__(self) -> int:
-        """Do it."""
+        """Run the chosen verb."""
         return self.verb()
 
 

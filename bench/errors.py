@@ -1,11 +1,11 @@
-"""Mistakes a user can mend, told in one line."""
+"""Errors that a user can fix, each reported in one line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-SHOWN = 12  # names in a line at most
+SHOWN = 12  # names listed in one message
 
 
 class UserError(Exception):

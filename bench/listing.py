@@ -1,4 +1,4 @@
-"""What `ls` lists: models, data sets, suites, and the cells that were run or will be."""
+"""The rows of `ls`: models, data sets, suites, and cells, whether run or not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AS_ON: dict[TaskName, Spec] = {
     "prediction": Spec(frame_shape=(1, 64, 64), context_frames=10, horizon=10),
     "recognition": Spec((1, 64, 64), 10, 0, classes=tuple(map(str, range(174)))),
 }
-"""Moving MNIST, and as many classes as Something-Something V2 has: what costs are listed for."""
+"""The clips that costs are listed for: Moving MNIST's, and Something-Something V2's classes."""
 
 
 def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str, object]]:
@@ -72,7 +72,7 @@ def _published(paper: Paper | None) -> dict[str, object]:
 
 
 def _datasets() -> list[dict[str, object]]:
-    """Every data set; none is opened, for that may fetch it."""
+    """Every data set; none is opened, as that may download it."""
     return [
         {"name": name, "task": cls.task, "what": (cls.__doc__ or "").strip().partition("\n")[0]}
         for name, cls in sorted(catalogue.all_datasets().items())
@@ -136,7 +136,7 @@ def _weights_mib(run: RecordedCell) -> float | None:
 
 
 def _status(run: RecordedCell, results: Path) -> str:
-    """The recorded status; a run that says it is running, with no process here, was interrupted."""
+    """The recorded status; "running" without a live process counts as interrupted."""
     status = run.tags.get(records.STATUS, "")
     checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
     is_ours = checkpoint.run_id == run.run_id

@@ -15,17 +15,17 @@ Frames = NDArray[np.uint8]
 """RGB [T,H,W,3]."""
 
 FRAMES_PER_SECOND = 10
-SIDE = 128  # pixels; smaller frames are brought near it to be looked at
+SIDE = 128  # pixels; smaller frames are enlarged towards it
 BORDER, GAP, LINE = 2, 6, 16  # pixels
 GIVEN, PREDICTED = (150, 150, 150), (213, 94, 0)  # grey, and a red that the colour-blind tell apart
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
 def shown(frames: NDArray[np.uint8], longest_side: int | None = None) -> Frames:
-    """Frames [T,C,H,W] as RGB [T,H,W,3], in a size to be looked at.
+    """Frames [T,C,H,W] as RGB [T,H,W,3], scaled for viewing.
 
-    Grey and colour stay what they are; other channels stand side by side in grey. Small frames are
-    enlarged by a whole number, each pixel to a square; those beyond `longest_side` are scaled down.
+    Grey and colour frames keep their colours; other channels are placed side by side in grey.
+    Small frames are enlarged by an integer factor; those beyond `longest_side` are scaled down.
     """
     if frames.shape[1] not in (1, 3):
         channels = np.split(frames, frames.shape[1], axis=1)
@@ -67,10 +67,10 @@ def contact_sheet(
     """Clips as rows of frames, the first `given` of which are marked apart from the others.
 
     Args:
-        rows: the frames of each clip that are to be seen.
-        heads: what stands above each column.
+        rows: the frames to draw of each clip.
+        heads: the text above each column.
         given: how many columns are context.
-        titles: what stands above each row, if anything.
+        titles: the text above each row; may be "".
     """
     framed = [bordered(row, given) for row in rows]
     columns, height, width, _ = framed[0].shape
@@ -101,7 +101,7 @@ def write_gif(path: Path, frames: Frames) -> None:
 
 
 def write_mp4(path: Path, frames: Frames) -> None:
-    """Write `frames` as an H.264 video; its sides become even, as that format wants them."""
+    """Write `frames` as an H.264 video; its sides are padded to even lengths."""
     even = np.pad(
         frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge"
     )

@@ -1,4 +1,4 @@
-"""The names everything is recorded under, and which direction of each measure is better."""
+"""The names under which results are recorded, and the better direction of each measure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the report reads these names without torch
 
 
 class Status(StrEnum):
-    """How a cell ended, or that it has not."""
+    """The state of a cell's run."""
 
     DONE = "done"
     RUNNING = "running"
@@ -23,7 +23,7 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
     SKIPPED = "skipped"
     MISSING = "missing"
-    """It was planned and has not begun; no run says so, but the plan of the invocation does."""
+    """Planned but not started: it stands in the plan of the invocation and has no run."""
 
     @property
     def exit_code(self) -> int:
@@ -55,7 +55,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value of a curve. It keeps its time, so that sending it twice records it once."""
+    """One value of a curve, with its time, so that sending it twice records it once."""
 
     key: str
     value: float
@@ -72,7 +72,7 @@ VALIDATION: dict[TaskName, Measure] = {
     "prediction": Measure("val/mse", "validation MSE", better="lower"),
     "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
 }
-"""What picks the checkpoint; `val/best_<name>` holds its best value."""
+"""The metric that picks the checkpoint; `val/best_<name>` holds its best value."""
 
 COST = {
     measure.key: measure
@@ -92,13 +92,13 @@ COST = {
         Measure("model/flops_per_sample", "FLOPs per sequence"),
     )
 }
-"""What a cell cost, by metric key."""
+"""The costs of a cell, by metric key."""
 
-WEIGHTS_OF = "bench.weights_of"  # the run whose weights were scored anew
+WEIGHTS_OF = "bench.weights_of"  # the run whose weights were scored again
 SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
-"""How the names of metrics begin that are not of training."""
+"""Prefixes of the metrics that do not come from training."""
 
-# Parameters that name model and data set as they were asked for, options and file included.
+# Parameters: the references of model and data set, with options and file.
 MODEL_REFERENCE = "model_reference"
 DATASET_REFERENCE = "dataset_reference"
 
@@ -116,7 +116,7 @@ KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
-KERNELS = "bench.kernels"  # the convolutions that stood in for PyTorch's, such as "winograd 5x5: 8"
+KERNELS = "bench.kernels"  # convolutions that replaced PyTorch's, such as "winograd 5x5: 8"
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels

@@ -1,1 +1,1 @@
-"""What every model and data set must do, one check a promise."""
+"""The contracts of models, data sets and metrics, as checks."""

@@ -1,4 +1,4 @@
-"""The verb `check`: tests a model, a data set or the metrics and prints a line a promise."""
+"""The verb `check`: runs the checks of a model, a data set or the metrics."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from models.contract import Model, Predictor
 
 
 def check(reference: str) -> int:
-    """0 where the model or data set keeps every promise of its contract, else 1; a line a promise.
+    """Exit code 0 where the model or data set passes every check, else 1; prints a line a check.
 
-    `metrics` stands for the metrics, which must equal the outside implementations that they name.
+    `metrics` checks the metrics, which must equal the outside implementations that they name.
 
     Raises:
         UserError: there is no model or data set of that name, or its data are missing.
     """
-    failed = [name for name, error in _results(reference) if not _told(name, error)]
+    failed = [name for name, error in _results(reference) if not _is_ok(name, error)]
     sys.stdout.write(f"{reference}: {'broken' if failed else 'kept'}\n")
     return 1 if failed else 0
 
 
-def _told(name: str, error: str | None) -> bool:
+def _is_ok(name: str, error: str | None) -> bool:
     sys.stdout.write(f"ok    {name}\n" if error is None else f"FAIL  {name}: {error}\n")
     sys.stdout.flush()
     return error is None
 
 
 def _results(reference: str) -> Any:
-    """The name of each check, and what is wrong, or None."""
+    """The name of each check, and its error or None."""
     checks, subject = _subject(reference)
     for name, run in checks.items():
         try:

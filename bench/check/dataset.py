@@ -1,4 +1,4 @@
-"""What any data set must do, one check a promise: by `python -m bench check`, and in our tests."""
+"""The checks of the data-set contract, for `python -m bench check` and the tests."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def a_video_has_one_label(dataset: LabelledDataset) -> None:
 
 
 def checks_of(dataset: Dataset) -> Mapping[str, Callable[[Any], None]]:
-    """What `dataset` must do: as any data set, and where it has labels, with these."""
+    """The checks that apply to `dataset`."""
     return CHECKS | LABEL_CHECKS if isinstance(dataset, LabelledDataset) else CHECKS
 
 
@@ -257,4 +257,4 @@ LABEL_CHECKS = _by_promise(
     held_out_labels_are_classes,
     a_video_has_one_label,
 )
-"""What a `LabelledDataset` must do besides."""
+"""Further checks of a `LabelledDataset`."""

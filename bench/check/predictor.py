@@ -1,4 +1,4 @@
-"""What every predictor must do, as checks that raise `ContractBroken` where it does not."""
+"""The checks of the predictor contract; each raises `ContractBroken` where it fails."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from bench.check.model import SharedChecks
 from bench.check.promises import (
     FRAME,
-    may_refuse,
     require,
     require_close,
-    require_gradients,
     require_loss,
     seeded,
     small_size,
@@ -21,22 +20,6 @@ from bench.check.promises import (
 from models.contract import FrameShape, Predictor, TrainingBatch
 
 CONTEXT_FRAMES, HORIZON = 3, 2
-
-
-def check_shape(model_class: type[Predictor]) -> None:
-    """Grey frames give [B,horizon,C,H,W], finite numbers, the context left as it was."""
-    _check_frames(model_class, FRAME)
-
-
-def check_colour(model_class: type[Predictor]) -> None:
-    """Colour frames work as grey ones do."""
-    _check_frames(model_class, (3, 64, 64))
-
-
-def check_rectangle(model_class: type[Predictor]) -> None:
-    """Frames that are not square work, or are refused by a ValueError that says why."""
-    with may_refuse("64 x 96 frames"):
-        _check_frames(model_class, (1, 64, 96))
 
 
 def check_any_length(model_class: type[Predictor]) -> None:
@@ -63,31 +46,6 @@ def check_autocast(model_class: type[Predictor]) -> None:
     require(near, f"bfloat16 autocast moves a prediction by {distance:.2g}")
 
 
-def check_batch(model_class: type[Predictor]) -> None:
-    """A prediction does not depend on what else is in the batch, but where it is drawn."""
-    if is_stochastic(model_class):
-        return
-    model, context = build(model_class, FRAME), video(3, CONTEXT_FRAMES, FRAME)
-    with torch.no_grad():
-        together = model(context, HORIZON)
-        apart = torch.cat([model(context[[b]], HORIZON) for b in range(len(context))])
-    require_close(together, apart, "predictions depend on the rest of the batch")
-
-
-def check_no_state(model_class: type[Predictor]) -> None:
-    """A prediction is the same again after other clips, another batch size and a training loss."""
-    model, context = build(model_class, FRAME), video(2, CONTEXT_FRAMES, FRAME)
-    with torch.no_grad():
-        torch.manual_seed(1)
-        before = model(context, HORIZON)
-        model(video(3, CONTEXT_FRAMES, FRAME, seed=1), HORIZON)
-        other = video(1, 5, FRAME, seed=2)
-        model.training_loss(TrainingBatch(other, CONTEXT_FRAMES, 0.5, seeded()))
-        torch.manual_seed(1)
-        after = model(context, HORIZON)
-    require_close(before, after, "state survives a call")
-
-
 def check_samples(model_class: type[Predictor]) -> None:
     """Samples are [B,samples,horizon,C,H,W] in number, and the generator decides them."""
     model, context = build(model_class, FRAME), video(2, CONTEXT_FRAMES, FRAME)
@@ -97,19 +55,6 @@ def check_samples(model_class: type[Predictor]) -> None:
     for samples in one:
         _check_prediction(samples, context[:1].expand(3, -1, -1, -1, -1), HORIZON)
     require_close(one, two, "the same generator gives other samples")
-
-
-def check_gradients(model_class: type[Predictor]) -> None:
-    """Training losses are finite scalars; from them every parameter has a finite gradient."""
-    model = build(model_class, FRAME).train()
-    for progress in (0.0, 0.5, 1.0):
-        model.zero_grad()
-        for loss in _losses(model, video(2, 5, FRAME), progress, seeded()):
-            require_loss(loss)
-            if not list(model.parameters()):
-                return
-            loss.backward()  # type: ignore[no-untyped-call]
-        require_gradients(model)
 
 
 def check_randomness(model_class: type[Predictor]) -> None:
@@ -123,59 +68,20 @@ def check_randomness(model_class: type[Predictor]) -> None:
     require_close(losses[0], losses[1], "the same random states give another loss")
 
 
-def check_meta(model_class: type[Predictor]) -> None:
-    """The model runs on the meta device, where its FLOPs are counted without computing."""
-    model = build(model_class, FRAME).to("meta")
-    clip = video(2, 5, FRAME).to("meta")
-    prediction = model(clip[:, :CONTEXT_FRAMES], HORIZON)
-    require(prediction.device.type == "meta", "predictions of meta tensors are on another device")
-    for loss in _losses(model, clip, 0.5, None):
-        require(loss.shape == (), f"a training loss has shape {list(loss.shape)}, not a scalar's")
-
-
-def check_round_trip(model_class: type[Predictor]) -> None:
-    """A fresh model given another's state_dict predicts the same."""
-    model, context = build(model_class, FRAME), video(1, CONTEXT_FRAMES, FRAME)
-    torch.manual_seed(1)
-    copy = model_class(FRAME, **small_size(model_class).options).eval()
-    copy.load_state_dict(model.state_dict())
-    same = []
-    for each in (model, copy):
-        torch.manual_seed(1)
-        with torch.no_grad():
-            same.append(each(context, HORIZON))
-    require_close(same[0], same[1], "a model restored from its state_dict predicts something else")
-
-
-CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
-    "shape": check_shape,
-    "colour": check_colour,
-    "rectangle": check_rectangle,
-    "any length": check_any_length,
-    "autocast": check_autocast,
-    "batch": check_batch,
-    "no state": check_no_state,
-    "samples": check_samples,
-    "gradients": check_gradients,
-    "randomness": check_randomness,
-    "meta device": check_meta,
-    "round trip": check_round_trip,
-}
-"""Every check by name; each takes the class, returns nothing, and raises where it is broken."""
-
-
 def is_stochastic(model_class: type[Predictor]) -> bool:
     """Whether its predictions are drawn."""
     return model_class.sample is not Predictor.sample
 
 
-def build(model_class: type[Predictor], frame_shape: FrameShape) -> Predictor:
-    """The class at its small size for `frame_shape`, seeded, in evaluation mode.
+def new(model_class: type[Predictor], frame_shape: FrameShape) -> Predictor:
+    """The class at its small size for `frame_shape`, in evaluation mode."""
+    return model_class(frame_shape, **small_size(model_class).options).eval()
 
-    One without parameters is fitted to random clips, as the harness would to training clips.
-    """
+
+def build(model_class: type[Predictor], frame_shape: FrameShape) -> Predictor:
+    """As `new`, seeded; one without parameters is fitted to random clips."""
     torch.manual_seed(0)
-    model = model_class(frame_shape, **small_size(model_class).options).eval()
+    model = new(model_class, frame_shape)
     if not list(model.parameters()):
         model.fit([video(2, 3, frame_shape)])
     return model
@@ -190,17 +96,12 @@ def _losses(
         yield getattr(model, name)(batch)
 
 
-def _check_frames(model_class: type[Predictor], frame_shape: FrameShape) -> None:
-    model, context = build(model_class, frame_shape), video(2, CONTEXT_FRAMES, frame_shape)
-    given = context.clone()
-    with torch.no_grad():
-        prediction = model(context, HORIZON)
-    _check_prediction(prediction, context, HORIZON)
-    require(prediction.dtype == context.dtype, f"predictions are {prediction.dtype}")
-    require(torch.equal(context, given), "the context is changed in place")
+def _forward(model: Predictor, context: Tensor) -> Tensor:
+    prediction: Tensor = model(context, HORIZON)
+    return prediction
 
 
-def _check_prediction(prediction: Tensor, context: Tensor, horizon: int) -> None:
+def _check_prediction(prediction: Tensor, context: Tensor, horizon: int = HORIZON) -> None:
     wanted = (len(context), horizon, *context.shape[2:])
     require(
         prediction.shape == wanted,
@@ -208,3 +109,14 @@ def _check_prediction(prediction: Tensor, context: Tensor, horizon: int) -> None
     )
     require(prediction.is_floating_point(), f"predictions are {prediction.dtype}")
     require(bool(prediction.isfinite().all()), "predictions are not finite")
+
+
+_SHARED = SharedChecks(new, build, _forward, _losses, _check_prediction, is_stochastic)
+CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
+    **_SHARED.by_name,
+    "any length": check_any_length,
+    "autocast": check_autocast,
+    "samples": check_samples,
+    "randomness": check_randomness,
+}
+"""Every check by name; each takes the class and raises where it fails."""

@@ -1,4 +1,4 @@
-"""What the checks of predictors and recognisers share: test clips, and how a promise is broken."""
+"""The shared parts of the checks: random clips, and assertions that raise `ContractBroken`."""
 
 from __future__ import annotations
 

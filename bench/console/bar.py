@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, elsewhere a plain line now and then."""
+"""The progress of a long job: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_SECONDS = 10.0
 
 
 class Bar:
-    """What a job over files has done so far; to be used as a context manager."""
+    """The progress of a job over files; a context manager."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Bar:
     def show(self, done: int, total: int, frames: int, damaged: int) -> None:
         """Say that `done` of `total` things are done, `damaged` ones among them, with `frames`."""
         now = self._clock()
-        # What was there at the first call was not done now: it tells nothing of the speed.
+        # What was there at the first call was not done now: it says nothing of the speed.
         began, done_before, frames_before = self._first = self._first or (now, done, frames)
         words = [f"{damaged} damaged"] if damaged else []
         if now > began and done > done_before:

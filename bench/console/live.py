@@ -87,7 +87,7 @@ class LiveDisplay(PlainDisplay):
         super().summary(tables, report, ui_command)
 
     def bars(self) -> Group:
-        """The bars as they stand now."""
+        """The current bars."""
         return Group(*self._rows())
 
     def _rows(self) -> Iterator[RenderableType]:

@@ -69,7 +69,7 @@ class PlainDisplay:
         self._print(Text("; ".join((*parts, time_left(self._tally)))))
 
     def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
-        """The tables, then where to look further, what failed, and what lacked its data."""
+        """Prints the tables, pointers, failed cells and skipped cells."""
         self._console.print(summary(tables, self._console), end="")
         self._print_all(pointers(report, ui_command))
         self._print_all(failures(self._tally.failures))

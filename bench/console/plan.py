@@ -1,4 +1,4 @@
-"""The plan of a run as a matrix: models down, data sets across, what becomes of each cell."""
+"""The plan of a run as a matrix: models down, data sets across, the state of each cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves on the terminal: its tables, where the report lies, and what failed."""
+"""The summary of a run: its tables, the path of the report, failed and skipped cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def summary(tables: Mapping[str, ReportTable], console: Console) -> Group:
 
 
 def pointers(report: Path | None, ui_command: str) -> Iterator[Text]:
-    """Where to look further, a line each."""
+    """The report's path and MLflow's command, one line each."""
     if report is not None:
         yield Text.assemble(("report  ", "bold"), str(report))
     yield Text.assemble(("MLflow  ", "bold"), ui_command)
@@ -49,7 +49,7 @@ def failures(ended: Sequence[Ended]) -> Iterator[Text]:
 def skipped(reasons: Mapping[str, str]) -> Iterator[Text]:
     """The cells without data, below each reason that keeps them from running."""
     if reasons:
-        text = "skipped for want of data; once it is there, the same line runs them:"
+        text = "skipped for lack of data; once it is there, the same line runs them:"
         yield Text(f"\n{len(reasons)} {text}", "bold yellow")
     for reason in dict.fromkeys(reasons.values()):
         yield Text.assemble(("skipped  ", "yellow"), last_line(reason))

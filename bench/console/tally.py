@@ -1,4 +1,4 @@
-"""How far a run is: cells ended and failed, time left, results against the baseline."""
+"""The progress of a run: cells ended and failed, time left, results against the baseline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Ended:
 
     @property
     def failed(self) -> bool:
-        """Whether it has no result though it should have one."""
+        """Whether it should have a result and has none."""
         return self.status not in (Status.DONE, Status.SKIPPED)
 
 
@@ -72,7 +72,7 @@ class Tally:
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Why cells have no data, by cell."""
+        """Why cells were skipped, by cell."""
         planned = {c.name: c.reason for c in self._cells.values() if c.state == "blocked"}
         met = {ended.name: ended.error for ended in self.ended if ended.status == Status.SKIPPED}
         return planned | met
@@ -103,7 +103,7 @@ class Tally:
         return self.ended[-1]
 
     def seconds_left(self) -> float | None:
-        """Time until the last cell ends, None while nothing tells how long a cell takes.
+        """Time until the last cell ends, None while no duration is known.
 
         Cells that trained to their end correct the estimates of the others by the seconds they
         took more or less, for what an estimate misses is much the same for each: imports, set-up,

@@ -1,4 +1,4 @@
-"""The sentences both displays are made of."""
+"""The texts that both displays share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def last_line(text: str) -> str:
 
 
 def spent(progress: Progress) -> str:
-    """Where a cell is: `train 38/120 s`, `test 40 %`, `setup`."""
+    """The progress of a cell: `train 38/120 s`, `test 40 %`, `setup`."""
     if progress.phase in ("train", "validate"):
         return f"{progress.phase} {progress.spent or format(progress.fraction, '.0%')}"
     if progress.phase == "test":
@@ -79,7 +79,7 @@ def outcome(ended: Ended) -> list[str]:
 
 
 def time_left(tally: Tally) -> str:
-    """How far the run is: `3/5, 1 failed, 4 min 12 s left`."""
+    """The progress of the run: `3/5, 1 failed, 4 min 12 s left`."""
     seconds, failed = tally.seconds_left(), len(tally.failures)
     return ", ".join(
         (

@@ -26,7 +26,7 @@ DAMAGED_SHOWN = 10
 def prepare_data(
     reference: str, source: Path | None, workers: int | None, max_damaged: float
 ) -> int:
-    """0 once the data set that `reference` names is prepared; prints what there is then.
+    """Exit code 0 once the data set that `reference` names is prepared; prints a description.
 
     Args:
         reference: its name, with options.
@@ -74,7 +74,7 @@ def preparation_of(reference: str) -> Preparation | None:
 def _make(
     preparation: Preparation, source: Path | None, workers: int | None, max_damaged: float
 ) -> None:
-    """Make the cache, and say so."""
+    """Make the cache and print its outcome."""
     source = source or find(*preparation.homes)
     there = cache_folder(preparation)
     if source is None and read_manifest(there) is not None:
@@ -120,7 +120,7 @@ def _outcome(preparation: Preparation, prepared: Prepared, seconds: float) -> It
 
 
 def _contents(dataset: Dataset) -> Iterator[str]:
-    """What an opened data set offers."""
+    """The lines that describe an opened data set."""
     spec = dataset.spec
     task = f"one of {len(spec.classes)} classes" if spec.classes else f"then {spec.horizon} more"
     shape = "x".join(map(str, spec.frame_shape))

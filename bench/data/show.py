@@ -17,11 +17,11 @@ from datasets.contract import Dataset, LabelledDataset, to_bytes
 from datasets.video.dataset import SplitName
 
 COLUMNS = 10
-LONGEST_ANIMATION = 200  # frames; longer clips are shown in leaps
+LONGEST_ANIMATION = 200  # frames; longer clips are subsampled
 
 
 def show_data(reference: str, out: Path | None, split: SplitName, count: int) -> int:
-    """0; writes the pictures of `count` clips of `split` and prints where they are.
+    """Exit code 0; writes pictures of `count` clips of `split` and prints their paths.
 
     Args:
         reference: the data set's name, with options.

@@ -25,7 +25,7 @@ Row = dict[str, object]
 
 
 def status(reference: str | None, style: Format) -> int:
-    """0; prints what there is of the data set that `reference` names, or of all there are.
+    """Exit code 0; prints the state of the data set that `reference` names, or of all.
 
     Splits are counted in clips. Sizes are bytes, in a table in larger units.
 
@@ -61,7 +61,7 @@ def _rows(reference: str | None) -> list[Row]:
 
 
 def _row(reference: str) -> Row:
-    """What there is of one data set."""
+    """The state of one data set."""
     preparation = preparation_of(reference)
     if preparation is None:
         return {"name": reference, "state": "not cached"}
@@ -95,7 +95,7 @@ def _of_cache(name: str, folder: Path, command: str) -> Row:
         "where": str(folder),
     }
     if manifest.get("format") != FORMAT:
-        return row | {"state": "old format", "note": f"make it anew: `{command}`"}
+        return row | {"state": "old format", "note": f"make it again: `{command}`"}
     row |= {"frames": manifest["frames"], "damaged": len(manifest["damaged"])}
     try:
         dataset = catalogue.require_dataset(name)
@@ -107,7 +107,7 @@ def _of_cache(name: str, folder: Path, command: str) -> Row:
 
 
 def _of_partial(name: str, folder: Path, command: str) -> Row:
-    """What an interrupted preparation has left, or one that still runs."""
+    """The state of an interrupted or running preparation."""
     done = (folder / JOURNAL).read_bytes().count(b"\n") - 1  # the first line is a heading
     return {
         "name": name,
@@ -119,7 +119,7 @@ def _of_partial(name: str, folder: Path, command: str) -> Row:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest in `folder`, of whatever version; empty where it cannot be read."""
+    """The manifest in `folder`, of any version; empty where it cannot be read."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Gives models the faster kernels that their layers fit."""
+"""Installs faster convolution kernels in models whose layers fit them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIRECT = "direct"
 
 
 def fit(model: nn.Module, device: str, precision: str) -> str:
-    """What kernels `model` uses from now on, such as "winograd 5x5: 8 convolutions".
+    """The kernels `model` uses from now on, such as "winograd 5x5: 8 convolutions".
 
     Its weights, and what it computes but for rounding, stay as they are. They take effect inside
     `shared_filters`, which goes around a training step or a forward pass; outside it, and on

@@ -1,1 +1,1 @@
-"""What studies published and claimed, and how they counted."""
+"""Published figures and claims of studies, and their conventions."""

@@ -1,4 +1,4 @@
-"""What published studies claimed, and which cells test it: `claims.toml`, read and checked."""
+"""Claims of published studies, and the cells that test them: `claims.toml`, read and checked."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _metric(name: str) -> str:
 
 def _error(name: str) -> str:
     if RECORDED["prediction"][_metric(name)].perfect != 0:
-        raise ValueError(f"{name} is no error, of which a ratio could be told")
+        raise ValueError(f"{name} is not an error metric: it has no ratio")
     return name
 
 
 MetricName = Annotated[str, AfterValidator(_metric)]
 ErrorName = Annotated[str, AfterValidator(_error)]
-"""A metric that is 0 for a perfect prediction and else positive, so that ratios can be told."""
+"""A metric that is 0 for a perfect prediction and else positive, so that ratios have a meaning."""
 
 
 class _Strict(BaseModel):
@@ -37,7 +37,7 @@ class _Strict(BaseModel):
 
 
 class Published(_Strict):
-    """A row of `published.csv`, by as many of its fields as single it out."""
+    """A row of `published.csv`, by the fields that identify it."""
 
     dataset: str
     published_as: str
@@ -99,7 +99,7 @@ class Gains(_Strict):
 
 
 class Effect(_Strict):
-    """What a defect does to `model`: its result on `defective` beside that on `sound`."""
+    """The effect of a defect on `model`: its result on `defective` beside that on `sound`."""
 
     suite: str
     measure: MetricName
@@ -133,7 +133,7 @@ class Claim(_Strict):
     defects: tuple[Defect, ...] = ()
     tests: tuple[Test, ...] = Field(min_length=1)
     note: str = ""
-    """What our test of it cannot say."""
+    """The limits of our test of it."""
 
 
 def all_claims() -> tuple[Claim, ...]:

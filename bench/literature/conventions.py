@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from models.contract import FrameShape
 
 NOT_STORED = "not stored"
-"""What to print for a figure that is None."""
+"""The text printed for a figure that is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What a figure counts: a mean over elements, times how many of them it sums over."""
+    """The scale of a figure: the factor from a mean over elements to its sum."""
 
     label: str
     elements: Callable[[FrameShape, int], int]
@@ -45,7 +45,7 @@ class Convention:
     """How one body of published figures was computed.
 
     Attributes:
-        description: in a line, what differs from others and from the published code.
+        description: in one line, what differs from others and from the published code.
         source: where that stands.
         figures: what it gives, by name; a name is that of a measure, with what sets it apart where
             there are two.
@@ -143,7 +143,7 @@ def figures(
 ) -> dict[str, float | None]:
     """A cell's figures under the named convention, from its table by frame.
 
-    NaN where a frame's value is none or the measure could not be had; None where the table does
+    NaN where a frame's value is NaN or the metric could not be computed; None where the table does
     not hold the column, as those of cells that ran before there was one.
     """
     horizon = table["frame"].nunique()

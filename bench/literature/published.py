@@ -21,7 +21,7 @@ CERTAINTY = {
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """What one source says of one model, as it stands in the file; "" is not known.
+    """The figures of one source for one model, as in the file; "" is unknown.
 
     Attributes:
         dataset: the name of the data set here.

@@ -22,7 +22,7 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """What follows a clip.
+    """The predicted continuation of a clip.
 
     Attributes:
         clip: its name.
@@ -40,7 +40,7 @@ class Continuation:
 class PredictionFiles(ABC):
     """The files of one form in the folder `out`, which comes with the first of them.
 
-    A file is there once it is whole.
+    Each file appears complete or not at all.
 
     Raises:
         OSError: from each method, where a file cannot be written.
@@ -53,7 +53,7 @@ class PredictionFiles(ABC):
     def write(self, made: Continuation) -> None:
         """Write the frames that were predicted for a clip."""
 
-    def close(self) -> None:  # noqa: B027  (most forms are whole at every moment)
+    def close(self) -> None:  # noqa: B027  (most forms need none)
         """Write what can only be written at the end."""
 
 
@@ -124,7 +124,7 @@ class Animations(PredictionFiles):
 
 
 def files(style: Style, out: Path) -> PredictionFiles:
-    """What writes predictions in the form `style` into the folder `out`."""
+    """The writer of predictions in the form `style` into the folder `out`."""
     if style == "png":
         return Pngs(out)
     return Array(out) if style == "npy" else Animations(out, style)

@@ -1,4 +1,4 @@
-"""A user's own clips, in whatever form, read for a model."""
+"""A user's own clips, of any supported form, read for a model."""
 
 from __future__ import annotations
 

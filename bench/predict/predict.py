@@ -1,4 +1,4 @@
-"""The verb `predict`: what a finished cell's model makes of a user's own clips."""
+"""The verb `predict`: applies a finished cell's model to a user's own clips."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def predict(
     device: str,
     overwrite: bool,
 ) -> int:
-    """0 once every clip is predicted, 1 where some cannot be read; prints what was written.
+    """Exit code 0 once every clip is predicted, 1 where some cannot be read; prints the output.
 
     Args:
         asked: an MLflow run, or the name of a cell.
@@ -145,7 +145,7 @@ def _batches(clips: OwnClips, size: int, horizon: int) -> Iterator[list[OwnClip]
 
 @torch.no_grad()
 def _through(trained: Trained, batch: list[OwnClip], *arguments: int) -> Tensor:
-    """What the model makes of the frames that it is shown."""
+    """The output of the model for the frames it is shown."""
     shown = torch.from_numpy(np.stack([clip.shown for clip in batch]))
     output: Tensor = trained.model(to_float(shown, trained.device), *arguments)
     return output

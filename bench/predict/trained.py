@@ -28,7 +28,7 @@ from datasets.video.source import FrameFormat
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model as its cell left it, and what it was trained on.
+    """A trained model with the format of its input.
 
     Attributes:
         run: the cell's.
@@ -68,7 +68,7 @@ def load(asked: str, uri: str, device: str) -> Trained:
         model.load_state_dict(load_file(weights))
     except RuntimeError as error:
         raise UserError(_changed(run, "its parameters")) from error
-    return Trained(run, model.to(place).eval(), place, spec, *_way_of_reading(run, spec))
+    return Trained(run, model.to(place).eval(), place, spec, *_reading(run, spec))
 
 
 def _find(store: Store, asked: str) -> RecordedCell:
@@ -98,7 +98,7 @@ def _build(run: RecordedCell, spec: Spec) -> Any:
 
 
 def _reference(run: RecordedCell, param: str) -> str:
-    """How the run's model or data set was asked for.
+    """The reference of the run's model or data set.
 
     Raises:
         UserError: the run was recorded by a version that did not say so.
@@ -117,7 +117,7 @@ def _changed(run: RecordedCell, what: str) -> str:
 
 
 def _spec(run: RecordedCell, weights: Path) -> Spec:
-    """What was recorded of the data set's; the names of its classes stand beside the weights."""
+    """The recorded spec of the data set; the names of its classes are stored with the weights."""
     channels, height, width = map(int, run.params["frame_shape"].split("x"))
     if channels not in (1, 3):
         raise UserError(f"{run.name} takes frames of {channels} channels: no picture has them")
@@ -129,8 +129,8 @@ def _spec(run: RecordedCell, weights: Path) -> Spec:
     return Spec((channels, height, width), *frames, classes)
 
 
-def _way_of_reading(run: RecordedCell, spec: Spec) -> tuple[FrameFormat, Window]:
-    """What becomes of every frame, and which are shown, as in the data set of the run."""
+def _reading(run: RecordedCell, spec: Spec) -> tuple[FrameFormat, Window]:
+    """The frame format and the window of the run's data set."""
     reference = _reference(run, records.DATASET_REFERENCE)
     cls = catalogue.dataset(reference)
     options = Reference.parse(reference).options

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path:
-    """The path of the written report.html; report.md, table.csv and plots/*.png lie beside it.
+    """The path of the written report.html, beside report.md, table.csv and plots/*.png.
 
     Args:
         store: where the cells are recorded.

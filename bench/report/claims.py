@@ -1,4 +1,4 @@
-"""What studies claimed beside what was measured here, and the verdict that the statistics give."""
+"""Claims of studies beside the figures measured here, with the verdict of the statistics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.report.verdict import STATUS_WORDS
 from bench.score.metrics import RECORDED, REFERENCE
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]
-"""What a test says of its claim; with one seed of a model nothing, however clear its figures."""
+"""The verdict of a test on its claim; with one seed of a model there is none."""
 
 Seeds = dict[str, int]
 Asked = Beats | Gains | Effect
@@ -32,7 +32,7 @@ Asked = Beats | Gains | Effect
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one test, and the sentence that says so."""
+    """The verdict of one test, and the sentence that explains it."""
 
     told: Told
     said: str
@@ -40,11 +40,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A claim, what was measured of it under one setting, and what its defects do there.
+    """A claim, its tests under one setting, and the effects of its defects there.
 
     Attributes:
         claim: as it was published.
-        setting: what all cells have in common, in a line.
+        setting: what all cells have in common, in one line.
         tests: one outcome for each test of the claim.
         effects: sentences on each defect of the claim, in its order.
     """
@@ -85,7 +85,7 @@ class Finding:
 
     @property
     def defects(self) -> list[tuple[str, tuple[str, ...]]]:
-        """What was wrong with the published experiment, each with its effect here."""
+        """The defects of the published experiment, each with its effect here."""
         whats = (defect.what for defect in self.claim.defects)
         return list(zip(whats, self.effects, strict=True))
 
@@ -168,7 +168,7 @@ class _Cells:
         return ""
 
     def label(self, model: str, dataset: str) -> str:
-        """What `model` is called in the table of `dataset`."""
+        """The label of `model` in the table of `dataset`."""
         return str(self._of(model, dataset).iloc[0]["label"])
 
     def pairs(self, dataset: str, measure: str, stream: int = 0) -> Pairs:
@@ -248,7 +248,7 @@ def _effect(cells: _Cells, effect: Effect) -> str:
 
 
 def _told(difference: Difference, better: str | None, seeds: Seeds) -> Told:
-    """What a difference says that is claimed to be on the better side of nothing."""
+    """The verdict on a claim that the difference is on the better side of 0."""
     if min(seeds.values()) < 2:
         return "one seed"
     if not difference.is_sure:
@@ -270,7 +270,7 @@ def _ratio(gap: Contrast) -> float:
 
 
 def _published(row: PublishedRow) -> str:
-    """The row's figures of its convention, in a line."""
+    """The row's figures of its convention, in one line."""
     of_convention = CONVENTIONS[row.convention].figures
     figures = (
         f"{heading(name)} {row.figures[name]}" for name in of_convention if name in row.figures

@@ -1,4 +1,4 @@
-"""Which classes the recognisers know: each one's share of right answers, and their confusions."""
+"""Accuracy of the recognisers by class, and their confusion matrices."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def class_table(named: pd.DataFrame) -> ClassTable | None:
     """The share of videos named right by class and model, mean over seeds; None without models.
 
     Args:
-        named: what was said of each video, as `collect.named_videos` gives it. The reference,
-            which calls every video the same, is left out.
+        named: the answer for each video, as `load.named_videos` gives it. The reference,
+            which answers the same for every video, is left out.
     """
     named = _of_models(named)
     if named.empty:

@@ -18,17 +18,17 @@ WAITING = Measure("time/waiting_share", "waiting", "% of training")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of figures: its name in table.csv, what it measures, and how a value is written."""
+    """A column of figures: its name in table.csv, its measure, and its number format."""
 
     name: str
     measure: Measure
     form: Callable[[float], str]
     scale: float = 1.0
-    """Makes of a value as it is recorded one in the measure's unit."""
+    """Factor from the recorded value to the measure's unit."""
 
     @property
     def heading(self) -> str:
-        """What it measures, with unit and arrow."""
+        """The measure's label, with unit and arrow."""
         return self.measure.heading
 
     @property
@@ -37,7 +37,7 @@ class Column:
         return self.measure.key.startswith("test/")
 
     def write(self, value: float) -> str:
-        """A value as it is recorded, as it is printed."""
+        """A recorded value as it is printed."""
         return self.form(value * self.scale)
 
 

@@ -41,7 +41,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Rows of images that stand close together, each with its label, in the model's colour."""
+    """Adjacent rows of images, each with its label, in the model's colour."""
 
     labels: tuple[str, ...]
     images: tuple[Pixels, ...]
@@ -61,7 +61,7 @@ def sequences(showcases: Sequence[Showcase]) -> dict[int, str]:
 
 
 def title(sequence: int, why: str, showcase: Showcase) -> str:
-    """What a sequence is called."""
+    """The title of a sequence."""
     channels = showcase.context.shape[2]
     aside = "" if channels in GREY_OR_COLOUR else f", its {channels} channels side by side"
     return f"Test sequence {sequence}{f' ({why})' if why else ''}{aside}"

@@ -68,7 +68,7 @@ class Section:
 
     @property
     def setting(self) -> str:
-        """What is known of what all cells of the section have in common, in a line."""
+        """The known common settings of all cells of the section, in one line."""
         frames = {
             "prediction": f"{self.context_frames} → {self.horizon} frames",
             "recognition": f"clips of {self.context_frames} frames",
@@ -86,12 +86,12 @@ class Section:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What must agree for figures on several data sets to be set beside each other."""
+        """The settings that must agree for figures on several data sets to be compared."""
         return (self.task, self.size, *(getattr(self, name) for name in SETTING))
 
     @property
     def common_setting(self) -> str:
-        """What sections of several data sets under these conditions have in common, in a line."""
+        """The common settings of sections of several data sets with these conditions, as a line."""
         alike = replace(self, context_frames=UNKNOWN, horizon=UNKNOWN, data_digest=UNKNOWN)
         return replace(alike, classes=NONE).setting
 
@@ -111,7 +111,7 @@ class Showcase:
 
 
 def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
-    """One row per cell of `suite`, newest first; metrics stand under their MLflow names.
+    """One row per cell of `suite`, newest first; columns of metrics have their MLflow names.
 
     With the trained cells of another suite they are of that suite by their label, and so are never
     taken for the same; baselines are the same in all. A cell that ended before it knew its task,
@@ -172,7 +172,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
 def at_once(
     read: Callable[[dict[str, Any]], Found], cells: Iterable[dict[str, Any]]
 ) -> list[Found]:
-    """What `read` finds for each of `cells`, several at a time: most of it is waiting."""
+    """The result of `read` for each of `cells`, several at a time, as most of it is waiting."""
     with ThreadPoolExecutor(READERS) as readers:
         return [*readers.map(read, cells)]
 
@@ -215,7 +215,7 @@ def showcases(store: Store, section: Section) -> list[Showcase]:
 
 
 def named_videos(store: Store, section: Section) -> pd.DataFrame:
-    """What was said of each test video: label, model, seed, video, truth, said; the best first."""
+    """The answer for each test video: label, model, seed, video, truth, said; best model first."""
     columns = ["label", "model", "seed", "video", "truth", "said"]
     key = RECORDED["recognition"]["video_top1"].key
     top1 = section.done.groupby("label")[key].transform("mean")

@@ -42,7 +42,7 @@ _TEMPLATES.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S70
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A section with all that the report shows of it."""
+    """A section with everything the report shows of it."""
 
     section: Section
     summary: pd.DataFrame
@@ -71,7 +71,7 @@ class Chapter:
 
     @property
     def notices(self) -> list[str]:
-        """What a reader must know of the data, and why figures are missing."""
+        """Notices of the data set, and why figures are missing."""
         cells, metrics = self.section.cells, RECORDED[self.section.task]
         reasons = (
             f"{metrics[name].label} not measured for some cells: {why}"
@@ -82,7 +82,7 @@ class Chapter:
 
     @property
     def shared_facts(self) -> dict[str, str]:
-        """What was recorded alike for every trained cell, whatever a failed one left out."""
+        """The recorded facts that all trained cells share."""
         done = self.section.done
         trained = done[~done["baseline"]]
         known = (self.section.cells if trained.empty else trained)["facts"]
@@ -95,7 +95,7 @@ class Chapter:
 
 
 def _apart(facts: dict[str, str], shared: dict[str, str]) -> dict[str, str]:
-    """What sets one cell apart from the facts that all share."""
+    """The facts of one cell that differ from the shared ones."""
     return {key: facts[key] for key in sorted(facts) if facts[key] != shared.get(key)}
 
 
@@ -119,7 +119,7 @@ class Report:
 
     @property
     def command(self) -> str:
-        """The line that makes it."""
+        """The command line that writes it."""
         compare = f" --compare {self.other}" if self.other else ""
         return f"python -m bench report --suite {self.suite}{compare}"
 

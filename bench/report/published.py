@@ -112,7 +112,7 @@ def published_tables(
 
 
 def _is_of(row: PublishedRow, section: Section) -> bool:
-    """Whether the section poses the task of the row, to models that stand here."""
+    """Whether the section has the task of the row, and models to compare with."""
     name = section.dataset.partition("(")[0]
     frames = (row.context_frames, row.horizon)
     return (
@@ -133,7 +133,7 @@ def _beside(
 
 
 def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> Iterator[str]:
-    """What of the published row is another than here, beside what `_is_of` has seen to agree."""
+    """How the published row's setting differs from the section's, beyond what `_is_of` checks."""
     if not row.convention:
         yield "convention: not known"
     if section.budget != f"{row.samples} samples":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """What is kept of a cell's table, which is large."""
+    """The part of a cell's large table that is kept."""
 
     by_sequence: pd.DataFrame
     by_frame: pd.DataFrame | None

@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is printed of a section; the entries of every row follow `columns`."""
+    """The printed table of a section; the entries of every row follow `columns`."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -125,7 +125,7 @@ def _table(summary: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
 
 
 def csv(summaries: list[pd.DataFrame]) -> str:
-    """All tables as one CSV; the reasons for missing figures stand in `not_measured`."""
+    """All tables as one CSV; `not_measured` has the reasons for missing figures."""
     frame = pd.concat(summaries, ignore_index=True)
     frame["not_measured"] = [
         "; ".join(f"{name}: {why}" for name, why in reasons.items())

@@ -49,7 +49,7 @@ _WORDS: dict[TaskName, _Words] = {
 
 
 def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str:
-    """Who is best, by how much, how sure that is, and what did not finish.
+    """A paragraph: the best model, by how much and how surely, and what did not finish.
 
     Args:
         section: the cells of the table.

@@ -1,4 +1,4 @@
-"""The frame viewer: every stored sequence as sheets of frames that the page plays in step.
+"""The frame viewer: every stored sequence as sheets of frames that the page plays synchronously.
 
 A sheet holds the frames of one model and sequence in one picture. The page shows one frame of it
 at a time, or all of them where scripts are off and on paper; it draws the error itself, as the
@@ -50,7 +50,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How the frames lie in a sheet."""
+    """The layout of the frames in a sheet."""
 
     columns: int
     rows: int

@@ -1,4 +1,4 @@
-"""What a finished cell leaves in MLflow beside its curves: artifacts and final figures."""
+"""The artifacts and final metrics of a finished cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.train.cost import Cost
 def write(
     result: Result, weights: Mapping[str, Tensor], classes: Sequence[str], folder: Path
 ) -> None:
-    """Put the tables of the result, what else it shows, and the weights into `folder`."""
+    """Write the files of the result and the weights into `folder`."""
     folder.mkdir(exist_ok=True)
     result.write(folder)
     whole = {name: tensor.contiguous() for name, tensor in weights.items()}
@@ -32,7 +32,7 @@ def quality(result: Result) -> dict[str, float]:
 
 
 def spent(clock: Clock, cost: Cost) -> dict[str, float]:
-    """What training cost, in every unit a budget may have, and what the model costs."""
+    """The cost of training, in every unit of a budget, and of the model."""
     metrics: dict[str, float] = {
         records.TRAIN_SECONDS: clock.seconds,
         "time/waiting_seconds": clock.waiting_seconds,

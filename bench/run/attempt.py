@@ -1,4 +1,4 @@
-"""One cell from start to end: train, test, record, and keep what a kill must not cost."""
+"""One cell from start to end: train, test, record, with checkpoints on the way."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from bench.train import hardware
 from bench.train.loop import Loop
 from bench.train.step import seed_of
 
-SAVING_SHARE = 0.01  # of the time that may go into checkpoints and into sending points
-LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints, however long one takes
+SAVING_SHARE = 0.01  # of the run time, for checkpoints and sending points
+LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints at most
 PROFILED_STEPS = 10
 
 
 class Interrupted(Exception):
-    """Somebody asked the cell to stop; its state is kept."""
+    """The cell was asked to stop; its state is kept."""
 
 
 class Attempt:
-    """A cell being run. It watches the training loop, and records what comes out."""
+    """A running cell: follows the training loop and records its results."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Attempt:
         Args:
             cell: what to run.
             log: its MLflow run.
-            checkpoint: where its state is kept meanwhile; held by the caller.
-            emit: is told what happens.
-            stop_asked: says whether the cell should stop at the next opportunity.
+            checkpoint: where its state is kept; the caller holds its lock.
+            emit: called with each event.
+            stop_asked: whether the cell should stop at the next opportunity.
         """
         self.cell, self.log, self.checkpoint = cell, log, checkpoint
         self._emit, self._stop_asked = emit, stop_asked
@@ -89,7 +89,7 @@ class Attempt:
         return final
 
     def rescore(self, weights: Path) -> dict[str, float]:
-        """Test weights of an earlier run anew and record the figures beside what it cost then.
+        """Test the weights of an earlier run again; all final metrics, its costs included.
 
         Raises:
             Interrupted: a stop was asked for.
@@ -109,7 +109,7 @@ class Attempt:
             return measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
 
     def _record(self, result: Result, final: dict[str, float]) -> None:
-        """Put everything that was measured into MLflow."""
+        """Record the result in MLflow."""
         self._progress("record", 1.0)
         folder = self.checkpoint.folder / "artifacts"
         classes = self.cell.data.spec.classes
@@ -138,21 +138,21 @@ class Attempt:
         }
 
     def profile(self, folder: Path) -> list[str]:
-        """The ten costliest operations of a training step, a line each; `folder` has the trace."""
+        """The ten costliest operations of a training step as lines; `folder` gets the trace."""
         self._progress("profile", 1.0)
         first = self.loop.clock.steps
         return profile_steps(self.loop.step_again, range(first, first + PROFILED_STEPS), folder)
 
-    # --- what the loop tells ---------------------------------------------------------------------
+    # --- called by the loop ----------------------------------------------------------------------
 
     def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None:
-        """Tell the parent that the cell lives; stop here where that was asked for."""
+        """Report progress; raise `Interrupted` where a stop was asked for."""
         self._progress(phase, fraction)
         if self._stop_asked():
             raise Interrupted
 
     def stretch_done(self) -> None:
-        """Tell how far training is; keep the state where it is time to, and stop where asked."""
+        """Report progress, save the state where that is due, and stop where asked."""
         self._progress("train", self.loop.clock.progress)
         stop = self._stop_asked()
         if stop or self._save_is_due:
@@ -160,7 +160,7 @@ class Attempt:
         if stop:
             raise Interrupted
 
-    # --- state, points, signs of life ------------------------------------------------------------
+    # --- state, points, progress -----------------------------------------------------------------
 
     @property
     def _save_is_due(self) -> bool:
@@ -168,7 +168,7 @@ class Attempt:
         return waited > min(self._save_seconds / SAVING_SHARE, LONGEST_SECONDS_AT_STAKE)
 
     def _save(self) -> None:
-        """Keep the state, then send the points: after a kill in between they are sent again."""
+        """Save the state, then send the points; a kill in between sends them again."""
         began = time.monotonic()
         state: dict[str, Any] = self.loop.state()
         self.checkpoint.save(state | {"earlier_seconds": self._wall_seconds})
@@ -191,7 +191,6 @@ class Attempt:
                 phase,
                 fraction,
                 spent=str(clock),
-                step=clock.steps,
                 loss=_finite(curves.last_loss),
                 task=self.cell.task,
                 validation=_finite(curves.last_validation),

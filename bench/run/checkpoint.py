@@ -1,4 +1,4 @@
-"""The folder in which a running cell keeps what a kill must not cost it."""
+"""The folder in which a running cell keeps its state, so that a kill does not lose it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Checkpoint:
         self._lock = self.folder / "lock"
 
     def held(self) -> AbstractContextManager[None]:
-        """Keep every other process off this cell for as long as the block lasts.
+        """Hold the cell's lock during the block.
 
         Raises:
             UserError: on entering, where another process has it.
@@ -33,7 +33,7 @@ class Checkpoint:
 
     @property
     def is_held(self) -> bool:
-        """Whether some process is running this cell now."""
+        """Whether a process is running this cell now."""
         return locks.is_held(self._lock)
 
     @property
@@ -52,7 +52,7 @@ class Checkpoint:
         return self._state.exists()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the kept state by `state`; a kill during the call leaves the old one whole."""
+        """Replace the kept state by `state`; a kill during the call leaves the old one intact."""
         with atomic.replacing(self._state, durable=True) as path:
             torch.save(state, path)
 
@@ -64,7 +64,7 @@ class Checkpoint:
         return state
 
     def forget_state(self) -> None:
-        """Drop the kept state, so that the cell starts again."""
+        """Delete the kept state, so that the cell starts again."""
         self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:

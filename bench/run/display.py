@@ -1,4 +1,4 @@
-"""What a run tells its user, whatever shows it."""
+"""How a run reports to its user: the protocol that displays implement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TODO: tuple[State, ...] = ("run", "resume", "rescore")
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """One cell of the plan and what will become of it."""
+    """One cell of the plan and what `run` will do with it."""
 
     name: str
     """How the later calls name the cell."""
@@ -30,19 +30,19 @@ class PlannedCell:
     seed: int
     state: State
     estimated_seconds: float | None
-    """How long it will take from now, None where nobody knows; a cell that is done takes none."""
+    """Expected duration from now; None where unknown or done."""
     reason: str = ""
     """Why it is blocked."""
     result: float | None = None
     """Of a cell that is done, the leading measure of its task."""
     task: TaskName = "prediction"
     weights_of: str = ""
-    """Of a cell that is only scored anew, the run that has its weights."""
+    """Of a cell that is only scored again, the run that has its weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What holds for every cell of a run, in words such as `cpu`, `32`, `small`, `120 s`."""
+    """The settings common to all cells of a run, as text: `cpu`, `32`, `small`, `120 s`."""
 
     suite: str
     device: str
@@ -54,7 +54,7 @@ class RunSettings:
 
 
 class Display(Protocol):
-    """A run as its user sees it. Leaving it, however that happens, gives the terminal back."""
+    """A view of a run. Its context manager restores the terminal on exit."""
 
     def __enter__(self) -> Self: ...
 
@@ -67,13 +67,13 @@ class Display(Protocol):
     ) -> None: ...
 
     def plan(self, cells: Sequence[PlannedCell], settings: RunSettings) -> None:
-        """Shows what will be done; call it before anything else."""
+        """Shows the plan; called before all others."""
 
     def cell_started(self, name: str) -> None:
-        """Says that the cell runs from now on."""
+        """Shows that the cell has started."""
 
     def event(self, name: str, event: Progress | Note) -> None:
-        """Shows a sign of life of a running cell."""
+        """Shows an event of a running cell."""
 
     def cell_finished(
         self, name: str, finished: Finished, command: str, log: Path | None = None
@@ -81,7 +81,7 @@ class Display(Protocol):
         """Shows how a cell ended; where it failed, also `log` and the `command` that re-runs it."""
 
     def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
-        """Shows the tables by title, the report's place, MLflow's line, what failed or lacked."""
+        """Shows tables by title, the report's path, MLflow's command, failed and skipped cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Screen:
 
     Attributes:
         display: opens the display on a stream; a log file has one, too.
-        announce: tells something in a line beside the display.
+        announce: prints a line beside the display.
     """
 
     display: Callable[[TextIO], Display]

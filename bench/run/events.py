@@ -1,4 +1,4 @@
-"""What a running cell tells its parent: one JSON line an event, over standard output."""
+"""The events that a running cell sends its parent: one JSON line each, on standard output."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _as_json = with_config(ConfigDict(extra="forbid", ser_json_inf_nan="constants"))
 @_as_json
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A sign of life from a cell, with the newest figures it has."""
+    """The progress of a cell, with its newest figures."""
 
     phase: Phase
     fraction: float  # of the budget spent, in [0, 1]; of the test clips in the test phase
     spent: str = ""  # such as "38/120 s" or "200/500 steps"
-    step: int = 0
     loss: float | None = None
     task: TaskName = "prediction"  # says what validation measures, as in `records.VALIDATION`
     validation: float | None = None
@@ -36,7 +35,7 @@ class Progress:
 @_as_json
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line the user should see."""
+    """One line for the user."""
 
     text: str
     event: Literal["note"] = "note"
@@ -66,7 +65,7 @@ def encode(event: Event) -> str:
 
 
 def decode(line: str) -> Event | None:
-    """The event in `line`, or None where the line is no event but something the cell printed."""
+    """The event in `line`, or None where the line is other output of the cell."""
     if not line.startswith("{"):
         return None
     try:

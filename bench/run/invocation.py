@@ -26,7 +26,7 @@ from bench.suite.suite import Suite
 
 @dataclass
 class Invocation:
-    """One `run` of a suite: which cells there are, what becomes of them, and where it all goes.
+    """One `run` of a suite: plans its cells, runs those that are not done, writes the report.
 
     Attributes:
         suite: the suite, with what overrides it.
@@ -54,7 +54,7 @@ class Invocation:
         plan.check(self.cells)
 
     def dry_run(self) -> int:
-        """Show the plan, write nothing; the exit code."""
+        """Show the plan and write nothing; the exit code."""
         store = Store(self._uri) if store_exists(self._uri) else None
         with self.screen.display(sys.stdout) as display:
             display.plan(self._plan(store), plan.settings(self.cells))
@@ -64,7 +64,7 @@ class Invocation:
         """Run what is not done, then report; the exit code."""
         launcher = LocalLauncher(self.cells[0].device)
         with self._alone(), self.screen.display(sys.stdout) as display:
-            self._tell_notices()
+            self._announce_notices()
             store = Store(self._uri, self.screen.announce)
             self._close_stale(store, store.cells(self.suite.name))
             planned = self._plan(store)
@@ -98,13 +98,13 @@ class Invocation:
         return [p for _, p in kept]
 
     def _borrowed(self, store: Store, states: Sequence[tuple[Cell, PlannedCell]]) -> bool:
-        """Whether cells are done in another suite that no earlier run of this one knows of."""
+        """Whether some cells are done in another suite and not yet in a plan of this one."""
         known = {run.tags.get(records.CELL) for run in store.cells(self.suite.name)}
         known |= {run.tags.get(records.CELL) for run in store.planned(self.suite.name)}
         return any(p.state == "done" and cell.scored not in known for cell, p in states)
 
-    def _tell_notices(self) -> None:
-        """Tell, once a run, what each data set wants known."""
+    def _announce_notices(self) -> None:
+        """Print the notice of each data set, once a run."""
         for notice in dict.fromkeys(c.data.notice for c in self.cells if not c.missing_data):
             if notice:
                 self.screen.announce(f"note: {notice}")
@@ -116,14 +116,14 @@ class Invocation:
         return Status.DONE if ends <= {Status.DONE, Status.SKIPPED} else Status.FAILED
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
-        """Keep a second `run` of this suite in this folder off for as long as the block lasts."""
+        """Hold the lock of this suite in this folder during the block."""
         text = f"the suite {self.suite.name!r} is already running in {self.results}"
         lock = self.results / self.suite.name / "run.lock"
         return locks.held(lock, f"{text}: wait for it, or use another --results")
 
     @property
     def _invocation_file(self) -> Path:
-        """Holds the id of the parent run while it runs, so that a killed one can be closed."""
+        """The file with the parent run's id while it runs, so that a killed one can be closed."""
         return self.results / self.suite.name / "invocation"
 
     def _checkpoint(self, cell: Cell) -> Checkpoint:
@@ -133,7 +133,7 @@ class Invocation:
         return cell.tags | {records.COMMAND: cell.command(self.results, self.tracking_uri)}
 
     def _begin(self, store: Store) -> str:
-        """A new parent run, which holds the suite as it was settled, and its cells."""
+        """The id of a new parent run, with the settled suite and its cells as artifacts."""
         name = f"{self.suite.name} {self.suite.budget}"
         run_id = store.begin(self.suite.name, name, {records.KIND: "suite"})
         self._invocation_file.write_text(run_id, encoding="utf-8")
@@ -146,7 +146,7 @@ class Invocation:
         return run_id
 
     def _close_stale(self, store: Store, earlier: Sequence[RecordedCell]) -> None:
-        """Close in MLflow what a killed process of this folder left running there."""
+        """Close the MLflow runs that a killed process of this folder left open."""
         if self._invocation_file.exists():
             store.end(self._invocation_file.read_text(encoding="utf-8"), Status.INTERRUPTED)
             self._invocation_file.unlink()
@@ -169,8 +169,8 @@ class Invocation:
         Args:
             store: what they are recorded in.
             launcher: where they run.
-            display: shows what happens.
-            todo: the cells, and what is to become of each.
+            display: shows the events.
+            todo: the cells with their plan.
             invocation: the parent run.
         """
         by_name = {cell.name: cell for cell, _ in todo}
@@ -193,7 +193,7 @@ class Invocation:
                 display.cell_finished(cell.name, event, command, log if log.exists() else None)
 
     def _job(self, cell: Cell, planned: PlannedCell, invocation: str) -> Job:
-        """The process of `cell`, which reads what was settled from a file."""
+        """The job of `cell`, whose process reads the settled cell from a file."""
         words = ["cell", str(cell.write(self.results)), "--results", str(self.results)]
         words += ["--tracking-uri", self._uri, "--events", "--parent", invocation]
         words += ["--weights-of", planned.weights_of] if planned.weights_of else []
@@ -205,11 +205,11 @@ class Invocation:
     def _close_in_mlflow(
         self, store: Store, cell: Cell, finished: Finished, invocation: str
     ) -> None:
-        """Record how a cell ended that could not do so itself."""
+        """Record the end of a cell whose process did not do so itself."""
         checkpoint = self._checkpoint(cell)
         run_id = checkpoint.run_id
         if run_id is None and finished.status == Status.INTERRUPTED:
-            return  # it had not begun: there is nothing to tell of
+            return  # it had not begun: nothing to record
         if run_id is None:
             run_id = store.begin(self.suite.name, cell.name, self._tags(cell), invocation)
             store.params(run_id, cell.params)
@@ -218,7 +218,7 @@ class Invocation:
         store.end(run_id, Status(finished.status), finished.error)
 
     def _report(self, store: Store, display: Display, invocation: str, status: Status) -> None:
-        """Write the report, attach it to the parent run, and say where everything lies."""
+        """Write the report, attach it to the parent run, and show the summary."""
         folder = self.results / self.suite.name / "report"
         path = report.build(store, self.suite.name, folder)
         keeper = invocation or store.latest_invocation(self.suite.name)
@@ -233,7 +233,7 @@ class Invocation:
 
 @contextlib.contextmanager
 def _passing_signals_to(stop: Callable[[], None]) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM call `stop` and end nothing by themselves."""
+    """During the block SIGINT and SIGTERM only call `stop`."""
     before = {
         number: signal.signal(number, lambda *_: stop())
         for number in (signal.SIGINT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What will become of each cell of a suite, given what is recorded already."""
+"""The plan of a run: the state of each cell, given what is recorded already."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASELINE_SECONDS = 15.0  # the same for a model that is not trained
 
 
 def check(cells: Sequence[Cell]) -> None:
-    """Look at all that the cells need before anything is written.
+    """Check references and data of the cells before anything is written.
 
     Raises:
         UserError: a reference is wrong, or no cell has data.
@@ -37,7 +37,7 @@ def check(cells: Sequence[Cell]) -> None:
 def plan(
     cells: Sequence[Cell], results: Path, store: Store | None, force: str | None = None
 ) -> list[PlannedCell]:
-    """What will become of each of the `cells` of one suite.
+    """Each of the `cells` of one suite with its state.
 
     Args:
         cells: the settled cells.
@@ -55,20 +55,20 @@ def is_forced(cell: Cell, force: str | None) -> bool:
 
 
 def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
-    """What the cells of one suite have in common, as the terminal shows it."""
+    """The common settings of the cells of one suite, for the display."""
     one, sizes = cells[0], dict.fromkeys(cell.size for cell in cells if cell.size != "only")
     size = ", ".join(sizes) or "only"
     return RunSettings(one.suite, one.device, one.precision, size, str(one.budget), workers)
 
 
 def planned(cell: Cell, state: State = "run", **more: Any) -> PlannedCell:
-    """The `cell` in that state, as the terminal shows it."""
+    """The `cell` in that state, for the display."""
     place = cell.model_name, cell.size, cell.dataset_name, cell.seed, state
     return PlannedCell(cell.name, *place, **{"estimated_seconds": None, "task": cell.task} | more)
 
 
 class _Recorded:
-    """The finished runs of a store, by what they are; of several the newest, ours before others."""
+    """The finished runs of a store by digest; the newest of each, this suite's before others."""
 
     def __init__(self, store: Store | None, suite: str) -> None:
         self.ours = store.cells(suite) if store else []
@@ -83,7 +83,7 @@ class _Recorded:
                     self.trained[run.tags.get(records.TRAINED, "")] = run
 
     def seconds(self, cell: Cell) -> float | None:
-        """What a cell like this took before under this budget."""
+        """Duration of an earlier cell with the same settings."""
         for run in self.ours:
             same = all(
                 run.params.get(key) == str(cell.params[key])

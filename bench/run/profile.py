@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by `torch.profiler`."""
+"""Profiles training steps with `torch.profiler`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TABLE = "costliest_operations.txt"
 
 
 def profile_steps(step: Callable[[int], object], numbers: Sequence[int], folder: Path) -> list[str]:
-    """The ten costliest operations of the steps `numbers`, a line each, the costliest first.
+    """The ten costliest operations of the steps `numbers`, one line each, the costliest first.
 
     `folder` gets a trace for TensorBoard's profiler tab (torch-tb-profiler) and for Perfetto, and
-    the whole table of operations. The first two steps are left out.
+    the full table of operations. The first two steps are left out.
     """
     cuda = torch.cuda.is_available()
     recorded = len(numbers) - WAIT_STEPS - WARM_UP_STEPS

@@ -33,7 +33,7 @@ OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough mem
 
 
 class StopRequest:
-    """True once somebody asked this process to stop: a signal, or the end of its parent."""
+    """True once this process was asked to stop: by a signal, or by the end of its parent."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -66,7 +66,7 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class Worker:
-    """Runs one cell to its end, whatever that is, and records it.
+    """Runs one cell and records how it ended.
 
     Attributes:
         cell: what to run.
@@ -74,7 +74,7 @@ class Worker:
         results: the folder its checkpoint lies in.
         screen: how to speak to the user; it also writes the cell's log.
         parent: the MLflow run of the invocation that this belongs to.
-        weights_of: an earlier run, whose weights are only scored anew.
+        weights_of: an earlier run, whose weights are only scored again.
         profile: whether to profile a few steps after the budget.
     """
 
@@ -87,7 +87,7 @@ class Worker:
     profile: bool = False
 
     def work(self, emit: Callable[[Event], None], stop_asked: Callable[[], bool]) -> Finished:
-        """Run the cell; `emit` is told what happens, `stop_asked` says whether to stop.
+        """Run the cell; `emit` is called with each event, `stop_asked` says whether to stop.
 
         Raises:
             UserError: another process is running this cell.
@@ -97,7 +97,7 @@ class Worker:
         with checkpoint.held(), _log(checkpoint.log) as file:
             journal = self.screen.display(file)
 
-            def tell(event: Event) -> None:
+            def publish(event: Event) -> None:
                 emit(event)
                 if isinstance(event, Progress | Note):
                     journal.event(cell.name, event)
@@ -107,7 +107,7 @@ class Worker:
             log = RunLog(store, run_id if resumed else self._begin(checkpoint))
             self._describe(log, checkpoint)
             with store.system_metrics(log.run_id, resumed):
-                finished = self._attempt(log, checkpoint, tell, stop_asked)
+                finished = self._attempt(log, checkpoint, publish, stop_asked)
             file.write(f"{cell.name}: {finished.status} {finished.error}\n")
             log.attach(checkpoint.log)
             store.end(log.run_id, Status(finished.status), finished.error)
@@ -118,7 +118,7 @@ class Worker:
         return finished
 
     def _begin(self, checkpoint: Checkpoint) -> str:
-        """A new MLflow run for the cell, which its checkpoint knows from now on."""
+        """The id of a new MLflow run for the cell, which its checkpoint keeps."""
         checkpoint.forget_state()
         tags = self.cell.tags | {records.COMMAND: self.command}
         run_id = self.store.begin(self.cell.suite, self.cell.name, tags, self.parent)
@@ -132,7 +132,7 @@ class Worker:
         return self.cell.command(self.results, None if self.store.uri == usual else self.store.uri)
 
     def _describe(self, log: RunLog, checkpoint: Checkpoint) -> None:
-        """Record all that is known before the start; again on resuming, for a kill in between."""
+        """Record parameters, tags and settings before the start, and again on resuming."""
         cell, spec = self.cell, self.cell.data.spec
         log.params(
             cell.params
@@ -161,7 +161,7 @@ class Worker:
         emit: Callable[[Event], None],
         stop_asked: Callable[[], bool],
     ) -> Finished:
-        """Run the cell; every way it can end becomes a status."""
+        """Run the cell; every outcome becomes a status."""
         try:
             attempt = Attempt(self.cell, log, checkpoint, emit, stop_asked)
             metrics = self._rescore(attempt) if self.weights_of else attempt.run()
@@ -249,7 +249,7 @@ class _Tee:
 def run_alone(worker: Worker, events: bool) -> int:
     """Run the worker's cell in this process, as `bench cell` does; its exit code.
 
-    With `events` it speaks JSON lines to a parent process and ends when that does; without, it
+    With `events` it sends JSON lines to a parent process and ends when that does; without, it
     shows its own progress.
     """
     stop = StopRequest()

@@ -1,1 +1,1 @@
-"""Test figures: all that they depend on beyond the weights."""
+"""The test of one cell: all code that its figures depend on beyond the weights."""

@@ -18,7 +18,7 @@ from bench.score.metrics import RECOGNITION, NotMeasured
 
 @dataclass(frozen=True, slots=True)
 class ClipScores:
-    """How well a model names what clips and videos show.
+    """The scores of a recogniser on the test clips.
 
     Attributes:
         clips: one row per clip; columns `clip` (position in the split), `video`, `label` and
@@ -35,7 +35,7 @@ class ClipScores:
 
     @property
     def not_measured(self) -> dict[str, str]:
-        """The reason for each metric that could not be had, by name."""
+        """The reason for each metric that could not be computed, by name."""
         found = self._figures().items()
         return {name: str(value) for name, value in found if isinstance(value, NotMeasured)}
 
@@ -70,7 +70,14 @@ def score(
     classes: Sequence[str],
     frames_per_second: float,
 ) -> ClipScores:
-    """The scores of `logits` float32 [N,classes] for clips of `labels` and `videos`, int64 [N].
+    """The scores of a recogniser's logits.
+
+    Args:
+        logits: float32 [N,classes].
+        labels: the class of each clip, int64 [N].
+        videos: the number of each clip's video, int64 [N].
+        classes: the names of the classes.
+        frames_per_second: frames looked at per second of forward time.
 
     Raises:
         ValueError: where the clips of one video do not have one label.

@@ -20,13 +20,13 @@ from bench.score.metrics import PREDICTION, Metric, NotMeasured, WholeSet
 
 @dataclass(frozen=True, slots=True)
 class FrameScores:
-    """How good a model's predictions of a split are.
+    """The scores of a model's predictions of a split.
 
     Attributes:
         frames: one row per sequence x predicted frame; columns `sequence` (position in the split),
             `frame` (1 to horizon), and every metric of a frame or sequence, NaN where not measured.
         whole: the figure of each metric of the whole set, by name.
-        measured: the metrics to be recorded that could be had.
+        measured: the recorded metrics that could be computed.
         not_measured: the reason for each that could not, by name.
         showcase: uint8 arrays `context`, `truth` and `prediction` [S,T,C,H,W], int `sequence` and
             str `why` [S].
@@ -69,7 +69,7 @@ class FrameScores:
 
 
 class FrameScorer:
-    """Scores batches of predictions; a metric that cannot be had is left out from then on."""
+    """Scores batches of predictions; a metric that cannot be computed is left out from then on."""
 
     def __init__(self, metrics: Iterable[Metric] = PREDICTION) -> None:
         self._metrics = tuple(metrics)
@@ -89,7 +89,7 @@ class FrameScorer:
             self._attempt(name, partial(whole.add, frames))
 
     def scores(self, showcase: dict[str, Any], frames_per_second: float) -> FrameScores:
-        """What all batches came to, with what else is known of the test."""
+        """The scores of all batches, with the showcase and speed of the test."""
         found = {name: self._attempt(name, whole.value) for name, whole in self._whole.items()}
         recorded = [metric for metric in self._metrics if metric.is_recorded]
         return FrameScores(
@@ -106,7 +106,7 @@ class FrameScorer:
         )
 
     def _column(self, metric: Metric, frames: Frames) -> Tensor:
-        """The values of `metric` [B,T]; NaN where it cannot be had."""
+        """The values of `metric` [B,T]; NaN where it cannot be computed."""
         shape = frames.truth.shape[:2]
         values = self._attempt(metric.name, partial(metric.function, frames))
         if values is None:
@@ -115,7 +115,7 @@ class FrameScorer:
         return found
 
     def _attempt(self, name: str, compute: Callable[[], Any]) -> Any:
-        """What `compute` gives; None once the metric `name` could not be had."""
+        """The result of `compute`; None once the metric `name` could not be computed."""
         if name in self._reasons:
             return None
         try:

@@ -1,9 +1,9 @@
-"""The arithmetic of the metrics of frames, and of ranks, on whatever device the tensors are on.
+"""The arithmetic of the metrics of frames, and of ranks, on the device of the tensors.
 
 Every function of frames takes prediction and truth [...,C,H,W] in [0,1] and returns one value per
 frame [...]: leading dimensions, such as sequence and predicted frame, are kept. Values are float32,
-and exact to that, whatever autocast or TensorFloat setting the caller runs under, on any device.
-`Frames` holds what several metrics of `metrics.py` share, so that it is computed once a batch.
+and exact to that under any autocast or TensorFloat setting of the caller, on any device.
+`Frames` caches the terms that several metrics of `metrics.py` share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COVARIANCE_NORM = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The predicted frames of a batch beside the true ones; what metrics share is computed once.
+    """The predicted frames of a batch with the true ones; shared terms are computed once.
 
     Attributes:
         prediction: float32 [B,T,C,H,W] clamped to [0,1].
@@ -51,7 +51,7 @@ class Frames:
 
     @cached_property
     def as_bytes(self) -> Frames:
-        """The same on the grid of bytes, still in [0,1], what lies between cut off."""
+        """The same quantised to 256 levels, rounded down, still in [0,1]."""
         prediction, truth = _cut_to_bytes(self.prediction), _cut_to_bytes(self.truth)
         return Frames(prediction, truth, prediction)
 
@@ -156,7 +156,7 @@ def _decibels(mean_square: Tensor) -> Tensor:
 
 
 def _cut_to_bytes(frames: Tensor) -> Tensor:
-    """`frames` in [0,1] on the grid of bytes, still in [0,1], what lies between cut off."""
+    """`frames` in [0,1] quantised to 256 levels, rounded down, still in [0,1]."""
     return (frames.float() * 255).floor_().div_(255)
 
 

@@ -1,7 +1,7 @@
 """LPIPS (AlexNet, version 0.1) with the weights of the `lpips` package, batched, on two scales.
 
-The package's own forward pass is written anew, equal to it, because half of its time on a CPU goes
-into what is not a convolution: here the first layer is shared by both scales.
+The forward pass equals the package's but is our own: half of the package's time on a CPU is not
+spent in convolutions, and here both scales share the first layer.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _SILENCE_SECONDS = 10.0
 _SMALLEST_SIDE = 31
 _CHUNK_FRAMES = 128
 _EPSILON = 1e-10  # the package's
-_SCALES = {"lpips": (2, -1), "lpips_unscaled": (1, 0)}  # a and b in the a x + b that is looked at
+_SCALES = {"lpips": (2, -1), "lpips_unscaled": (1, 0)}  # a and b of the input a x + b
 
 
 class WeightsMissing(NotMeasured):
-    """AlexNet's ImageNet weights cannot be had; the message is the reason, in one line."""
+    """AlexNet's ImageNet weights are not available; the message is the reason, in one line."""
 
 
 class Perceptual:
@@ -69,7 +69,7 @@ class Perceptual:
         try:
             with _quiet():
                 network = _network(_read(path))
-        except Exception as error:  # whatever is wrong with that file, only this metric is lost
+        except Exception as error:  # an unusable file costs only this metric
             reason = str(error).strip().partition("\n")[0]
             raise WeightsMissing(f"AlexNet's weights in {path} are unusable: {reason}") from error
         return cls(network.to(device))
@@ -154,7 +154,7 @@ def _chunks(frames: Tensor) -> tuple[Tensor, ...]:
 
 
 def _weights_file() -> Path:
-    """Where AlexNet's ImageNet weights lie, once they do."""
+    """The file of AlexNet's ImageNet weights, downloaded where it is not here."""
     cached = Path(torch.hub.get_dir(), "checkpoints", _WEIGHTS)
     if cached.exists():
         return cached

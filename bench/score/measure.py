@@ -1,4 +1,4 @@
-"""The test of a cell, whatever its task."""
+"""The test of a cell, by task."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ Scorer = Callable[[Task, Forward, HeldOut, int], Result]
 
 
 def measure(task: Task, forward: Forward, held_out: HeldOut, showcase_clips: int) -> Result:
-    """All measures of the held-out clips; of `showcase_clips` also what was made."""
+    """The scores of the held-out clips, with the frames of `showcase_clips` of them."""
     by_task: Scorer = score_predictions if isinstance(task, Prediction) else score_clips
     return by_task(task, forward, held_out, showcase_clips)

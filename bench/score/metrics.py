@@ -1,4 +1,4 @@
-"""Every metric, one entry each: what it is, how it is computed, and where it is shown.
+"""Every metric, one entry each: definition, computation, and where it is shown.
 
 An entry here is all that a metric needs: the scorer computes it, MLflow and the table by frame
 record it, and tables, curves and the README's definitions show it. `bench check metrics` compares
@@ -29,7 +29,7 @@ PERFECT_PSNR = 100.0
 
 
 class NotMeasured(Exception):
-    """The metric cannot be had here; the message is the reason, in one line."""
+    """The metric cannot be computed here; the message is the reason, in one line."""
 
 
 class WholeSet(Protocol):
@@ -61,7 +61,7 @@ class Metric(Measure):
         outside: what it must equal.
         definition: in a sentence, for readers.
         decimals: digits printed after the point.
-        scope: what has a value of its own. Of a sequence, the table by frame repeats it.
+        scope: what has one value. The table by frame repeats that of a sequence.
         perfect: its value for a perfect prediction; None where no gain is so many per cent of
             the way to it, as with decibels.
         shown: "table": in tables, curves and MLflow; "skill": in the table of skills and MLflow;
@@ -78,7 +78,7 @@ class Metric(Measure):
 
     @property
     def name(self) -> str:
-        """What it is called in tables and in `not_measured`: its key without `test/`."""
+        """Its name in tables and in `not_measured`: its key without `test/`."""
         return self.key.removeprefix("test/")
 
     @property
@@ -93,7 +93,7 @@ class Metric(Measure):
 
 
 REFERENCE: dict[TaskName, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
-"""The model without parameters that all others of its task are held against."""
+"""The baseline without parameters that models of a task are compared with."""
 
 PREDICTION = (
     Metric(
@@ -314,4 +314,4 @@ by predicted frame."""
 LEADING: dict[TaskName, Metric] = {
     task: next(iter(found.values())) for task, found in METRICS.items()
 }
-"""The metric that stands for a cell's result, by task."""
+"""The leading metric of each task, which ranks cells."""

@@ -1,4 +1,4 @@
-"""What others compute: the implementations that our metrics must equal, each imported on call.
+"""Outside implementations that our metrics must equal, each imported when called.
 
 Arrays are NumPy's float32: the output of a model, of any range, and the truth [N,T,C,H,W] in [0,1];
 logits [N,classes], labels and videos [N].
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """An implementation by others: whose it is, and the values that it gives.
+    """An implementation by others: its name and its values.
 
     Attributes:
         name: whose it is, such as "scikit-image".
@@ -47,7 +47,7 @@ def unclamped(frame: Any) -> Array:
 
 
 def as_bytes(frame: Any) -> Array:
-    """`frame` as uint8, what lies between two values cut off."""
+    """`frame` as uint8, rounded down."""
     cut: Array = (frame.clip(0, 1) * 255).astype("uint8")
     return cut
 
@@ -59,7 +59,7 @@ def grey(frame: Any) -> Array:
 
 
 def each_frame(name: str, compute: OfFrame, prepare: Prepare = clamped) -> Outside:
-    """What `name` computes of each frame, which is given to `compute` as `prepare` makes it."""
+    """The implementation `name`, which applies `compute` to each frame after `prepare`."""
     return Outside(name, partial(_frame_by_frame, compute, prepare))
 
 

@@ -1,4 +1,4 @@
-"""Float32 arithmetic, whatever the caller runs under."""
+"""Float32 arithmetic under any settings of the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every test gives, whatever its task."""
+"""The result of a test, common to all tasks."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Protocol
 
 
 class Result(Protocol):
-    """What a model is worth on the test clips."""
+    """The scores of a model on the test clips."""
 
     @property
     def not_measured(self) -> dict[str, str]:
-        """The reason for each metric that could not be had, by name."""
+        """The reason for each metric that could not be computed, by name."""
 
     @property
     def frames_per_second(self) -> float:
         """Frames predicted, or looked at, per second of synchronised forward time."""
 
     def means(self) -> dict[str, float]:
-        """Each recorded metric that could be had, by name."""
+        """Each recorded metric that could be computed, by name."""
 
     def points(self) -> list[tuple[str, float, int]]:
-        """What is recorded beside these: metric, value and step."""
+        """Further recorded points: metric, value and step."""
 
     def write(self, folder: Path) -> None:
-        """Put what the figures were made of into `folder`."""
+        """Write the tables behind the figures into `folder`."""
 
 
 def usual_speed(speeds: list[float]) -> float:
-    """The median over batches, the first left out where there are more."""
+    """Median speed over batches, without the first where there are more."""
     return median(speeds[1:] or speeds)

@@ -68,7 +68,7 @@ class Showcase:
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What was kept, in the order of the choice; `why` says the reason of each."""
+        """The kept arrays, in the order of the choice; `why` has the reason of each."""
         names = self.parts[0]
         kept = {name: np.concatenate([part[name] for part in self.parts]) for name in names}
         order = [kept["sequence"].tolist().index(position) for position in self.chosen]

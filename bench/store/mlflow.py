@@ -1,4 +1,4 @@
-"""The only file that talks to MLflow: opens a store, writes runs into it, and reads them back."""
+"""The only file that uses MLflow's client: opens a store, writes runs and reads them back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True)
 class RecordedCell:
-    """What MLflow holds of one cell's run: parameters, tags, and the last value of each metric."""
+    """One cell's run in MLflow: parameters, tags, and the last value of each metric."""
 
     run_id: str
     name: str
@@ -75,7 +75,7 @@ class Store:
 
         Args:
             uri: an MLflow tracking URI.
-            announce: is told of anything that makes the user wait.
+            announce: called with a line where the user has to wait.
 
         Raises:
             UserError: the store cannot be reached.
@@ -135,7 +135,7 @@ class Store:
         return str(run.info.run_id)
 
     def resume(self, run_id: str, parent: str = "") -> bool:
-        """Set an earlier run going again under `parent`; False where it is gone."""
+        """Whether the earlier run could be set to running again, under `parent`."""
         try:
             self._client.update_run(run_id, status="RUNNING")
         except MlflowException:
@@ -149,7 +149,7 @@ class Store:
         self._client.log_batch(run_id, tags=[RunTag(k, v[:5000]) for k, v in tags.items()])
 
     def params(self, run_id: str, params: Mapping[str, object]) -> None:
-        """Record what was chosen for the run."""
+        """Record the run's parameters."""
         batch = [Param(key, str(value)[:5000]) for key, value in params.items()]
         self._client.log_batch(run_id, params=batch)
 
@@ -185,7 +185,7 @@ class Store:
 
     @contextlib.contextmanager
     def system_metrics(self, run_id: str, resumed: bool) -> Iterator[None]:
-        """Record the machine's load in the run for as long as the block lasts."""
+        """Record system metrics in the run during the block."""
         monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
             run_id,
             sampling_interval=SYSTEM_METRICS_SECONDS,
@@ -286,7 +286,7 @@ class Store:
         return [*found.values()]
 
     def clear_weights(self, suite: str) -> int:
-        """Delete the weights of all cells of `suite`; how many bytes they had."""
+        """Delete the weights of all cells of `suite`; returns their bytes."""
         freed = 0
         for run in self.cells(suite):
             place = self._artifact_places[run.run_id]
@@ -311,7 +311,7 @@ class Store:
 
     @cached_property
     def _downloads(self) -> str:
-        """A folder for local copies, which goes with the store object."""
+        """A folder for local copies, deleted with this object."""
         folder = tempfile.mkdtemp(prefix="nextframe-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
@@ -345,7 +345,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """One run of a store, to be written to."""
+    """One run of a store, open for writing."""
 
     store: Store
     run_id: str
@@ -355,7 +355,7 @@ class RunLog:
         self.store.tag(self.run_id, tags)
 
     def params(self, params: Mapping[str, object]) -> None:
-        """Record what was chosen."""
+        """Record parameters."""
         self.store.params(self.run_id, params)
 
     def points(self, points: Sequence[Point]) -> None:
@@ -385,7 +385,7 @@ def _artifact_root(database: Path) -> Path:
 
 
 def _follow_move(database: Path) -> None:
-    """Mend the absolute artifact paths in a database whose folder was moved or copied."""
+    """Correct the absolute artifact paths of a database whose folder was moved or copied."""
     here = str(_artifact_root(database))
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         rows = connection.execute(

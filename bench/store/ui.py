@@ -14,7 +14,7 @@ LIGHT = {
 
 
 def serve(uri: str, host: str, port: int) -> int:
-    """Serve the pages until interrupted; a remote store has its own, whose address is told."""
+    """Serve the pages until interrupted; for a remote store, print its own address instead."""
     if uri.startswith(("http://", "https://")):
         sys.stdout.write(f"this store has its own pages: open {uri}\n")
         return 0

@@ -1,1 +1,1 @@
-"""A suite file, and the cells it settles to."""
+"""Suite files, and the cells they settle to."""

@@ -1,6 +1,6 @@
-"""Finds models and data sets: in the house, in a user's own file, or in an installed package.
+"""Finds models and data sets: built in, in a user's own file, or in an installed package.
 
-They are written by name or as `path/to/file.py:Class`, either with options (`bench.reference`).
+A reference is a name or `path/to/file.py:Class`, either with options (`bench.suite.reference`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def dataset(reference: str) -> type[Dataset]:
 
 
 def model_for(task: TaskName, reference: str) -> type[Model]:
-    """The class of the model that `reference` names, which is for `task`.
+    """The class of the model that `reference` names, which must be for `task`.
 
     Raises:
         UserError: as `model`, and where it is for another task.
@@ -136,7 +136,7 @@ def is_file_reference(reference: str) -> bool:
 
 
 def absolute(reference: str) -> str:
-    """`reference`; one to a file holds from whatever folder it is read."""
+    """`reference`, with the path of a file made absolute."""
     if not is_file_reference(reference):
         return reference
     place, opening, options = reference.partition("(")

@@ -1,4 +1,4 @@
-"""One cell, settled: a model on a data set with a seed, and all that decides what comes out."""
+"""One settled cell: a model on a data set with a seed, and every setting of its result."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
 
 NOT_OF_THE_FIGURES = ("source",)
-"""Fields of a recipe that say where it comes from, and not how a model is trained."""
+"""Fields of a recipe that do not affect training."""
 
 
 class Cell(BaseModel):
-    """What a process needs to know to run a cell, and to know that it is the same again.
+    """All settings of one cell, frozen.
 
-    It is written as JSON by `run` and read by the process that runs the cell: the suite file may
-    change meanwhile. Digests of code are of the code that is there when they are asked for.
+    `run` writes it as JSON and the process that runs the cell reads it, so that editing the suite
+    file meanwhile changes nothing. Code digests are computed when they are first read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str
-    """The suite it is recorded under, which is no part of what it is."""
+    """The suite it is recorded under; part of neither digest."""
     task: TaskName
     model: str
     """Reference of the model, with its options."""
@@ -47,7 +47,7 @@ class Cell(BaseModel):
     """The model's size by name."""
     recipe: Recipe
     recipe_of: Literal["published", "shared"]
-    """Whether each model of the suite has its own recipe, or all of them this one."""
+    """Whether the recipe is the model's own or one for the whole suite."""
     budget: Budget
     evaluation: Evaluation
     limits: Limits
@@ -85,7 +85,7 @@ class Cell(BaseModel):
 
     @cached_property
     def in_training(self) -> Task:
-        """What training needs to know of the task."""
+        """The task of its clips, for training and test."""
         return task_of(self.task, self.data.spec)
 
     @property
@@ -108,7 +108,7 @@ class Cell(BaseModel):
 
     @property
     def missing_data(self) -> str:
-        """Why there are no clips to be measured on; "" where there are."""
+        """Why its data are missing; "" where they are not."""
         return _missing_data(self.dataset, self.evaluation)
 
     @cached_property
@@ -152,7 +152,7 @@ class Cell(BaseModel):
 
     @cached_property
     def trained(self) -> str:
-        """Digest of all that its weights depend on."""
+        """Digest of everything its weights depend on."""
         recipe = {k: v for k, v in asdict(self.recipe).items() if k not in NOT_OF_THE_FIGURES}
         return fingerprint.digest(
             [
@@ -167,7 +167,7 @@ class Cell(BaseModel):
 
     @cached_property
     def scored(self) -> str:
-        """Digest of all that its figures depend on: its weights, the test clips, the metrics."""
+        """Digest of everything its figures depend on: its weights, the test clips, the metrics."""
         harness = fingerprint.harness_digest("scored")
         return fingerprint.digest([self.trained, harness, self._digest_of("test")])
 
@@ -193,7 +193,7 @@ class Cell(BaseModel):
 
     @cached_property
     def params(self) -> dict[str, object]:
-        """What was chosen, under the names MLflow keeps it by."""
+        """Its settings, by their names in MLflow."""
         recipe = asdict(self.recipe)
         fields: dict[str, object] = {
             "task": self.task,
@@ -219,14 +219,14 @@ class Cell(BaseModel):
 
     @property
     def _recipe_name(self) -> str:
-        """The name "published", or one that tells two shared recipes apart."""
+        """The name "published", or one that differs between shared recipes."""
         if self.recipe_of == "published":
             return "published"
         return f"shared {fingerprint.digest(asdict(self.recipe))[:6]}"
 
     @property
     def tags(self) -> dict[str, str]:
-        """What is true of the cell before it runs."""
+        """The tags of its run, known before it starts."""
         return {
             records.KIND: "cell",
             records.TRAINED: self.trained,
@@ -242,7 +242,7 @@ class Cell(BaseModel):
     # --- as a file -----------------------------------------------------------------------------
 
     def file(self, results: Path) -> Path:
-        """Where `run` writes it, for the process that runs it and for re-runs by hand."""
+        """The file `run` writes it to, read by its process and by re-runs by hand."""
         return results / self.suite / "cells" / f"{self.trained}.json"
 
     def write(self, results: Path) -> Path:
@@ -254,7 +254,7 @@ class Cell(BaseModel):
         return path
 
     def command(self, results: Path, tracking_uri: str | None = None) -> str:
-        """The line that runs this one cell again, wherever it runs."""
+        """The command line that runs this cell again."""
         words = ["python", "-m", "bench", "cell", str(self.file(results))]
         words += [] if results == Path("results") else ["--results", str(results)]
         words += [] if tracking_uri is None else ["--tracking-uri", tracking_uri]
@@ -278,7 +278,7 @@ def read(path: Path) -> Cell:
 
 
 def settle(suite: Suite) -> list[Cell]:
-    """The cells of `suite`, with every "auto" settled for this machine.
+    """The cells of `suite`, with every "auto" resolved for this machine.
 
     Raises:
         UserError: this machine lacks the device asked for, or a model has no such size.
@@ -345,7 +345,7 @@ def _data_digest(reference: str, split: HeldOutName, clips: int) -> str:
 
 @cache
 def _missing_data(reference: str, held_out: Evaluation) -> str:
-    """Why the data set has no clips to be measured on; "" where it has."""
+    """Why the data set has no held-out clips; "" where it has."""
     try:
         for split, asked in held_out.clips.items():
             _data_digest(reference, split, _clips_of(reference, split, asked))

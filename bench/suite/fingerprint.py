@@ -16,14 +16,13 @@ from typing import Literal
 PACKAGES = ("models", "datasets")
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOMS = {"trained": ("bench/train", "bench/kernels"), "scored": ("bench/score",)}
-"""The harness's own part in the weights of a cell, and in its figures beyond these. The rest of it
-may change without re-runs."""
+"""The folders whose code is part of each digest; the rest of the harness is part of none."""
 PRESENTATION = {"label", "unit", "better", "perfect", "decimals", "outside", "definition"}
-"""What a metric says of itself to readers: no figure depends on it."""
+"""Fields of a metric that affect no figure."""
 
 
 def digest(value: object) -> str:
-    """32 hexadecimal digits that stand for a JSON-able `value`."""
+    """The digest of a JSON-able `value`, 32 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -101,7 +100,7 @@ def commit() -> str:
 
 
 def versions() -> Mapping[str, str]:
-    """The versions of what the figures depend on."""
+    """The versions of the harness, PyTorch and Python."""
     import torch
 
     from bench import __version__

@@ -20,7 +20,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """The reference that `text` spells.
+        """The reference written as `text`.
 
         Raises:
             UserError: the parentheses hold something else than options with literal values.

@@ -46,14 +46,14 @@ class _Strict(BaseModel):
 
 
 class Evaluation(_Strict):
-    """What is held out: how many clips, and how often validation looks at them."""
+    """How many held-out clips are used, and how often validation runs."""
 
     test_clips: int = Field(default=1000, ge=1)
     validation_clips: int = Field(default=128, ge=1)
     evaluations: int = Field(default=10, ge=1)
     """Validations, evenly spaced over the budget; the last is at its end."""
     showcase_clips: int = Field(default=6, ge=0)
-    """Test clips whose predicted frames are kept: first ones, and the median and worst to copy."""
+    """Test clips whose predicted frames are kept: first, median and worst for copy-last."""
 
     @property
     def clips(self) -> dict[HeldOutName, int]:
@@ -62,10 +62,10 @@ class Evaluation(_Strict):
 
 
 class Limits(_Strict):
-    """When a cell is taken to hang, and is killed."""
+    """When a cell counts as hung and is killed."""
 
     silence_seconds: float = Field(default=900, gt=0)
-    """Without a sign of life: a training step, or a batch evaluated."""
+    """Without an event: a training step, or a batch evaluated."""
     cell_seconds: float | None = Field(default=None, gt=0)
     """From start to end; None means ten budgets and an hour, for a budget in seconds."""
 
@@ -96,17 +96,17 @@ class Suite(_Strict):
                     yield Coordinates(model, dataset, seed)
 
     def select_models(self, patterns: Sequence[str]) -> list[str]:
-        """The models that `patterns` pick, as `select` says; of the house those of its task."""
+        """The models that `patterns` pick, as `select` says; built-in ones only of its task."""
         return select(patterns, self.models, self._offered(catalogue.all_models(), patterns))
 
     def select_datasets(self, patterns: Sequence[str]) -> list[str]:
-        """The data sets that `patterns` pick, as `select` says; of the house those of its task."""
+        """The data sets that `patterns` pick, as `select` says; built-in ones only of its task."""
         return select(patterns, self.datasets, self._offered(catalogue.all_datasets(), patterns))
 
     def _offered(
         self, known: Mapping[str, type[Model] | type[Dataset]], patterns: Sequence[str]
     ) -> list[str]:
-        """The names of its task; one of another that is spelt out is refused later, with why."""
+        """The names of its task, and those written out in `patterns`, which are checked later."""
         return [name for name, cls in known.items() if cls.task == self.task or name in patterns]
 
     def with_overrides(self, **overrides: Any) -> Suite:
@@ -122,7 +122,7 @@ class Suite(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Which cell of a suite: references of model and data set, and the seed."""
+    """A cell's place in a suite: references of model and data set, and the seed."""
 
     model: str
     dataset: str
@@ -130,7 +130,7 @@ class Coordinates:
 
 
 def suite_names() -> list[str]:
-    """The suites that come with the house."""
+    """The names of the built-in suites."""
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
@@ -186,7 +186,7 @@ def _check_references(suite: Suite, place: str) -> None:
 
 
 def _validated(fields: dict[str, Any], place: str) -> Suite:
-    """The suite of `fields`; they pass as JSON, whose arrays strict mode takes for tuples."""
+    """The suite of `fields`, validated as JSON, whose arrays strict mode accepts as tuples."""
     try:
         return Suite.model_validate_json(json.dumps(fields, default=str))
     except ValidationError as error:

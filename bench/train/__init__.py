@@ -1,1 +1,1 @@
-"""One cell under the clock: all that its weights depend on."""
+"""The training of one cell: all code that its weights depend on."""

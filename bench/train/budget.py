@@ -1,4 +1,4 @@
-"""The budget: what it counts, and what pauses it."""
+"""The training budget, and the clock that counts what is spent of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNITS: dict[str, tuple[BudgetKind, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much training a cell is given."""
+    """The amount of training of a cell."""
 
     kind: BudgetKind
     amount: float
@@ -60,11 +60,11 @@ class Budget:
 
 
 class Clock:
-    """Counts what a cell has spent. It runs only inside `running()`.
+    """Counts what a cell has spent of its budget, only inside `running()`.
 
-    Time is read with the device synchronised at both ends of a running stretch, so that it holds
-    whole training steps, the wait for their batches included, and nothing else. Evaluation,
-    logging and checkpoints happen between stretches and cost nothing.
+    Time is read with the device synchronised at both ends of the block, so that it covers complete
+    training steps, the wait for their batches included, and nothing else. Evaluation, logging and
+    checkpoints happen outside and are not counted.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Clock:
         """Start at zero.
 
         Args:
-            budget: what may be spent.
-            synchronize: waits until the device has done all it was given.
+            budget: the amount that may be spent.
+            synchronize: waits for the work queued on the device.
             flops_per_sample: of one training sample, forward and backward.
 
         Raises:
@@ -89,7 +89,7 @@ class Clock:
         self.steps = 0
         self.samples = 0
         self.waiting_seconds = 0.0
-        """Of the training seconds, those in which a step waited for its batch."""
+        """The part of the training seconds in which steps waited for their batch."""
         self._flops_per_sample = flops_per_sample or 0.0
         self._synchronize = synchronize
         self._seconds_before = 0.0
@@ -115,7 +115,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Training seconds spent; within a running stretch, as the host sees it."""
+        """Training seconds spent; inside `running()` by the host's clock."""
         running = time.perf_counter() - self._since if self._since is not None else 0.0
         return self._seconds_before + running
 
@@ -126,7 +126,7 @@ class Clock:
 
     @property
     def spent(self) -> float:
-        """What has been spent, in the budget's unit."""
+        """The amount spent, in the budget's unit."""
         return float(getattr(self, self.budget.kind))
 
     @property
@@ -140,7 +140,7 @@ class Clock:
         return f"{self.spent:.0f}/{self.budget}"
 
     def state(self) -> dict[str, float]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return {
             "seconds": self.seconds,
             "waiting_seconds": self.waiting_seconds,

@@ -17,10 +17,10 @@ from models.contract import Model
 
 
 class Cost:
-    """What one clip costs a model, counted on PyTorch's `meta` device: shapes, no content.
+    """Parameters of a model and its FLOPs per clip, counted on PyTorch's `meta` device.
 
-    FLOPs are two per multiply-add; attention counts as the matrix products it is made of. They
-    are None where the model cannot run on shapes alone.
+    A multiply-add counts as two FLOPs; attention as its matrix products. FLOPs are None where the
+    model needs values, not shapes alone.
     """
 
     def __init__(self, cls: type[Model], options: Mapping[str, Any], spec: Spec) -> None:
@@ -32,18 +32,18 @@ class Cost:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """The number of trainable parameters."""
         return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
 
     @cached_property
     def predict_flops(self) -> float | None:
-        """To predict one sequence, or to recognise one clip."""
+        """FLOPs to predict one sequence, or to recognise one clip."""
         with torch.no_grad():
             return _count(lambda: self._task.forward(self._model, self._batch[0]))
 
     @cached_property
     def train_flops(self) -> float | None:
-        """To train on one clip, forward and backward."""
+        """FLOPs to train on one clip, forward and backward."""
         if not self.parameters:
             return 0.0
         return _count(self._train)

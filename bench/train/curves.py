@@ -1,4 +1,4 @@
-"""The curves of a running cell: what they are made of, and the points not yet in MLflow."""
+"""The curves of a running cell, and their points not yet sent to MLflow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench import records
 from bench.records import Point
 from bench.train.budget import Clock
 
-LOSS_POINTS = 200  # evenly spaced over the budget, whatever its length
+LOSS_POINTS = 200  # evenly spaced over the budget
 
 
 class Curves:
-    """Collects points by training step; with its state kept, a kill loses none and changes none."""
+    """Collects points by training step; its state is part of the checkpoint."""
 
     def __init__(self, clock: Clock, validation: str) -> None:
         """Start empty; `clock` gives the step and the seconds of each point.
@@ -36,9 +36,9 @@ class Curves:
     def add_losses(
         self, losses: Sequence[float], logged: Mapping[str, Sequence[float]], due: bool
     ) -> None:
-        """Take new losses; where a point is due, it is the mean of those since the last one.
+        """Add new losses; where a point is due, it is the mean of those since the last one.
 
-        So are those of what else the model `logged`, recorded as `train/<name>`.
+        The same holds for the values the model `logged`, recorded as `train/<name>`.
         """
         self.last_loss = losses[-1]
         for key, values in {
@@ -53,7 +53,7 @@ class Curves:
             self._sums = {}
 
     def add_validation(self, value: float) -> bool:
-        """Take a validation's result; whether it is the best so far."""
+        """Add a validation's result; whether it is the best so far."""
         is_best = value < self.best_validation
         self.last_validation = value
         if is_best:
@@ -79,7 +79,7 @@ class Curves:
         return taken
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return {
             "sums": self._sums,
             "last_loss": self.last_loss,

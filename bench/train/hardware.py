@@ -1,4 +1,4 @@
-"""What the machine has: which device and precision to use, and how to read its clock and memory."""
+"""Device, precision, arithmetic settings and memory of the machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def resolve_precision(asked: str, device: Device) -> Precision:
 
 
 def set_arithmetic() -> None:
-    """Make "32" mean float32, not TF32, and cuDNN repeat itself while it picks its fastest way."""
+    """Turn TF32 off, and cuDNN deterministic with autotuning."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
@@ -51,7 +51,7 @@ def set_arithmetic() -> None:
 
 
 def device_name(device: Device) -> str:
-    """The device as people know it, such as "NVIDIA H200" or "Intel Xeon, 2 threads"."""
+    """The name of the device, such as "NVIDIA H200" or "Intel Xeon, 2 threads"."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()
@@ -78,7 +78,7 @@ def peak_memory_bytes(device: Device) -> int:
 
 
 def kernel_oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since boot; 0 where unknown."""
+    """How many processes the kernel has killed for lack of memory since boot; 0 where unknown."""
     try:
         lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
     except OSError:

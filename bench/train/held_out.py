@@ -19,18 +19,18 @@ Heartbeat = Callable[[float], None]
 """Called with the fraction done, in (0,1], after each batch."""
 
 Forward = Callable[[Tensor], Tensor]
-"""What a model makes of whole clips [B,T,C,H,W] in [0,1]."""
+"""The output of a model for whole clips [B,T,C,H,W] in [0,1]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A batch of held-out clips, and what a model made of it.
+    """A batch of held-out clips with the model's output.
 
     Attributes:
-        first: position in the split of the first.
+        first: position of the first clip in the split.
         clips: [B,T,C,H,W] as stored, on the CPU.
         frames: the same, float32 in [0,1], on the device.
-        output: what the model made of them, on the device.
+        output: of the model, on the device.
         seconds: of the forward pass, from idle device to idle device.
     """
 
@@ -43,7 +43,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The first `count` of `clips`, which a model passes batch by batch on `device`."""
+    """The first `count` of `clips`, evaluated batch by batch on `device`."""
 
     clips: Clips
     count: int
@@ -69,5 +69,5 @@ class HeldOut:
 
 
 def to_float(clips: Tensor, device: torch.device) -> Tensor:
-    """`clips` as float32 in [0,1] on `device`; they travel in the type they are stored in."""
+    """`clips` as float32 in [0,1] on `device`, transferred in their stored type."""
     return to_unit(clips.to(device, non_blocking=True))

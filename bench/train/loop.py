@@ -21,24 +21,24 @@ from bench.train.curves import Curves
 from bench.train.held_out import Batch, HeldOut, to_float
 from bench.train.step import Training, seed_of
 
-if TYPE_CHECKING:  # what a cell is decides what it becomes by its values, not by its code
+if TYPE_CHECKING:  # training depends on the values of a cell, not on its code
     from bench.suite.cell import Cell
     from datasets.contract import HeldOutName
 
-FIT_FRAMES = 40_000  # what a model without parameters may see of the training clips
+FIT_FRAMES = 40_000  # of the training clips that a model without parameters is fitted to
 EVALUATION_BATCH = 32
-VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels in a batch that is not trained on: a bound
+VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels in an evaluation batch at most
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
-STRETCH_SECONDS = 1.0  # the clock runs this long between two looks at the loss
+STRETCH_SECONDS = 1.0  # of training between two reads of the loss
 
 
 class Diverged(Exception):
-    """The loss is no longer a number."""
+    """The loss is no longer finite."""
 
 
 class Watcher(Protocol):
-    """Whoever runs the loop: it is told how far it is, and may keep its state or stop it."""
+    """Receives the progress of the loop, and may save its state or stop it."""
 
     def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None:
         """Called between batches; raises where the loop should stop without keeping its state."""
@@ -48,7 +48,7 @@ class Watcher(Protocol):
 
 
 class Loop:
-    """A model on its way through its budget. After `run` it holds the best weights."""
+    """The training of one cell. After `run` its model has the best weights."""
 
     def __init__(self, cell: Cell, watcher: Watcher) -> None:
         """Build model, optimiser and clock on the cell's device."""
@@ -87,10 +87,10 @@ class Loop:
     # --- from start to end -----------------------------------------------------------------------
 
     def run(self, state: dict[str, Any] | None) -> None:
-        """Spend the budget, from an earlier `state` where there is one; the best weights are set.
+        """Train for the budget, from an earlier `state` if given, and set the best weights.
 
         Raises:
-            Diverged: the loss is no longer a number.
+            Diverged: the loss is no longer finite.
         """
         with self.timed("setup"):
             if self.trains:
@@ -105,7 +105,7 @@ class Loop:
             self._model.load_state_dict(self._best)
 
     def _warm_up(self) -> None:
-        """Take a few steps that nothing remembers: the first ones allocate, tune and compile."""
+        """Run a few steps and undo them: the first ones allocate, tune and compile."""
         before = _copy(self._training.state())
         began = time.monotonic()
         for number in range(-WARM_UP_STEPS, 0):
@@ -115,7 +115,7 @@ class Loop:
         self._training.restore(before)
 
     def _fit(self) -> None:
-        """Show a model without parameters some training clips, in place of training."""
+        """Fit a model without parameters to some training clips."""
         dataset, seed = self._cell.data, self._cell.seed
         batch_size = self._clips_at_once
         count = max(1, FIT_FRAMES // (batch_size * dataset.spec.clip_frames))
@@ -150,7 +150,7 @@ class Loop:
             self._watcher.stretch_done()
 
     def _train_stretch(self, goal: float) -> tuple[list[float], dict[str, list[float]]]:
-        """Losses, and what the model logged, of a second of steps, and not beyond `goal`."""
+        """Losses and logged values of about a second of steps, not beyond `goal`."""
         losses: list[Tensor] = []
         logged: dict[str, list[Tensor]] = {}
         ends = time.monotonic() + STRETCH_SECONDS
@@ -165,7 +165,7 @@ class Loop:
         return torch.stack(losses).tolist(), values
 
     def _validate(self) -> None:
-        """Measure the validation clips, and keep the weights where they are the best so far."""
+        """Validate, and keep the weights where they are the best so far."""
         progress = self.clock.progress
         with self.timed("validation"):
             held_out = self.held_out(
@@ -180,10 +180,10 @@ class Loop:
         if not math.isfinite(value):
             raise Diverged(f"{self.task.validation} became {value} by step {self.clock.steps}")
 
-    # --- what the test needs of it ---------------------------------------------------------------
+    # --- for the test ----------------------------------------------------------------------------
 
     def held_out(self, split: HeldOutName, heartbeat: Callable[[float], None]) -> HeldOut:
-        """The clips of `split` that the cell is measured on, in batches of a bounded size."""
+        """The held-out clips of `split`, in batches of a bounded size."""
         return HeldOut(
             self._cell.data.held_out(split),
             self._cell.held_out_clips[split],
@@ -194,19 +194,19 @@ class Loop:
 
     @property
     def _clips_at_once(self) -> int:
-        """How many clips a batch that is not trained on may have: few, where they are large."""
+        """Clips in an evaluation batch at most: fewer where frames are large."""
         spec = self._cell.data.spec
         return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
 
     def forward(self, clips: Tensor) -> Tensor:
-        """What the model makes of `clips` [B,T,C,H,W] when it is measured."""
+        """The output of the model in evaluation for `clips` [B,T,C,H,W]."""
         self._model.eval()
         with shared_filters():
             return self.task.forward(self._model, clips)
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The weights and buffers that it has now."""
+        """The current weights and buffers of the model."""
         state: dict[str, Tensor] = self._model.state_dict()
         return state
 
@@ -215,13 +215,13 @@ class Loop:
         self._model.load_state_dict(state)
 
     def step_again(self, number: int) -> Tensor:
-        """One more training step at the end of the budget, which is not counted."""
+        """One training step after the budget, not counted."""
         return self._training.step(number, 1.0)
 
     # --- state -----------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs."""
+        """The state for `restore`."""
         return {
             "training": self._training.state(),
             "best": self._best,
@@ -249,7 +249,7 @@ class Loop:
 
 
 def _copy(tree: Any) -> Any:
-    """A deep copy of nested state, its tensors cloned where they are."""
+    """A deep copy of nested state, tensors cloned on their device."""
     if isinstance(tree, Tensor):
         return tree.detach().clone()
     if isinstance(tree, dict):

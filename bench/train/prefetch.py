@@ -14,7 +14,7 @@ from bench.train.held_out import Batch
 class Batches:
     """Batches by the number of their step; while one is used, a thread draws the next.
 
-    What is drawn for a step depends on its number alone, so drawing ahead changes nothing in it.
+    A batch depends on the number of its step alone, so drawing ahead changes nothing.
 
     Attributes:
         waited_seconds: how long the last `take` waited for its batch.
@@ -33,7 +33,7 @@ class Batches:
             self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def take(self, number: int) -> Batch:
-        """The batch of step `number`; what its drawing raised is raised here."""
+        """The batch of step `number`; errors of drawing it are raised here."""
         began = time.perf_counter()
         if number not in self._ahead:
             self.drop()
@@ -47,7 +47,7 @@ class Batches:
         return batch
 
     def drop(self) -> None:
-        """Forget what was drawn ahead; the thread rests."""
+        """Discard what was drawn ahead."""
         wait(self._ahead.values())
         self._ahead.clear()
 

@@ -1,4 +1,4 @@
-"""The training loop: a model, its recipe, and the clips of one seed, step by step."""
+"""One training step: batch, loss, gradients, update, and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ OPTIMIZERS: dict[str, Any] = {
 ONE_CYCLE_WARM_UP = 0.3  # fraction of the budget; these three are PyTorch's defaults
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = 1e-4 / 25
-PLATEAU_THRESHOLD = 1e-4  # a gain of less, in proportion, is none; PyTorch's default
+PLATEAU_THRESHOLD = 1e-4  # smaller relative gains do not count; PyTorch's default
 
 
 def seed_of(*parts: object) -> int:
-    """A 63-bit seed that depends on all of `parts`, such as the cell's seed and the step."""
+    """A 63-bit seed from `parts`, such as the cell's seed and the step."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def learning_rate_factor(recipe: Recipe, progress: float) -> float:
-    """What the learning rate is multiplied by when `progress` in [0,1] of the budget is spent.
+    """The factor of the learning rate at `progress` in [0,1] of the budget.
 
     `one_cycle` rises and falls along half cosines, as PyTorch's OneCycleLR does (Smith & Topin,
-    2019); `cosine` falls to zero (Loshchilov & Hutter, 2017). What `plateau` does depends on the
+    2019); `cosine` falls to zero (Loshchilov & Hutter, 2017). That of `plateau` depends on the
     validations: see `Plateau`.
     """
 
@@ -57,9 +57,9 @@ def learning_rate_factor(recipe: Recipe, progress: float) -> float:
 
 
 class Plateau:
-    """A factor of the learning rate that falls when validations stop to improve.
+    """A factor of the learning rate that falls when validations stop improving.
 
-    As PyTorch's ReduceLROnPlateau with its default threshold, a validation counting as its epoch.
+    PyTorch's ReduceLROnPlateau with its default threshold, one validation counting as an epoch.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -67,7 +67,7 @@ class Plateau:
         self.factor, self._best, self._without_gain = 1.0, math.inf, 0
 
     def validated(self, value: float) -> None:
-        """Take a validation's result, the lower the better."""
+        """Add a validation's result, the lower the better."""
         if value < self._best * (1 - PLATEAU_THRESHOLD):
             self._best, self._without_gain = value, 0
             return
@@ -76,7 +76,7 @@ class Plateau:
             self.factor, self._without_gain = self.factor * self._factor, 0
 
     def state(self) -> list[float]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return [self.factor, self._best, self._without_gain]
 
     def restore(self, state: list[float]) -> None:
@@ -87,8 +87,8 @@ class Plateau:
 class Training:
     """A model in training. Each step draws its randomness from the seed and the step's number.
 
-    So a run that goes on from a checkpoint repeats an undisturbed one exactly, and two models with
-    one batch size and seed see the same clips.
+    So a run resumed from a checkpoint repeats an uninterrupted one exactly, and two models with the
+    same batch size and seed see the same clips.
     """
 
     def __init__(
@@ -100,7 +100,16 @@ class Training:
         seed: int,
         fabric: Fabric,
     ) -> None:
-        """Put `model` on the device of `fabric`, with a fresh optimiser."""
+        """Put `model` on the device of `fabric`, with a new optimiser.
+
+        Args:
+            model: to train.
+            recipe: its optimiser, schedule and batch size.
+            task: how its batches are drawn and its losses are called.
+            dataset: where the training clips come from.
+            seed: of the cell.
+            fabric: device and precision.
+        """
         self.recipe = recipe
         self._task, self._dataset, self._seed, self._fabric = task, dataset, seed, fabric
         device = fabric.device
@@ -111,7 +120,7 @@ class Training:
             group["initial_lr"] = group["lr"]
         self._plateau = Plateau(recipe) if recipe.schedule == "plateau" else None
         self.logged: dict[str, Tensor] = {}
-        """What the model logged in the last step, by name: scalars on the device."""
+        """Values the model logged in the last step, by name: scalars on the device."""
         self._losses = task.losses(model)
         for name in self._losses:
             self.model.mark_forward_method(name)
@@ -131,7 +140,7 @@ class Training:
         return optimizer
 
     def step(self, number: int, progress: float) -> Tensor:
-        """Training step `number` at `progress` of the budget; its last loss, on the device."""
+        """Loss of training step `number` at `progress` of the budget, on the device."""
         clips, *labels = self.batches.take(number)
         batch = (to_float(clips, self._fabric.device), *labels)
         torch.manual_seed(seed_of(self._seed, number, "model"))
@@ -149,12 +158,12 @@ class Training:
         return loss
 
     def validated(self, value: float) -> None:
-        """Tell a plateau schedule the result of a validation, the lower the better."""
+        """Pass the result of a validation, the lower the better, to a plateau schedule."""
         if self._plateau is not None:
             self._plateau.validated(value)
 
     def _update(self, loss_name: str, arguments: tuple[object, ...]) -> Tensor:
-        """One update by the gradients of that loss, which is returned, left on the device."""
+        """The loss named `loss_name`, on the device, after one update by its gradients."""
         # No gradient, unlike one of zero, leaves a parameter and its optimiser state alone.
         self._optimizer.zero_grad(set_to_none=True)
         with shared_filters():
@@ -178,7 +187,7 @@ class Training:
         return tuple(tensor.to(self._fabric.device, non_blocking=True) for tensor in batch)
 
     def state(self) -> dict[str, Any]:
-        """Weights, optimiser and schedule: all that `restore` needs."""
+        """Weights, optimiser and schedule: the state for `restore`."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),

@@ -1,4 +1,4 @@
-"""How a model is built, shown clips and validated, by task: prediction and recognition."""
+"""How a model is built, trained and validated, by task: prediction and recognition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.contract import Predictor, Recogniser, TrainingBatch
 
 
 class Task(ABC):
-    """What training needs to know of a task on clips of one `spec`.
+    """A task on clips of one `spec`.
 
     Attributes:
         validation: the metric key of what validation measures: the lower, the better.
@@ -41,7 +41,7 @@ class Task(ABC):
 
     @abstractmethod
     def fit(self, model: Any, batches: Iterable[Batch]) -> None:
-        """Show `batches`, float, to a model without parameters."""
+        """Fit a model without parameters to `batches`, float."""
 
     @abstractmethod
     def losses(self, model: Any) -> tuple[str, ...]:
@@ -51,11 +51,11 @@ class Task(ABC):
     def loss_arguments(
         self, batch: Batch, progress: float, generator: torch.Generator | None
     ) -> tuple[object, ...]:
-        """What each of these methods is given for a `batch`, float."""
+        """The arguments of each of these methods for a `batch`, float."""
 
     @abstractmethod
     def forward(self, model: Any, clips: Tensor) -> Tensor:
-        """What `model` makes of `clips` when it is validated or tested."""
+        """The output of `model` for `clips`, in validation and test."""
 
     @abstractmethod
     def check(self, output: Tensor, frames: Tensor) -> None:
@@ -84,11 +84,11 @@ class Prediction(Task):
         return (dataset.train_clips(count, generator),)
 
     def fit(self, model: Predictor, batches: Iterable[Batch]) -> None:
-        """Show clips to a predictor without parameters."""
+        """Fit a predictor without parameters to clips."""
         model.fit(clips for (clips,) in batches)
 
     def losses(self, model: Predictor) -> tuple[str, ...]:
-        """As the model names them."""
+        """The losses the model names."""
         return model.losses
 
     def loss_arguments(
@@ -139,7 +139,7 @@ class Recognition(Task):
         return dataset.train_labelled_clips(count, generator)
 
     def fit(self, model: Recogniser, batches: Iterable[Batch]) -> None:
-        """Show clips and their classes to a recogniser without parameters."""
+        """Fit a recogniser without parameters to clips and their classes."""
         model.fit((clips, labels) for clips, labels in batches)
 
     def losses(self, model: Recogniser) -> tuple[str, ...]:

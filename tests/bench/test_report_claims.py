@@ -51,7 +51,7 @@ class Cells:
             self.store.keep_scores(run, mean * scores / scores.mean())
 
     def skip(self, model: str, dataset: str) -> None:
-        """A cell that did not run, for want of data."""
+        """A cell that did not run, for lack of data."""
         why = {records.ERROR: f"prepare {dataset}", records.DATA_DIGEST: ""}
         skipped = records.Status.SKIPPED
         self.store.add(model, None, status=skipped, params={"dataset": dataset}, tags=why)

@@ -170,7 +170,7 @@ def test_cells_without_usable_scores_are_named(store: CountingStore) -> None:
     assert said_of(store) == [
         SAID[0],
         "convlstm-small beats mean_frame on MSE: 31 % lower, 95 % interval 26 to 36 %, 3 seeds",
-        "Not compared, for want of scores by sequence: maxvit-small, copy_last",
+        "Not compared, for lack of scores by sequence: maxvit-small, copy_last",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What all pictures of the report share: each model's look, labels, SVG and PNG."""
+"""The common parts of all plots: each model's style, labels, SVG and PNG."""
 
 from __future__ import annotations
 
@@ -97,7 +97,15 @@ class Name(Text):
         transform: Transform,
         ends: bool = False,
     ) -> None:
-        """Write `text` where it begins, or where it `ends`, `at` a point of `transform`."""
+        """Place `text` at a point.
+
+        Args:
+            text: to write.
+            color: of the letters.
+            at: the point, in the coordinates of `transform`.
+            transform: from these to the display.
+            ends: whether the text ends at the point, not begins there.
+        """
         super().__init__(*at, text, color=color, verticalalignment="center", clip_on=False)
         self.set(transform=transform, horizontalalignment="right" if ends else "left")
 
@@ -111,7 +119,7 @@ class Picture:
     svg: str
     png: bytes
     choice: str = ""
-    """What tells it from the other pictures of one `Plot`."""
+    """Its choice among the pictures of one `Plot`."""
 
 
 Plot = tuple[Picture, ...]

@@ -29,7 +29,7 @@ from bench.score.metrics import REFERENCE
 def speed_plots(
     section: Section, summary: pd.DataFrame, styles: dict[str, Style], prefix: str
 ) -> list[Plot]:
-    """What ranks the models against their speeds; the dashed line is the reference's.
+    """The leading metric of the models against their speeds; the dashed line is the reference's.
 
     The stepped line joins the Pareto front: on its far side there is no model.
     """

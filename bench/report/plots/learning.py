@@ -33,7 +33,7 @@ SPENT = {
     "steps": ("steps", "training steps", "-by-steps"),
     "samples": ("samples", "training samples", "-by-samples"),
 }
-"""What the horizontal axis may be: the column of the curves, its title, the ending of the name."""
+"""The horizontal axes: column of the curves, title, and ending of the file name."""
 
 SECONDS = {"seconds": SPENT["seconds"]}
 

@@ -1,1 +1,1 @@
-"""What the figures allow to say: intervals, pairs of models, sentences on them, ranks."""
+"""The statistics of the report: intervals, paired comparisons, sentences on them, ranks."""

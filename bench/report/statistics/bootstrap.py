@@ -1,4 +1,4 @@
-"""By how much means over test sequences and seeds differ: two of one table, or of several."""
+"""Bootstrap intervals of differences between means over test sequences and seeds."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Contrast:
         return Difference(*np.round(figures, DECIMALS).tolist())
 
     def _by_seeds(self) -> Floats:
-        """What other seeds would add to the estimate, [RESAMPLES]."""
+        """Draws of the error that the choice of seeds adds to the estimate, [RESAMPLES]."""
         variances, counts = np.array(self.seeds).T
         if not variances.any():
             return np.zeros(RESAMPLES)
@@ -150,7 +150,7 @@ def _resampled_means(scores: Floats, stream: int) -> Floats:
 
 
 def _widening(count: int) -> float:
-    """What makes a percentile interval over `count` values as wide as the t-interval is.
+    """The factor that widens a percentile interval over `count` values to the t-interval.
 
     Source: T. Hesterberg, "What teachers should know about the bootstrap" (2014), the expanded
     percentile interval, in width where that has it in level.

@@ -1,4 +1,4 @@
-"""What a few seeds allow to say of a mean."""
+"""The t-interval of a mean over a few seeds."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class RankRow:
     mean: str
     ranks: tuple[str, ...]
     is_marked: bool = False
-    """Whether other code than the rest's made one of its figures."""
+    """Whether other code than the rest's computed one of its figures."""
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class Ranks:
 
     @property
     def verdict(self) -> str:
-        """Who ranks best over the data sets, in a sentence."""
+        """A sentence on the best mean rank."""
         first, second = self.rows[:2]
         if first.mean == second.mean:
             return f"{first.label} and {second.label} share the best mean rank, {first.mean}."
@@ -52,9 +52,9 @@ class Ranks:
 
     @property
     def notes(self) -> list[str]:
-        """Who is left out and why, and what the mark means."""
+        """Notes on models left out, and on the mark."""
         names = ", ".join(self.left_out)
-        left_out = f"Not ranked, for want of a result on every data set: {names}."
+        left_out = f"Not ranked, for lack of a result on every data set: {names}."
         marked = f"{MARK} Made by other code than the rest, as the tables of the data sets say."
         notes = [left_out] if self.left_out else []
         return notes + ([marked] if any(row.is_marked for row in self.rows) else [])

@@ -23,7 +23,7 @@ def paired(section: Section, scores: pd.DataFrame) -> Pairs | None:
 
 
 def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:
-    """What can be said of each finished model against the next in the ranking, best first.
+    """A sentence on each finished model against the next in the ranking, best first.
 
     Args:
         section: the cells of the table.
@@ -39,14 +39,14 @@ def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> 
     said = [sentence(pairs, *pair, measure, trained) for pair in pairwise(ranking)]
     without = [label for label in done["label"] if label not in pairs.seeds]
     if without:
-        said.append(f"Not compared, for want of scores by sequence: {', '.join(without)}")
+        said.append(f"Not compared, for lack of scores by sequence: {', '.join(without)}")
     return tuple(said)
 
 
 def sentence(
     pairs: Pairs, first: str, second: str, measure: Measure, trained: Collection[str]
 ) -> str:
-    """Which of two models is better by `measure` and by how much, or that it cannot be told.
+    """A sentence on which of two models is better by `measure` and by how much, if any surely is.
 
     Args:
         pairs: the resampled scores.
@@ -91,6 +91,6 @@ def counted(seeds: dict[str, int]) -> str:
 
 
 def caveat(seeds: dict[str, int]) -> str:
-    """What an interval with one seed leaves out."""
+    """The remark that an interval with one seed does not cover the spread of seeds."""
     single = [label for label, count in seeds.items() if count == 1]
     return f"; it does not cover the spread of seeds of {' and '.join(single)}" if single else ""

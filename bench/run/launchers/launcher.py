@@ -11,7 +11,7 @@ from bench.run.events import Event
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell to run as a child process, and when it is taken to hang."""
+    """A cell to run as a child process, and when it counts as hung."""
 
     name: str
     arguments: Sequence[str]  # of `python -m bench`

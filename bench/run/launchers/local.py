@@ -1,4 +1,4 @@
-"""Runs cells on this machine: one child process a cell, one cell a device at a time."""
+"""Runs cells on this machine: one child process per cell, one cell per device at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.train import hardware
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 30.0  # between asking a child to stop and killing it
-LAST_LINES = 30  # of what a child printed, kept for when it dies without a word
+LAST_LINES = 30  # of a child's output, shown where it dies without an event
 
 
 @dataclass
@@ -46,12 +46,12 @@ class LocalLauncher:
 
     @property
     def stopped_twice(self) -> bool:
-        """Whether the stop was asked for again: no child is waited for any more."""
+        """Whether a second stop was asked for: children are killed."""
         return self._stops > 1
 
     @property
     def slots(self) -> list[dict[str, str]]:
-        """The environment of each cell that may run at one time: one for each GPU, else one."""
+        """The environment of each concurrent cell: one per GPU, else one."""
         if self.device != "cuda":
             return [{}]
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
@@ -64,7 +64,7 @@ class LocalLauncher:
         return len(self.slots)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
-        """What happens to each job, as it happens; the last of each is a `Finished`."""
+        """The events of the jobs as they come; the last of each job is a `Finished`."""
         waiting, free = deque(jobs), deque(self.slots)
         running: dict[str, dict[str, str]] = {}
         while running or (waiting and not self.stopped):
@@ -84,11 +84,11 @@ class LocalLauncher:
         self._events.put((job, Started()))
         try:
             finished = _Child(job, slot, self).outcome()
-        except Exception as error:  # the thread's only way to tell
+        except Exception as error:  # a thread cannot raise to its starter
             finished = Finished(Status.FAILED, f"{type(error).__name__}: {error}")
         self._events.put((job, finished))
 
-    def tell(self, job: Job, event: Event) -> None:
+    def publish(self, job: Job, event: Event) -> None:
         """Pass on an event of a running job."""
         self._events.put((job, event))
 
@@ -104,7 +104,7 @@ class _Child:
         self._process = subprocess.Popen(
             [sys.executable, "-X", "faulthandler", "-m", "bench", *job.arguments],
             env=_environment() | environment,
-            stdin=subprocess.PIPE,  # its end tells the child that we are gone
+            stdin=subprocess.PIPE,  # its end tells the child that its parent is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -123,7 +123,7 @@ class _Child:
             if isinstance(event, Finished):
                 self._finished = event
             elif event is not None:
-                self._launcher.tell(self._job, event)
+                self._launcher.publish(self._job, event)
             elif line.strip():
                 self._printed.append(line.rstrip())
 
@@ -158,7 +158,7 @@ class _Child:
         return ""
 
     def _end(self, number: signal.Signals) -> None:
-        """Ask the process to end; kill it where it does not, or where we were asked twice."""
+        """Ask the process to end; kill it where it does not, or after a second stop."""
         self._process.send_signal(number)
         ends = time.monotonic() + GRACE_SECONDS
         while self._process.poll() is None:
@@ -168,9 +168,9 @@ class _Child:
             time.sleep(POLL_SECONDS / 4)
 
     def _guess(self, code: int) -> Finished:
-        """What a process that ended without a word died of."""
+        """The likely outcome of a process that sent no `Finished`."""
         for line in self._printed:
-            self._launcher.tell(self._job, Note(line))
+            self._launcher.publish(self._job, Note(line))
         if code == -signal.SIGKILL:
             if hardware.kernel_oom_kills() > self._oom_kills:
                 return Finished(Status.OUT_OF_MEMORY, "killed by the kernel: out of memory")
@@ -184,6 +184,6 @@ class _Child:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the house importable from wherever the child is started."""
+    """This process's environment, with the packages importable from any folder."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
