@@ -16,7 +16,7 @@ from bench.report.statistics.significance import neighbours, paired, sentence
 from bench.score.metrics import RECORDED
 from bench.store import records
 from bench.store.records import Measure
-from tests.bench.report_store import FakeStore, example, only_section
+from tests.bench.report.report_store import FakeStore, example, only_section
 
 MSE, SSIM = RECORDED["prediction"]["mse"], RECORDED["prediction"]["ssim"]
 TOP1 = RECORDED["recognition"]["video_top1"]

@@ -15,7 +15,7 @@ from bench.report import load
 from bench.report.published import Beside, PublishedTable, published_tables
 from bench.report.scores import SequenceScores
 from bench.store import records
-from tests.bench.report_store import FakeStore
+from tests.bench.report.report_store import FakeStore
 
 ROW = PublishedRow(
     dataset="moving_mnist",

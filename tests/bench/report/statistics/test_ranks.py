@@ -10,7 +10,7 @@ from bench import report
 from bench.report import load, table
 from bench.report.statistics.ranks import Ranks, ranks
 from bench.store import records
-from tests.bench.report_store import FakeStore
+from tests.bench.report.report_store import FakeStore
 
 MSE = {
     "moving_mnist": {"predrnn": 0.02, "convlstm": 0.03, "sith": 0.04},

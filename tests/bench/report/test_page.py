@@ -21,7 +21,7 @@ from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
 from bench.store import records
-from tests.bench.report_store import FakeStore, example, only_section
+from tests.bench.report.report_store import FakeStore, example, only_section
 
 
 @dataclass

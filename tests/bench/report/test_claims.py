@@ -15,7 +15,7 @@ from bench.report import load
 from bench.report.claims import Finding, findings
 from bench.report.scores import SequenceScores
 from bench.store import records
-from tests.bench.report_store import FakeStore
+from tests.bench.report.report_store import FakeStore
 
 SEQUENCES = 60
 BEATS = Beats(kind="beats", suite="own", measure="mse", first="a", second="b", dataset="near")
