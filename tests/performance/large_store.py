@@ -1,6 +1,7 @@
 """A store of cells whose true differences are known, and what a report of it takes and says.
 
-    python -m tests.large_store FOLDER [--tracking-uri URI] [--models 20] [--datasets 5] [--seeds 5]
+    python -m tests.performance.large_store FOLDER [--tracking-uri URI] [--models 20]
+        [--datasets 5] [--seeds 5]
 
 Writes the cells into MLflow (SQLite in FOLDER, unless a URI is given), curves, tables by frame and
 showcases with them, then times `report.build`, weighs the page, and counts how many of the 95 %

@@ -20,7 +20,7 @@ from bench.report.plots.canvas import PALETTE, Picture, Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
-from tests.bench.report_store import FakeStore, example, only_section
+from tests.bench.report.report_store import FakeStore, example, only_section
 
 
 @dataclass

@@ -15,7 +15,7 @@ from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import POINTS, RELATIVE, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence
 from bench.score.metrics import RECORDED
-from tests.bench.report_store import FakeStore, example, only_section
+from tests.bench.report.report_store import FakeStore, example, only_section
 
 MSE, SSIM = RECORDED["prediction"]["mse"], RECORDED["prediction"]["ssim"]
 TOP1 = RECORDED["recognition"]["video_top1"]

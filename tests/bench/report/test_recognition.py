@@ -12,7 +12,7 @@ import pytest
 from bench import records, report
 from bench.report import classes, load, table
 from bench.report.page import Chapter
-from tests.bench.report_store import FakeStore, only_section, verdict_of
+from tests.bench.report.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]
 ALWAYS = ["Golf & <b>"] * 8

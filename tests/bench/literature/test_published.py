@@ -16,7 +16,7 @@ ROWS = published.all_rows()
 
 
 def test_the_package_reads_the_file_in_results() -> None:
-    results = Path(__file__).parents[2] / "results" / "published.csv"
+    results = Path(__file__).parents[3] / "results" / "published.csv"
     assert published.FILE.resolve() == results.resolve()
     assert len(results.read_text(encoding="utf-8").splitlines()) == len(ROWS) + 1
 

@@ -14,7 +14,7 @@ from bench.literature.published import PublishedRow
 from bench.report import load
 from bench.report.published import Beside, PublishedTable, published_tables
 from bench.report.scores import SequenceScores
-from tests.bench.report_store import FakeStore
+from tests.bench.report.report_store import FakeStore
 
 ROW = PublishedRow(
     dataset="moving_mnist",

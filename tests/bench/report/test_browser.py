@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench import records, report
 from bench.store.mlflow import Point, Store
-from tests.bench.report_store import FakeStore, only_section
+from tests.bench.report.report_store import FakeStore, only_section
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

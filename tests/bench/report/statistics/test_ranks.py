@@ -9,7 +9,7 @@ import pytest
 from bench import records, report
 from bench.report import load, table
 from bench.report.statistics.ranks import Ranks, ranks
-from tests.bench.report_store import FakeStore
+from tests.bench.report.report_store import FakeStore
 
 MSE = {
     "moving_mnist": {"predrnn": 0.02, "convlstm": 0.03, "sith": 0.04},

@@ -18,7 +18,7 @@ from bench.report.plots.fronts import pareto
 from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
-from tests.bench.report_store import FakeStore, only_section
+from tests.bench.report.report_store import FakeStore, only_section
 
 MSE = COLUMNS["prediction"][0]
 TOP1 = COLUMNS["recognition"][0]

@@ -11,7 +11,7 @@ from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
 from bench.report.statistics.interval import half_width
-from tests.bench.report_store import FakeStore, example, only_section, verdict_of
+from tests.bench.report.report_store import FakeStore, example, only_section, verdict_of
 
 
 @pytest.fixture

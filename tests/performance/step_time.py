@@ -1,6 +1,7 @@
 """Times a training step of every model, and against the literal transcription where there is one.
 
-    python -m tests.step_time [MODELS...] [--size small|published] [--threads 2] [--out table.md]
+    python -m tests.performance.step_time [MODELS...] [--size small|published] [--threads 2]
+        [--out table.md]
 
 A step is zero_grad, loss, backward and a fused Adam update on random clips: 10 frames to 10 at
 1x64x64 for predictors (3x64x64 for those of the UCF101 study), 10 frames at 3x64x64 of 174 classes
@@ -231,7 +232,7 @@ def in_own_process(name: str, asked: argparse.Namespace) -> str:
     """The table's row for the model `name`, or one that says why there is none."""
     numbers = [f"--{key}={getattr(asked, key)}" for key in ("size", "batch", "pairs", "seconds")]
     child = subprocess.run(
-        [sys.executable, "-m", "tests.step_time", name, "--here", *numbers],
+        [sys.executable, "-m", "tests.performance.step_time", name, "--here", *numbers],
         env={**os.environ, "OMP_NUM_THREADS": str(asked.threads)},
         capture_output=True,
         text=True,
@@ -252,7 +253,7 @@ def trained_models() -> list[str]:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags."""
-    parser = argparse.ArgumentParser(prog="python -m tests.step_time")
+    parser = argparse.ArgumentParser(prog="python -m tests.performance.step_time")
     parser.add_argument("models", nargs="*", help="names; all that are trained unless given")
     parser.add_argument("--size", default="small", choices=("small", "published"))
     parser.add_argument("--batch", type=int, default=8)

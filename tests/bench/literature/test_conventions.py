@@ -21,7 +21,7 @@ from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
 from datasets.sources.folders import find
-from tests.bench import literal_conventions as literal
+from tests.bench.literature import literal_conventions as literal
 
 CPU = torch.device("cpu")
 TOLERANCE = {"rel": 1e-4, "abs": 1e-5}

@@ -14,7 +14,7 @@ from bench.literature.claims import Beats, Claim, Defect, Effect, Gains, all_cla
 from bench.report import load
 from bench.report.claims import Finding, findings
 from bench.report.scores import SequenceScores
-from tests.bench.report_store import FakeStore
+from tests.bench.report.report_store import FakeStore
 
 SEQUENCES = 60
 BEATS = Beats(kind="beats", suite="own", measure="mse", first="a", second="b", dataset="near")
