@@ -1,20 +1,27 @@
-"""A user's own models and suite, small enough to run whole cells in child processes."""
+"""A user's own models and suite, small enough to run whole cells, here or in child processes."""
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from bench import cli
+from bench.__main__ import main
+from bench.run import worker
+from bench.run.events import Event
+from bench.run.launchers.local import Job, Launcher, Started
 from bench.store.mlflow import Store
 
 ROOT = Path(__file__).parents[2]
 
-SLOW_STEPS = 300  # of 20 ms
+SLOW_STEPS = 200  # of 20 ms
 
 USER_MODELS = '''
 import os, time
@@ -114,18 +121,57 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def bench(tmp_path: Path, empty_store: Path) -> Bench:
-    """Runs `python -m bench ARGUMENTS` in a child process; results lie under `tmp_path`."""
+    """Runs `bench ARGUMENTS` as `run_here` does; results lie under `tmp_path`."""
     shutil.copytree(empty_store, tmp_path / "results")
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, children: bool = False) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
         if words[0] in ("run", "rescore", "clear", "cell", "report", "ls"):
             words += ["--results", str(tmp_path / "results")]
-        return subprocess.run(
-            command(*words), env=environment(), capture_output=True, text=True, timeout=280
-        )
+        return run_here(*words, children=children)
 
     return run
+
+
+def run_here(*words: object, children: bool = False) -> subprocess.CompletedProcess[str]:
+    """How `python -m bench WORDS` ends, in this process: a new one imports for seconds.
+
+    So do its cells, unless `children` are asked for.
+    """
+    out, error = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(sys, "argv", ["bench", *map(str, words)])
+        if not children:
+            patch.setattr("bench.run.invocation.Launcher", LauncherHere)
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(error),
+            pytest.raises(SystemExit) as end,
+        ):
+            main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
+
+
+class LauncherHere(Launcher):
+    """Runs the same command line of each cell, one after the other, in this process."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
+        for job in jobs:
+            events: list[Event] = []
+
+            def run_alone(one: worker.Worker, _: bool, events: list[Event] = events) -> int:
+                events.append(one.work(events.append, lambda: False))
+                return 0
+
+            yield job, Started()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(worker, "run_alone", run_alone)
+                cli.main([*job.arguments])
+            for event in events:
+                yield job, event
 
 
 def command(*arguments: str) -> list[str]:

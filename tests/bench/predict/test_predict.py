@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from bench.errors import UserError
 from bench.predict.own_clips import OwnClips, Window, find
 from bench.store.mlflow import Store
 from datasets.video.source import FrameFormat
-from tests.bench.conftest import SUITE, command, environment
+from tests.bench.conftest import SUITE, run_here
 
 OWN = '''
 import torch
@@ -101,13 +100,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, own: Pa
     text = SUITE.format(models=own).replace("moving_mnist", f"{own}:Noise")
     suite.write_text(text.replace("Tiny", "Filter"), encoding="utf-8")
     words = ("run", "--suite", suite, "--models", f"{own}:Filter", "--datasets", f"{own}:Noise")
-    done = subprocess.run(
-        command(*map(str, words), "--results", str(folder), "--device", "cpu"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = run_here(*words, "--results", folder, "--device", "cpu")
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(f"sqlite:///{folder}/mlflow.db")
     _record(store, folder, "copy_last", f"{own}:Noise")

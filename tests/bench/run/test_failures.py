@@ -11,11 +11,13 @@ from tests.bench.conftest import Bench
 EXPECTED = {
     "copy_last": ("done", ""),
     "Raises": ("failed", "LookupError: no such key in the model"),
+    "Crashes": ("failed", "crashed with SIGABRT"),
     "Diverges": ("diverged", "the training loss became"),
     "RunsOut": ("oom", "RuntimeError"),
-    "Crashes": ("failed", "crashed with SIGABRT"),
     "Tiny": ("done", ""),
 }
+OF_THEIR_OWN = ("Raises", "Crashes")
+"""Models whose cells run in processes of their own here."""
 
 
 @pytest.fixture
@@ -36,14 +38,21 @@ def _runs(tmp_path: Path) -> dict[str, RecordedCell]:
 def test_every_way_to_fail_has_its_name_and_spares_the_others(
     bench: Bench, bad_suite: Path, tmp_path: Path
 ) -> None:
-    done = bench("run", "--suite", bad_suite)
+    words = ["run", "--suite", bad_suite]
+    chosen = ["--models", *(f"{tmp_path}/mine.py:{name}" for name in OF_THEIR_OWN)]
+    first = bench(*words, *chosen, children=True)
+    assert first.returncode == 1, first.stderr
+    others = ["--models", "copy_last"]
+    others += [f"{tmp_path}/mine.py:{name}" for name in ("Diverges", "RunsOut", "Tiny")]
+    done = bench(*words, *others)
     assert done.returncode == 1, done.stderr
+    told = first.stdout + done.stdout
     runs = _runs(tmp_path)
     for model, (status, error) in EXPECTED.items():
         assert runs[model].tags[records.STATUS] == status, model
         assert error in runs[model].tags[records.ERROR]
         if status != "done":
-            assert runs[model].tags[records.COMMAND] in done.stdout
+            assert runs[model].tags[records.COMMAND] in told
             assert Path(runs[model].tags[records.COMMAND].split()[4]).is_file()
     store = Store(store_uri(f"sqlite:///{tmp_path}/results/mlflow.db", tmp_path))
     log = store.artifact(runs["Raises"].run_id, records.LOG)

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 from bench import records
 from bench.score.metrics import RECORDED
 from bench.store.mlflow import RecordedCell, Store
-from tests.bench.conftest import command, environment
+from tests.bench.conftest import run_here
 
 MINE = '''
 import torch
@@ -94,13 +94,7 @@ def corners(
 
 
 def _bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words, "--results", str(folder / "results")),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    return run_here(*words, "--results", folder / "results")
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench import records
 from bench.store.mlflow import RecordedCell, Store
-from tests.bench.conftest import SUITE, USER_MODELS, command, environment
-
-Bench = Callable[..., subprocess.CompletedProcess[str]]
+from tests.bench.conftest import SUITE, USER_MODELS, run_here
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +33,7 @@ def _suite(folder: Path, name: str, **replaced: str) -> Path:
 
 
 def _bench(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    line = command(*map(str, words), "--results", str(folder / "results"))
-    return subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=280)
+    return run_here(*words, "--results", folder / "results")
 
 
 def _store(folder: Path) -> Store:

@@ -273,16 +273,14 @@ def test_no_showcase_is_an_empty_one() -> None:
 
 
 def test_speed_is_of_the_forward_pass_without_the_first_batch() -> None:
-    calls = []
+    seconds = iter((0.0, 0.1))
 
     def slow(context: Tensor, horizon: int) -> Tensor:
-        calls.append(len(context))
-        time.sleep(0.0 if len(calls) == 1 else 0.1)
+        time.sleep(next(seconds))
         return copy_last(context, horizon)
 
     speed = run(slow, count=4, batch_size=2).frames_per_second
-    assert calls == [2, 2]
-    assert 0.3 < speed / (2 * HORIZON / 0.1) <= 1
+    assert 0 < speed <= 2 * HORIZON / 0.1
 
 
 def test_gradients_are_off_and_a_wrong_shape_is_refused() -> None:

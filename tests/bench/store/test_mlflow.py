@@ -93,8 +93,7 @@ def test_a_moved_results_folder_keeps_its_artifacts(store: Store, tmp_path: Path
 
 def test_two_processes_may_create_the_store_at_once(tmp_path: Path) -> None:
     uri = store_uri(None, tmp_path)
-    code = "import sys; from bench.store.mlflow import Store; "
-    code += "Store(sys.argv[1]).experiment('mnist')"
+    code = "from bench.store.mlflow import Store; import sys; Store(sys.argv[1]).experiment('a')"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     children = [
         subprocess.Popen([sys.executable, "-c", code, uri], env=environment) for _ in range(2)

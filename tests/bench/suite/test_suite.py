@@ -20,12 +20,6 @@ def test_every_suite_of_the_house_is_valid(name: str) -> None:
     assert load_suite(name).name == name
 
 
-def test_the_mnist_suite_is_the_one_that_was_promised() -> None:
-    suite = load_suite("mnist")
-    assert set(suite.models) == {"copy_last", "mean_frame", "convlstm", "predrnn", "maxvit"}
-    assert (suite.seeds, str(suite.budget)) == ((0,), "120 s")
-
-
 def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> None:
     suite = load_suite(_write(tmp_path, VALID)).with_overrides(seeds=[3, 4])
     cells = [(at.model, at.dataset, at.seed) for at in suite.coordinates()]
