@@ -29,12 +29,12 @@ def test_the_model_is_complete_in_under_40_lines(
 
 
 def test_the_suite_is_valid_but_for_the_users_own_model(tmp_path: Path) -> None:
-    from bench.suite import suite
+    from bench.suite.suite import load_suite
 
     (text,) = _blocks("toml")
     path = tmp_path / "own.toml"
     path.write_text(text.replace(', "path/to/mine.py:Mine"', ""), encoding="utf-8")
-    assert suite.load_suite(str(path)).budget == Budget("seconds", 600)
+    assert load_suite(str(path)).budget == Budget("seconds", 600)
 
 
 def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests() -> None:

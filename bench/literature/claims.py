@@ -23,7 +23,7 @@ def _metric(name: str) -> str:
 
 def _error(name: str) -> str:
     if RECORDED["prediction"][_metric(name)].perfect != 0:
-        raise ValueError(f"{name} is not an error metric: it has no ratio")
+        raise ValueError(f"{name} is no error metric: it has no ratio")
     return name
 
 

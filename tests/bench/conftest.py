@@ -16,7 +16,8 @@ from bench import cli
 from bench.__main__ import main
 from bench.run import worker
 from bench.run.events import Event
-from bench.run.launchers.local import Job, Launcher, Started
+from bench.run.launchers.launcher import Job, Started
+from bench.run.launchers.local import LocalLauncher
 from bench.store.mlflow import Store
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def run_here(*words: object, children: bool = False) -> subprocess.CompletedProc
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(sys, "argv", ["bench", *map(str, words)])
         if not children:
-            patch.setattr("bench.run.invocation.Launcher", LauncherHere)
+            patch.setattr("bench.run.invocation.LocalLauncher", LauncherHere)
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(error),
@@ -155,7 +156,7 @@ def run_here(*words: object, children: bool = False) -> subprocess.CompletedProc
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 
-class LauncherHere(Launcher):
+class LauncherHere(LocalLauncher):
     """Runs the same command line of each cell, one after the other, in this process."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:

@@ -44,7 +44,6 @@ PROGRESS = Progress(
     "train",
     0.317,
     "38/120 s",
-    95,
     0.0121,
     validation=0.0094,
     best_validation=0.0089,
