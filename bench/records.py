@@ -132,12 +132,12 @@ SETTLED = "cell.json"  # the cell as it was settled: what `python -m bench cell`
 PER_FRAME_TABLE = "metrics.parquet"
 # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S], why str [S]
 SHOWCASE = "showcase.npz"
-# Of a recogniser, one row per test clip: clip and video (int), label and predicted (class names),
+# Of a classifier, one row per test clip: clip and video (int), label and predicted (class names),
 # rank (of the label among the classes, from 1), cross_entropy.
 PER_CLIP_TABLE = "clips.parquet"
 PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its clips' logits
 CHECKPOINT = "model.safetensors"
 WEIGHTS_BYTES = "bench.weights_bytes"  # tag: the size of that file; 0 once it was cleared
-CLASSES = "classes"  # in its metadata: the names of a recogniser's classes in order, as JSON
+CLASSES = "classes"  # in its metadata: the names of a classifier's classes in order, as JSON
 LOG = "cell.log"  # what the cell printed
 PROFILE = "profile"

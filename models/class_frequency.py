@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from models.contract import FrameShape, Recogniser
+from models.contract import Classifier, FrameShape
 
 
-class ClassFrequency(Recogniser):
+class ClassFrequency(Classifier):
     """Whatever a clip shows, the logits are the logarithms of the classes' training frequencies.
 
     Each class counts as seen once more than it was, so that none is impossible.

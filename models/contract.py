@@ -1,4 +1,4 @@
-"""What a model must be: a `Predictor` or `Recogniser`, its sizes, the recipe that trains it."""
+"""What a model must be: a `Predictor` or `Classifier`, its sizes, the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def small_recipe(learning_rate: float, how: str) -> Recipe:
 
 
 class Model(nn.Module, ABC):
-    """What predictors and recognisers share: a name, a paper, sizes.
+    """What predictors and classifiers share: a name, a paper, sizes.
 
     Class attributes:
         name: how suites, tables and the command line call it (default: the class's name).
@@ -196,7 +196,7 @@ class Predictor(Model):
         """
 
 
-class Recogniser(Model):
+class Classifier(Model):
     """A model that says which of `classes` a clip shows. Subclass it and write `forward`."""
 
     task = "recognition"
@@ -220,8 +220,8 @@ class Recogniser(Model):
         return F.cross_entropy(self(clip), labels)
 
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Set the buffers of a recogniser without parameters from training clips and labels.
+        """Set the buffers of a classifier without parameters from training clips and labels.
 
         Each batch is clips [B,T,C,H,W] in [0,1] and their int64 labels [B]. Called once, in place
-        of training; a recogniser with parameters is never given it.
+        of training; a classifier with parameters is never given it.
         """

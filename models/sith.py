@@ -338,7 +338,7 @@ class DeepSITH(MemoryStack):
 
     The study that compares ConvLSTM and SITH on Moving MNIST (J-Yash/convlstm-vs-sith) does not
     publish its network; this one is ours, with 3,560,720 parameters at the published size. The
-    study's network for Something-Something V2 is `deepsith_recogniser`.
+    study's network for Something-Something V2 is `deepsith_classifier`.
     """
 
     name = "deepsith"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.check import dataset, metrics, predictor, recogniser
+from bench.check import classifier, dataset, metrics, predictor
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
 from bench.suite.reference import Reference
@@ -67,7 +67,7 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
 
 
 def _model(cls: type[Model]) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
-    return predictor.CHECKS if issubclass(cls, Predictor) else recogniser.CHECKS, cls
+    return predictor.CHECKS if issubclass(cls, Predictor) else classifier.CHECKS, cls
 
 
 def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:

@@ -49,7 +49,7 @@ def of_frames(metric: Metric, device: torch.device) -> None:
 
 def of_answers(metric: Metric, device: torch.device) -> None:
     """Compare on random logits, two clips of each video."""
-    del device  # a recogniser's logits are scored on the CPU
+    del device  # a classifier's logits are scored on the CPU
     labels = torch.randint(_CLASSES, (40,), generator=seeded()).repeat_interleave(2)
     logits, videos = torch.randn(80, _CLASSES, generator=seeded(1)), torch.arange(80) // 2
     names = [str(number) for number in range(_CLASSES)]

@@ -1,4 +1,4 @@
-"""The checks that predictors and recognisers share."""
+"""The checks that predictors and classifiers share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy of the recognisers by class, and their confusion matrices."""
+"""Accuracy of the classifiers by class, and their confusion matrices."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class SequenceScores:
     def of(self, section: Section, measure: str = "") -> pd.DataFrame:
         """Scores by `measure`: one row a test sequence, one column (label, seed).
 
-        By default it is the one that ranks the section. A recogniser's sequence is a video: 1 where
+        By default it is the one that ranks the section. A classifier's sequence is a video: 1 where
         it is named right, else 0. A finished cell without a table, or with a sequence that has no
         score, is left out.
         """

@@ -1,4 +1,4 @@
-"""Scores of a recogniser's logits: one row per clip and one per video, and the shares right."""
+"""Scores of a classifier's logits: one row per clip and one per video, and the shares right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.score.metrics import RECOGNITION, NotMeasured
 
 @dataclass(frozen=True, slots=True)
 class ClipScores:
-    """The scores of a recogniser on the test clips.
+    """The scores of a classifier on the test clips.
 
     Attributes:
         clips: one row per clip; columns `clip` (position in the split), `video`, `label` and
@@ -70,7 +70,7 @@ def score(
     classes: Sequence[str],
     frames_per_second: float,
 ) -> ClipScores:
-    """The scores of a recogniser's logits.
+    """The scores of a classifier's logits.
 
     Args:
         logits: float32 [N,classes].

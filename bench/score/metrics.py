@@ -296,7 +296,7 @@ RECOGNITION = (
         definition="of the test clips, natural logarithm",
     ),
 )
-"""The metrics of a recogniser's answers; the first ranks. Top-k is recorded as a share in [0,1]."""
+"""The metrics of a classifier's answers; the first ranks. Top-k is recorded as a share in [0,1]."""
 
 METRICS: dict[TaskName, dict[str, Metric]] = {
     "prediction": {metric.name: metric for metric in PREDICTION},

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.train.held_out import Batch, Forward, HeldOut
 from datasets.contract import Dataset, LabelledDataset, Spec, TaskName
-from models.contract import Predictor, Recogniser, TrainingBatch
+from models.contract import Classifier, Predictor, TrainingBatch
 
 
 class Task(ABC):
@@ -125,8 +125,8 @@ class Recognition(Task):
 
     validation = "val/cross_entropy"
 
-    def build(self, cls: type[Recogniser], options: Mapping[str, Any]) -> Recogniser:
-        """A recogniser of the task's classes in frames of its shape."""
+    def build(self, cls: type[Classifier], options: Mapping[str, Any]) -> Classifier:
+        """A classifier of the task's classes in frames of its shape."""
         return cls(self.spec.frame_shape, len(self.spec.classes), **options)
 
     def blank(self) -> Batch:
@@ -138,11 +138,11 @@ class Recognition(Task):
         """`count` random training clips as bytes, and the class of each."""
         return dataset.train_labelled_clips(count, generator)
 
-    def fit(self, model: Recogniser, batches: Iterable[Batch]) -> None:
-        """Fit a recogniser without parameters to clips and their classes."""
+    def fit(self, model: Classifier, batches: Iterable[Batch]) -> None:
+        """Fit a classifier without parameters to clips and their classes."""
         model.fit((clips, labels) for clips, labels in batches)
 
-    def losses(self, model: Recogniser) -> tuple[str, ...]:
+    def losses(self, model: Classifier) -> tuple[str, ...]:
         """The one loss there is."""
         return ("training_loss",)
 

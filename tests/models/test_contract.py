@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.check import recogniser
+from bench.check import classifier
 from bench.check.predictor import CHECKS
 from bench.check.promises import ContractBroken
 from bench.suite import catalogue
-from models.contract import Predictor, Recogniser, TrainingBatch
+from models.contract import Classifier, Predictor, TrainingBatch
 
 MODELS = [*catalogue.predictors().values()]
 
@@ -23,13 +23,13 @@ def test_model_keeps_the_contract(model_class: type[Predictor], check: str) -> N
     CHECKS[check](model_class)
 
 
-RECOGNISERS = [c for c in catalogue.all_models().values() if issubclass(c, Recogniser)]
+CLASSIFIERS = [c for c in catalogue.all_models().values() if issubclass(c, Classifier)]
 
 
-@pytest.mark.parametrize("check", recogniser.CHECKS)
-@pytest.mark.parametrize("model_class", RECOGNISERS, ids=lambda model: model.name)
-def test_recogniser_keeps_the_contract(model_class: type[Recogniser], check: str) -> None:
-    recogniser.CHECKS[check](model_class)
+@pytest.mark.parametrize("check", classifier.CHECKS)
+@pytest.mark.parametrize("model_class", CLASSIFIERS, ids=lambda model: model.name)
+def test_classifier_keeps_the_contract(model_class: type[Classifier], check: str) -> None:
+    classifier.CHECKS[check](model_class)
 
 
 class _Good(Predictor):
@@ -163,7 +163,7 @@ def test_meta_check_catches_a_model_that_reads_values() -> None:
         CHECKS["meta device"](_LooksAtValues)
 
 
-class _GoodRecogniser(Recogniser):
+class _GoodClassifier(Classifier):
     """A linear map of the mean brightness of each frame's half."""
 
     def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
@@ -177,17 +177,17 @@ class _GoodRecogniser(Recogniser):
         return logits
 
 
-class _FramesAsClips(_GoodRecogniser):
+class _FramesAsClips(_GoodClassifier):
     def forward(self, clip: Tensor) -> Tensor:
         return torch.cat([super(_FramesAsClips, self).forward(clip[:, [t]]) for t in range(2)])
 
 
-class _ComparesClips(_GoodRecogniser):
+class _ComparesClips(_GoodClassifier):
     def forward(self, clip: Tensor) -> Tensor:
         return super().forward(clip - clip.mean(0))
 
 
-class _RemembersClips(_GoodRecogniser):
+class _RemembersClips(_GoodClassifier):
     before = 0.0
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -196,13 +196,13 @@ class _RemembersClips(_GoodRecogniser):
         return logits
 
 
-class _DeadHead(_GoodRecogniser):
+class _DeadHead(_GoodClassifier):
     def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(frame_shape, classes)
         self.dead = nn.Linear(2, classes)
 
 
-class _HiddenHead(_GoodRecogniser):
+class _HiddenHead(_GoodClassifier):
     def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(frame_shape, classes)
         self.hidden = torch.rand(())
@@ -211,9 +211,9 @@ class _HiddenHead(_GoodRecogniser):
         return super().forward(clip) * self.hidden
 
 
-@pytest.mark.parametrize("check", recogniser.CHECKS)
-def test_checks_pass_a_good_recogniser(check: str) -> None:
-    recogniser.CHECKS[check](_GoodRecogniser)
+@pytest.mark.parametrize("check", classifier.CHECKS)
+def test_checks_pass_a_good_classifier(check: str) -> None:
+    classifier.CHECKS[check](_GoodClassifier)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,6 @@ def test_checks_pass_a_good_recogniser(check: str) -> None:
         ("round trip", _HiddenHead),
     ],
 )
-def test_checks_catch_a_broken_recogniser(check: str, model_class: type[Recogniser]) -> None:
+def test_checks_catch_a_broken_classifier(check: str, model_class: type[Classifier]) -> None:
     with pytest.raises(ContractBroken):
-        recogniser.CHECKS[check](model_class)
+        classifier.CHECKS[check](model_class)

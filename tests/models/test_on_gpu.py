@@ -7,18 +7,18 @@ import copy
 import pytest
 import torch
 
-from bench.check import predictor, recogniser
+from bench.check import classifier, predictor
 from bench.check.promises import FRAME, video
 from bench.suite import catalogue
 from bench.train import hardware
-from models.contract import Predictor, Recogniser, TrainingBatch
+from models.contract import Classifier, Predictor, TrainingBatch
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
 ]
 PREDICTORS = [*catalogue.predictors().values()]
-RECOGNISERS = [c for c in catalogue.all_models().values() if issubclass(c, Recogniser)]
+CLASSIFIERS = [c for c in catalogue.all_models().values() if issubclass(c, Classifier)]
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +57,9 @@ def test_predictor_has_the_same_gradients_on_cuda(model_class: type[Predictor]) 
         torch.testing.assert_close(theirs.grad.cpu(), ours.grad, rtol=0, atol=1e-3 * largest + 1e-7)
 
 
-@pytest.mark.parametrize("model_class", RECOGNISERS, ids=lambda model: model.name)
-def test_recogniser_is_the_same_on_cuda(model_class: type[Recogniser]) -> None:
-    model, clip = recogniser.build(model_class, FRAME), video(2, 5, FRAME)
+@pytest.mark.parametrize("model_class", CLASSIFIERS, ids=lambda model: model.name)
+def test_classifier_is_the_same_on_cuda(model_class: type[Classifier]) -> None:
+    model, clip = classifier.build(model_class, FRAME), video(2, 5, FRAME)
     with torch.no_grad():
         expected = model(clip)
         on_cuda = copy.deepcopy(model).cuda()(clip.cuda()).cpu()

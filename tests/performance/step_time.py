@@ -5,7 +5,7 @@
 
 A step is zero_grad, loss, backward and a fused Adam update on random clips: 10 frames to 10 at
 1x64x64 for predictors (3x64x64 for those of the UCF101 study), 10 frames at 3x64x64 of 174 classes
-for recognisers. Ours has the kernels of `bench.kernels`, as in a cell. Where `tests/literal` holds
+for classifiers. Ours has the kernels of `bench.kernels`, as in a cell. Where `tests/literal` holds
 the model, a step of ours and one of the transcription alternate at the same weights, once both
 losses have been found equal; the ratio is the median of the pairs' with its quartiles. Absolute
 times say little: what else the processor does and how warm it is moves them by tens of per cent,
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from bench.kernels.fit import fit, shared_filters
 from bench.suite import catalogue
 from bench.train.hardware import peak_memory_bytes
-from models.contract import Model, Predictor, Recogniser, TrainingBatch
+from models.contract import Classifier, Model, Predictor, TrainingBatch
 
 CONTEXT_FRAMES, HORIZON, CLASSES = 10, 10, 174
 FEWEST_PAIRS = 7
@@ -125,14 +125,14 @@ def measure(name: str, asked: argparse.Namespace) -> Row:
 def build(cls: type[Model], size: str) -> Model:
     """A model of that size for the clips it is trained on here."""
     given: tuple[object, ...] = (clip_shape(cls)[1:],)
-    if issubclass(cls, Recogniser):
+    if issubclass(cls, Classifier):
         given = (*given, CLASSES)
     return cls(*given, **catalogue.size_of(cls, size)[1].options)
 
 
 def clip_shape(cls: type[Model]) -> tuple[int, int, int, int]:
     """Frames, channels, height and width of the clips that a model is trained on here."""
-    if issubclass(cls, Recogniser):
+    if issubclass(cls, Classifier):
         return CONTEXT_FRAMES, 3, 64, 64
     channels = 3 if cls.name.startswith("ucf101_study") else 1
     return CONTEXT_FRAMES + HORIZON, channels, 64, 64
@@ -140,7 +140,7 @@ def clip_shape(cls: type[Model]) -> tuple[int, int, int, int]:
 
 def losses(model: Model, clip: Tensor) -> list[Loss]:
     """The losses of one whole training step of `model`, in turn, at the end of its schedules."""
-    if isinstance(model, Recogniser):
+    if isinstance(model, Classifier):
         labels = torch.arange(len(clip)) % CLASSES
         return [lambda: model.training_loss(clip, labels)]
     assert isinstance(model, Predictor)

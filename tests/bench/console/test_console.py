@@ -145,10 +145,10 @@ def test_each_data_set_is_compared_with_its_own_copy_last() -> None:
     assert ratios == [None, pytest.approx(0.25), pytest.approx(0.5), None]
 
 
-def test_recognisers_are_compared_with_the_frequency_of_the_classes() -> None:
+def test_classifiers_are_compared_with_the_frequency_of_the_classes() -> None:
     cells = [
         cell("class_frequency", "done", result=0.17, task="recognition"),
-        cell("vgg3d_recogniser", task="recognition"),
+        cell("vgg3d_classifier", task="recognition"),
     ]
     metrics = {"test/video_top1": 0.431, "test/top1": 0.4, "train/steps": 5}
     ended = Tally(cells).end(cells[1].name, Finished(Status.DONE, metrics=metrics), COMMAND, None)
@@ -194,7 +194,7 @@ def test_the_plan_shows_every_state_and_the_totals() -> None:
 
 
 def test_the_plan_shows_the_leading_measure_of_the_task() -> None:
-    one = cell("vgg3d_recogniser", "done", 0.0, result=0.4306, task="recognition")
+    one = cell("vgg3d_classifier", "done", 0.0, result=0.4306, task="recognition")
     assert "done, top-1 43.1 %" in shown(80, one)
 
 

@@ -28,7 +28,7 @@ OWN = '''
 import torch
 from torch import nn
 from datasets.contract import Dataset, Spec
-from models.contract import Predictor, Recipe, Recogniser, Size
+from models.contract import Predictor, Recipe, Classifier, Size
 
 
 class Filter(Predictor):
@@ -52,7 +52,7 @@ class Filter(Predictor):
         return nn.functional.mse_loss(self.filter(last), first)
 
 
-class Brightness(Recogniser):
+class Brightness(Classifier):
     """The mean of all pixels, times a weight a class."""
 
     def __init__(self, frame_shape, classes):
@@ -409,7 +409,7 @@ def test_a_model_whose_size_has_changed_since_is_refused(
         predict(run, tmp_path / "clip.npy")
 
 
-def test_a_recogniser_names_the_five_likeliest_classes_of_each_clip(
+def test_a_classifier_names_the_five_likeliest_classes_of_each_clip(
     predict: Predict, tmp_path: Path, results: Path, own: Path
 ) -> None:
     store = Store(f"sqlite:///{results}/mlflow.db")

@@ -152,7 +152,7 @@ class FakeStore:
             sequence=np.array([3, 7, 11, 13, 17, 19])[: len(context)],
         )
 
-    def add_recogniser(
+    def add_classifier(
         self,
         model: str,
         said: Sequence[str],

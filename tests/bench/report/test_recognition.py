@@ -1,4 +1,4 @@
-"""The report of recognisers: their own columns, verdict, confusions and classes."""
+"""The report of classifiers: their own columns, verdict, confusions and classes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ POOR = ["Diving", "Biking", "Biking", "Biking", "Golf & <b>", "Biking", "Biking"
 @pytest.fixture
 def store(tmp_path: Path) -> FakeStore:
     store = FakeStore(tmp_path / "artifacts")
-    store.add_recogniser("poor", POOR, TRUTH)
-    store.add_recogniser("good", GOOD, TRUTH)
-    store.add_recogniser("class_frequency", ALWAYS, TRUTH, baseline=True)
+    store.add_classifier("poor", POOR, TRUTH)
+    store.add_classifier("good", GOOD, TRUTH)
+    store.add_classifier("class_frequency", ALWAYS, TRUTH, baseline=True)
     return store
 
 
@@ -72,8 +72,8 @@ def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: loa
 def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore) -> None:
     many = 20 * TRUTH
     for seed in range(3):
-        store.add_recogniser("poor", 20 * POOR, many, seed=seed)
-        store.add_recogniser("good", 20 * GOOD, many, seed=seed)
+        store.add_classifier("poor", 20 * POOR, many, seed=seed)
+        store.add_classifier("good", 20 * GOOD, many, seed=seed)
     section = only_section(store, "actions")
     said = verdict_of(store, section)
     assert "good-small beats poor-small on top-1 per video: 38 points higher, " in said
@@ -107,7 +107,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
 
 
 def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> None:
-    store.add_recogniser("poor", GOOD, TRUTH, seed=1)
+    store.add_classifier("poor", GOOD, TRUTH, seed=1)
     named = load.named_videos(store, only_section(store, "actions"))
     poor = named[named["label"] == "poor-small"]
     shares = classes.matrix(poor, ["Biking", "Diving", "Golf & <b>", "Hockey", "Polo"])
@@ -167,7 +167,7 @@ def test_many_classes_show_the_hardest_ten_and_hide_the_rest(tmp_path: Path) -> 
     names = [f"class {number:03}" for number in range(174)]
     truth = names * 2
     said = [name if number >= 12 else names[0] for number, name in enumerate(names)] + names
-    store.add_recogniser("vgg3d", said, truth)
+    store.add_classifier("vgg3d", said, truth)
     page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
     view, hidden = page.split("<details>", 1)
     shown = re.findall(r"class \d\d\d", view)

@@ -18,7 +18,7 @@ MINE = '''
 import torch
 from torch import nn
 from datasets.contract import LabelledDataset, Spec
-from models.contract import Recogniser, Recipe, Size
+from models.contract import Classifier, Recipe, Size
 
 class Corners(LabelledDataset):
     """Noise with a bright patch in one of six places; two clips a video."""
@@ -52,7 +52,7 @@ class Held:
     def __getitem__(self, window):
         return self.clips[window]
 
-class Pixels(Recogniser):
+class Pixels(Classifier):
     """A logistic regression of the mean frame."""
 
     sizes = {"only": Size(Recipe("test", learning_rate=0.03, batch_size=16))}
@@ -107,7 +107,7 @@ def runs(store: Store) -> dict[str, RecordedCell]:
     return {run.params["model"]: run for run in store.cells("own")}
 
 
-def test_a_recogniser_learns_and_the_baseline_does_not(runs: dict[str, RecordedCell]) -> None:
+def test_a_classifier_learns_and_the_baseline_does_not(runs: dict[str, RecordedCell]) -> None:
     learnt, baseline = runs["Pixels"].metrics, runs["class_frequency"].metrics
     assert learnt["test/video_top1"] > 0.8
     assert baseline["test/video_top1"] <= 0.2

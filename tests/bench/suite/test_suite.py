@@ -44,8 +44,8 @@ def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> 
         (VALID + "task = 'recognize'", "own.toml: task: Input should be 'prediction' or 'recogn"),
         (VALID + "task = 'recognition'", "own.toml: copy_last is for prediction, this suite for r"),
         (
-            VALID.replace('"convlstm"', '"vgg3d_recogniser"'),
-            "vgg3d_recogniser is for recognition, this suite for prediction: choose another, or "
+            VALID.replace('"convlstm"', '"vgg3d_classifier"'),
+            "vgg3d_classifier is for recognition, this suite for prediction: choose another, or "
             'write task = "recognition" in the suite',
         ),
     ],
@@ -106,12 +106,12 @@ def test_patterns_pick_models_and_data_sets_of_the_suites_task(tmp_path: Path) -
     suite = load_suite(_write(tmp_path, RECOGNITION))
     assert suite.task == "recognition"
     picked = suite.select_models(["conv*", "class_*"])
-    assert picked == ["convlstm_recogniser", "class_frequency"]
+    assert picked == ["convlstm_classifier", "class_frequency"]
     assert suite.select_datasets(["ucf101*"]) == ["ucf101/actions"]
     predictors = load_suite(_write(tmp_path, VALID)).select_models(["*"])
     assert predictors == ["copy_last", "convlstm"]
     with pytest.raises(UserError, match="unknown name"):
-        load_suite("mnist").select_models(["*_recogniser"])
+        load_suite("mnist").select_models(["*_classifier"])
 
 
 def test_a_model_of_another_task_that_is_spelt_out_is_refused_with_why(tmp_path: Path) -> None:

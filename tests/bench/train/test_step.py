@@ -18,7 +18,7 @@ from datasets.contract import (
     LabelledDataset,
     Spec,
 )
-from models.contract import Predictor, Recipe, Recogniser, TrainingBatch
+from models.contract import Classifier, Predictor, Recipe, TrainingBatch
 
 FRAME = (1, 8, 8)
 
@@ -208,7 +208,7 @@ class Halves(LabelledDataset):
         raise NotImplementedError
 
 
-class Linear(Recogniser):
+class Linear(Classifier):
     def __init__(self, frame_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(frame_shape, classes)
         self.weigh = nn.Linear(64, classes)
@@ -220,7 +220,7 @@ class Linear(Recogniser):
         return logits
 
 
-def test_a_recogniser_learns_the_classes_of_its_clips() -> None:
+def test_a_classifier_learns_the_classes_of_its_clips() -> None:
     task, fabric = task_of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
     model = task.build(Linear, {})
     training = Training(model, Recipe("", 0.1, 8), task, Halves(), 0, fabric)

@@ -184,8 +184,8 @@ def test_a_store_without_tables_says_nothing(tmp_path: Path) -> None:
 def test_videos_named_right_are_compared_in_points(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     truth = ["run", "jump"] * 50
-    store.add_recogniser("good", truth, truth)
-    store.add_recogniser("poor", ["run"] * 100, truth)
+    store.add_classifier("good", truth, truth)
+    store.add_classifier("poor", ["run"] * 100, truth)
     assert said_of(store, "actions") == [
         "good-small is ahead of poor-small on top-1 per video: 50 points higher, "
         "95 % interval 40 to 60 points, 1 seed; "

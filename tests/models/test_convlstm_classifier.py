@@ -3,13 +3,13 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from models.convlstm_recogniser import ConvLSTMRecogniser, MeanConv3d
+from models.convlstm_classifier import ConvLSTMClassifier, MeanConv3d
 
 
 def test_published_size_has_the_published_parameters() -> None:
     with torch.device("meta"):
-        options = ConvLSTMRecogniser.sizes["published"].options
-        model = ConvLSTMRecogniser((3, 64, 64), 174, **options)
+        options = ConvLSTMClassifier.sizes["published"].options
+        model = ConvLSTMClassifier((3, 64, 64), 174, **options)
     assert sum(p.numel() for p in model.parameters()) == 2_014_638
 
 
@@ -29,7 +29,7 @@ def test_the_mean_of_a_convolution_needs_no_convolution() -> None:
 
 def test_any_number_of_frames_gives_scores_that_do_not_depend_on_the_batch() -> None:
     torch.manual_seed(0)
-    model = ConvLSTMRecogniser((3, 8, 12), 5, width=4, features=6)
+    model = ConvLSTMClassifier((3, 8, 12), 5, width=4, features=6)
     for frames in (1, 2, 21):
         clip = torch.rand(3, frames, 3, 8, 12)
         with torch.no_grad():
@@ -40,7 +40,7 @@ def test_any_number_of_frames_gives_scores_that_do_not_depend_on_the_batch() -> 
 
 def test_the_first_frame_and_every_parameter_take_part() -> None:
     torch.manual_seed(0)
-    model = ConvLSTMRecogniser((1, 8, 12), 3, width=4, features=6)
+    model = ConvLSTMClassifier((1, 8, 12), 3, width=4, features=6)
     clip = torch.rand(2, 5, 1, 8, 12).requires_grad_()
     model.training_loss(clip, torch.tensor([0, 2])).backward()
     assert clip.grad is not None
@@ -51,7 +51,7 @@ def test_the_first_frame_and_every_parameter_take_part() -> None:
 def test_four_clips_of_four_classes_are_learnt_by_heart_within_200_steps() -> None:
     """Squares that move right, left, down or up: the still frames alone do not tell them apart."""
     torch.manual_seed(0)
-    model = ConvLSTMRecogniser((1, 16, 16), 4, width=8, features=16)
+    model = ConvLSTMClassifier((1, 16, 16), 4, width=8, features=16)
     clip, labels = torch.zeros(4, 6, 1, 16, 16), torch.arange(4)
     for t in range(6):
         there, back = slice(2 * t, 2 * t + 4), slice(10 - 2 * t, 14 - 2 * t)

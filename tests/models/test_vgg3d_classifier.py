@@ -4,19 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from models.vgg3d_recogniser import VGG3DRecogniser
+from models.vgg3d_classifier import VGG3DClassifier
 
 
 def test_published_size_has_the_published_parameters() -> None:
-    options = VGG3DRecogniser.sizes["published"].options
+    options = VGG3DClassifier.sizes["published"].options
     with torch.device("meta"):
-        model = VGG3DRecogniser((3, 84, 84), 174, **options)
+        model = VGG3DClassifier((3, 84, 84), 174, **options)
     assert sum(p.numel() for p in model.parameters()) == 23_384_430
 
 
 def test_eleven_convolutions_halve_the_frame_five_times_and_time_never() -> None:
     with torch.device("meta"):
-        model = VGG3DRecogniser((3, 84, 84), 174)
+        model = VGG3DClassifier((3, 84, 84), 174)
         maps = torch.empty(2, 3, 72, 84, 84)
     shapes = []
     for layer in model.blocks:
@@ -29,7 +29,7 @@ def test_eleven_convolutions_halve_the_frame_five_times_and_time_never() -> None
 
 
 def test_whole_channels_are_dropped_after_the_first_four_blocks() -> None:
-    model = VGG3DRecogniser((1, 32, 32), 3, width=2)
+    model = VGG3DClassifier((1, 32, 32), 3, width=2)
     kinds = [type(layer) for layer in model.blocks]
     dropped = [place for place, kind in enumerate(kinds) if kind is nn.Dropout3d]
     convolutions_before = [sum(k is nn.Sequential for k in kinds[:place]) for place in dropped]
@@ -39,7 +39,7 @@ def test_whole_channels_are_dropped_after_the_first_four_blocks() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (2, 3, 2, 33, 50), (1, 7, 3, 84, 84)])
 def test_frames_of_any_size_and_clips_of_any_length_pass(shape: tuple[int, ...]) -> None:
-    model = VGG3DRecogniser((shape[2], *shape[3:]), 5, width=2).eval()
+    model = VGG3DClassifier((shape[2], *shape[3:]), 5, width=2).eval()
     with torch.no_grad():
         logits = model(torch.rand(shape))
     assert logits.shape == (shape[0], 5)
@@ -48,7 +48,7 @@ def test_frames_of_any_size_and_clips_of_any_length_pass(shape: tuple[int, ...])
 
 def test_logits_do_not_depend_on_the_batch() -> None:
     torch.manual_seed(0)
-    model = VGG3DRecogniser((1, 32, 32), 5, width=4)
+    model = VGG3DClassifier((1, 32, 32), 5, width=4)
     with torch.no_grad():
         model(torch.rand(4, 4, 1, 32, 32))  # moves the running statistics off their start
     model.eval()
@@ -61,7 +61,7 @@ def test_logits_do_not_depend_on_the_batch() -> None:
 def test_four_clips_of_four_classes_are_learnt_by_heart() -> None:
     """The loss falls twentyfold within 60 steps on a square that moves four ways."""
     torch.manual_seed(0)
-    model = VGG3DRecogniser((1, 32, 32), 4, width=4)
+    model = VGG3DClassifier((1, 32, 32), 4, width=4)
     clip, labels = torch.zeros(4, 6, 1, 32, 32), torch.arange(4)
     for b, (dy, dx) in enumerate(((0, 2), (0, -2), (2, 0), (-2, 0))):
         for t in range(6):

@@ -1,4 +1,4 @@
-"""DeepSITH recogniser: layers of log-compressed memory, and pictures drawn of what they hold."""
+"""DeepSITH classifier: layers of log-compressed memory, and pictures drawn of what they hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
+from models.contract import Classifier, FrameShape, Paper, Recipe, Size, small_recipe
 from models.layers.padding import repeat_first_frame
 from models.sith import LogMemory
 
@@ -49,7 +49,7 @@ class MemoryLinear(nn.Module):
         return self.remember(F.linear(x, self.weights()))
 
 
-class DeepSITHRecogniser(Recogniser):
+class DeepSITHClassifier(Classifier):
     """The DeepSITH of the Something-Something study.
 
     Each frame passes a 3x3 convolution without padding, all of whose outputs are remembered for
@@ -66,7 +66,7 @@ class DeepSITHRecogniser(Recogniser):
     (see `LogMemory`). The first frame of a clip of fewer than three is repeated before it.
     """
 
-    name = "deepsith_recogniser"
+    name = "deepsith_classifier"
     paper = Paper(
         "ConvLSTM vs SITH: SITH_something_something",
         2021,

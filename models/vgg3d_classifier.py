@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Recogniser, Size
+from models.contract import Classifier, FrameShape, Paper, Recipe, Size
 
 BLOCKS = ((1,), (2, 4), (4, 4, 8), (8, 8, 16), (16, 16))
 """Channels of each convolution, in multiples of the first's. The last of a block has stride 2."""
 
 
-class VGG3DRecogniser(Recogniser):
+class VGG3DClassifier(Classifier):
     """Eleven 3D convolutions that halve the frame five times and time never, then their mean.
 
     Each has batch normalisation and ReLU; whole channels are dropped out after the first four
@@ -23,7 +23,7 @@ class VGG3DRecogniser(Recogniser):
     convolutions are undone by the normalisation that follows.
     """
 
-    name = "vgg3d_recogniser"
+    name = "vgg3d_classifier"
     paper = Paper(
         'The "something something" video database for learning and evaluating visual common sense',
         2017,

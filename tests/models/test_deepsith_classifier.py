@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.deepsith_recogniser import DeepSITHRecogniser, MemoryLinear
+from models.deepsith_classifier import DeepSITHClassifier, MemoryLinear
 from models.sith import LogMemory
 
 FRAME = (3, 10, 12)
@@ -21,15 +21,15 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-def small(classes: int = 4) -> DeepSITHRecogniser:
+def small(classes: int = 4) -> DeepSITHClassifier:
     torch.manual_seed(0)
-    return DeepSITHRecogniser(FRAME, classes, width=4, picture=8, features=16)
+    return DeepSITHClassifier(FRAME, classes, width=4, picture=8, features=16)
 
 
 def test_published_size_has_the_published_parameters() -> None:
     with torch.device("meta"):
-        model = DeepSITHRecogniser(
-            (3, 64, 64), 174, **DeepSITHRecogniser.sizes["published"].options
+        model = DeepSITHClassifier(
+            (3, 64, 64), 174, **DeepSITHClassifier.sizes["published"].options
         )
         logits = model(torch.empty(2, 60, 3, 64, 64))
     assert sum(p.numel() for p in model.parameters()) == 6_277_458
@@ -102,4 +102,4 @@ def test_four_clips_of_four_classes_are_learnt_by_heart() -> None:
 
 def test_a_frame_smaller_than_the_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 3"):
-        DeepSITHRecogniser((3, 2, 64), 4)
+        DeepSITHClassifier((3, 2, 64), 4)

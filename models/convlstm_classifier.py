@@ -1,4 +1,4 @@
-"""ConvLSTM recogniser: what the seq2seq autoencoder predicts, averaged into class scores."""
+"""ConvLSTM classifier: what the seq2seq autoencoder predicts, averaged into class scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Recipe, Recogniser, Size, small_recipe
+from models.contract import Classifier, FrameShape, Paper, Recipe, Size, small_recipe
 from models.convlstm_seq2seq import ConvLSTMAutoencoder
 
 STEPS = 10  # of the decoder
@@ -39,7 +39,7 @@ def tap_sums(x: Tensor, dim: int) -> Tensor:
     return torch.stack((total - x.select(dim, -1), total, total - x.select(dim, 0)), -1)
 
 
-class ConvLSTMRecogniser(Recogniser):
+class ConvLSTMClassifier(Classifier):
     """The ConvLSTM of the Something-Something study: ten steps beyond the clip, then the mean.
 
     The encoder-decoder is that of `convlstm_seq2seq`. Its ten hidden states go through a 3x3x3
@@ -52,7 +52,7 @@ class ConvLSTMRecogniser(Recogniser):
     of ln 174 = 5.16).
     """
 
-    name = "convlstm_recogniser"
+    name = "convlstm_classifier"
     paper = Paper(
         "ConvLSTM vs SITH: convlstm_pytorch_something_something",
         2021,

@@ -1,4 +1,4 @@
-"""The checks of the recogniser contract; each raises `ContractBroken` where it fails."""
+"""The checks of the classifier contract; each raises `ContractBroken` where it fails."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from bench.check.model import SharedChecks
 from bench.check.promises import FRAME, require, require_loss, seeded, small_size, video
-from models.contract import FrameShape, Recogniser
+from models.contract import Classifier, FrameShape
 
 CLASSES = 5
 
 
-def check_any_length(model_class: type[Recogniser]) -> None:
+def check_any_length(model_class: type[Classifier]) -> None:
     """Clips of any number of frames work, from one on."""
     model = build(model_class, FRAME)
     with torch.no_grad():
@@ -23,7 +23,7 @@ def check_any_length(model_class: type[Recogniser]) -> None:
             _check_logits(model(clip), clip)
 
 
-def check_autocast(model_class: type[Recogniser]) -> None:
+def check_autocast(model_class: type[Classifier]) -> None:
     """Under bfloat16 autocast logits and loss are finite, and near those of float32."""
     model, clip, labels = build(model_class, FRAME), video(2, 4, FRAME), torch.tensor([0, 1])
     with torch.no_grad():
@@ -35,12 +35,12 @@ def check_autocast(model_class: type[Recogniser]) -> None:
     require(distance < 0.1, f"bfloat16 autocast moves a logit by {distance:.2g}")
 
 
-def new(model_class: type[Recogniser], frame_shape: FrameShape) -> Recogniser:
+def new(model_class: type[Classifier], frame_shape: FrameShape) -> Classifier:
     """The class at its small size for `frame_shape` and five classes, in evaluation mode."""
     return model_class(frame_shape, CLASSES, **small_size(model_class).options).eval()
 
 
-def build(model_class: type[Recogniser], frame_shape: FrameShape) -> Recogniser:
+def build(model_class: type[Classifier], frame_shape: FrameShape) -> Classifier:
     """As `new`, seeded; one without parameters is fitted to random clips and labels."""
     torch.manual_seed(0)
     model = new(model_class, frame_shape)
@@ -50,16 +50,16 @@ def build(model_class: type[Recogniser], frame_shape: FrameShape) -> Recogniser:
     return model
 
 
-def _forward(model: Recogniser, clips: Tensor) -> Tensor:
+def _forward(model: Classifier, clips: Tensor) -> Tensor:
     logits: Tensor = model(clips)
     return logits
 
 
 def _losses(
-    model: Recogniser, clips: Tensor, progress: float, generator: torch.Generator | None
+    model: Classifier, clips: Tensor, progress: float, generator: torch.Generator | None
 ) -> Iterator[Tensor]:
     """The one training loss, on the classes 0, 1, ..."""
-    del progress, generator  # a recogniser's loss depends on neither
+    del progress, generator  # a classifier's loss depends on neither
     yield model.training_loss(clips, torch.arange(len(clips), device=clips.device))
 
 
@@ -70,7 +70,7 @@ def _check_logits(logits: Tensor, clips: Tensor) -> None:
 
 
 _SHARED = SharedChecks(new, build, _forward, _losses, _check_logits, lambda _: False)
-CHECKS: Mapping[str, Callable[[type[Recogniser]], None]] = {
+CHECKS: Mapping[str, Callable[[type[Classifier]], None]] = {
     **_SHARED.by_name,
     "any length": check_any_length,
     "autocast": check_autocast,
