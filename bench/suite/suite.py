@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,6 +29,7 @@ from datasets.contract import Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
 
 SUITES = Path(__file__).parent / "suites"
+LONGEST_NAME = 100
 
 with_config(ConfigDict(extra="forbid"))(Recipe)  # a mistyped key of [recipe] is an error too
 
@@ -39,6 +41,17 @@ def _parse_budget(text: object) -> Budget:
         return Budget.parse(text)
     except UserError as error:
         raise ValueError(str(error)) from error
+
+
+def _is_folder_name(name: str) -> str:
+    """`name`, which is to be that of a folder in the results and of an MLflow experiment."""
+    plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ") != ""
+    if not plain or len(name.encode(errors="replace")) > LONGEST_NAME:
+        raise ValueError(
+            f"{name[:40]!r} is to name a folder: write a word of at most {LONGEST_NAME} bytes, "
+            "without slashes and control characters"
+        )
+    return name
 
 
 class _Strict(BaseModel):
@@ -73,7 +86,7 @@ class Limits(_Strict):
 class Suite(_Strict):
     """A matrix of cells under one budget."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_is_folder_name)]
     task: TaskName = "prediction"
     models: tuple[str, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(min_length=1)

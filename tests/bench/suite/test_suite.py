@@ -59,6 +59,15 @@ def test_a_mistake_is_one_line_that_names_the_place(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["../../x", "/x", "a/b", "a\\\\b", "a\\u0000b", "", ".", "..", " ", "x" * 300]
+)
+def test_a_name_that_is_no_folder_of_the_results_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"own.toml: name: .* folder") as caught:
+        load_suite(_write(tmp_path, f'name = "{name}"\n' + VALID))
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_suite_suggests_the_near_one() -> None:
     with pytest.raises(UserError, match="did you mean 'mnist'"):
         load_suite("mnits")
