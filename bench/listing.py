@@ -100,7 +100,7 @@ def _cells(reference: str | None, uri: str, results: Path) -> list[dict[str, obj
         names = store.suites()
         return [row for name in names for row in _recorded(name, store.cells(name), results)]
     suite = load_suite(reference)
-    recorded = [*store.cells(suite.name), *store.borrowed(suite.name)]
+    recorded = store.cells_and_borrowed(suite.name)
     found = _recorded(suite.name, recorded, results)
     known = {run.tags.get(records.CELL) for run in recorded}
     for cell in settle(suite):

@@ -181,6 +181,17 @@ class EncoderForecaster(Predictor):
         return frames.transpose(0, 1)
 
 
+PUBLISHED_RECIPE = Recipe(
+    source="jhhuang96/ConvLSTM-PyTorch, main.py",
+    learning_rate=1e-4,
+    batch_size=4,
+    schedule="plateau",
+    plateau_factor=0.5,
+    plateau_patience=4,
+    clip_value=10.0,
+)
+
+
 class ConvLSTMForecaster(EncoderForecaster):
     """The encoder-forecaster with ConvLSTM cells.
 
@@ -195,17 +206,7 @@ class ConvLSTMForecaster(EncoderForecaster):
         "https://arxiv.org/abs/1506.04214",
     )
     sizes: ClassVar[Mapping[str, Size]] = {
-        "published": Size(
-            Recipe(
-                source="jhhuang96/ConvLSTM-PyTorch, main.py",
-                schedule="plateau",
-                plateau_factor=0.5,
-                plateau_patience=4,
-                learning_rate=1e-4,
-                batch_size=4,
-                clip_value=10.0,
-            )
-        ),
+        "published": Size(PUBLISHED_RECIPE),
         "small": Size(
             small_recipe(1e-2, "learning rate by validation MSE after 300 steps"),
             {"first": 8, "widths": (8, 8, 16), "last": 8, "group": 8},
@@ -228,17 +229,7 @@ class ConvGRUForecaster(EncoderForecaster):
         "https://arxiv.org/abs/1706.03458",
     )
     sizes: ClassVar[Mapping[str, Size]] = {
-        "published": Size(
-            Recipe(
-                source="jhhuang96/ConvLSTM-PyTorch, main.py",
-                schedule="plateau",
-                plateau_factor=0.5,
-                plateau_patience=4,
-                learning_rate=1e-4,
-                batch_size=4,
-                clip_value=10.0,
-            )
-        ),
+        "published": Size(PUBLISHED_RECIPE),
         "small": Size(
             small_recipe(1e-2, "learning rate not tuned"),
             {"first": 8, "widths": (8, 12, 16), "last": 8, "group": 4},

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bench.console.tables import empty_table, in_parts
 from bench.console.words import result
-from bench.run.display import TODO, PlannedCell, RunSettings, State
+from bench.run.display import PENDING, PlannedCell, RunSettings, State
 from bench.units import duration
 
 STYLES: dict[State, str] = {
@@ -62,7 +62,7 @@ def _blocked(cells: Sequence[PlannedCell]) -> Iterator[Text]:
 def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:
     states = [cell.state for cell in cells]
     counts = [f"{states.count(state)} {state}" for state in STYLES if state in states]
-    ahead = [cell.estimated_seconds for cell in cells if cell.state in TODO]
+    ahead = [cell.estimated_seconds for cell in cells if cell.state in PENDING]
     known = [seconds for seconds in ahead if seconds is not None]
     total = f"about {duration(sum(known) / settings.workers)}" if known else "time unknown"
     if not ahead:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records import Status
-from bench.run.display import TODO, PlannedCell
+from bench.run.display import PENDING, PlannedCell
 from bench.run.events import Finished
 from bench.score.metrics import LEADING, REFERENCE
 
@@ -112,7 +112,7 @@ class Tally:
         now, ended = self._clock(), {ended.name for ended in self.ended}
         left = []
         for name, cell in self._cells.items():
-            if cell.state in TODO and name not in ended:
+            if cell.state in PENDING and name not in ended:
                 expected = self._expected_seconds(cell)
                 if expected is None:
                     return None

@@ -231,7 +231,7 @@ def named_videos(store: Store, section: Section) -> pd.DataFrame:
 
 
 def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
-    runs = [*store.cells(suite), *store.borrowed(suite)]
+    runs = store.cells_and_borrowed(suite)
     if not runs:
         hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")

@@ -84,7 +84,7 @@ class Attempt:
             self._save()
         peak_bytes = hardware.peak_memory_bytes(self.cell.device)
         result = self._test()
-        final = artifacts.quality(result) | self._spent(result, peak_bytes)
+        final = self._tested(result) | self._spent(peak_bytes)
         self._record(result, final)
         return final
 
@@ -96,7 +96,7 @@ class Attempt:
         """
         self.loop.weights = load_file(weights, device=str(self.loop.device))
         result = self._test()
-        final = artifacts.quality(result)
+        final = self._tested(result)
         self._record(result, final)
         return self.log.metrics() | final
 
@@ -124,16 +124,22 @@ class Attempt:
         points = result.points() + [(key, value, steps) for key, value in final.items()]
         self.log.points([Point.now(*point) for point in points])
 
-    def _spent(self, result: Result, peak_bytes: int) -> dict[str, float]:
+    def _tested(self, result: Result) -> dict[str, float]:
+        """The figures of the test and what it took."""
+        return {
+            **artifacts.quality(result),
+            "time/test_seconds": self.loop.seconds["test"],
+            "speed/predict_frames_per_second": result.frames_per_second,
+        }
+
+    def _spent(self, peak_bytes: int) -> dict[str, float]:
         seconds = self.loop.seconds
         return {
             **artifacts.spent(self.loop.clock, self.loop.cost),
             **self.loop.curves.validation(),
             "time/setup_seconds": seconds["setup"],
             "time/validation_seconds": seconds["validation"],
-            "time/test_seconds": seconds["test"],
             "time/wall_seconds": self._wall_seconds,
-            "speed/predict_frames_per_second": result.frames_per_second,
             "memory/peak_bytes": peak_bytes,
         }
 

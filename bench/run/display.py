@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datasets.contract import TaskName
 
 State = Literal["done", "run", "resume", "rescore", "blocked"]
-TODO: tuple[State, ...] = ("run", "resume", "rescore")
+PENDING: tuple[State, ...] = ("run", "resume", "rescore")
 
 
 @dataclass(frozen=True, slots=True)

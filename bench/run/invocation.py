@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.records import Status
 from bench.run import plan
 from bench.run.checkpoint import Checkpoint
-from bench.run.display import TODO, Display, PlannedCell, Screen
+from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
 from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
@@ -57,7 +57,8 @@ class Invocation:
         """Show the plan and write nothing; the exit code."""
         store = Store(self._uri) if store_exists(self._uri) else None
         with self.screen.display(sys.stdout) as display:
-            display.plan(self._plan(store), plan.settings(self.cells))
+            recorded = plan.Recorded(store, self.suite.name)
+            display.plan(self._plan(recorded), plan.settings(self.cells))
         return 0
 
     def run(self) -> int:
@@ -66,13 +67,14 @@ class Invocation:
         with self._alone(), self.screen.display(sys.stdout) as display:
             self._announce_notices()
             store = Store(self._uri, self.screen.announce)
-            self._close_stale(store, store.cells(self.suite.name))
-            planned = self._plan(store)
+            recorded = plan.Recorded(store, self.suite.name)
+            self._close_stale(store, recorded.ours)
+            planned = self._plan(recorded)
             display.plan(planned, plan.settings(self.cells, launcher.workers))
             states = [*zip(self.cells, planned, strict=True)]
-            todo = [(cell, p) for cell, p in states if p.state in TODO]
+            todo = [(cell, p) for cell, p in states if p.state in PENDING]
             blocked = [cell for cell, p in states if p.state == "blocked"]
-            borrowed = self._borrowed(store, states)
+            borrowed = self._borrowed(store, recorded, states)
             invocation = self._begin(store) if todo or blocked or borrowed else ""
             for cell in blocked:
                 finished = Finished(Status.SKIPPED, cell.missing_data)
@@ -83,8 +85,8 @@ class Invocation:
             self._report(store, display, invocation, status)
         return status.exit_code
 
-    def _plan(self, store: Store | None) -> list[PlannedCell]:
-        planned = plan.plan(self.cells, self.results, store, self.force)
+    def _plan(self, recorded: plan.Recorded) -> list[PlannedCell]:
+        planned = plan.plan(self.cells, self.results, recorded, self.force)
         if not self.only_rescore:
             return planned
         kept = [
@@ -97,9 +99,14 @@ class Invocation:
         self.cells = [cell for cell, _ in kept]
         return [p for _, p in kept]
 
-    def _borrowed(self, store: Store, states: Sequence[tuple[Cell, PlannedCell]]) -> bool:
+    def _borrowed(
+        self,
+        store: Store,
+        recorded: plan.Recorded,
+        states: Sequence[tuple[Cell, PlannedCell]],
+    ) -> bool:
         """Whether some cells are done in another suite and not yet in a plan of this one."""
-        known = {run.tags.get(records.CELL) for run in store.cells(self.suite.name)}
+        known = {run.tags.get(records.CELL) for run in recorded.ours}
         known |= {run.tags.get(records.CELL) for run in store.planned(self.suite.name)}
         return any(p.state == "done" and cell.scored not in known for cell, p in states)
 

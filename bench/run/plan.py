@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench import records
 from bench.errors import UserError
-from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PlannedCell, RunSettings, State
 from bench.score.metrics import LEADING
@@ -35,17 +35,16 @@ def check(cells: Sequence[Cell]) -> None:
 
 
 def plan(
-    cells: Sequence[Cell], results: Path, store: Store | None, force: str | None = None
+    cells: Sequence[Cell], results: Path, recorded: Recorded, force: str | None = None
 ) -> list[PlannedCell]:
     """Each of the `cells` of one suite with its state.
 
     Args:
         cells: the settled cells.
         results: the folder that holds checkpoints.
-        store: what is recorded; None where there is no store yet.
+        recorded: what is recorded of the suite and of others.
         force: a glob; cells whose name matches run even if they are done.
     """
-    recorded = _Recorded(store, cells[0].suite)
     return [_planned(cell, results, recorded, is_forced(cell, force)) for cell in cells]
 
 
@@ -67,20 +66,37 @@ def planned(cell: Cell, state: State = "run", **more: Any) -> PlannedCell:
     return PlannedCell(cell.name, *place, **{"estimated_seconds": None, "task": cell.task} | more)
 
 
-class _Recorded:
-    """The finished runs of a store by digest; the newest of each, this suite's before others."""
+class Recorded:
+    """The runs of a suite, and the finished ones of a store by digest, this suite's first.
+
+    Other suites are read only once a cell is not found in this one.
+    """
 
     def __init__(self, store: Store | None, suite: str) -> None:
+        self._store, self._suite = store, suite
         self.ours = store.cells(suite) if store else []
-        others = [name for name in store.suites() if name != suite] if store else []
-        elsewhere = [run for name in others if store for run in store.cells(name)]
-        self.scored: dict[str, RecordedCell] = {}
-        self.trained: dict[str, RecordedCell] = {}
-        for run in [*reversed(elsewhere), *reversed(self.ours)]:
-            if run.tags.get(records.STATUS) == Status.DONE:
-                self.scored[run.tags.get(records.CELL, "")] = run
-                if run.tags.get(records.WEIGHTS_BYTES, "0") != "0":
-                    self.trained[run.tags.get(records.TRAINED, "")] = run
+
+    def scored(self, cell: Cell) -> RecordedCell | None:
+        """The newest run with the figures of `cell`."""
+        return self._newest(lambda run: run.tags.get(records.CELL) == cell.scored)
+
+    def trained(self, cell: Cell) -> RecordedCell | None:
+        """The newest run whose stored weights are those of `cell`."""
+        return self._newest(
+            lambda run: (
+                run.tags.get(records.TRAINED) == cell.trained
+                and run.tags.get(records.WEIGHTS_BYTES, "0") != "0"
+            )
+        )
+
+    def _newest(self, wanted: Callable[[RecordedCell], bool]) -> RecordedCell | None:
+        done = (run for run in self.ours if run.is_done)
+        found = next(filter(wanted, done), None)
+        return found or next(filter(wanted, self._elsewhere), None)
+
+    @cached_property
+    def _elsewhere(self) -> list[RecordedCell]:
+        return self._store.done_elsewhere(self._suite) if self._store else []
 
     def seconds(self, cell: Cell) -> float | None:
         """Duration of an earlier cell with the same settings."""
@@ -94,18 +110,18 @@ class _Recorded:
         return None
 
 
-def _planned(cell: Cell, results: Path, recorded: _Recorded, forced: bool) -> PlannedCell:
+def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> PlannedCell:
     if cell.missing_data:
         return planned(cell, "blocked", reason=cell.missing_data)
-    if cell.scored in recorded.scored and not forced:
-        metrics = recorded.scored[cell.scored].metrics
-        return planned(cell, "done", result=metrics.get(LEADING[cell.task].key))
-    if cell.trained in recorded.trained and not forced:
-        run_id = recorded.trained[cell.trained].run_id
-        return planned(cell, "rescore", estimated_seconds=BASELINE_SECONDS, weights_of=run_id)
+    if not forced:
+        if run := recorded.scored(cell):
+            return planned(cell, "done", result=run.metrics.get(LEADING[cell.task].key))
+        if run := recorded.trained(cell):
+            seconds = BASELINE_SECONDS
+            return planned(cell, "rescore", estimated_seconds=seconds, weights_of=run.run_id)
     resumes = Checkpoint(results, cell.trained).has_state and not forced
-    seconds = recorded.seconds(cell) or _guessed_seconds(cell)
-    return planned(cell, "resume" if resumes else "run", estimated_seconds=seconds)
+    known = recorded.seconds(cell) or _guessed_seconds(cell)
+    return planned(cell, "resume" if resumes else "run", estimated_seconds=known)
 
 
 def _guessed_seconds(cell: Cell) -> float | None:

@@ -55,6 +55,11 @@ class RecordedCell:
     tags: dict[str, str]
     metrics: dict[str, float]
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it finished."""
+        return self.tags.get(records.STATUS) == records.Status.DONE
+
 
 def store_uri(tracking_uri: str | None, results: Path) -> str:
     """Where runs are kept: the given URI, `$MLFLOW_TRACKING_URI`, or SQLite under `results`."""
@@ -274,23 +279,28 @@ class Store:
             for m in self._client.get_metric_history(run_id, key)
         ]
 
-    def borrowed(self, suite: str) -> list[RecordedCell]:
-        """The finished cells of other suites that the newest invocation of `suite` counts in."""
-        ours = {run.tags.get(records.CELL) for run in self.cells(suite) if _is_done(run)}
+    def done_elsewhere(self, suite: str) -> list[RecordedCell]:
+        """The finished cells of all other suites, newest first."""
+        others = [name for name in self.suites() if name != suite]
+        runs = [run for other in others for run in self.cells(other) if run.is_done]
+        return sorted(runs, key=lambda run: run.started, reverse=True)
+
+    def cells_and_borrowed(self, suite: str) -> list[RecordedCell]:
+        """The runs of `suite`, and those of others that its newest invocation counts in."""
+        runs = self.cells(suite)
+        ours = {run.tags.get(records.CELL) for run in runs if run.is_done}
         wanted = {run.tags.get(records.CELL) for run in self.planned(suite)} - ours
         found: dict[str, RecordedCell] = {}
-        for other in self.suites() if wanted else []:
-            for run in self.cells(other) if other != suite else []:
-                if _is_done(run) and run.tags.get(records.CELL) in wanted:
-                    found.setdefault(run.tags[records.CELL], run)
-        return [*found.values()]
+        for run in self.done_elsewhere(suite) if wanted else []:
+            if run.tags.get(records.CELL) in wanted:
+                found.setdefault(run.tags[records.CELL], run)
+        return [*runs, *found.values()]
 
     def clear_weights(self, suite: str) -> int:
         """Delete the weights of all cells of `suite`; returns their bytes."""
         freed = 0
         for run in self.cells(suite):
-            place = self._artifact_places[run.run_id]
-            files: Any = get_artifact_repository(place, tracking_uri=self.uri)
+            files = self._files(run.run_id)
             if records.CHECKPOINT in {entry.path for entry in files.list_artifacts()}:
                 files.delete_artifacts(records.CHECKPOINT)
             freed += int(run.tags.get(records.WEIGHTS_BYTES, 0))
@@ -299,8 +309,7 @@ class Store:
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """The run's artifact, to read only, or None where the run has none of that name."""
-        place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
-        files: Any = get_artifact_repository(place, tracking_uri=self.uri)
+        files = self._files(run_id)
         if path not in {entry.path for entry in files.list_artifacts()}:
             return None
         if isinstance(files, LocalArtifactRepository):  # here already: no copy is needed
@@ -308,6 +317,11 @@ class Store:
         copies = Path(self._downloads) / run_id
         copies.mkdir(exist_ok=True)
         return Path(files.download_artifacts(path, str(copies)))
+
+    def _files(self, run_id: str) -> Any:
+        """MLflow's repository of the run's artifacts."""
+        place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
+        return get_artifact_repository(place, tracking_uri=self.uri)
 
     @cached_property
     def _downloads(self) -> str:
@@ -370,10 +384,6 @@ class RunLog:
         """The last value of each metric."""
         run = self.store.run(self.run_id)
         return run.metrics if run else {}
-
-
-def _is_done(run: RecordedCell) -> bool:
-    return run.tags.get(records.STATUS) == records.Status.DONE
 
 
 def _start_of(run: Run) -> datetime:

@@ -53,8 +53,8 @@ class FakeStore:
     def suites(self) -> list[str]:
         return sorted({run.params["suite"] for run in self.runs})
 
-    def borrowed(self, suite: str) -> list[FakeRun]:
-        return []
+    def cells_and_borrowed(self, suite: str) -> list[FakeRun]:
+        return self.cells(suite)
 
     def planned(self, suite: str) -> list[FakeRun]:
         mine = [run for run in self.plan if run.params["suite"] == suite]

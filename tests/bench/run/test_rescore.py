@@ -56,6 +56,7 @@ def test_other_test_clips_score_the_weights_anew(folder: Path) -> None:
         assert run.tags[records.WEIGHTS_OF] == old.run_id
         assert run.tags[records.TRAINED] == old.tags[records.TRAINED]
         assert run.params["test_clips"] == "3"
+        assert run.metrics["speed/predict_frames_per_second"] > 0
         assert run.metrics["test/mse"] != old.metrics["test/mse"]
         same = [k for k in old.metrics if k.startswith(("train/", "val/", "time/train"))]
         assert {k: run.metrics[k] for k in same} == {k: old.metrics[k] for k in same}
