@@ -19,6 +19,9 @@ class Status(StrEnum):
     FAILED = "failed"
     OUT_OF_MEMORY = "oom"
     DIVERGED = "diverged"
+    INVALID = "invalid"
+    """It broke a rule of the comparison, such as frames that are no numbers: its figures are void.
+    """
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"
     SKIPPED = "skipped"

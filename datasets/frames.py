@@ -12,7 +12,8 @@ from datasets.contract import Spec
 from datasets.video.cache import Cache, Clip, read_manifest
 from datasets.video.clips import clips_at
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
-from datasets.video.decode import images_in, read_frames
+from datasets.video.decode import read_frames
+from datasets.video.images import images_in
 from datasets.video.source import (
     Fit,
     FrameFormat,

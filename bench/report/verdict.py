@@ -124,6 +124,7 @@ STATUS_WORDS: dict[str, str] = {
     records.Status.FAILED: "failed",
     records.Status.OUT_OF_MEMORY: "out of memory",
     records.Status.DIVERGED: "diverged",
+    records.Status.INVALID: "invalid",
     records.Status.TIMEOUT: "timed out",
     records.Status.INTERRUPTED: "interrupted",
     records.Status.SKIPPED: "skipped",

@@ -26,6 +26,7 @@ from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.store.mlflow import RunLog, Store, store_uri
 from bench.suite.cell import Cell
+from bench.train.held_out import Invalid
 from bench.train.loop import Diverged
 from datasets.contract import DataMissing
 
@@ -113,8 +114,8 @@ class Worker:
             store.end(log.run_id, Status(finished.status), finished.error)
             if finished.status == Status.DONE:
                 checkpoint.remove()
-            elif finished.status == Status.DIVERGED:
-                checkpoint.forget_state()  # going on would only diverge again
+            elif finished.status in (Status.DIVERGED, Status.INVALID):
+                checkpoint.forget_state()  # going on would only end in the same way
         return finished
 
     def _begin(self, checkpoint: Checkpoint) -> str:
@@ -172,6 +173,8 @@ class Worker:
             return Finished(Status.INTERRUPTED, "stopped before its end", log.run_id)
         except Diverged as error:
             return Finished(Status.DIVERGED, str(error), log.run_id)
+        except Invalid as error:
+            return Finished(Status.INVALID, str(error), log.run_id)
         except DataMissing as error:  # by a data set that looks for its files late
             return Finished(Status.SKIPPED, str(error), log.run_id)
         except Exception as error:

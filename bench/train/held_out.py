@@ -22,6 +22,10 @@ Forward = Callable[[Tensor], Tensor]
 """The output of a model for whole clips [B,T,C,H,W] in [0,1]."""
 
 
+class Invalid(Exception):
+    """The model broke a rule of the comparison: its figures are void. The message says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """A batch of held-out clips with the model's output.

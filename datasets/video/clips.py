@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.video.decode import VIDEO_SUFFIXES, clips_of_array, images_in, is_image, natural
+from datasets.video.arrays import clips_of_array
 from datasets.video.files import folders_under
+from datasets.video.images import images_in, is_image, natural
+from datasets.video.movies import VIDEO_SUFFIXES
 from datasets.video.source import Damaged, Source, SourceWrong
 
 _FILE_SUFFIXES = VIDEO_SUFFIXES | {".npy"}

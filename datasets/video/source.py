@@ -29,6 +29,11 @@ class Damaged(Exception):
     """A source cannot be read; the message is the reason, in one line."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Why, in one line and without the path."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
 @dataclass(frozen=True, slots=True)
 class FrameFormat:
     """What every frame becomes: grey (1 channel) or colour (3), `height` x `width` pixels.

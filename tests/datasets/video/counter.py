@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from datasets.video.decode import clips_of_array, images_in, read_frames
+from datasets.video.arrays import clips_of_array
+from datasets.video.decode import read_frames
+from datasets.video.images import images_in
 from datasets.video.source import FrameFormat, Preparation, Source, Sources
 
 CODECS = {

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.sources.folders import find
-from datasets.video.decode import clips_of_array, fitted, images_in, read_frames
+from datasets.video.arrays import clips_of_array
+from datasets.video.decode import fitted, read_frames
+from datasets.video.images import images_in
 from datasets.video.source import Damaged, FrameFormat
 from tests.datasets.video.counter import (
     CODECS,
