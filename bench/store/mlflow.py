@@ -4,42 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import shlex
 import shutil
-import sqlite3
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # errors are raised, and said once
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 s; MLflow's own 7 take minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
-from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunInfo, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench import records
-from bench.errors import UserError
 from bench.records import Point
 from bench.store import ui
+from bench.store.address import database_file, is_server, shown
+from bench.store.address import store_exists as store_exists
+from bench.store.address import store_uri as store_uri
+from bench.store.errors import StoreError, StoreUnavailable, UnknownRun
+from bench.store.guard import RAISED, Guarded, reason, reported
+from bench.store.sqlite import OURS, TRAINING_PAGES, Database
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 SYSTEM_METRICS_SECONDS = 10
-TRAINING_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # how MLflow shows it
-_SQLITE = "sqlite:///"
+ANSWER_SECONDS = 10  # that a server has for its first one
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,52 +70,55 @@ class RecordedCell:
         return self.tags.get(records.STATUS) == records.Status.DONE
 
 
-def store_uri(tracking_uri: str | None, results: Path) -> str:
-    """Where runs are kept: the given URI, `$MLFLOW_TRACKING_URI`, or SQLite under `results`."""
-    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return given or f"sqlite:///{(results / 'mlflow.db').absolute()}"
-
-
-def store_exists(uri: str) -> bool:
-    """Whether opening the store would create nothing."""
-    return not uri.startswith(_SQLITE) or Path(uri[len(_SQLITE) :]).exists()
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 class Store:
-    """An MLflow tracking store. One experiment is one suite."""
+    """An MLflow tracking store. One experiment is one suite.
 
-    def __init__(self, uri: str, announce: Callable[[str], None] = lambda _: None) -> None:
-        """Open the store at `uri`; a SQLite file that is not there yet is created.
+    Every method raises `StoreUnavailable` where the store cannot be reached, read or written, and
+    `StoreError` where it refuses what it is given. Those that take a run's id raise `UnknownRun`
+    where there is none of that id, and, where they write, if it was deleted; but `run` returns None
+    then and `resume` False.
+    """
+
+    def __init__(
+        self, uri: str, announce: Callable[[str], None] = _say, create: bool = True
+    ) -> None:
+        """Open the store at `uri`.
 
         Args:
             uri: an MLflow tracking URI.
-            announce: called with a line where the user has to wait.
+            announce: called with a line where the user has to wait, or should know.
+            create: whether a SQLite database that is not there yet is made.
 
         Raises:
-            UserError: the store cannot be reached.
+            StoreUnavailable: the store is not there, or cannot be opened.
         """
         self.uri = uri
-        self._artifact_places: dict[str, str] = {}
-        self._sqlite = (
-            Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        self._places: dict[str, str] = {}  # of each run's artifacts
+        self._own: dict[str, str] = {}  # the place of each experiment that is kept beside SQLite
+        if not create and not store_exists(uri):
+            raise StoreUnavailable(
+                f"there is no MLflow store {shown(uri)}: say --results or --tracking-uri"
+            )
+        file = database_file(uri)
+        self._database = (
+            Database(file.parent.resolve() / file.name, announce) if file is not None else None
         )
         try:
-            if self._sqlite is not None:
-                self._open_sqlite(self._sqlite, announce)
-            self._client = MlflowClient(tracking_uri=uri)
-            self._client.search_experiments(max_results=1)
-        except (MlflowException, OSError, sqlite3.Error) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"cannot open the MLflow store {uri}: {reason}") from error
-
-    def _open_sqlite(self, database: Path, announce: Callable[[str], None]) -> None:
-        """Create or repair the database; one process at a time, for two migrations kill one."""
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(database.with_suffix(".lock")):
-            if not database.exists():
-                announce(f"creating the MLflow store {database} (once, about 10 s)")
-                MlflowClient(tracking_uri=self.uri).search_experiments(max_results=1)
-            _follow_move(database)
+            if self._database is not None:
+                self._own = self._database.open(create)
+            if is_server(uri):
+                _hear(uri)
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+        except (*RAISED, ImportError) as error:  # the driver of another database
+            raise StoreUnavailable(
+                f"cannot open the MLflow store {shown(uri)}: {reason(error)}"
+            ) from error
+        self._client = cast(MlflowClient, Guarded(client, uri))
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -114,23 +126,25 @@ class Store:
         """The id of the experiment of `suite`, which is created at its first use.
 
         Raises:
-            UserError: the experiment was deleted in MLflow.
+            StoreError: the experiment was deleted in MLflow.
         """
         found = self._client.get_experiment_by_name(suite)
         if found is None:
             try:
-                place = self._artifact_location(suite)
-                return str(self._client.create_experiment(suite, place, TRAINING_PAGES))
-            except MlflowException:  # another process was first
+                if self._database is None:
+                    place, tags = None, dict([TRAINING_PAGES])
+                else:
+                    place, tags = self._database.place(suite), dict([TRAINING_PAGES, OURS])
+                return str(self._client.create_experiment(suite, place, tags))
+            except StoreError:  # another process was first
                 found = self._client.get_experiment_by_name(suite)
-        if found is None or found.lifecycle_stage != "active":
-            raise UserError(
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise StoreError(
                 f"the MLflow experiment {suite!r} was deleted: restore it, or run `mlflow gc`"
             )
         return str(found.experiment_id)
-
-    def _artifact_location(self, suite: str) -> str | None:
-        return str(_artifact_root(self._sqlite) / suite) if self._sqlite else None
 
     def begin(self, suite: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
         """The id of a new run in `suite`, under the run `parent` where one is given."""
@@ -140,10 +154,10 @@ class Store:
         return str(run.info.run_id)
 
     def resume(self, run_id: str, parent: str = "") -> bool:
-        """Whether the earlier run could be set to running again, under `parent`."""
+        """Whether the earlier run is set to running again, under `parent`: not where it is gone."""
         try:
             self._client.update_run(run_id, status="RUNNING")
-        except MlflowException:
+        except UnknownRun:
             return False
         under = {"mlflow.parentRunId": parent} if parent else {}
         self.tag(run_id, {records.STATUS: records.Status.RUNNING, records.ERROR: "", **under})
@@ -177,10 +191,11 @@ class Store:
 
     def attach(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Keep a file, or all of a folder, among the run's artifacts."""
+        files = self._files(run_id)  # MLflow's client remembers a run's place beyond a store's end
         if path.is_dir():
-            self._client.log_artifacts(run_id, str(path), folder)
+            files.log_artifacts(str(path), folder)
         else:
-            self._client.log_artifact(run_id, str(path), folder)
+            files.log_artifact(str(path), folder)
 
     def end(self, run_id: str, status: records.Status, error: str = "") -> None:
         """Close the run with `status` and the reason where it did not finish."""
@@ -233,11 +248,12 @@ class Store:
         ]
 
     def run(self, run_id: str) -> RecordedCell | None:
-        """The run of that id; None where there is none."""
+        """The run of that id; None where there is none, or it was deleted."""
         try:
-            return self._recorded(self._client.get_run(run_id))
-        except MlflowException:
+            run = self._client.get_run(run_id)
+        except UnknownRun:
             return None
+        return self._recorded(run) if run.info.lifecycle_stage == "active" else None
 
     def latest_invocation(self, suite: str) -> str | None:
         """The id of the newest parent run of `suite`."""
@@ -259,7 +275,7 @@ class Store:
                 page_token=token,
             )
             found += page
-            self._artifact_places |= {run.info.run_id: run.info.artifact_uri for run in page}
+            self._places |= {run.info.run_id: self._place(run.info) for run in page}
             token = page.token
             if not token:
                 return found
@@ -312,16 +328,27 @@ class Store:
         files = self._files(run_id)
         if path not in {entry.path for entry in files.list_artifacts()}:
             return None
-        if isinstance(files, LocalArtifactRepository):  # here already: no copy is needed
+        if isinstance(files.target, LocalArtifactRepository):  # here already: no copy is needed
             return Path(files.get_local_path(path))
         copies = Path(self._downloads) / run_id
         copies.mkdir(exist_ok=True)
         return Path(files.download_artifacts(path, str(copies)))
 
-    def _files(self, run_id: str) -> Any:
+    def _files(self, run_id: str) -> Guarded:
         """MLflow's repository of the run's artifacts."""
-        place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
-        return get_artifact_repository(place, tracking_uri=self.uri)
+        if run_id not in self._places:
+            self._places[run_id] = self._place(self._client.get_run(run_id).info)
+        place = self._places[run_id]
+        with reported(place, (Exception,)):  # the client of a cloud raises what it likes
+            files = get_artifact_repository(place, tracking_uri=self.uri)
+        return Guarded(files, place, (Exception,))
+
+    def _place(self, info: RunInfo) -> str:
+        """Where the run's artifacts lie, also in a moved database that cannot be corrected."""
+        end = f"/{info.run_id}/artifacts"
+        own = self._own.get(info.experiment_id)
+        recorded = str(info.artifact_uri)
+        return own + end if own and recorded.endswith(end) else recorded
 
     @cached_property
     def _downloads(self) -> str:
@@ -354,7 +381,7 @@ class Store:
     @property
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
-        return f"python -m bench ui --tracking-uri {self.uri}"
+        return f"python -m bench ui --tracking-uri {shlex.quote(self.uri)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,30 +413,21 @@ class RunLog:
         return run.metrics if run else {}
 
 
+def _hear(server: str) -> None:
+    """Return where the server answers at all, or refuses to, which MLflow tells in seconds.
+
+    Raises:
+        TimeoutError: it is silent, which MLflow would take minutes to tell.
+    """
+    try:
+        with urlopen(Request(server, method="HEAD"), timeout=ANSWER_SECONDS):  # noqa: S310
+            pass
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(getattr(error, "reason", None), TimeoutError):
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
+
+
 def _start_of(run: Run) -> datetime:
     return datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-
-
-def _artifact_root(database: Path) -> Path:
-    return database.absolute().parent / "artifacts"
-
-
-def _follow_move(database: Path) -> None:
-    """Correct the absolute artifact paths of a database whose folder was moved or copied."""
-    here = str(_artifact_root(database))
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        rows = connection.execute(
-            "SELECT name, artifact_location FROM experiments WHERE experiment_id != 0"
-        )
-        for name, location in rows.fetchall():
-            old = str(location).removesuffix(f"/{name}")
-            if old != here and old.endswith("/artifacts") and not Path(location).exists():
-                for table, column in (
-                    ("experiments", "artifact_location"),
-                    ("runs", "artifact_uri"),
-                ):
-                    connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                        f"WHERE substr({column}, 1, ?) = ?",
-                        (here, len(old) + 1, len(old), old),
-                    )
