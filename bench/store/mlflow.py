@@ -239,12 +239,18 @@ class Store:
         except MlflowException:
             return None
 
+    def open_runs(self, suite: str) -> list[RecordedCell]:
+        """The runs of cells and invocations of `suite` that MLflow holds for running."""
+        running = " and attributes.status = 'RUNNING'"
+        found = [*self._search(suite, "cell", running), *self._search(suite, "suite", running)]
+        return [self._recorded(run) for run in found]
+
     def latest_invocation(self, suite: str) -> str | None:
         """The id of the newest parent run of `suite`."""
         runs = self._search(suite, "suite")
         return str(runs[0].info.run_id) if runs else None
 
-    def _search(self, suite: str, kind: str) -> list[Run]:
+    def _search(self, suite: str, kind: str, more: str = "") -> list[Run]:
         experiment = self._client.get_experiment_by_name(suite)
         if experiment is None:
             return []
@@ -253,7 +259,7 @@ class Store:
         while True:
             page: PagedList[Run] = self._client.search_runs(
                 [experiment.experiment_id],
-                filter_string=f"tags.`{records.KIND}` = '{kind}'",
+                filter_string=f"tags.`{records.KIND}` = '{kind}'{more}",
                 order_by=["attributes.start_time DESC"],
                 max_results=1000,
                 page_token=token,
