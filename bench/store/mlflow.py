@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -13,33 +14,39 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # errors are raised, and said once
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 s; MLflow's own 7 take minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench import records
-from bench.errors import UserError
 from bench.records import Point
 from bench.store import ui
+from bench.store.errors import StoreError, StoreUnavailable, UnknownRun
+from bench.store.guard import RAISED, Guarded, reason, reported, shown
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 SYSTEM_METRICS_SECONDS = 10
+ANSWER_SECONDS = 10  # that a server has for its first one
 TRAINING_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # how MLflow shows it
 _SQLITE = "sqlite:///"
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,13 @@ def store_exists(uri: str) -> bool:
 
 
 class Store:
-    """An MLflow tracking store. One experiment is one suite."""
+    """An MLflow tracking store. One experiment is one suite.
+
+    Every method raises `StoreUnavailable` where the store cannot be reached, read or written, and
+    `StoreError` where it refuses what it is given. Those that take a run's id raise `UnknownRun`
+    where there is none of that id, and, where they write, if it was deleted; but `run` returns None
+    then and `resume` False.
+    """
 
     def __init__(self, uri: str, announce: Callable[[str], None] = lambda _: None) -> None:
         """Open the store at `uri`; a SQLite file that is not there yet is created.
@@ -83,7 +96,7 @@ class Store:
             announce: called with a line where the user has to wait.
 
         Raises:
-            UserError: the store cannot be reached.
+            StoreUnavailable: the store cannot be opened.
         """
         self.uri = uri
         self._artifact_places: dict[str, str] = {}
@@ -93,11 +106,15 @@ class Store:
         try:
             if self._sqlite is not None:
                 self._open_sqlite(self._sqlite, announce)
-            self._client = MlflowClient(tracking_uri=uri)
-            self._client.search_experiments(max_results=1)
-        except (MlflowException, OSError, sqlite3.Error) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"cannot open the MLflow store {uri}: {reason}") from error
+            if is_server(uri):
+                _hear(uri)
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+        except RAISED as error:
+            raise StoreUnavailable(
+                f"cannot open the MLflow store {shown(uri)}: {reason(error)}"
+            ) from error
+        self._client = cast(MlflowClient, Guarded(client, uri))
 
     def _open_sqlite(self, database: Path, announce: Callable[[str], None]) -> None:
         """Create or repair the database; one process at a time, for two migrations kill one."""
@@ -114,17 +131,19 @@ class Store:
         """The id of the experiment of `suite`, which is created at its first use.
 
         Raises:
-            UserError: the experiment was deleted in MLflow.
+            StoreError: the experiment was deleted in MLflow.
         """
         found = self._client.get_experiment_by_name(suite)
         if found is None:
             try:
                 place = self._artifact_location(suite)
                 return str(self._client.create_experiment(suite, place, TRAINING_PAGES))
-            except MlflowException:  # another process was first
+            except StoreError:  # another process was first
                 found = self._client.get_experiment_by_name(suite)
-        if found is None or found.lifecycle_stage != "active":
-            raise UserError(
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise StoreError(
                 f"the MLflow experiment {suite!r} was deleted: restore it, or run `mlflow gc`"
             )
         return str(found.experiment_id)
@@ -140,10 +159,10 @@ class Store:
         return str(run.info.run_id)
 
     def resume(self, run_id: str, parent: str = "") -> bool:
-        """Whether the earlier run could be set to running again, under `parent`."""
+        """Whether the earlier run is set to running again, under `parent`: not where it is gone."""
         try:
             self._client.update_run(run_id, status="RUNNING")
-        except MlflowException:
+        except UnknownRun:
             return False
         under = {"mlflow.parentRunId": parent} if parent else {}
         self.tag(run_id, {records.STATUS: records.Status.RUNNING, records.ERROR: "", **under})
@@ -177,10 +196,11 @@ class Store:
 
     def attach(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Keep a file, or all of a folder, among the run's artifacts."""
+        files = self._files(run_id)  # MLflow's client remembers a run's place beyond a store's end
         if path.is_dir():
-            self._client.log_artifacts(run_id, str(path), folder)
+            files.log_artifacts(str(path), folder)
         else:
-            self._client.log_artifact(run_id, str(path), folder)
+            files.log_artifact(str(path), folder)
 
     def end(self, run_id: str, status: records.Status, error: str = "") -> None:
         """Close the run with `status` and the reason where it did not finish."""
@@ -233,11 +253,12 @@ class Store:
         ]
 
     def run(self, run_id: str) -> RecordedCell | None:
-        """The run of that id; None where there is none."""
+        """The run of that id; None where there is none, or it was deleted."""
         try:
-            return self._recorded(self._client.get_run(run_id))
-        except MlflowException:
+            run = self._client.get_run(run_id)
+        except UnknownRun:
             return None
+        return self._recorded(run) if run.info.lifecycle_stage == "active" else None
 
     def open_runs(self, suite: str) -> list[RecordedCell]:
         """The runs of cells and invocations of `suite` that MLflow holds for running."""
@@ -318,16 +339,21 @@ class Store:
         files = self._files(run_id)
         if path not in {entry.path for entry in files.list_artifacts()}:
             return None
-        if isinstance(files, LocalArtifactRepository):  # here already: no copy is needed
+        if isinstance(files.target, LocalArtifactRepository):  # here already: no copy is needed
             return Path(files.get_local_path(path))
         copies = Path(self._downloads) / run_id
         copies.mkdir(exist_ok=True)
         return Path(files.download_artifacts(path, str(copies)))
 
-    def _files(self, run_id: str) -> Any:
+    def _files(self, run_id: str) -> Guarded:
         """MLflow's repository of the run's artifacts."""
-        place = self._artifact_places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
-        return get_artifact_repository(place, tracking_uri=self.uri)
+        if run_id not in self._artifact_places:
+            info = self._client.get_run(run_id).info
+            self._artifact_places[run_id] = info.artifact_uri
+        place = self._artifact_places[run_id]
+        with reported(place, (Exception,)):  # the client of a cloud raises what it likes
+            files = get_artifact_repository(place, tracking_uri=self.uri)
+        return Guarded(files, place, (Exception,))
 
     @cached_property
     def _downloads(self) -> str:
@@ -390,6 +416,27 @@ class RunLog:
         """The last value of each metric."""
         run = self.store.run(self.run_id)
         return run.metrics if run else {}
+
+
+def is_server(uri: str) -> bool:
+    """Whether the store is an MLflow tracking server."""
+    return uri.startswith(("http://", "https://"))
+
+
+def _hear(server: str) -> None:
+    """Return where the server answers at all, or refuses to, which MLflow tells in seconds.
+
+    Raises:
+        TimeoutError: it is silent, which MLflow would take minutes to tell.
+    """
+    try:
+        with urlopen(Request(server, method="HEAD"), timeout=ANSWER_SECONDS):  # noqa: S310
+            pass
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(getattr(error, "reason", None), TimeoutError):
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
 
 
 def _start_of(run: Run) -> datetime:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.records import Status
+from bench.store.errors import UnknownRun
 from bench.store.mlflow import Store
 from tests.bench.conftest import Bench, environment, start, wait_for_a_checkpoint
 
@@ -68,6 +70,9 @@ def test_a_suite_goes_on_after_a_kill_and_is_reported_from_the_server(
     assert "View run" not in done.stdout  # MLflow's own chatter
     assert len(Store(server).cells("slow")) == 1
     assert list((tmp_path / "server" / "artifacts").rglob("report.html"))
+    assert not Store(server).resume("0" * 32)
+    with pytest.raises(UnknownRun):
+        Store(server).end("0" * 32, Status.DONE)
     out = tmp_path / "elsewhere"
     again = bench("report", "--suite", "slow", "--tracking-uri", server, "--out", out)
     assert again.returncode == 0, again.stderr
