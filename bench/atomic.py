@@ -24,3 +24,17 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file `path`, whose folder is made, by `text` in UTF-8, forced to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, durable=True) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def set_aside(path: Path) -> Path:
+    """The place where an unreadable file now is, out of the way but not lost."""
+    aside = path.with_name(f"{path.name}.unreadable")
+    path.replace(aside)
+    return aside

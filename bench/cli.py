@@ -184,7 +184,9 @@ class Cell:
     profile: bool = False
     """Record a few training steps with torch.profiler, after the budget."""
     weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: only score its weights again.")] = ""
-    events: Annotated[bool, tyro.conf.arg(help="Speak to a parent process: JSON lines.")] = False
+    events: Annotated[
+        int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
+    ] = None
     parent: Annotated[str, tyro.conf.arg(help="MLflow run of the invocation.")] = ""
 
     def __call__(self) -> int:

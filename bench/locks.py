@@ -12,17 +12,20 @@ from bench.errors import UserError
 
 
 @contextmanager
-def held(path: Path, refusal: str) -> Iterator[None]:
+def held(path: Path, refusal: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path`, whose folder is made, for as long as the block lasts.
 
     Raises:
-        UserError: another process holds it; the message is `refusal`.
+        UserError: another process holds it for all of `wait_seconds`, and the message is `refusal`;
+            or the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        acquired = FileLock(path).acquire(timeout=0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        acquired = FileLock(path).acquire(timeout=wait_seconds)
     except Timeout as error:
         raise UserError(refusal) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be locked: {error.strerror or error}") from error
     with acquired:
         yield
 
@@ -34,5 +37,5 @@ def is_held(path: Path) -> bool:
     try:
         with FileLock(path, timeout=0):
             return False
-    except Timeout:
+    except (Timeout, OSError):  # what cannot be taken may be in use
         return True

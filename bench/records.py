@@ -115,6 +115,7 @@ CELL = "bench.cell"  # digest of all that the figures depend on: the weights, te
 STATUS = "bench.status"
 ERROR = "bench.error"
 COMMAND = "bench.command"  # the line that runs this one cell again
+FOLDER = "bench.folder"  # digest of machine and results folder: whose run it is, should it be left
 KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name

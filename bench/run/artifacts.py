@@ -19,7 +19,7 @@ def write(
     result: Result, weights: Mapping[str, Tensor], classes: Sequence[str], folder: Path
 ) -> None:
     """Write the files of the result and the weights into `folder`."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     result.write(folder)
     whole = {name: tensor.contiguous() for name, tensor in weights.items()}
     metadata = {records.CLASSES: json.dumps(classes)} if classes else None

@@ -1,10 +1,12 @@
-"""One cell from start to end: train, test, record, with checkpoints on the way."""
+"""One cell from start to end: train and test, with checkpoints on the way."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +16,18 @@ import torch
 from safetensors.torch import load_file
 
 from bench import records
+from bench.errors import UserError
 from bench.records import Point
 from bench.run import artifacts
 from bench.run.checkpoint import Checkpoint
 from bench.run.events import Event, Note, Phase, Progress
 from bench.run.profile import profile_steps
+from bench.run.record import Record
 from bench.score.measure import measure
 from bench.score.result import Result
-from bench.store.mlflow import RunLog
 from bench.suite.cell import Cell
 from bench.train import hardware
-from bench.train.loop import Loop
+from bench.train.loop import Loop, Unrestorable
 from bench.train.step import seed_of
 
 SAVING_SHARE = 0.01  # of the run time, for checkpoints and sending points
@@ -37,59 +40,80 @@ class Interrupted(Exception):
 
 
 class Attempt:
-    """A running cell: follows the training loop and records its results."""
+    """A running cell: follows the training loop and gathers what there is to record of it."""
 
     def __init__(
         self,
         cell: Cell,
-        log: RunLog,
+        record: Record,
         checkpoint: Checkpoint,
         emit: Callable[[Event], None],
         stop_asked: Callable[[], bool],
+        send: Callable[[Sequence[Point]], None],
     ) -> None:
         """Build the model on the cell's device.
 
         Args:
             cell: what to run.
-            log: its MLflow run.
+            record: gets points, tags and figures.
             checkpoint: where its state is kept; the caller holds its lock.
             emit: called with each event.
             stop_asked: whether the cell should stop at the next opportunity.
+            send: sends points to the cell's MLflow run, where they can be followed; may fail.
         """
-        self.cell, self.log, self.checkpoint = cell, log, checkpoint
-        self._emit, self._stop_asked = emit, stop_asked
+        self.cell, self.record, self.checkpoint = cell, record, checkpoint
+        self._emit, self._stop_asked, self._send = emit, stop_asked, send
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self._earlier_seconds = 0.0
+        self._sent = self._saved = 0  # points
+        self._troubles: set[str] = set()
         emit(Progress("setup", 0.0))
         self.loop = Loop(cell, self)
-        log.tag({records.KERNELS: self.loop.kernels})
+        record.tags[records.KERNELS] = self.loop.kernels
 
-    def run(self) -> dict[str, float]:
-        """Train, test and record the cell; its final metrics.
+    def run(self, state: dict[str, Any] | None, same_run: bool) -> dict[str, float]:
+        """Train and test the cell; its final metrics.
+
+        Args:
+            state: what to go on from.
+            same_run: whether the points that were sent when it was saved are in the MLflow run.
 
         Raises:
             Diverged: the loss is no longer a number.
             Interrupted: a stop was asked for.
+            Unrestorable: the `state` does not fit.
         """
-        state = self.checkpoint.load(self.loop.device)
         if state is not None:
-            self._earlier_seconds = state.pop("earlier_seconds")
-            clock = state["clock"]
-            self._emit(Note(f"going on from step {clock['steps']:.0f}, {clock['seconds']:.0f} s"))
+            try:
+                self._go_on_from(state, same_run)
+            except (KeyError, TypeError, ValueError) as error:
+                raise Unrestorable(first_line(error)) from error
         try:
             self.loop.run(state)
-        finally:
-            self._send_points()  # also those of a cell that fails
-        if self.loop.trains:
-            self._save()
-        peak_bytes = hardware.peak_memory_bytes(self.cell.device)
-        result = self._test()
+            if self.loop.trains:
+                self._save()
+            peak_bytes = hardware.peak_memory_bytes(self.cell.device)
+            result = self._test()
+        except Interrupted:  # what is not in the state comes again when the cell goes on
+            self.record.points = self.loop.curves.points[: self._saved]
+            raise
+        except BaseException:
+            self.record.points = self.loop.curves.points
+            raise
+        self.record.points = list(self.loop.curves.points)
         final = self._tested(result) | self._spent(peak_bytes)
         self._record(result, final)
         return final
 
+    def _go_on_from(self, state: dict[str, Any], same_run: bool) -> None:
+        clock = state["clock"]
+        self._emit(Note(f"going on from step {clock['steps']:.0f}, {clock['seconds']:.0f} s"))
+        self._earlier_seconds = state["earlier_seconds"]
+        self._saved = len(state["curves"]["points"])
+        self._sent = state["sent"] if same_run else 0
+
     def rescore(self, weights: Path) -> dict[str, float]:
-        """Test the weights of an earlier run again; all final metrics, its costs included.
+        """Test the weights of an earlier run again; its final metrics.
 
         Raises:
             Interrupted: a stop was asked for.
@@ -98,7 +122,7 @@ class Attempt:
         result = self._test()
         final = self._tested(result)
         self._record(result, final)
-        return self.log.metrics() | final
+        return final
 
     def _test(self) -> Result:
         self._progress("test", 0.0)
@@ -109,20 +133,20 @@ class Attempt:
             return measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
 
     def _record(self, result: Result, final: dict[str, float]) -> None:
-        """Record the result in MLflow."""
+        """Add the result to the record; its files become artifacts."""
         self._progress("record", 1.0)
-        folder = self.checkpoint.folder / "artifacts"
+        folder, tags = self.checkpoint.artifacts, self.record.tags
+        shutil.rmtree(folder, ignore_errors=True)  # what a kill left of an earlier attempt
         classes = self.cell.data.spec.classes
         artifacts.write(result, self.loop.weights, classes, folder)
-        self.log.attach(folder)
         for name, reason in result.not_measured.items():
             self._emit(Note(f"{name} not measured: {reason}"))
-            self.log.tag({records.NOT_MEASURED + name: reason})
-        size = (folder / records.CHECKPOINT).stat().st_size
-        self.log.tag({records.WEIGHTS_BYTES: str(size)})
+            tags[records.NOT_MEASURED + name] = reason
+        tags[records.WEIGHTS_BYTES] = str((folder / records.CHECKPOINT).stat().st_size)
         steps = self.loop.clock.steps
         points = result.points() + [(key, value, steps) for key, value in final.items()]
-        self.log.points([Point.now(*point) for point in points])
+        there = {(point.key, point.step) for point in self.record.points}  # the ends of curves
+        self.record.points += [Point.now(k, v, n) for k, v, n in points if (k, n) not in there]
 
     def _tested(self, result: Result) -> dict[str, float]:
         """The figures of the test and what it took."""
@@ -174,16 +198,33 @@ class Attempt:
         return waited > min(self._save_seconds / SAVING_SHARE, LONGEST_SECONDS_AT_STAKE)
 
     def _save(self) -> None:
-        """Save the state, then send the points; a kill in between sends them again."""
+        """Save the state, then send the points; a kill in between sends them again.
+
+        Only points that are in a saved state are sent: those after it come again when the cell goes
+        on from it. What fails is tried again the next time.
+        """
         began = time.monotonic()
-        state: dict[str, Any] = self.loop.state()
-        self.checkpoint.save(state | {"earlier_seconds": self._wall_seconds})
-        self._send_points()
+        state = self.loop.state() | {"earlier_seconds": self._wall_seconds, "sent": self._sent}
+        with self._surviving("its state cannot be saved, it trains on", OSError, RuntimeError):
+            self.checkpoint.save(state)
+            self._saved = len(self.loop.curves.points)
+        points = self.loop.curves.points[self._sent : self._saved]
+        # Whatever a store raises: the points are in the state.
+        with self._surviving("its points cannot be sent yet, they are kept", Exception):
+            self._send(points)
+            self._sent += len(points)
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - began
 
-    def _send_points(self) -> None:
-        self.log.points(self.loop.curves.take_pending())
+    @contextlib.contextmanager
+    def _surviving(self, what: str, *kinds: type[Exception]) -> Iterator[None]:
+        """Tell of a failure of the block in a note, once, and go on."""
+        try:
+            yield
+        except kinds as error:
+            if what not in self._troubles:
+                self._troubles.add(what)
+                self._emit(Note(f"{what}: {first_line(error)}"))
 
     @property
     def _wall_seconds(self) -> float:
@@ -201,11 +242,17 @@ class Attempt:
                 task=self.cell.task,
                 validation=_finite(curves.last_validation),
                 best_validation=_finite(curves.best_validation),
-                waiting_share=clock.waiting_seconds / seconds if frames else None,
+                waiting_share=min(1.0, clock.waiting_seconds / seconds) if frames else None,
                 frames_per_second=frames / seconds if frames else None,
                 memory_bytes=hardware.peak_memory_bytes(self.cell.device),
             )
         )
+
+
+def first_line(error: BaseException) -> str:
+    """The error's kind, where that is no user's, and the first line of what it says."""
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{error}".strip().splitlines()[0]
 
 
 def _finite(value: float) -> float | None:
@@ -214,4 +261,8 @@ def _finite(value: float) -> float | None:
 
 def _process_seconds() -> float:
     """Wall time since this process was started, its imports included."""
-    return time.time() - psutil.Process().create_time()
+    return time.monotonic() - _STARTED
+
+
+# The calendar's clock may be set: it is read once, soon after the start.
+_STARTED = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())

@@ -10,18 +10,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import locks, records, report
+from bench import atomic, locks, records, report
 from bench.errors import UserError
 from bench.records import Status
 from bench.run import plan
+from bench.run.attempt import first_line
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
 from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
-from bench.store.mlflow import RecordedCell, Store, store_exists, store_uri
+from bench.run.leftovers import Leftovers
+from bench.run.record import Record, folder_tag
+from bench.run.streams import lasting_output
+from bench.store.mlflow import Store, store_exists, store_uri
 from bench.suite.cell import Cell
 from bench.suite.suite import Suite
+
+REAPING_SECONDS = 5.0  # until the kernel has ended what a killed process left
 
 
 @dataclass
@@ -51,6 +57,10 @@ class Invocation:
     def __post_init__(self) -> None:
         self._finished: dict[str, Finished] = {}
         self._uri = store_uri(self.tracking_uri, self.results)
+        self._run_id = ""
+        """The parent run, once it is begun."""
+        self._lost: list[str] = []
+        """What could not be recorded or written."""
         plan.check(self.cells)
 
     def dry_run(self) -> int:
@@ -64,26 +74,48 @@ class Invocation:
     def run(self) -> int:
         """Run what is not done, then report; the exit code."""
         launcher = LocalLauncher(self.cells[0].device)
-        with self._alone(), self.screen.display(sys.stdout) as display:
+        with self._alone(), lasting_output(), self.screen.display(sys.stdout) as display:
             self._announce_notices()
             store = Store(self._uri, self.screen.announce)
+            leftovers = Leftovers(self.results, self.suite.name, self.screen.announce)
+            leftovers.record(store)
+            leftovers.close(store)
             recorded = plan.Recorded(store, self.suite.name)
-            self._close_stale(store, recorded.ours)
             planned = self._plan(recorded)
             display.plan(planned, plan.settings(self.cells, launcher.workers))
             states = [*zip(self.cells, planned, strict=True)]
             todo = [(cell, p) for cell, p in states if p.state in PENDING]
             blocked = [cell for cell, p in states if p.state == "blocked"]
             borrowed = self._borrowed(store, recorded, states)
-            invocation = self._begin(store) if todo or blocked or borrowed else ""
-            for cell in blocked:
-                finished = Finished(Status.SKIPPED, cell.missing_data)
-                self._close_in_mlflow(store, cell, finished, invocation)
             with _passing_signals_to(launcher.stop):
-                self._launch(store, launcher, display, todo, invocation)
-            status = self._status(launcher)
-            self._report(store, display, invocation, status)
-        return status.exit_code
+                if todo or blocked or borrowed:
+                    self._run_id = self._begin(store, leftovers)
+                for cell in blocked:
+                    self._record_end(store, cell, Finished(Status.SKIPPED, cell.missing_data))
+                self._launch(store, launcher, display, todo)
+                with self._surviving("what dead processes left open is not closed yet"):
+                    leftovers.close_runs(store, but=self._run_id)
+            try:
+                self._report(store, display)
+            finally:
+                self._end(store, leftovers, self._status(launcher))
+        return self._status(launcher).exit_code
+
+    def _end(self, store: Store, leftovers: Leftovers, status: Status) -> None:
+        """Close the parent run."""
+        if self._run_id:
+            with self._surviving("the end of this run is not recorded"):
+                store.end(self._run_id, status)
+                leftovers.forget_invocation()
+
+    @contextlib.contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """Tell of a failure of the block in one line, and go on: it costs no other cell."""
+        try:
+            yield
+        except Exception as error:  # whatever a store raises
+            self._lost.append(what)
+            self.screen.announce(f"{what}: {first_line(error)}")
 
     def _plan(self, recorded: plan.Recorded) -> list[PlannedCell]:
         planned = plan.plan(self.cells, self.results, recorded, self.force)
@@ -120,7 +152,8 @@ class Invocation:
         if launcher.stopped:
             return Status.INTERRUPTED
         ends = {finished.status for finished in self._finished.values()}
-        return Status.DONE if ends <= {Status.DONE, Status.SKIPPED} else Status.FAILED
+        whole = ends <= {Status.DONE, Status.SKIPPED} and not self._lost
+        return Status.DONE if whole else Status.FAILED
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         """Hold the lock of this suite in this folder during the block."""
@@ -128,40 +161,32 @@ class Invocation:
         lock = self.results / self.suite.name / "run.lock"
         return locks.held(lock, f"{text}: wait for it, or use another --results")
 
-    @property
-    def _invocation_file(self) -> Path:
-        """The file with the parent run's id while it runs, so that a killed one can be closed."""
-        return self.results / self.suite.name / "invocation"
-
     def _checkpoint(self, cell: Cell) -> Checkpoint:
-        return Checkpoint(self.results, cell.trained)
+        return Checkpoint(self.results, cell.trained, self.screen.announce)
 
-    def _tags(self, cell: Cell) -> dict[str, str]:
-        return cell.tags | {records.COMMAND: cell.command(self.results, self.tracking_uri)}
+    def _command(self, cell: Cell) -> str:
+        return cell.command(self.results, self.tracking_uri)
 
-    def _begin(self, store: Store) -> str:
+    def _begin(self, store: Store, leftovers: Leftovers) -> str:
         """The id of a new parent run, with the settled suite and its cells as artifacts."""
         name = f"{self.suite.name} {self.suite.budget}"
-        run_id = store.begin(self.suite.name, name, {records.KIND: "suite"})
-        self._invocation_file.write_text(run_id, encoding="utf-8")
+        tags = {records.KIND: "suite", records.FOLDER: folder_tag(self.results)}
+        run_id = store.begin(self.suite.name, name, tags)
+        leftovers.remember_invocation(run_id, self._uri)
         fields = self.suite.model_dump(mode="json") | {"budget": str(self.suite.budget)}
-        cells = [{"name": c.name, "params": c.params, "tags": self._tags(c)} for c in self.cells]
+        cells = [
+            {
+                "name": cell.name,
+                "params": cell.params,
+                "tags": cell.tags | {records.COMMAND: self._command(cell)},
+            }
+            for cell in self.cells
+        ]
         for file, content in (("suite.json", fields), (records.PLAN, cells)):
             settled = self.results / self.suite.name / file
-            settled.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+            atomic.write_text(settled, json.dumps(content, indent=2, default=str))
             store.attach(run_id, settled)
         return run_id
-
-    def _close_stale(self, store: Store, earlier: Sequence[RecordedCell]) -> None:
-        """Close the MLflow runs that a killed process of this folder left open."""
-        if self._invocation_file.exists():
-            store.end(self._invocation_file.read_text(encoding="utf-8"), Status.INTERRUPTED)
-            self._invocation_file.unlink()
-        for run in earlier:
-            if run.tags.get(records.STATUS) == Status.RUNNING and records.TRAINED in run.tags:
-                checkpoint = Checkpoint(self.results, run.tags[records.TRAINED])
-                if checkpoint.run_id == run.run_id and not checkpoint.is_held:
-                    store.end(run.run_id, Status.INTERRUPTED, "its process ended without a word")
 
     def _launch(
         self,
@@ -169,7 +194,6 @@ class Invocation:
         launcher: Launcher,
         display: Display,
         todo: Sequence[tuple[Cell, PlannedCell]],
-        invocation: str,
     ) -> None:
         """Run the cells that are `todo`.
 
@@ -178,13 +202,18 @@ class Invocation:
             launcher: where they run.
             display: shows the events.
             todo: the cells with their plan.
-            invocation: the parent run.
         """
         by_name = {cell.name: cell for cell, _ in todo}
-        for cell, _ in todo:
-            if plan.is_forced(cell, self.force):
-                self._checkpoint(cell).remove()
-        jobs = [self._job(cell, planned, invocation) for cell, planned in todo]
+        jobs = []
+        for cell, planned in todo:
+            try:
+                if plan.is_forced(cell, self.force):
+                    with self._checkpoint(cell).held():
+                        self._checkpoint(cell).restart()
+                jobs.append(self._job(cell, planned))
+            except (UserError, OSError) as error:
+                display.cell_started(cell.name)
+                self._show_end(display, cell, Finished(Status.FAILED, first_line(error)))
         for job, event in launcher.run(jobs):
             cell = by_name[job.name]
             if isinstance(event, Started):
@@ -192,59 +221,59 @@ class Invocation:
             elif isinstance(event, Progress | Note):
                 display.event(cell.name, event)
             else:
-                self._finished[cell.name] = event
-                if not event.run_id:
-                    self._close_in_mlflow(store, cell, event, invocation)
-                log = self._checkpoint(cell).log
-                command = cell.command(self.results, self.tracking_uri)
-                display.cell_finished(cell.name, event, command, log if log.exists() else None)
+                ended = event if event.run_id else self._record_end(store, cell, event)
+                self._show_end(display, cell, ended)
 
-    def _job(self, cell: Cell, planned: PlannedCell, invocation: str) -> Job:
+    def _show_end(self, display: Display, cell: Cell, finished: Finished) -> None:
+        self._finished[cell.name] = finished
+        log = self._checkpoint(cell).log
+        where = log if log.exists() else None
+        display.cell_finished(cell.name, finished, self._command(cell), where)
+
+    def _job(self, cell: Cell, planned: PlannedCell) -> Job:
         """The job of `cell`, whose process reads the settled cell from a file."""
         words = ["cell", str(cell.write(self.results)), "--results", str(self.results)]
-        words += ["--tracking-uri", self._uri, "--events", "--parent", invocation]
+        words += ["--tracking-uri", self._uri, "--parent", self._run_id]
         words += ["--weights-of", planned.weights_of] if planned.weights_of else []
         words += ["--profile"] if self.profile else []
         seconds = cell.budget.amount if cell.budget.kind == "seconds" else None
         total = cell.limits.cell_seconds or default_total_seconds(seconds)
-        return Job(cell.name, words, cell.limits.silence_seconds, total)
+        log = self._checkpoint(cell).log
+        return Job(cell.name, words, log, cell.limits.silence_seconds, total)
 
-    def _close_in_mlflow(
-        self, store: Store, cell: Cell, finished: Finished, invocation: str
-    ) -> None:
-        """Record the end of a cell whose process did not do so itself."""
+    def _record_end(self, store: Store, cell: Cell, finished: Finished) -> Finished:
+        """The end of a cell whose process did not record it, or not all of it; now recorded."""
         checkpoint = self._checkpoint(cell)
-        run_id = checkpoint.run_id
-        if run_id is None and finished.status == Status.INTERRUPTED:
-            return  # it had not begun: nothing to record
-        if run_id is None:
-            run_id = store.begin(self.suite.name, cell.name, self._tags(cell), invocation)
-            store.params(run_id, cell.params)
-        if checkpoint.log.exists():
-            store.attach(run_id, checkpoint.log)
-        store.end(run_id, Status(finished.status), finished.error)
+        with self._surviving(f"{cell.name} is not recorded"), checkpoint.held(REAPING_SECONDS):
+            record = checkpoint.record
+            if record is None:
+                if finished.status is Status.INTERRUPTED and checkpoint.run_id is None:
+                    return finished  # it had not begun: nothing to record
+                record = Record.of(cell, self.results, self._command(cell), self._run_id)
+                record.end(finished.status, finished.error)
+            finished = record.finished(record.send(store, checkpoint))
+            checkpoint.tidy()
+        return finished
 
-    def _report(self, store: Store, display: Display, invocation: str, status: Status) -> None:
+    def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
         folder = self.results / self.suite.name / "report"
-        path = report.build(store, self.suite.name, folder)
-        keeper = invocation or store.latest_invocation(self.suite.name)
-        if keeper is not None:
-            store.attach(keeper, folder, "report")
-        if invocation:
-            store.end(invocation, status)
-            self._invocation_file.unlink()
-        tables = report.tables(store, self.suite.name, [cell.scored for cell in self.cells])
+        path, tables = None, {}
+        with self._surviving("the report is not written"):
+            path = report.build(store, self.suite.name, folder)
+            tables = report.tables(store, self.suite.name, [cell.scored for cell in self.cells])
+            keeper = self._run_id or store.latest_invocation(self.suite.name)
+            if keeper is not None:
+                store.attach(keeper, folder, "report")
         display.summary(tables, path, store.ui_command)
 
 
 @contextlib.contextmanager
 def _passing_signals_to(stop: Callable[[], None]) -> Iterator[None]:
-    """During the block SIGINT and SIGTERM only call `stop`."""
-    before = {
-        number: signal.signal(number, lambda *_: stop())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    """During the block SIGINT, SIGTERM and SIGHUP only call `stop`."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asked = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: stop()) for number in asked}
     try:
         yield
     finally:

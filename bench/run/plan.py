@@ -125,6 +125,10 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
 
 
 def _guessed_seconds(cell: Cell) -> float | None:
-    if Cost(cell.model_class, cell.options, cell.data.spec).parameters == 0:
+    try:
+        parameters = Cost(cell.model_class, cell.options, cell.data.spec).parameters
+    except Exception:  # a model that cannot be built: its cell fails and says why
+        return None
+    if parameters == 0:
         return BASELINE_SECONDS
     return cell.budget.amount + OTHER_SECONDS if cell.budget.kind == "seconds" else None

@@ -8,28 +8,32 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 
-from bench import records
+from bench import atomic, records
 from bench.errors import UserError
 from bench.records import Status
 from bench.run import plan
-from bench.run.attempt import Attempt, Interrupted
-from bench.run.checkpoint import Checkpoint
+from bench.run.attempt import Attempt, Interrupted, first_line
+from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
-from bench.store.mlflow import RunLog, Store, store_uri
+from bench.run.record import Record
+from bench.run.streams import copied_to, lasting, lasting_output
+from bench.store.mlflow import Store, store_uri
 from bench.suite.cell import Cell
 from bench.train.held_out import Invalid
-from bench.train.loop import Diverged
+from bench.train.loop import Diverged, Unrestorable
 from datasets.contract import DataMissing
 
+PATIENCE_SECONDS = 20.0  # for another process that runs the same cell
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -44,9 +48,10 @@ class StopRequest:
         return self._asked.is_set()
 
     def on_signals(self) -> None:
-        """Take SIGINT and SIGTERM as the request; a second one ends the process at once."""
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._signalled)
+        """Take SIGINT, SIGTERM and SIGHUP as the request; a second one ends the process at once."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self._asked.is_set():
@@ -87,44 +92,124 @@ class Worker:
     weights_of: str = ""
     profile: bool = False
 
-    def work(self, emit: Callable[[Event], None], stop_asked: Callable[[], bool]) -> Finished:
-        """Run the cell; `emit` is called with each event, `stop_asked` says whether to stop.
+    def work(
+        self,
+        emit: Callable[[Event], None],
+        stop_asked: Callable[[], bool],
+        output_is_log: bool = False,
+    ) -> Finished:
+        """Run the cell.
+
+        Args:
+            emit: called with each event.
+            stop_asked: whether to stop.
+            output_is_log: whether what this process prints goes to the cell's log already.
 
         Raises:
-            UserError: another process is running this cell.
+            UserError: another process is running this cell, or the store cannot be used.
         """
-        cell, store = self.cell, self.store
-        checkpoint = Checkpoint(self.results, cell.trained)
-        with checkpoint.held(), _log(checkpoint.log) as file:
-            journal = self.screen.display(file)
 
-            def publish(event: Event) -> None:
-                emit(event)
-                if isinstance(event, Progress | Note):
-                    journal.event(cell.name, event)
+        def tell(text: str) -> None:
+            emit(Note(text))
 
-            run_id = checkpoint.run_id or ""
-            resumed = bool(run_id) and store.resume(run_id, self.parent)
-            log = RunLog(store, run_id if resumed else self._begin(checkpoint))
-            self._describe(log, checkpoint)
-            with store.system_metrics(log.run_id, resumed):
-                finished = self._attempt(log, checkpoint, publish, stop_asked)
-            file.write(f"{cell.name}: {finished.status} {finished.error}\n")
-            log.attach(checkpoint.log)
-            store.end(log.run_id, Status(finished.status), finished.error)
-            if finished.status == Status.DONE:
-                checkpoint.remove()
-            elif finished.status in (Status.DIVERGED, Status.INVALID):
-                checkpoint.forget_state()  # going on would only end in the same way
-        return finished
+        checkpoint = Checkpoint(self.results, self.cell.trained, tell)
+        waits = checkpoint.is_held  # by one whose parent was killed, perhaps: it is about to end
+        if waits:
+            tell(f"{BUSY.partition(':')[0]}: waiting for it")
+        with checkpoint.held(PATIENCE_SECONDS), contextlib.closing(lasting(checkpoint.log)) as log:
+            copy = contextlib.nullcontext() if output_is_log else copied_to(log)
+            with copy:
+                return (
+                    self._recorded_before(checkpoint)
+                    or (self._done_meanwhile() if waits else None)
+                    or self._run(checkpoint, emit, stop_asked, log)
+                )
 
-    def _begin(self, checkpoint: Checkpoint) -> str:
-        """The id of a new MLflow run for the cell, which its checkpoint keeps."""
-        checkpoint.forget_state()
-        tags = self.cell.tags | {records.COMMAND: self.command}
-        run_id = self.store.begin(self.cell.suite, self.cell.name, tags, self.parent)
-        checkpoint.run_id = run_id
-        return run_id
+    def _recorded_before(self, checkpoint: Checkpoint) -> Finished | None:
+        """How the cell ended earlier, where MLflow did not hold that yet and it need not go on."""
+        record = checkpoint.record
+        if record is None:
+            return None
+        run_id = record.send(self.store, checkpoint)
+        is_this = record.tags.get(records.CELL) == self.cell.scored
+        return record.finished(run_id) if is_this and record.status is Status.DONE else None
+
+    def _done_meanwhile(self) -> Finished | None:
+        """The end of the cell in another process."""
+        run = plan.Recorded(self.store, self.cell.suite).scored(self.cell)
+        return Finished(Status.DONE, "", run.run_id, run.metrics) if run else None
+
+    def _run(
+        self,
+        checkpoint: Checkpoint,
+        emit: Callable[[Event], None],
+        stop_asked: Callable[[], bool],
+        log: TextIO,
+    ) -> Finished:
+        """Run the cell and record it."""
+        journal = self.screen.display(log)
+
+        def publish(event: Event) -> None:
+            emit(event)
+            if isinstance(event, Progress | Note):
+                journal.event(self.cell.name, event)
+
+        record = Record.of(self.cell, self.results, self.command, self.parent)
+        record.tags[records.THREADS] = str(torch.get_num_threads())
+        state = None if self.weights_of else checkpoint.load(torch.device(self.cell.device))
+        run_id = self._run_to_go_on_with(record, checkpoint, state is not None)
+        same_run = run_id is not None
+        if run_id is None:
+            run_id = record.begin(self.store, checkpoint)
+        record.describe(self.store, run_id)
+        self._attach_settled(run_id, checkpoint)
+        send = partial(self.store.points, run_id)
+        with self.store.system_metrics(run_id, same_run):
+            attempt = partial(Attempt, self.cell, record, checkpoint, publish, stop_asked, send)
+            self._attempt(attempt, state, same_run, record, checkpoint, publish, log)
+        log.write(f"{self.cell.name}: {record.status} {record.error}\n")
+        return self._keep_and_send(record, checkpoint, emit)
+
+    def _run_to_go_on_with(
+        self, record: Record, checkpoint: Checkpoint, has_state: bool
+    ) -> str | None:
+        """The MLflow run of the interrupted attempt that this one goes on with, set to running.
+
+        None where there is none in this store that would hold each point of the cell once.
+        """
+        run_id = checkpoint.run_id
+        run = self.store.run(run_id) if run_id else None
+        if run_id is None or run is None:
+            return None
+        was_interrupted = run.tags.get(records.STATUS) in (Status.RUNNING, Status.INTERRUPTED)
+        is_empty = all(key.startswith("system/") for key in run.metrics)
+        fits = was_interrupted and record.describes(run) and (has_state or is_empty)
+        if fits and self.store.resume(run_id, self.parent):
+            return run_id
+        if run.tags.get(records.STATUS) == Status.RUNNING:
+            self.store.end(run_id, Status.INTERRUPTED, "it could not go on")
+        return None
+
+    def _attach_settled(self, run_id: str, checkpoint: Checkpoint) -> None:
+        settled = checkpoint.folder / records.SETTLED
+        atomic.write_text(settled, self.cell.model_dump_json(indent=2))
+        self.store.attach(run_id, settled)
+
+    def _keep_and_send(
+        self, record: Record, checkpoint: Checkpoint, emit: Callable[[Event], None]
+    ) -> Finished:
+        """The end of the cell, which MLflow now holds; or the folder, for the next run to send."""
+        kept = ""
+        try:
+            checkpoint.record = record
+            kept = "; it is kept and recorded by the next run"
+        except OSError as error:
+            emit(Note(f"the result cannot be kept in {checkpoint.folder}: {first_line(error)}"))
+        try:
+            return record.finished(record.send(self.store, checkpoint))
+        except Exception as error:  # whatever a store raises: the result is kept
+            why = f"{record.status}, but it cannot be recorded{kept}: {first_line(error)}"
+            return Finished(Status.FAILED, why)
 
     @property
     def command(self) -> str:
@@ -132,67 +217,54 @@ class Worker:
         usual = store_uri(None, self.results)
         return self.cell.command(self.results, None if self.store.uri == usual else self.store.uri)
 
-    def _describe(self, log: RunLog, checkpoint: Checkpoint) -> None:
-        """Record parameters, tags and settings before the start, and again on resuming."""
-        cell, spec = self.cell, self.cell.data.spec
-        log.params(
-            cell.params
-            | {
-                "context_frames": spec.context_frames,
-                "horizon": spec.horizon,
-                "frame_shape": "x".join(map(str, spec.frame_shape)),
-                **({"classes": len(spec.classes)} if spec.classes else {}),
-            },
-        )
-        tags = {records.DATA_DIGEST: cell.data_digests["test"]}
-        tags[records.THREADS] = str(torch.get_num_threads())
-        if cell.data.notice:
-            tags[records.NOTICE] = cell.data.notice
-        log.tag(tags)
-        module = type(cell.data).__module__
-        self.store.data_set(log.run_id, cell.dataset_name, module, cell.data_digests)
-        settled = checkpoint.folder / records.SETTLED
-        settled.write_text(cell.model_dump_json(indent=2), encoding="utf-8")
-        log.attach(settled)
-
     def _attempt(
         self,
-        log: RunLog,
+        begin: Callable[[], Attempt],
+        state: dict[str, Any] | None,
+        same_run: bool,
+        record: Record,
         checkpoint: Checkpoint,
         emit: Callable[[Event], None],
-        stop_asked: Callable[[], bool],
-    ) -> Finished:
-        """Run the cell; every outcome becomes a status."""
+        log: TextIO,
+    ) -> None:
+        """Run the cell; every outcome becomes the status of its `record`."""
         try:
-            attempt = Attempt(self.cell, log, checkpoint, emit, stop_asked)
-            metrics = self._rescore(attempt) if self.weights_of else attempt.run()
+            attempt = begin()
+            metrics = (
+                self._rescore(attempt, record) if self.weights_of else attempt.run(state, same_run)
+            )
             if self.profile:
-                _profile(attempt, log, emit)
-            return Finished(Status.DONE, run_id=log.run_id, metrics=metrics)
+                _profile(attempt, record, emit)
+            record.end(Status.DONE, metrics=metrics)
         except Interrupted:
-            return Finished(Status.INTERRUPTED, "stopped before its end", log.run_id)
+            record.end(Status.INTERRUPTED, "stopped before its end")
         except Diverged as error:
-            return Finished(Status.DIVERGED, str(error), log.run_id)
+            record.end(Status.DIVERGED, str(error))
         except Invalid as error:
-            return Finished(Status.INVALID, str(error), log.run_id)
+            record.end(Status.INVALID, str(error))
         except DataMissing as error:  # by a data set that looks for its files late
-            return Finished(Status.SKIPPED, str(error), log.run_id)
-        except Exception as error:
-            traceback.print_exc()
-            text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            return Finished(_status_of(error), text, log.run_id)
+            record.end(Status.SKIPPED, str(error))
+        except Unrestorable as error:
+            checkpoint.set_state_aside(error)
+            record.end(Status.FAILED, f"its checkpoint did not fit: {error}")
+        except (Exception, SystemExit) as error:
+            traceback.print_exc(file=log)
+            record.end(_status_of(error), first_line(error))
 
-    def _rescore(self, attempt: Attempt) -> dict[str, float]:
+    def _rescore(self, attempt: Attempt, record: Record) -> dict[str, float]:
         """Figures of the earlier run's weights, beside the curves and costs recorded then."""
         weights = self.store.artifact(self.weights_of, records.CHECKPOINT)
-        if weights is None:
+        earlier = self.store.run(self.weights_of)
+        if weights is None or earlier is None:
             raise UserError(f"the run {self.weights_of} has no weights: run the cell with --force")
-        attempt.log.points(self.store.history(self.weights_of, records.SCORES))
-        attempt.log.tag({records.WEIGHTS_OF: self.weights_of})
-        return attempt.rescore(weights)
+        record.points = self.store.history(self.weights_of, records.SCORES)
+        record.tags[records.WEIGHTS_OF] = self.weights_of
+        final = attempt.rescore(weights)
+        costs = {k: v for k, v in earlier.metrics.items() if not k.startswith(records.SCORES)}
+        return costs | final
 
 
-def _status_of(error: Exception) -> Status:
+def _status_of(error: BaseException) -> Status:
     text = str(error).lower()
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in text for words in OUT_OF_MEMORY_WORDS
@@ -201,81 +273,67 @@ def _status_of(error: Exception) -> Status:
     return Status.FAILED
 
 
-def _profile(attempt: Attempt, log: RunLog, emit: Callable[[Event], None]) -> None:
+def _profile(attempt: Attempt, record: Record, emit: Callable[[Event], None]) -> None:
     if not attempt.loop.trains:
         emit(Note("nothing to profile: the model is not trained"))
         return
-    folder = attempt.checkpoint.folder / records.PROFILE
-    costliest = attempt.profile(folder)
-    log.attach(folder, records.PROFILE)
+    costliest = attempt.profile(attempt.checkpoint.artifacts / records.PROFILE)
     emit(Note("the ten costliest operations of a training step:"))
     for line in costliest:
         emit(Note(line))
-    text = (
+    record.tags["mlflow.note.content"] = (
         f"Profile: artifacts under `{records.PROFILE}/`. Open the trace in ui.perfetto.dev, or "
         f"download the folder and run `tensorboard --logdir {records.PROFILE}`."
     )
-    log.tag({"mlflow.note.content": text})
 
 
-@contextlib.contextmanager
-def _log(path: Path) -> Iterator[TextIO]:
-    """The file `path`, open to be added to; what the block prints goes there too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", buffering=1) as log:
-        streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = _Tee(streams[0], log), _Tee(streams[1], log)
-        try:
-            yield log
-        finally:
-            sys.stdout, sys.stderr = streams
-
-
-class _Tee:
-    """A text stream that writes to two."""
-
-    def __init__(self, first: TextIO, second: TextIO) -> None:
-        self._first, self._second = first, second
-
-    def write(self, text: str) -> int:
-        self._second.write(text)
-        return self._first.write(text)
-
-    def flush(self) -> None:
-        self._first.flush()
-        self._second.flush()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._first, name)
-
-
-def run_alone(worker: Worker, events: bool) -> int:
+def run_alone(worker: Worker, events: int | None) -> int:
     """Run the worker's cell in this process, as `bench cell` does; its exit code.
 
-    With `events` it sends JSON lines to a parent process and ends when that does; without, it
-    shows its own progress.
+    With the descriptor `events` it sends JSON lines there to a parent process, which has made its
+    output the cell's log, and ends when that does; without, it shows its own progress.
     """
     stop = StopRequest()
     stop.on_signals()
-    out, cell = sys.stdout, worker.cell
-    if events:
-        stop.on_end_of(sys.stdin)
+    with lasting_output():
+        if events is None:
+            finished = _shown(worker, stop)
+        else:
+            os.set_inheritable(events, False)  # a process that it starts must not keep it open
+            finished = _told(worker, stop, events)
+    return finished.status.exit_code
+
+
+def _shown(worker: Worker, stop: StopRequest) -> Finished:
+    """How the cell ended, with its progress shown here."""
+    cell = worker.cell
+    with worker.screen.display(sys.stdout) as display:
+        display.plan([plan.planned(cell)], plan.settings([cell]))
+        display.cell_started(cell.name)
+
+        def show(event: Event) -> None:
+            if isinstance(event, Progress | Note):
+                display.event(cell.name, event)
+
+        finished = worker.work(show, stop)
+        display.cell_finished(cell.name, finished, worker.command)
+    return finished
+
+
+def _told(worker: Worker, stop: StopRequest, events: int) -> Finished:
+    """How the cell ended, with all events told to the parent process."""
+    stop.on_end_of(sys.stdin)
+    with contextlib.closing(lasting(events)) as parent:
 
         def emit(event: Event) -> None:
-            out.write(encode(event) + "\n")
-            out.flush()
+            parent.write(encode(event) + "\n")
+            parent.flush()
 
-        finished = worker.work(emit, stop)
+        try:
+            finished = worker.work(emit, stop, output_is_log=True)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            finished = Finished(Status.FAILED, first_line(error))
         emit(finished)
-    else:
-        with worker.screen.display(out) as display:
-            display.plan([plan.planned(cell)], plan.settings([cell]))
-            display.cell_started(cell.name)
-
-            def show(event: Event) -> None:
-                if isinstance(event, Progress | Note):
-                    display.event(cell.name, event)
-
-            finished = worker.work(show, stop)
-            display.cell_finished(cell.name, finished, worker.command)
-    return Status(finished.status).exit_code
+    return finished

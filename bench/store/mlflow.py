@@ -231,7 +231,7 @@ class Store:
     def planned(self, suite: str) -> list[RecordedCell]:
         """The cells of the newest invocation of `suite`, as if each had a run yet to begin."""
         invocations = self._search(suite, "suite")[:1]
-        plans = [(run, self.artifact(run.info.run_id, records.PLAN)) for run in invocations]
+        plans = [(run, self._plan(run.info.run_id)) for run in invocations]
         return [
             RecordedCell(
                 run_id="",
@@ -242,10 +242,17 @@ class Store:
                 tags=cell["tags"] | {records.STATUS: records.Status.MISSING.value},
                 metrics={},
             )
-            for run, path in plans
-            if path is not None
-            for cell in json.loads(path.read_text(encoding="utf-8"))
+            for run, plan in plans
+            for cell in plan
         ]
+
+    def _plan(self, run_id: str) -> list[dict[str, Any]]:
+        """The plan of an invocation; none where that was killed before it was all there."""
+        path = self.artifact(run_id, records.PLAN)
+        try:
+            return list(json.loads(path.read_bytes())) if path is not None else []
+        except ValueError:
+            return []
 
     def run(self, run_id: str) -> RecordedCell | None:
         """The run of that id; None where there is none, or it was deleted."""
@@ -255,12 +262,18 @@ class Store:
             return None
         return self._recorded(run) if run.info.lifecycle_stage == "active" else None
 
+    def open_runs(self, suite: str) -> list[RecordedCell]:
+        """The runs of cells and invocations of `suite` that MLflow holds for running."""
+        running = " and attributes.status = 'RUNNING'"
+        found = [*self._search(suite, "cell", running), *self._search(suite, "suite", running)]
+        return [self._recorded(run) for run in found]
+
     def latest_invocation(self, suite: str) -> str | None:
         """The id of the newest parent run of `suite`."""
         runs = self._search(suite, "suite")
         return str(runs[0].info.run_id) if runs else None
 
-    def _search(self, suite: str, kind: str) -> list[Run]:
+    def _search(self, suite: str, kind: str, more: str = "") -> list[Run]:
         experiment = self._client.get_experiment_by_name(suite)
         if experiment is None:
             return []
@@ -269,7 +282,7 @@ class Store:
         while True:
             page: PagedList[Run] = self._client.search_runs(
                 [experiment.experiment_id],
-                filter_string=f"tags.`{records.KIND}` = '{kind}'",
+                filter_string=f"tags.`{records.KIND}` = '{kind}'{more}",
                 order_by=["attributes.start_time DESC"],
                 max_results=1000,
                 page_token=token,
@@ -383,34 +396,6 @@ class Store:
         """The line that opens MLflow's own pages on this store."""
         return f"python -m bench ui --tracking-uri {shlex.quote(self.uri)}"
 
-
-@dataclass(frozen=True, slots=True)
-class RunLog:
-    """One run of a store, open for writing."""
-
-    store: Store
-    run_id: str
-
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Set `tags`."""
-        self.store.tag(self.run_id, tags)
-
-    def params(self, params: Mapping[str, object]) -> None:
-        """Record parameters."""
-        self.store.params(self.run_id, params)
-
-    def points(self, points: Sequence[Point]) -> None:
-        """Send `points`."""
-        self.store.points(self.run_id, points)
-
-    def attach(self, path: Path, folder: str | None = None) -> None:
-        """Keep a file, or all of a folder, among the artifacts."""
-        self.store.attach(self.run_id, path, folder)
-
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric."""
-        run = self.store.run(self.run_id)
-        return run.metrics if run else {}
 
 
 def _hear(server: str) -> None:

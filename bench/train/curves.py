@@ -1,4 +1,4 @@
-"""The curves of a running cell, and their points not yet sent to MLflow."""
+"""The curves of a running cell: every point, from its start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Curves:
         """
         self._clock, self._validation = clock, validation
         self._sums: dict[str, tuple[float, int]] = {}
-        self._pending: list[Point] = []
+        self.points: list[Point] = []
         self.last_loss = math.nan
         self.last_validation = math.nan
         self.best_validation = math.inf
@@ -70,13 +70,10 @@ class Curves:
         }
 
     def _add(self, key: str, value: float) -> None:
-        now = {key: value, records.TRAIN_SECONDS: self._clock.seconds}
-        self._pending += [Point.now(k, v, self._clock.steps) for k, v in now.items()]
-
-    def take_pending(self) -> list[Point]:
-        """The points since the last call."""
-        taken, self._pending = self._pending, []
-        return taken
+        step, timed = self._clock.steps, records.TRAIN_SECONDS
+        self.points.append(Point.now(key, value, step))
+        if next((p.step for p in reversed(self.points) if p.key == timed), None) != step:
+            self.points.append(Point.now(timed, self._clock.seconds, step))
 
     def state(self) -> dict[str, Any]:
         """The state for `restore`."""
@@ -84,11 +81,11 @@ class Curves:
             "sums": self._sums,
             "last_loss": self.last_loss,
             "validation": [self.last_validation, self.best_validation],
-            "pending": [(p.key, p.value, p.step, p.timestamp_ms) for p in self._pending],
+            "points": [(p.key, p.value, p.step, p.timestamp_ms) for p in self.points],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`."""
         self._sums, self.last_loss = dict(state["sums"]), state["last_loss"]
         self.last_validation, self.best_validation = state["validation"]
-        self._pending = [Point(*point) for point in state["pending"]]
+        self.points = [Point(*point) for point in state["points"]]

@@ -37,6 +37,10 @@ class Diverged(Exception):
     """The loss is no longer finite."""
 
 
+class Unrestorable(Exception):
+    """The state is not one to go on from."""
+
+
 class Watcher(Protocol):
     """Receives the progress of the loop, and may save its state or stop it."""
 
@@ -91,12 +95,16 @@ class Loop:
 
         Raises:
             Diverged: the loss is no longer finite.
+            Unrestorable: the `state` is of another cell, or lacks a part.
         """
         with self.timed("setup"):
             if self.trains:
                 self._warm_up()
             if state is not None:
-                self.restore(state)
+                try:
+                    self.restore(state)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise Unrestorable(f"{type(error).__name__}: {error}") from error
         if self.trains:
             self._train()
         else:

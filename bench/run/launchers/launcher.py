@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from bench.run.events import Event
@@ -15,6 +16,7 @@ class Job:
 
     name: str
     arguments: Sequence[str]  # of `python -m bench`
+    log: Path  # gets what it prints
     silence_seconds: float
     total_seconds: float | None = None
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bench.records import Status
-from bench.run.events import Event, Finished, Note, decode
+from bench.run.events import Event, Finished, Lines, Note, decode
 from bench.run.launchers.launcher import Job, Started
 from bench.suite.fingerprint import REPOSITORY
 from bench.train import hardware
@@ -25,6 +25,8 @@ from bench.train import hardware
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 30.0  # between asking a child to stop and killing it
 LAST_LINES = 30  # of a child's output, shown where it dies without an event
+LAST_BYTES = 1 << 16
+READ_BYTES = 1 << 16
 
 
 @dataclass
@@ -94,60 +96,91 @@ class LocalLauncher:
 
 
 class _Child:
-    """A cell's process, watched until it ends."""
+    """A cell's process and its group, watched until both have ended.
+
+    Its events come through a pipe of their own; what it prints goes to the log without us, so that
+    neither our end nor a grandchild that keeps printing is in anybody's way.
+    """
 
     def __init__(self, job: Job, environment: dict[str, str], launcher: LocalLauncher) -> None:
         self._job, self._launcher = job, launcher
         self._oom_kills = hardware.kernel_oom_kills()
-        self._printed: deque[str] = deque(maxlen=LAST_LINES)
         self._finished: Finished | None = None
-        self._process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "bench", *job.arguments],
+        self._lines = Lines()
+        self._asked_at: float | None = None
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as opened:
+            self._log = opened.enter_context(job.log.open("ab+"))
+            self._printed_from = self._printed_to = self._log.seek(0, os.SEEK_END)
+            self._events, theirs = os.pipe()
+            opened.callback(os.close, self._events)
+            try:
+                self._process = self._start(environment, theirs)
+            finally:
+                os.close(theirs)
+            opened.pop_all()
+        os.set_blocking(self._events, False)
+        self._began = self._heard = time.monotonic()
+
+    def _start(self, environment: dict[str, str], events: int) -> subprocess.Popen[bytes]:
+        words = ["-m", "bench", *self._job.arguments, "--events", str(events)]
+        return subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", *words],
             env=_environment() | environment,
             stdin=subprocess.PIPE,  # its end tells the child that its parent is gone
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+            pass_fds=[events],
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
-        self._began = self._heard = time.monotonic()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101  (it was asked for above)
-        for line in self._process.stdout:
-            self._heard = time.monotonic()
-            event = decode(line)
-            if isinstance(event, Finished):
-                self._finished = event
-            elif event is not None:
-                self._launcher.publish(self._job, event)
-            elif line.strip():
-                self._printed.append(line.rstrip())
 
     def outcome(self) -> Finished:
         """How the process ended, once it has."""
         overdue = ""
-        while self._process.poll() is None and not overdue:
-            if self._launcher.stopped:
-                self._end(signal.SIGINT)
-            overdue = self._overdue()
-            time.sleep(POLL_SECONDS)
-        if overdue:
-            self._end(signal.SIGTERM)
-        self._reader.join(timeout=5)
-        self._close()
-        if overdue:
-            return Finished(Status.TIMEOUT, overdue)
-        return self._finished or self._guess(self._process.returncode)
+        try:
+            while self._process.poll() is None:
+                self._read()
+                overdue = overdue or self._overdue()
+                if overdue:
+                    self._ask_to_end(signal.SIGTERM)
+                elif self._launcher.stopped:
+                    self._ask_to_end(signal.SIGINT)
+                time.sleep(POLL_SECONDS)
+            self._kill()  # what it left behind
+            self._read()
+            if overdue:
+                return Finished(Status.TIMEOUT, overdue)
+            return self._finished or self._guess(self._process.returncode)
+        finally:
+            self._close()
 
     def _close(self) -> None:
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+        if self._process.poll() is None:  # only where something failed here
+            self._kill()
+            self._process.wait()
+        os.close(self._events)
+        self._log.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def _read(self) -> None:
+        """Pass on the events that have come."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._events, READ_BYTES):
+                self._heard = time.monotonic()
+                for line in self._lines.add(data):
+                    if event := decode(line):
+                        self._take(event)
+        size = os.fstat(self._log.fileno()).st_size
+        if size != self._printed_to:
+            self._printed_to, self._heard = size, time.monotonic()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            self._finished = event
+        else:
+            self._finished = None  # only the last event can be the end
+            self._launcher.publish(self._job, event)
 
     def _overdue(self) -> str:
         now, job = time.monotonic(), self._job
@@ -157,30 +190,45 @@ class _Child:
             return f"took longer than {job.total_seconds:.0f} s"
         return ""
 
-    def _end(self, number: signal.Signals) -> None:
-        """Ask the process to end; kill it where it does not, or after a second stop."""
-        self._process.send_signal(number)
-        ends = time.monotonic() + GRACE_SECONDS
-        while self._process.poll() is None:
-            if time.monotonic() > ends or self._launcher.stopped_twice:
-                self._process.kill()
-                self._process.wait()
-            time.sleep(POLL_SECONDS / 4)
+    def _ask_to_end(self, number: signal.Signals) -> None:
+        """Ask the process to end, once; kill it where it does not, or after a second stop."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            self._process.send_signal(number)
+        if now - self._asked_at > GRACE_SECONDS or self._launcher.stopped_twice:
+            self._kill()
+
+    def _kill(self) -> None:
+        """Kill the process and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _guess(self, code: int) -> Finished:
         """The likely outcome of a process that sent no `Finished`."""
-        for line in self._printed:
+        printed = self._last_lines()
+        for line in printed:
             self._launcher.publish(self._job, Note(line))
         if code == -signal.SIGKILL:
             if hardware.kernel_oom_kills() > self._oom_kills:
                 return Finished(Status.OUT_OF_MEMORY, "killed by the kernel: out of memory")
             return Finished(Status.INTERRUPTED, "killed from outside (SIGKILL)")
-        if code in (-signal.SIGINT, -signal.SIGTERM):
-            return Finished(Status.INTERRUPTED, f"stopped by {signal.Signals(-code).name}")
+        number = -code if code < 0 else code - 128  # 128 + n: it ended at once when asked again
+        if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            return Finished(Status.INTERRUPTED, f"stopped by {signal.Signals(number).name}")
         if code < 0:
-            return Finished(Status.FAILED, f"crashed with {signal.Signals(-code).name}")
-        last = self._printed[-1] if self._printed else "without a word"
+            return Finished(Status.FAILED, f"crashed with {signal.Signals(number).name}")
+        last = printed[-1] if printed else "without a word"
         return Finished(Status.FAILED, f"exit code {code}: {last}")
+
+    def _last_lines(self) -> list[str]:
+        """The last lines that it printed; those of its display are known already."""
+        self._log.seek(max(self._printed_from, self._printed_to - LAST_BYTES))
+        lines = self._log.read(LAST_BYTES).decode("utf-8", "replace").splitlines()
+        told = f"{self._job.name}: "
+        return [line.rstrip() for line in lines if line.strip() and not line.startswith(told)][
+            -LAST_LINES:
+        ]
 
 
 def _environment() -> dict[str, str]:

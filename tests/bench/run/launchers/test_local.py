@@ -1,27 +1,41 @@
 """The launcher on this machine: slots, and what a child that dies without a word died of."""
 
+import os
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from bench.records import Status
 from bench.run.events import Finished, Note, Progress, decode, encode
 from bench.run.launchers import local
 from bench.run.launchers.launcher import Job, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
 
+Run = Callable[..., list[object]]
 
-def _run(monkeypatch: pytest.MonkeyPatch, code: str, **limits: float) -> list[object]:
-    """What the launcher tells of a child that runs `code`."""
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """What the launcher tells of a child that runs some code, which finds its pipe as `events`."""
     popen = local.subprocess.Popen
 
-    def start(command: list[str], **options: object) -> object:
-        return popen([sys.executable, "-c", code], **options)  # type: ignore[call-overload]
+    def told(code: str, **limits: float) -> list[object]:
+        def start(command: list[str], **options: object) -> object:
+            words = [sys.executable, "-c", f"events = {command[-1]}\n{code}"]
+            return popen(words, **options)  # type: ignore[call-overload]
 
-    fake = SimpleNamespace(**vars(local.subprocess) | {"Popen": start})
-    monkeypatch.setattr(local, "subprocess", fake)
-    job = Job("a/b/0", [], limits.get("silence", 30), limits.get("total"))
-    return [event for _, event in LocalLauncher("cpu").run([job])]
+        fake = SimpleNamespace(**vars(local.subprocess) | {"Popen": start})
+        monkeypatch.setattr(local, "subprocess", fake)
+        log = tmp_path / "cell.log"
+        job = Job("a/b/0", [], log, limits.get("silence", 30), limits.get("total"))
+        return [event for _, event in LocalLauncher("cpu").run([job])]
+
+    return told
 
 
 @pytest.mark.parametrize(
@@ -34,20 +48,18 @@ def _run(monkeypatch: pytest.MonkeyPatch, code: str, **limits: float) -> list[ob
         ("pass", "failed", "without a word"),
     ],
 )
-def test_a_death_without_a_word_is_named(
-    monkeypatch: pytest.MonkeyPatch, code: str, status: str, error: str
-) -> None:
-    end = _run(monkeypatch, code)[-1]
+def test_a_death_without_a_word_is_named(run: Run, code: str, status: str, error: str) -> None:
+    end = run(code)[-1]
     assert isinstance(end, Finished)
     assert (end.status, error in end.error) == (status, True), end
 
 
 def test_a_kill_by_the_kernel_for_memory_is_told_from_another(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     kills = iter(range(10))
     monkeypatch.setattr(local.hardware, "kernel_oom_kills", lambda: next(kills))
-    end = _run(monkeypatch, "import os; os.kill(os.getpid(), 9)")[-1]
+    end = run("import os; os.kill(os.getpid(), 9)")[-1]
     assert isinstance(end, Finished)
     assert end.status == "oom"
 
@@ -56,35 +68,112 @@ def test_a_kill_by_the_kernel_for_memory_is_told_from_another(
     ("limits", "words"),
     [({"silence": 1.0}, "no sign of life"), ({"total": 1.0}, "took longer than 1 s")],
 )
-def test_a_child_that_hangs_is_ended(
-    monkeypatch: pytest.MonkeyPatch, limits: dict[str, float], words: str
-) -> None:
+def test_a_child_that_hangs_is_ended(run: Run, limits: dict[str, float], words: str) -> None:
     chatter = "import time\nwhile True: time.sleep(0.2); print('x', flush=True)"
     code = chatter if "total" in limits else "import time; time.sleep(60)"
-    end = _run(monkeypatch, code, **limits)[-1]
+    end = run(code, **limits)[-1]
     assert isinstance(end, Finished)
     assert end.status == "timeout"
     assert words in end.error
 
 
-def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-    end = _run(monkeypatch, code, silence=2.0)[-1]
+    end = run(code, silence=2.0)[-1]
     assert isinstance(end, Finished)
     assert end.status == "timeout"
 
 
-def test_what_a_child_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = [Progress("train", 0.5, loss=0.1), Note("hello"), Finished("done", run_id="r")]
-    lines = "\n".join(encode(event) for event in said)
-    events = _run(monkeypatch, f"print({lines!r})")
-    assert events[1:] == said
+TOLD = [Progress("train", 0.5, loss=0.1), Note("hello"), Finished(Status.DONE, run_id="r")]
+LINES = "\n".join(map(encode, TOLD)) + "\n"
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "",
+        "print('.', end='', flush=True)",
+        "os.write(1, b'text without an end')",
+        "os.write(2, bytes(range(256)))",
+        "print('x' * 3_000_000, end='')",
+        """print('{"event": "finished", "status": "failed"}')""",
+    ],
+)
+def test_what_a_child_tells_is_passed_on_whatever_it_prints(run: Run, printed: str) -> None:
+    events = run(f"import os\n{printed}\nos.write(events, {LINES!r}.encode())")
+    assert events[1:] == TOLD
+
+
+CRAFTED = r"""[
+    b"\xff\xfe\x00",
+    b"x" * 3_000_000,
+    b"[" * 50_000,
+    b'{"event": "finished", "status": "wonderful"}',
+    b'{"event": "finished", "status": "done", "metrics": {"test/mse": "low"}}',
+    b'{"event": "finished", "status": "done"}',  # not the last word
+    b'{"event": "progress", "phase": "train", "fraction": 7}',
+    b'{"event": "progress", "phase": "train", "fraction": 0.5, "loss": NaN}',
+    b'{"event": "progress", "phase": "train", "fraction": 0.5, "memory_bytes": -1}',
+    b'{"event": "progress", "phase": "train", "fraction": 0.5, "spent": "\u001b[2J"}',
+]"""
+
+
+def test_crafted_events_are_dropped(run: Run) -> None:
+    events = run(
+        f"import os\nfor data in (*{CRAFTED}, {LINES!r}.encode()):\n"
+        "    data += b'\\n'\n"
+        "    while data: data = data[os.write(events, data):]"
+    )
+    assert events[1:] == TOLD
+
+
+def test_an_end_that_was_not_the_last_word_is_none(run: Run) -> None:
+    said = "\n".join(map(encode, [TOLD[-1], TOLD[0]])) + "\n"
+    end = run(f"import os; os.write(events, {said!r}.encode()); os._exit(3)")[-1]
+    assert isinstance(end, Finished)
+    assert (end.status, end.error) == (Status.FAILED, "exit code 3: without a word")
+
+
+def test_what_a_child_leaves_behind_ends_with_it(run: Run, tmp_path: Path) -> None:
+    code = """
+import os, time
+if not os.fork():
+    os.set_inheritable(events, True)
+    print("alive", flush=True)
+    time.sleep(60)
+time.sleep(0.5)
+open(%r, "w").write(str(os.getpgid(0)))
+"""
+    place = tmp_path / "group"
+    end = run(code % str(place))[-1]
+    assert isinstance(end, Finished)
+    deadline = time.monotonic() + 10
+    while _lives(int(place.read_text(encoding="utf-8"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _lives(int(place.read_text(encoding="utf-8")))
+
+
+def _lives(group: int) -> bool:
+    living = [p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE]
+    return any(os.getpgid(p.pid) == group for p in living if psutil.pid_exists(p.pid))
+
+
+def test_a_stopped_child_is_killed(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
+    end = run("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", silence=1.0)[-1]
+    assert isinstance(end, Finished)
+    assert (end.status, "no sign of life" in end.error) == ("timeout", True)
 
 
 @pytest.mark.parametrize("line", ["", "hello", '{"event": "unknown"}', '{"event": "note"}', "{"])
 def test_what_is_no_event_is_not_taken_for_one(line: str) -> None:
     assert decode(line) is None
+
+
+def test_an_event_says_no_more_than_can_be_sent() -> None:
+    for event in (Note("x" * 10_000), Finished(Status.FAILED, "x" * 10_000)):
+        assert decode(encode(event)) is not None
 
 
 def test_one_cell_runs_on_each_visible_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,129 @@
+"""What MLflow is to hold of a cell that ended: kept as a file until it does, sent as one."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from bench import records
+from bench.records import Point, Status
+from bench.run.events import Finished
+from bench.store.mlflow import RecordedCell, Store
+from bench.suite import fingerprint
+from bench.suite.cell import Cell
+
+if TYPE_CHECKING:
+    from bench.run.checkpoint import Checkpoint
+
+LONGEST_VALUE = 5000  # characters of a parameter
+
+
+class Record(BaseModel):
+    """All that the MLflow run of a cell is to hold, but for its artifacts and its log.
+
+    It holds every point, also those sent before, so that it can be sent to any store, more than
+    once: what a run has already is not recorded twice.
+    """
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    suite: str
+    name: str
+    parent: str
+    """The run of the invocation."""
+    params: dict[str, str]
+    tags: dict[str, str]
+    data_source: tuple[str, str] = ("", "")
+    """Name of the data set, and the module it comes from."""
+    data_digests: dict[str, str] = {}
+    points: list[Point] = []
+    metrics: dict[str, float] = {}
+    """The final figures; they are among the points, too."""
+    status: Status = Status.RUNNING
+    error: str = ""
+
+    @classmethod
+    def of(cls, cell: Cell, results: Path, command: str, parent: str) -> Record:
+        """That of a `cell` which begins, in the folder `results`."""
+        tags = cell.tags | {records.COMMAND: command, records.FOLDER: folder_tag(results)}
+        params: dict[str, object] = dict(cell.params)
+        record = cls(suite=cell.suite, name=cell.name, parent=parent, params={}, tags=tags)
+        if not cell.missing_data:
+            spec = cell.data.spec
+            params |= {
+                "context_frames": spec.context_frames,
+                "horizon": spec.horizon,
+                "frame_shape": "x".join(map(str, spec.frame_shape)),
+                **({"classes": len(spec.classes)} if spec.classes else {}),
+            }
+            record.tags[records.DATA_DIGEST] = cell.data_digests["test"]
+            if cell.data.notice:
+                record.tags[records.NOTICE] = cell.data.notice
+            record.data_source = cell.dataset_name, type(cell.data).__module__
+            record.data_digests = {str(split): d for split, d in cell.data_digests.items()}
+        record.params = {key: str(value)[:LONGEST_VALUE] for key, value in params.items()}
+        return record
+
+    def end(
+        self, status: Status, error: str = "", metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Set how the cell ended."""
+        self.status, self.error, self.metrics = status, error, dict(metrics or {})
+
+    def finished(self, run_id: str) -> Finished:
+        """The end of the cell, recorded in the run `run_id`."""
+        return Finished(self.status, self.error, run_id, self.metrics)
+
+    def describes(self, run: RecordedCell) -> bool:
+        """Whether `run` is one of the same cell with the same settings, which may hold this."""
+        same = all(run.params.get(key, value) == value for key, value in self.params.items())
+        return same and run.tags.get(records.CELL) == self.tags[records.CELL]
+
+    def begin(self, store: Store, checkpoint: Checkpoint) -> str:
+        """The id of a new run for it, which the checkpoint keeps."""
+        run_id = store.begin(self.suite, self.name, self.tags, self.parent)
+        checkpoint.run_id = run_id
+        return run_id
+
+    def describe(self, store: Store, run_id: str) -> None:
+        """Send what is known before the cell starts."""
+        store.params(run_id, self.params)
+        store.tag(run_id, {k: v for k, v in self.tags.items() if k != records.STATUS})
+        if self.data_digests:
+            store.data_set(run_id, *self.data_source, self.data_digests)
+
+    def send(self, store: Store, checkpoint: Checkpoint) -> str:
+        """Send all of it, with artifacts and log, to the cell's run in `store`; the run's id.
+
+        A store that does not know the run gets a new one. Afterwards the checkpoint is what the
+        cell needs to go on, if anything.
+        """
+        run_id = checkpoint.run_id
+        run = store.run(run_id) if run_id else None
+        if run_id is None or run is None or not self.describes(run):
+            run_id = self.begin(store, checkpoint)
+        self.describe(store, run_id)
+        store.points(run_id, self.points)
+        if checkpoint.artifacts.is_dir():
+            store.attach(run_id, checkpoint.artifacts)
+        if checkpoint.log.exists():
+            store.attach(run_id, checkpoint.log)
+        store.end(run_id, self.status, self.error)
+        if self.status is Status.DONE:
+            checkpoint.remove()
+            return run_id
+        if self.status in (Status.DIVERGED, Status.INVALID):
+            checkpoint.forget_state()  # going on would only end in the same way
+        if self.status is not Status.INTERRUPTED:
+            checkpoint.forget_run()  # it may hold points beyond the state
+        checkpoint.forget_record()
+        return run_id
+
+
+def folder_tag(results: Path) -> str:
+    """What marks the runs of processes that keep their checkpoints in the folder `results`."""
+    return fingerprint.digest([platform.node(), str(results.resolve())])
