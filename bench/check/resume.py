@@ -74,8 +74,5 @@ def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) 
     train(resumed, STEPS)
     differ = changed(recorded(whole.model.module), recorded(resumed.model.module))
     why = f"{', '.join(lost[:3])} is not in it" if lost else "no attribute of the model says why"
-    require(
-        not differ,
-        fXX
-        f" {why}",
-    )
+    weight = differ[0] if differ else ""
+    require(not differ, f"resumed from its saved state, training gives another {weight}: {why}")
