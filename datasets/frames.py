@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 from datasets.contract import Spec
-from datasets.video.cache import Cache, Clip, read_manifest
+from datasets.video.cache import Cache, Clip
 from datasets.video.clips import clips_at
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
-from datasets.video.decode import read_frames
+from datasets.video.decode import is_video, read_frames
 from datasets.video.images import images_in
+from datasets.video.movies import VARIABLE_RATE
 from datasets.video.source import (
     Fit,
     FrameFormat,
@@ -33,6 +35,15 @@ _CALLED: Mapping[SplitName, frozenset[str]] = {
     "validation": frozenset({"validation", "valid", "val"}),
     "test": frozenset({"test"}),
 }
+
+
+_CURES = {VARIABLE_RATE: " (frames_per_second=25, say, makes it even)"}
+
+
+class _Facts(TypedDict):
+    split_by: str
+    split_of: dict[str, SplitName]
+    left_out: int
 
 
 class Frames(VideoDataset):
@@ -69,6 +80,7 @@ class Frames(VideoDataset):
         channels: int = 3,
         fit: Fit = "stretch",
         frame_step: int = 1,
+        frames_per_second: float | None = None,
     ) -> None:
         """Open the cache of the collection `name`.
 
@@ -80,6 +92,9 @@ class Frames(VideoDataset):
             channels: 3 for colour, 1 for grey.
             fit: "stretch" to that size, or "crop" the middle of what just covers it.
             frame_step: from one frame of a window to its next.
+            frames_per_second: so many frames of each second of a video are picked: at each moment
+                that which is shown then, so that a variable frame rate becomes an even one
+                (default: every frame, once). Images and arrays have no times.
 
         Raises:
             DataMissing: it has not been prepared, or a split has no clip that is long enough.
@@ -87,7 +102,15 @@ class Frames(VideoDataset):
         """
         if not isinstance(frame_step, int) or frame_step < 1:
             raise ValueError(f"frame_step must be a whole number from 1 on, not {frame_step!r}")
-        cache = Cache.open(self.preparation(name=name, size=size, channels=channels, fit=fit))
+        cache = Cache.open(
+            self.preparation(
+                name=name,
+                size=size,
+                channels=channels,
+                fit=fit,
+                frames_per_second=frames_per_second,
+            )
+        )
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         splits, copies = _without_copies(cache)
         super().__init__(cache, splits, spec, frame_step=frame_step)
@@ -100,8 +123,13 @@ class Frames(VideoDataset):
             "copied from a clip that is held out": copies,
         }
         listed = ", ".join(f"{count:,} {what}" for what, count in left_out.items() if count)
-        split_by = f"clips split by {cache.facts['split_by']}"
-        self.notice = f"{split_by}; left out: {listed}" if listed else split_by
+        parts = [f"clips split by {cache.facts['split_by']}"]
+        parts += [f"left out: {listed}"] if listed else []
+        remarks = Counter(remark for source in cache.sources for remark in source.remarks)
+        parts += [
+            f"{count:,} with {remark}{_CURES.get(remark, '')}" for remark, count in remarks.items()
+        ]
+        self.notice = "; ".join(parts)
 
     @classmethod
     def preparation(
@@ -111,6 +139,7 @@ class Frames(VideoDataset):
         size: FrameSize = (64, 64),
         channels: int = 3,
         fit: Fit = "stretch",
+        frames_per_second: float | None = None,
         **_: Any,
     ) -> Preparation:
         """Every frame of the clips that are in a split.
@@ -126,21 +155,27 @@ class Frames(VideoDataset):
         if fit not in get_args(Fit):
             raise ValueError(f"fit is 'stretch' or 'crop', not {fit!r}")
         grey, crop = channels == 1, fit == "crop"
+        rate = frames_per_second
+        if isinstance(rate, float) and rate.is_integer():
+            rate = int(rate)
         options = {
             f'name="{name}"': name != cls.name,
             f"size=({height}, {width})": (height, width) != (64, 64),
             "channels=1": grey,
             'fit="crop"': crop,
+            f"frames_per_second={rate}": rate is not None,
         }
         written = ", ".join(option for option, given in options.items() if given)
         return Preparation(
             name=f"{cls.name}({written})" if written else cls.name,
-            folder=f"frames-{name}-{height}x{width}{'-grey' * grey}{'-crop' * crop}",
-            format=FrameFormat(channels, height, width, fit),
-            find=_find,
+            folder=f"frames-{name}-{height}x{width}{'-grey' * grey}{'-crop' * crop}"
+            + ("" if rate is None else f"-{rate}fps"),
+            format=FrameFormat(channels, height, width, fit, frames_per_second=rate),
+            find=_find if rate is None else _find_videos,
             read=read_frames,
             get="clips of your own: videos, .npy arrays and subfolders of images, in one folder",
             homes=(name,),
+            facts=_Facts,
         )
 
 
@@ -159,13 +194,24 @@ def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:
 
 def _contents(cache: Cache) -> dict[str, tuple[str, str]]:
     """What two clips share when one is a copy: the hash of their files, their number in these."""
-    manifest = read_manifest(cache.folder) or {"sources": []}
-    hashes = {source["name"]: source["sha256"] for source in manifest["sources"]}
+    hashes = {source.name: source.sha256 for source in cache.sources}
     contents = {}
     for clip in cache.clips:
         source, number = (clip.name, "") if clip.name in hashes else clip.name.rsplit("#", 1)
         contents[clip.name] = hashes[source], number
     return contents
+
+
+def _find_videos(folder: Path) -> Sources:
+    """As `_find`, where all clips must be videos."""
+    found = _find(folder)
+    for source in found.videos:
+        if not is_video(source.paths):
+            raise SourceWrong(
+                f"{source.name} in {folder} is no video, so it has no times by which"
+                " frames_per_second could pick: leave that out, or these clips"
+            )
+    return found
 
 
 def _find(folder: Path) -> Sources:

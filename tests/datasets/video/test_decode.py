@@ -354,7 +354,7 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     shutil.copy(video, tmp_path / "video.mp4")
     assert numbers(read_frames(source(tmp_path / "video.mp4"), GREY)) == list(range(120))
     (tmp_path / "folder.avi").mkdir()
-    assert _reason(tmp_path / "folder.avi") == "cannot be read: Is a directory"
+    assert _reason(tmp_path / "folder.avi") == "is no regular file"
     assert _reason(tmp_path / "absent.avi") == "cannot be read: No such file or directory"
     assert "absent.png, which cannot be read: No such" in _reason(tmp_path / "absent.png")
 
