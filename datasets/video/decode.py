@@ -12,14 +12,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from datasets.video.arrays import pictures_of_array
-from datasets.video.images import in_eight_bits, is_image, read_image
+from datasets.video.arrays import ARRAY_SUFFIXES, pictures_of_array
+from datasets.video.files import special
+from datasets.video.images import (
+    in_eight_bits,
+    is_image,
+    pictures_of_images,
+    pictures_of_stack,
+)
 from datasets.video.movies import pictures_of_video
 from datasets.video.source import Damaged, FrameFormat, Image, Source
 
 
 def read_frames(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
-    """The frames of a video, of a `.npy` array, or of images in the order given, uint8 [C,H,W].
+    """The frames of a video, an array, a stack, or of images in the order given, uint8 [C,H,W].
 
     One frame after the other: a video of any length needs the memory of a few of them. The rotation
     that phones note in their videos and photographs is applied; transparency is laid over black;
@@ -27,12 +33,13 @@ def read_frames(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
 
     Raises:
         Damaged: the source cannot be read, is damaged or cut off somewhere, lacks more than
-            `movies.MISSING_SHARE` of the frames that it declares, changes size midway, or has
-            fewer than two frames; the frames before that are given out first.
+            `movies.MISSING_SHARE` of the frames that it declares, changes size within a clip, or
+            has fewer than two frames; the frames before that are given out first.
     """
     size, count = (0, 0), 0
+    firsts = {first + 1 for first, _ in source.ranges} | {1}
     for count, picture in enumerate(_pictures(source.paths), 1):
-        if count == 1:
+        if count in firsts:
             size = picture.size
         elif picture.size != size:
             was, now = (f"{width}x{height}" for width, height in (size, picture.size))
@@ -56,8 +63,14 @@ def fitted(picture: Pillow.Image, frame_format: FrameFormat) -> Image:
 
 
 def _pictures(paths: tuple[Path, ...]) -> Iterator[Pillow.Image]:
-    if len(paths) > 1 or is_image(paths[0]):
-        return map(read_image, paths)
-    if paths[0].suffix.lower() == ".npy":
-        return pictures_of_array(paths[0])
-    return pictures_of_video(paths[0])
+    if len(paths) > 1:
+        return pictures_of_images(paths)
+    (path,) = paths
+    if is_image(path):
+        return pictures_of_stack(path)
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return pictures_of_array(path)
+    kind = special(path)
+    if kind is not None:
+        raise Damaged(f"is {kind}, not a file")
+    return pictures_of_video(path)

@@ -17,7 +17,10 @@ from PIL import Image as Pillow
 from datasets.video.source import Damaged, reason_of
 
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"}
+    {".asf", ".avi", ".divx", ".dv", ".flv", ".mkv", ".mxf", ".nut", ".ogv", ".rm", ".webm", ".wmv"}
+    | {".3g2", ".3gp", ".f4v", ".m4v", ".mov", ".mp4", ".qt"}
+    | {".m1v", ".m2ts", ".m2v", ".mpe", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".wtv"}
+    | {".264", ".265", ".h264", ".h265", ".hevc", ".ivf", ".mjpeg", ".mjpg", ".obu", ".y4m"}
 )
 
 MISSING_SHARE = 0.05

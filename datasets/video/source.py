@@ -31,7 +31,8 @@ class Damaged(Exception):
 
 def reason_of(error: BaseException) -> str:
     """Why, in one line and without the path."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    text = str(getattr(error, "strerror", None) or error)
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ def height_and_width(size: FrameSize) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One video, array or folder of images: one clip, or one for each of `ranges`.
+    """One video, array, stack or folder of images: one clip, or one for each of `ranges`.
 
     Attributes:
-        name: unique among the sources, such as `Archery/v_Archery_g01_c01`.
+        name: printable, and unique among the sources, such as `Archery/v_Archery_g01_c01`.
         paths: one file, or the images of a clip in their order.
         tags: what splits and labels are made of, such as class, group, person.
         ranges: the frames of each clip as (first, one beyond the last); none means all in one.
