@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from datasets.contract import Spec
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import Splits, VideoDataset
 from datasets.video.decode import read_frames
-from datasets.video.files import files_under
+from datasets.video.files import files_under, text_of
 from datasets.video.source import FrameFormat, Preparation, Source, Sources, SourceWrong
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
@@ -30,6 +32,18 @@ _LINE = re.compile(
 
 Range = tuple[int, int]
 """The first frame and the last, counted from 1 as the list does."""
+
+
+class _Facts(BaseModel):
+    listed: dict[str, int]
+    not_in_list: list[str]
+    mended: dict[str, str]
+
+
+class _Tags(BaseModel):
+    video: str
+    person: Annotated[str, Field(pattern=r"^\d\d$")]
+    action: str
 
 
 class KTH(VideoDataset):
@@ -85,6 +99,8 @@ class KTH(VideoDataset):
             read=read_frames,
             get=_GET,
             homes=("kth", "KTH"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
 
@@ -145,7 +161,7 @@ def read_list(path: Path) -> dict[str, Listed]:
         SourceWrong: a line is none of its.
     """
     videos = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(text_of(path).splitlines(), 1):
         found = _LINE.fullmatch(line.strip())
         if found is None and line.strip():
             raise SourceWrong(

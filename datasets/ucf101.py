@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
 
 from datasets.contract import DataMissing, Spec
 from datasets.sources import ucf101_lists
@@ -22,6 +24,16 @@ FrameOrder = Literal["natural", "as_published"]
 """How the frames of a clip follow each other: in time, or as one study's MaxViT saw them."""
 
 
+class _Facts(BaseModel):
+    listed: dict[str, dict[str, int]]
+    in_no_list: list[str]
+
+
+class _Tags(BaseModel):
+    group: str
+    class_name: Annotated[str, Field(alias="class")]
+
+
 class UCF101Base(CachedDataset):
     """What the data sets of UCF101's clips share: one cache for each frame size."""
 
@@ -37,6 +49,8 @@ class UCF101Base(CachedDataset):
             read=read_frames,
             get=ucf101_lists.GET,
             homes=("ucf101", "UCF101"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
 

@@ -12,8 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from datasets.video.arrays import pictures_of_array
-from datasets.video.images import in_eight_bits, is_image, read_image
+from datasets.video.arrays import ARRAY_SUFFIXES, pictures_of_array
+from datasets.video.images import (
+    in_eight_bits,
+    is_image,
+    pictures_of_images,
+    pictures_of_stack,
+)
 from datasets.video.movies import pictures_of_video
 from datasets.video.source import PIXEL_ASPECT, Damaged, FrameFormat, Image, Reading, Source
 
@@ -21,7 +26,7 @@ from datasets.video.source import PIXEL_ASPECT, Damaged, FrameFormat, Image, Rea
 def read_frames(
     source: Source, frame_format: FrameFormat
 ) -> Generator[Image, None, tuple[str, ...]]:
-    """The frames of a video, of a `.npy` array, or of images in the order given, uint8 [C,H,W].
+    """The frames of a video, an array, a stack, or of images in the order given, uint8 [C,H,W].
 
     One frame after the other: a video of any length needs the memory of a few of them. The rotation
     that phones note in their videos and photographs is applied; transparency is laid over black;
@@ -29,13 +34,14 @@ def read_frames(
 
     Raises:
         Damaged: the source cannot be read, is damaged or cut off somewhere, lacks more than
-            `movies.MISSING_SHARE` of the frames that it declares, changes size midway, or has
-            fewer than two frames; the frames before that are given out first.
+            `movies.MISSING_SHARE` of the frames that it declares, changes size within a clip, or
+            has fewer than two frames; the frames before that are given out first.
     """
     size, count = (0, 0), 0
     pictures = Reading(_pictures(source.paths, frame_format.frames_per_second))
+    firsts = {first + 1 for first, _ in source.ranges} | {1}
     for count, picture in enumerate(pictures, 1):
-        if count == 1:
+        if count in firsts:
             size = picture.size
         elif picture.size != size:
             was, now = (f"{width}x{height}" for width, height in (size, picture.size))
@@ -72,8 +78,10 @@ def _pictures(
         return (yield from pictures_of_video(paths[0], frames_per_second))
     if frames_per_second is not None:
         raise Damaged("has no times by which frames could be picked, as videos do")
-    if len(paths) > 1 or is_image(paths[0]):
-        yield from map(read_image, paths)
+    if len(paths) > 1:
+        yield from pictures_of_images(paths)
+    elif is_image(paths[0]):
+        yield from pictures_of_stack(paths[0])
     else:
         yield from pictures_of_array(paths[0])
     return ()
@@ -81,4 +89,5 @@ def _pictures(
 
 def is_video(paths: tuple[Path, ...]) -> bool:
     """Whether a source of these `paths` is a video, and so has times."""
-    return len(paths) == 1 and not is_image(paths[0]) and paths[0].suffix.lower() != ".npy"
+    one, *others = paths
+    return not others and not is_image(one) and one.suffix.lower() not in ARRAY_SUFFIXES

@@ -31,10 +31,14 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image as Pillow
 
+from datasets.video.files import special
 from datasets.video.source import PIXEL_ASPECT, Damaged, reason_of
 
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"}
+    {".asf", ".avi", ".divx", ".dv", ".flv", ".mkv", ".mxf", ".nut", ".ogv", ".rm", ".webm", ".wmv"}
+    | {".3g2", ".3gp", ".f4v", ".m4v", ".mov", ".mp4", ".qt"}
+    | {".m1v", ".m2ts", ".m2v", ".mpe", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".wtv"}
+    | {".264", ".265", ".h264", ".h265", ".hevc", ".ivf", ".mjpeg", ".mjpg", ".obu", ".y4m"}
 )
 
 MISSING_SHARE = 0.05
@@ -98,8 +102,9 @@ def pictures_of_video(
         Damaged: it cannot be read, is damaged or cut off somewhere.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise Damaged("is no regular file")
+        kind = special(path)
+        if kind is not None:
+            raise Damaged(f"is {kind}, not a file")
         if not path.stat().st_size:
             raise Damaged("is empty")
         with av.open(str(path), metadata_errors="replace") as container:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from datasets.sources.regular import open_regular
-from datasets.video.source import Damaged, FrameFormat, Read, Source, printable
+from datasets.video.files import special
+from datasets.video.names import printable
+from datasets.video.source import Damaged, FrameFormat, Read, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
         OSError: `part` cannot be written.
     """
     for path in source.paths:
-        if path.exists() and not path.is_file():
-            return Decoded(reason=f"{printable(path.name)} is no regular file")
+        kind = special(path)
+        if kind is not None:
+            return Decoded(reason=f"is {kind}, not a file")
     frames, remarks = 0, ()
     with part.open("wb") as file:
         images = read(source, frame_format)

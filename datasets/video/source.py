@@ -39,17 +39,10 @@ class Damaged(Exception):
     """A source cannot be read; the message is the reason, in one line."""
 
 
-def printable(text: str) -> str:
-    """`text` as it can be printed in a line and stored: what cannot is escaped, as in Python."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
-        for each in text
-    )
-
-
 def reason_of(error: BaseException) -> str:
     """Why, in one line and without the path."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    text = str(getattr(error, "strerror", None) or error)
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +101,10 @@ def height_and_width(size: FrameSize) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One video, array or folder of images: one clip, or one for each of `ranges`.
+    """One video, array, stack or folder of images: one clip, or one for each of `ranges`.
 
     Attributes:
-        name: unique among the sources, such as `Archery/v_Archery_g01_c01`; what cannot be printed
-            is escaped.
+        name: printable, and unique among the sources, such as `Archery/v_Archery_g01_c01`.
         paths: one file, or the images of a clip in their order.
         tags: what splits and labels are made of, such as class, group, person.
         ranges: the frames of each clip as (first, one beyond the last); none means all in one.
@@ -123,9 +115,6 @@ class Source:
     paths: tuple[Path, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
     ranges: tuple[tuple[int, int], ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", printable(self.name))
 
     @property
     def clip_names(self) -> list[str]:
@@ -182,7 +171,7 @@ class Preparation:
         read: decodes one source.
         get: what to get and where from, in one line.
         homes: folder names under which the data folder may hold the source.
-        facts: the form of `Sources.facts`, a TypedDict, to which manifests are held.
+        facts: the form of `Sources.facts`, a pydantic model say, to which manifests are held.
         tags: the form of every source's tags.
     """
 

@@ -1,4 +1,4 @@
-"""What a video says of itself: how it is turned, its colours, the shape of its pixels, its times."""
+"""What a video says of itself: its turn, its colours, the shape of its pixels, its times."""
 
 import struct
 from collections.abc import Iterable, Sequence
