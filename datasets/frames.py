@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from datasets.contract import Spec
+from datasets.contract import Spec, whole
 from datasets.video.arrays import ARRAY_SUFFIXES, digests_of_array
 from datasets.video.cache import Cache, Clip
 from datasets.video.clips import clips_at, counted
@@ -122,8 +122,7 @@ class Frames(VideoDataset):
             DataMissing: it has not been prepared, or a split has no clip that is long enough.
             ValueError: an option has no such value.
         """
-        if not isinstance(frame_step, int) or frame_step < 1:
-            raise ValueError(f"frame_step must be a whole number from 1 on, not {frame_step!r}")
+        whole("frame_step", frame_step, 1)
         cache = Cache.open(
             self.preparation(
                 name=name,
@@ -172,9 +171,12 @@ class Frames(VideoDataset):
             ValueError: an option has no such value.
         """
         height, width = height_and_width(size)
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"name is made of letters, digits, '_', '-' and '.', not {name!r}")
-        if channels not in (1, 3):
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{,63}", name):
+            raise ValueError(
+                "name is made of letters, digits, '_', '-' and '.', 64 at most, not"
+                f" {repr(name)[:80]}"
+            )
+        if type(channels) is not int or channels not in (1, 3):
             raise ValueError(f"channels is 3 (colour) or 1 (grey), not {channels!r}")
         if fit not in get_args(Fit):
             raise ValueError(f"fit is 'stretch' or 'crop', not {fit!r}")

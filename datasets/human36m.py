@@ -18,7 +18,7 @@ from datasets.contract import Clips, HeldOutName, Spec
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
 from datasets.video.decode import read_frames
-from datasets.video.files import text_of
+from datasets.video.files import SHOWN, text_of
 from datasets.video.source import (
     Damaged,
     FrameFormat,
@@ -45,7 +45,8 @@ _GET = (
     " images/S11_Walking.60457274_001621.jpg, and beside images/ the published train.txt, test.txt"
 )
 _IMAGE = re.compile(r"(S\d+_.+\.\d+)_(\d{6})\.jpg")
-_LISTED = re.compile(r"(S\d+_[^/,]+\.\d+)_,(\d+)")
+_LISTED = re.compile(r"(S\d+_[^/,]+\.\d+)_,(\d{1,9})")
+_LONGEST_LINE = 1000  # characters; a search takes long in longer ones
 
 
 class _Facts(BaseModel):
@@ -183,10 +184,11 @@ def _windows_in(path: Path) -> dict[str, list[int]]:
     for line, text in enumerate(text_of(path).splitlines(), 1):
         if not text.strip():
             continue
-        match = _LISTED.search(text)
+        match = _LISTED.search(text[:_LONGEST_LINE])
         if match is None:
             raise SourceWrong(
-                f"{path}, line {line}: {text!r} is not like images/S11_Walking.60457274_,1621"
+                f"{path}, line {line}: {text[:SHOWN]!r} is not like"
+                " images/S11_Walking.60457274_,1621"
             )
         if int(match[2]) % STEP != 1:
             raise SourceWrong(f"{path}, line {line}: frame {match[2]} is not one of 1, 6, 11, ...")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
-from datasets.contract import Spec
+from datasets.contract import Spec, whole
 from datasets.sources.regular import read_regular
 from datasets.video.augment import random_flips, random_turned_crops
 from datasets.video.cache import FRAMES, Cache, Clip, Frames
@@ -23,7 +23,14 @@ from datasets.video.decode import read_frames
 from datasets.video.files import files_under
 from datasets.video.manifest import first_of
 from datasets.video.names import printable
-from datasets.video.source import FrameFormat, Preparation, Source, Sources, SourceWrong
+from datasets.video.source import (
+    LARGEST_SIDE,
+    FrameFormat,
+    Preparation,
+    Source,
+    Sources,
+    SourceWrong,
+)
 from datasets.video.windows import LabelledWindows
 
 MARGIN = 1.4
@@ -87,8 +94,8 @@ class SomethingSomethingV2(LabelledVideoDataset):
             DataMissing: it has not been prepared, or a split has no video.
             ValueError: where a number is too small.
         """
-        if min(size, per_video) < 1:
-            raise ValueError(f"size and per_video start at 1, not {size} and {per_video}")
+        if type(augment) is not bool:
+            raise ValueError(f"augment is True or False, not {augment!r}")
         cache = Cache.open(self.preparation(size=size))
         spec = Spec((3, size, size), clip_frames, 0, tuple(cache.facts["classes"]))
         shown = replace(cache, frames=ScaledDown(cache.folder / FRAMES, size))
@@ -109,7 +116,7 @@ class SomethingSomethingV2(LabelledVideoDataset):
     @classmethod
     def preparation(cls, *, size: int = 84, **options: Any) -> Preparation:
         """The squares in the middle of all frames, at 1.4 times `size`."""
-        side = round(MARGIN * size)
+        side = round(MARGIN * whole("size", size, 1, LARGEST_SIDE))
         return Preparation(
             name=cls.name if size == 84 else f"{cls.name}(size={size})",
             folder=f"{cls.name}-{side}x{side}",

@@ -40,13 +40,4 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, in UTF-8, with a mark at its beginning or not.
-
-    Raises:
-        OSError: as `read_regular`.
-    """
-    return read_regular(path).decode("utf-8-sig", "backslashreplace").splitlines()
-
-
 _BINARY: int = getattr(os, "O_BINARY", 0)

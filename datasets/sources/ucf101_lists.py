@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datasets.video.files import files_under, text_of
+from datasets.video.files import SHOWN, files_under, text_of
 from datasets.video.source import Source, Sources, SourceWrong
 
 GET = (
@@ -118,5 +118,6 @@ def _lines(path: Path) -> Iterator[tuple[str, re.Match[str]]]:
             yield f"{path}, line {number}", found
         elif line.strip():
             raise SourceWrong(
-                f"{path}, line {number}: {line!r} is not Class/v_Class_gNN_cNN.avi; get {GET}"
+                f"{path}, line {number}: {line[:SHOWN]!r} is not"
+                f" Class/v_Class_gNN_cNN.avi; get {GET}"
             )

@@ -228,7 +228,8 @@ def test_a_data_set_without_a_cache_is_opened_and_described(
         (["verify", "moving_mnist"], "has no cache"),
         (["verify", "OWN:Blocks"], "is not prepared here"),
         (["show", "OWN:Blocks"], "is not prepared here"),
-        (["show", "moving_mnist", "--clips", "0"], "from 1 on"),
+        (["show", "moving_mnist", "--clips", "0"], "from 1 to 100"),
+        (["show", "moving_mnist", "--clips", "1000000000"], "from 1 to 100"),
         (["status", "moving_mnits"], "did you mean 'moving_mnist'?"),
     ],
 )
