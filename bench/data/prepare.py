@@ -128,7 +128,9 @@ def whole_there(preparation: Preparation) -> Manifest | None:
         said = read(folder)
         altered = [] if said is None else altered_clips(folder, said)
         if altered:
-            raise Altered(f"not the frames that were prepared: {names_listed(altered)}")
+            raise Altered(
+                f"not the frames that were prepared, somewhere in {names_listed(altered)}"
+            )
     except (Altered, OSError) as error:
         raise UserError(
             f"the cache of {preparation.name} in {folder} is damaged ({error}): make it anew by"

@@ -230,7 +230,7 @@ def _check_sample(folder: Path, said: Manifest) -> None:
     drawn = sorted(random.SystemRandom().sample(every, min(SAMPLED_BLOCKS, len(every))))
     names = altered_clips(folder, said, drawn)
     if names:
-        raise Altered(f"not the frames that were prepared: {names_listed(names)}")
+        raise Altered(f"not the frames that were prepared, somewhere in {names_listed(names)}")
 
 
 def _check_form(said: Manifest, preparation: Preparation) -> None:

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from datasets.contract import DataMissing
 from datasets.sources.regular import read_regular
-from datasets.video.cache import altered_clips, caches, read
+from datasets.video.cache import altered_clips, caches, names_listed, read
 from datasets.video.digests import digests_of
 from datasets.video.growing import GrowingCache, remove_leftovers
 from datasets.video.manifest import (
@@ -173,11 +173,12 @@ def _found(preparation: Preparation, source: Path) -> Sources:
 
 def _refuse_caches(source: Path, videos: Sequence[Source]) -> None:
     """Raise SourceWrong where a video lies among the caches themselves."""
-    home, source = caches().resolve(), source.resolve()
+    # Not `resolve`, which raises RuntimeError where a link leads to itself.
+    home, source = Path(os.path.realpath(caches())), Path(os.path.realpath(source))
     if not (home.is_relative_to(source) or source.is_relative_to(home)):
         return
     for video in videos:
-        if any(path.resolve().is_relative_to(home) for path in video.paths):
+        if any(Path(os.path.realpath(path)).is_relative_to(home) for path in video.paths):
             raise SourceWrong(f"{video.paths[0]} is a part of a cache: give another --source")
 
 
@@ -222,7 +223,7 @@ def _finished(
         return None, ""
     names = altered_clips(folder, said)
     if names:
-        raise Altered(f"the frames of {names[0]} were altered")
+        raise Altered(f"frames were altered, somewhere in {names_listed(names)}")
     if said.frame != frame_format:
         return None, "its frames are of another format"
     if [entry.key for entry in said.sources] != keys:
