@@ -11,8 +11,8 @@ from datasets.human36m import Human36M
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
-from datasets.sources.train_share import share_count
 from datasets.something_something_v2 import SomethingSomethingV2
+from datasets.sources.train_share import share_count
 from datasets.ucf101 import UCF101, UCF101Actions
 from datasets.video.source import FrameFormat
 
