@@ -1,20 +1,28 @@
-"""Clips of a user's own: folders of images, videos and `.npy` arrays, in any mixture."""
+"""Clips of a user's own: folders and stacks of images, videos and arrays, in any mixture."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, get_args
 
-from datasets.contract import Spec
-from datasets.video.cache import Cache, Clip, read_manifest
-from datasets.video.clips import clips_at
+from pydantic import BaseModel
+
+from datasets.contract import Spec, whole
+from datasets.video.arrays import ARRAY_SUFFIXES, digests_of_array
+from datasets.video.cache import Cache, Clip
+from datasets.video.clips import clips_at, counted
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
-from datasets.video.decode import read_frames
-from datasets.video.images import images_in
+from datasets.video.decode import is_video, read_frames
+from datasets.video.lists import ClipNames
+from datasets.video.movies import VARIABLE_RATE
+from datasets.video.names import printable
 from datasets.video.source import (
+    Damaged,
     Fit,
     FrameFormat,
     FrameSize,
@@ -35,17 +43,42 @@ _CALLED: Mapping[SplitName, frozenset[str]] = {
 }
 
 
+_CURES = {VARIABLE_RATE: " (frames_per_second=25, say, makes it even)"}
+
+
+class _Facts(BaseModel):
+    split_by: str
+    split_of: dict[str, SplitName]
+    left_out: int
+    no_clips: list[str] = []
+    odd_clips: list[str] = []
+    digests: dict[str, str] = {}
+
+
 class Frames(VideoDataset):
     """The next frames of any clips, in a folder or in folders of folders.
 
-    A clip is a folder of images (in natural order: `2.png` before `10.png`), a video, or an array
-    uint8 [T,H,W] or [T,H,W,C]; an array [N,T,H,W,C] is N clips. A clip's name is its path without
-    the suffix; `digits#3` is the third clip in `digits.npy`.
+    A clip is one of these. Its name is its path without the suffix; `digits#3` is the third clip
+    in `digits.npy`.
+
+    - A folder of images, in the order of the one number in which their names differ: whole
+      (`2.png` before `10.png`), decimal (`0.25.png`) or with a sign (`t_-3.png`). Where numbers
+      are missing (1, 2, 5, 6) time jumps, and the clip is cut there into `walk#1`, `walk#2`.
+      Images of several kinds of name in one folder, as of masks or several recordings, and other
+      names that tell no clear order, are refused.
+    - An image file of several pictures: a TIFF stack, an animated GIF, PNG or WebP.
+    - A video, in whatever FFmpeg reads.
+    - An array uint8 [T,H,W] or [T,H,W,C] in a `.npy` or `.npz` file; [N,T,H,W,C] is N clips, and
+      those of an `.npz` follow each other in natural order of the arrays' names.
+
+    A single image and files of other kinds are left out, which the notice says; `.txt`, `.json`,
+    `.csv` and the like are passed over. 16 bits a channel become 8, by their full range.
 
     Whole clips train, validate or test. The first of these that is there decides:
 
     1. Lists at the top, `train.txt`, `validation.txt` (or `val.txt`) and `test.txt`: the name of a
-       clip a line, with or without suffix. Clips in no list are left out.
+       clip a line, with or without suffix; a label may stand behind it, and a line of comment
+       begins with `#`. Clips in no list are left out.
     2. Folders at the top, `train`, `validation` (or `val`) and `test`; a single video or array of
        such a name, `test.npy`, will do as well. Clips elsewhere are left out.
     3. The hash of a clip's name: about 80 % train, 10 % validate, 10 % test, and each clip stays in
@@ -53,8 +86,8 @@ class Frames(VideoDataset):
        cut from one recording look alike: to keep these together give folders or lists.
 
     Without a list or folder for validation the hash takes 10 % of the training clips. Where a split
-    holds a copy of a clip, the same files byte for byte, laxer splits leave it out: validation what
-    is in test, training what is in either.
+    holds a copy of a clip, the same files byte for byte or the same frames in another array, laxer
+    splits leave it out: validation what is in test, training what is in either.
     """
 
     name = "frames"
@@ -69,6 +102,7 @@ class Frames(VideoDataset):
         channels: int = 3,
         fit: Fit = "stretch",
         frame_step: int = 1,
+        frames_per_second: float | None = None,
     ) -> None:
         """Open the cache of the collection `name`.
 
@@ -80,14 +114,24 @@ class Frames(VideoDataset):
             channels: 3 for colour, 1 for grey.
             fit: "stretch" to that size, or "crop" the middle of what just covers it.
             frame_step: from one frame of a window to its next.
+            frames_per_second: so many frames of each second of a video are picked: at each moment
+                that which is shown then, so that a variable frame rate becomes an even one
+                (default: every frame, once). Images and arrays have no times.
 
         Raises:
             DataMissing: it has not been prepared, or a split has no clip that is long enough.
             ValueError: an option has no such value.
         """
-        if not isinstance(frame_step, int) or frame_step < 1:
-            raise ValueError(f"frame_step must be a whole number from 1 on, not {frame_step!r}")
-        cache = Cache.open(self.preparation(name=name, size=size, channels=channels, fit=fit))
+        whole("frame_step", frame_step, 1)
+        cache = Cache.open(
+            self.preparation(
+                name=name,
+                size=size,
+                channels=channels,
+                fit=fit,
+                frames_per_second=frames_per_second,
+            )
+        )
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         splits, copies = _without_copies(cache)
         super().__init__(cache, splits, spec, frame_step=frame_step)
@@ -99,9 +143,16 @@ class Frames(VideoDataset):
             f"shorter than {span} frames": short,
             "copied from a clip that is held out": copies,
         }
-        listed = ", ".join(f"{count:,} {what}" for what, count in left_out.items() if count)
-        split_by = f"clips split by {cache.facts['split_by']}"
-        self.notice = f"{split_by}; left out: {listed}" if listed else split_by
+        listed = [f"{count:,} {what}" for what, count in left_out.items() if count]
+        listed += cache.facts.get("no_clips", [])
+        parts = [f"clips split by {cache.facts['split_by']}"]
+        parts += [f"left out: {', '.join(listed)}"] if listed else []
+        parts += cache.facts.get("odd_clips", [])
+        remarks = Counter(remark for source in cache.sources for remark in source.remarks)
+        parts += [
+            f"{count:,} with {remark}{_CURES.get(remark, '')}" for remark, count in remarks.items()
+        ]
+        self.notice = "; ".join(parts)
 
     @classmethod
     def preparation(
@@ -111,6 +162,7 @@ class Frames(VideoDataset):
         size: FrameSize = (64, 64),
         channels: int = 3,
         fit: Fit = "stretch",
+        frames_per_second: float | None = None,
         **_: Any,
     ) -> Preparation:
         """Every frame of the clips that are in a split.
@@ -119,28 +171,37 @@ class Frames(VideoDataset):
             ValueError: an option has no such value.
         """
         height, width = height_and_width(size)
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"name is made of letters, digits, '_', '-' and '.', not {name!r}")
-        if channels not in (1, 3):
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{,63}", name):
+            raise ValueError(
+                "name is made of letters, digits, '_', '-' and '.', 64 at most, not"
+                f" {repr(name)[:80]}"
+            )
+        if type(channels) is not int or channels not in (1, 3):
             raise ValueError(f"channels is 3 (colour) or 1 (grey), not {channels!r}")
         if fit not in get_args(Fit):
             raise ValueError(f"fit is 'stretch' or 'crop', not {fit!r}")
         grey, crop = channels == 1, fit == "crop"
+        rate = frames_per_second
+        if isinstance(rate, float) and rate.is_integer():
+            rate = int(rate)
         options = {
             f'name="{name}"': name != cls.name,
             f"size=({height}, {width})": (height, width) != (64, 64),
             "channels=1": grey,
             'fit="crop"': crop,
+            f"frames_per_second={rate}": rate is not None,
         }
         written = ", ".join(option for option, given in options.items() if given)
         return Preparation(
             name=f"{cls.name}({written})" if written else cls.name,
-            folder=f"frames-{name}-{height}x{width}{'-grey' * grey}{'-crop' * crop}",
-            format=FrameFormat(channels, height, width, fit),
-            find=_find,
+            folder=f"frames-{name}-{height}x{width}{'-grey' * grey}{'-crop' * crop}"
+            + ("" if rate is None else f"-{rate}fps"),
+            format=FrameFormat(channels, height, width, fit, frames_per_second=rate),
+            find=_find if rate is None else _find_videos,
             read=read_frames,
-            get="clips of your own: videos, .npy arrays and subfolders of images, in one folder",
+            get="clips of your own: videos, arrays, stacks and subfolders of images, in one folder",
             homes=(name,),
+            facts=_Facts,
         )
 
 
@@ -148,7 +209,7 @@ def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:
     """The clips of each split, no copies of those in a stricter one, and how many these were."""
     contents, split_of = _contents(cache), cache.facts["split_of"]
     splits: dict[SplitName, list[Clip]] = {}
-    stricter, copies = set[tuple[str, str]](), 0
+    stricter, copies = set[str](), 0
     for split in reversed(SPLITS):
         clips = [clip for clip in cache.clips if split_of.get(clip.name) == split]
         splits[split] = [clip for clip in clips if contents[clip.name] not in stricter]
@@ -157,93 +218,111 @@ def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:
     return splits, copies
 
 
-def _contents(cache: Cache) -> dict[str, tuple[str, str]]:
-    """What two clips share when one is a copy: the hash of their files, their number in these."""
-    manifest = read_manifest(cache.folder) or {"sources": []}
-    hashes = {source["name"]: source["sha256"] for source in manifest["sources"]}
-    contents = {}
+def _contents(cache: Cache) -> dict[str, str]:
+    """What two clips share when one is a copy: hashes of their frames in an array, or of files."""
+    hashes = {source.name: source.sha256 for source in cache.sources}
+    contents = dict(cache.facts.get("digests", {}))
     for clip in cache.clips:
         source, number = (clip.name, "") if clip.name in hashes else clip.name.rsplit("#", 1)
-        contents[clip.name] = hashes[source], number
+        contents.setdefault(clip.name, f"{hashes[source]} {number}")
     return contents
+
+
+def _find_videos(folder: Path) -> Sources:
+    """As `_find`, where all clips must be videos."""
+    found = _find(folder)
+    for source in found.videos:
+        if not is_video(source.paths):
+            raise SourceWrong(
+                f"{source.name} in {folder} is no video, so it has no times by which"
+                " frames_per_second could pick: leave that out, or these clips"
+            )
+    return found
 
 
 def _find(folder: Path) -> Sources:
     """The clips of `folder` that are in a split, and in which."""
     if not folder.is_dir():
-        raise SourceWrong(f"{folder} is a file: give the folder that holds the clips")
-    if images_in(folder):
-        raise SourceWrong(f"{folder} holds images itself: put each clip's in a subfolder")
-    sources = clips_at(folder)
+        raise SourceWrong(f"{printable(folder)} is a file: give the folder that holds the clips")
+    found = clips_at(folder)
+    sources, no_clips = found.sources, counted(found.left_out)
+    if any(len(source.paths) > 1 and source.paths[0].parent == folder for source in sources):
+        raise SourceWrong(
+            f"{printable(folder)} holds images itself: put each clip's in a subfolder"
+        )
     clips = [clip for source in sources for clip in source.clip_names]
     if len(clips) < len(SPLITS):
+        besides = f"; left out: {', '.join(no_clips)}" if no_clips else ""
         raise SourceWrong(
-            f"{folder} holds too few clips ({len(clips)}): training, validation and test need one"
-            " each at least; a clip is a video, a .npy array or a subfolder of images"
+            f"{printable(folder)} holds too few clips ({len(clips)}): training, validation and test"
+            " need one each at least; a clip is a video, an array, a stack or a subfolder of"
+            f" images{besides}"
         )
-    lists = _of_splits({path.stem: path for path in sorted(folder.glob("*.txt"))})
+    lists = _of_splits(
+        {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".txt"}
+    )
     split_by, split_of = _divided(folder, sources, lists)
     for split in SPLITS:
         if split not in split_of.values():
             raise SourceWrong(
-                f"{folder} has no {split} clip among {len(clips):,} (split by {split_by}): name the"
-                " clips of each split in train.txt, validation.txt and test.txt there, one a line"
+                f"{printable(folder)} has no {split} clip among {len(clips):,} (split by"
+                f" {split_by}): name the clips of each split in train.txt, validation.txt and"
+                " test.txt there, one a line"
             )
-    return Sources(
-        [source for source in sources if not split_of.keys().isdisjoint(source.clip_names)],
-        {"split_by": split_by, "split_of": split_of, "left_out": len(clips) - len(split_of)},
-        tuple(lists.values()),
-    )
+    used = [source for source in sources if not split_of.keys().isdisjoint(source.clip_names)]
+    facts = {
+        "split_by": split_by,
+        "split_of": split_of,
+        "left_out": len(clips) - len(split_of),
+        "no_clips": no_clips,
+        "odd_clips": counted(found.odd),
+        "digests": dict(pair for source in used for pair in _digests(source)),
+    }
+    return Sources(used, facts, tuple(lists.values()))
+
+
+def _digests(source: Source) -> Iterator[tuple[str, str]]:
+    """The clips of an array, each with the digest of its frames."""
+    if source.paths[0].suffix.lower() in ARRAY_SUFFIXES:
+        with suppress(Damaged):  # reported when it is read
+            yield from zip(source.clip_names, digests_of_array(source.paths[0]), strict=True)
 
 
 def _divided(
     folder: Path, sources: Sequence[Source], lists: Mapping[SplitName, Path]
 ) -> tuple[str, dict[str, SplitName]]:
     """What decides, and the split of every clip that is in one."""
-    clips = [
-        (source.name.partition("/")[0], clip) for source in sources for clip in source.clip_names
-    ]
-    given = lists or _of_splits({top: folder / top for top, _ in clips})
+    top_of = {
+        clip: source.name.partition("/")[0] for source in sources for clip in source.clip_names
+    }
+    given = lists or _of_splits({top: folder / top for top in top_of.values()})
+    place = _places(sources)
     split_of: dict[str, SplitName]
     if lists:
-        split_by, split_of = "lists", _listed(sources, lists)
+        split_by, split_of = "lists", _listed(ClipNames(folder, sources), lists)
     elif given:
         split_at = {path.name: split for split, path in given.items()}
         split_by = "folders"
-        split_of = {clip: split_at[top] for top, clip in clips if top in split_at}
+        split_of = {clip: split_at[top] for clip, top in top_of.items() if top in split_at}
     else:
         split_by = "the hash of their names"
-        split_of = {
-            clip: "test" if _hash(clip) > 1 - HASHED_SHARE else "train" for _, clip in clips
-        }
+        split_of = {clip: "test" if place[clip] > 1 - HASHED_SHARE else "train" for clip in top_of}
     if "validation" not in given:
         train = [clip for clip, split in split_of.items() if split == "train"]
-        chosen = [clip for clip in train if _hash(clip) < HASHED_SHARE]
+        chosen = [clip for clip in train if place[clip] < HASHED_SHARE]
         split_of |= dict.fromkeys(chosen, "validation")
         split_by += ", validation by the hash of their names" if given else ""
     return split_by, split_of
 
 
-def _listed(sources: Sequence[Source], lists: Mapping[SplitName, Path]) -> dict[str, SplitName]:
+def _listed(clips: ClipNames, lists: Mapping[SplitName, Path]) -> dict[str, SplitName]:
     """The split of every clip that the lists name."""
-    spelled: dict[str, list[str]] = {}
-    for source in sources:
-        clips = source.clip_names
-        spelled |= {clip: [clip] for clip in clips}
-        spelled |= dict.fromkeys((source.name, f"{source.name}{source.paths[0].suffix}"), clips)
     split_of: dict[str, SplitName] = {}
     for split, path in lists.items():
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        for number, line in enumerate(map(str.strip, lines), 1):
-            if not line:
-                continue
-            name = str(PurePosixPath(line))
-            if name not in spelled:
-                raise SourceWrong(f"{path}, line {number}: there is no clip {line!r}")
-            for clip in spelled[name]:
-                if split_of.setdefault(clip, split) != split:
-                    other = lists[split_of[clip]].name
-                    raise SourceWrong(f"{path}, line {number}: {clip} is in {other} too")
+        for number, clip in clips.in_list(path):
+            if split_of.setdefault(clip, split) != split:
+                other = lists[split_of[clip]].name
+                raise SourceWrong(f"{printable(path)}, line {number}: {clip} is in {other} too")
     return split_of
 
 
@@ -262,6 +341,14 @@ def _of_splits(named: Mapping[str, Path]) -> dict[SplitName, Path]:
     return found
 
 
-def _hash(clip: str) -> float:
-    """A number in [0, 1) that a clip's name decides."""
-    return int.from_bytes(hashlib.sha256(clip.encode()).digest()[:6]) / 2**48
+def _places(sources: Sequence[Source]) -> dict[str, float]:
+    """A number in [0, 1) for each clip, by the hash of its name; one for all cuts of a folder."""
+    return {
+        clip: _hash(source.name if len(source.paths) > 1 else clip)
+        for source in sources
+        for clip in source.clip_names
+    }
+
+
+def _hash(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48

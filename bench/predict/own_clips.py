@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from datasets.video.cache import DamagedSource
-from datasets.video.clips import clips_at
+from datasets.video.clips import clips_at, counted
 from datasets.video.decode import read_frames
+from datasets.video.names import printable
 from datasets.video.source import Damaged, FrameFormat, Image, Source, SourceWrong
 
 
@@ -101,20 +103,28 @@ class OwnClips:
 
 
 def find(place: Path) -> list[Source]:
-    """The clips at `place`: a video, an array, a folder of images, or a folder of any of these.
+    """The clips at `place`, as `clips_at` has them; says what else is there.
 
     Raises:
-        UserError: there are none, two have the same name, a folder cannot be read, or is there
-            twice through a link.
+        UserError: there are none, or they cannot be told apart or put in order; a folder cannot be
+            read, or is there twice through a link.
     """
     try:
         if not place.exists():
-            raise UserError(f"there is no {place}")
+            raise UserError(f"there is no {printable(place)}")
         found = clips_at(place)
     except SourceWrong as error:
         raise UserError(str(error)) from error
     except OSError as error:
-        raise UserError(f"{error.filename or place} cannot be read: {error.strerror}") from error
-    if not found:
-        raise UserError(f"{place} holds no clips: no videos, .npy arrays, or folders of images")
-    return found
+        where = printable(error.filename or place)
+        raise UserError(f"{where} cannot be read: {error.strerror}") from error
+    left_out = ", ".join(counted(found.left_out))
+    if not found.sources:
+        raise UserError(
+            f"{printable(place)} holds no clips: no videos, arrays, stacks or folders of images"
+            + (f", but {left_out}" if left_out else "")
+        )
+    if left_out:
+        sys.stderr.write(f"left out: {left_out}\n")
+    sys.stderr.writelines(f"note: {text}\n" for text in counted(found.odd))
+    return found.sources

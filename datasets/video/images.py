@@ -1,29 +1,56 @@
-"""Images of clips: which files are some, their order, and how one is read."""
+"""Images of clips: which files are some, how many pictures each holds, and how they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from natsort import natsorted, ns
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from datasets.video.source import Damaged, reason_of
+from datasets.video.files import special
+from datasets.video.movies import pictures_of_video
+from datasets.video.names import printable
+from datasets.video.order import Unordered, in_time
+from datasets.video.source import Damaged, SourceWrong, reason_of
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-)
+_PAGED = frozenset({".tif", ".tiff", ".gif", ".png", ".apng", ".webp"})
+"""Of those that may hold several pictures. A JPEG that does holds previews."""
+
+IMAGE_SUFFIXES = _PAGED | {".jpg", ".jpeg", ".bmp", ".ppm", ".pgm"}
+
+_REDUCED = 254, 1
+"""The tag of a TIFF's page, and its bit that says: a smaller copy of another page."""
+
+_DEEP = 4095
+"""What 12 bits can hold."""
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
-    """The images of `folder`, in natural order: `2.png` before `10.png`. Hidden ones are left out.
+    """The images of `folder` in time, as `order.in_time` has it. Hidden ones are left out.
 
     Raises:
         OSError: the folder cannot be read.
+        SourceWrong: their names tell no order.
     """
-    return natural(path for path in folder.iterdir() if is_image(path))
+    return ordered(folder, filter(is_image, folder.iterdir()))[0]
+
+
+def ordered(
+    folder: Path, images: Iterable[Path]
+) -> tuple[tuple[Path, ...], tuple[tuple[int, int], ...]]:
+    """The `images` of `folder` in time, and the runs of them that are evenly spaced.
+
+    Raises:
+        SourceWrong: their names tell no order.
+    """
+    try:
+        return in_time(images)
+    except Unordered as error:
+        raise SourceWrong(f"{printable(folder)} {error}") from error
 
 
 def is_image(path: Path) -> bool:
@@ -31,34 +58,110 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def natural(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """`paths` in the order in which people count."""
-    return tuple(natsorted(sorted(paths), key=str, alg=ns.PATH))  # 1.png and 01.png tie
+def is_stack(path: Path) -> bool:
+    """Whether the image in `path` holds several pictures: a clip by itself."""
+    if path.suffix.lower() not in _PAGED:
+        return False
+    try:
+        with _opened(path) as image:
+            return len(_pages(image)) > 1
+    except Damaged:  # reported when it is read
+        return False
 
 
-def read_image(path: Path) -> Pillow.Image:
-    """The image in `path`, turned as the camera was held.
+def brightest_if_deep(path: Path) -> int | None:
+    """The largest value in an image of 16 bits that would fit in 12 as well; None for others."""
+    try:
+        with _opened(path) as image:
+            if not image.mode.startswith("I"):
+                return None
+            brightest = int(np.asarray(image).max())
+    except Damaged:
+        return None
+    return brightest if 0 < brightest <= _DEEP else None
+
+
+def pictures_of_images(paths: Iterable[Path]) -> Iterator[Pillow.Image]:
+    """The images in `paths`, in their order, turned as the camera was held.
 
     Raises:
-        Damaged: it cannot be read.
+        Damaged: one of them cannot be read; or grey and colour take turns, as with masks.
     """
+    modes = list[str]()
+    for path in paths:
+        with _opened(path) as image:
+            picture = ImageOps.exif_transpose(image)
+        modes.append(picture.mode)
+        yield picture
+    if len(modes) > 3 and all(earlier != later for earlier, later in pairwise(modes)):
+        raise Damaged(f"holds images of kind {modes[0]} and {modes[1]} in turns, as of masks")
+
+
+def pictures_of_stack(path: Path) -> Iterator[Pillow.Image]:
+    """The pictures in the image file `path`, in their order; one, where it holds no more.
+
+    Raises:
+        Damaged: it cannot be read, or shows some longer than others.
+    """
+    with _opened(path) as image:
+        moving = image.format in ("GIF", "PNG") and getattr(image, "n_frames", 1) > 1
+        durations = set[int]()
+        for page in [] if moving else _pages(image):
+            image.seek(page)
+            image.load()
+            durations.add(image.info.get("duration", 0))
+            if len(durations) > 1:
+                times = f"{min(durations)} and {max(durations)} ms"
+                raise Damaged(f"shows some of its pictures longer than others: {times}")
+            yield ImageOps.exif_transpose(image)
+    if moving:
+        yield from pictures_of_video(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Pillow.Image]:
+    """The image in `path`; whatever goes wrong with it is Damaged."""
+    kind = special(path)
+    if kind is not None:
+        raise Damaged(f"holds {printable(path.name)}, which is {kind}")
     try:
         with Pillow.open(path) as image:
-            return ImageOps.exif_transpose(image)
+            yield image
+    except Damaged:
+        raise
     except UnidentifiedImageError as error:
-        raise Damaged(f"holds {path.name}, which is no image") from error
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
-        raise Damaged(f"holds {path.name}, which cannot be read: {reason_of(error)}") from error
+        raise Damaged(f"holds {printable(path.name)}, which is no image") from error
+    except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
+        raise Damaged(
+            f"holds {printable(path.name)}, which cannot be read: {reason_of(error)}"
+        ) from error
+
+
+def _pages(image: Pillow.Image) -> list[int]:
+    """The pictures in `image`, without the smaller copies that a TIFF may hold."""
+    pages = range(getattr(image, "n_frames", 1))
+    if image.format != "TIFF":
+        return list(pages)
+    whole = list[int]()
+    tag, reduced = _REDUCED
+    for page in pages:
+        image.seek(page)
+        if not image.tag_v2.get(tag, 0) & reduced:  # type: ignore[attr-defined]
+            whole.append(page)
+    image.seek(0)
+    return whole or [0]
 
 
 def in_eight_bits(picture: Pillow.Image) -> Pillow.Image:
     """`picture` in a mode with 8 bits a channel and no transparency.
 
     Raises:
-        Damaged: its pixels are floating-point numbers.
+        Damaged: its pixels are floating-point numbers, or no 16 bits hold them.
     """
     if picture.mode.startswith("I"):
-        pixels = np.asarray(picture).astype(np.int64).clip(0, 65535)
+        pixels = np.asarray(picture).astype(np.int64)
+        if pixels.min() < 0 or pixels.max() > 65535:
+            raise Damaged(f"has values from {pixels.min():,} to {pixels.max():,}, beyond 16 bits")
         return Pillow.fromarray(((pixels * 255 + 32767) // 65535).astype(np.uint8))
     if picture.mode == "F":
         raise Damaged("has floating-point pixels, whose range nothing tells")

@@ -236,19 +236,24 @@ def test_what_is_left_out_is_told_and_copies_do_not_cross_splits(
         Frames(3, 4, size=16)
 
 
-def test_copies_in_two_arrays_are_known_by_their_place(tmp_path: Path, empty_folder: Path) -> None:
-    clips = np.array([[picture(100 * n + i, 16, 16) for i in range(4)] for n in range(3)])
-    for name in ("train", "test", "val"):
-        np.save(tmp_path / f"{name}.npy", clips if name != "val" else clips[::-1])
+def test_copies_in_arrays_are_known_wherever_they_lie(tmp_path: Path, empty_folder: Path) -> None:
+    clips = np.array([[picture(100 * n + i, 16, 16) for i in range(4)] for n in range(5)])
+    np.save(tmp_path / "train.npy", clips)
+    np.save(tmp_path / "val.npy", clips[[3, 1]])
+    np.savez(tmp_path / "test.npz", clips[1], np.asfortranarray(clips[0])[None])
     prepare_here(Frames.preparation(size=16), tmp_path)
-    with pytest.raises(DataMissing, match="no train clips to offer"):
-        Frames(2, 2, size=16)
-    (tmp_path / "test.txt").write_text("test#1\nval#3")
-    (tmp_path / "val.txt").write_text("val#1\nval#2")
-    (tmp_path / "train.txt").write_text("train")
-    assert prepare_here(Frames.preparation(size=16), tmp_path).decoded == 0
     dataset = Frames(2, 2, size=16)
-    assert [clip.name for clip in dataset.splits["train"]] == ["train#2", "train#3"]
+    names = {split: [clip.name for clip in clips] for split, clips in dataset.splits.items()}
+    assert names == {
+        "train": ["train#3", "train#5"],
+        "validation": ["val#1"],
+        "test": ["test#1", "test#2"],
+    }
+    (tmp_path / "test.txt").write_text("train#3")
+    (tmp_path / "val.txt").write_text("val")
+    (tmp_path / "train.txt").write_text("train#1\ntest#2\ntrain#5")
+    assert prepare_here(Frames.preparation(size=16), tmp_path).decoded == 0
+    assert len(Frames(2, 2, size=16).splits["train"]) == 3
 
 
 def _one_clip(folder: Path) -> None:
@@ -281,7 +286,7 @@ def _two_of_a_name(folder: Path) -> None:
 
 
 def _a_folder_and_a_video_of_a_name(folder: Path) -> None:
-    _touch(folder, "a/1.png", "a.avi", "b.avi")
+    _touch(folder, "a/1.png", "a/2.png", "a.avi", "b.avi")
 
 
 def _listed(**lists: str) -> Callable[[Path], None]:

@@ -256,7 +256,7 @@ def test_long_clips_are_the_motion_of_the_short_ones_later() -> None:
 
 
 def test_a_context_beyond_the_longest_is_refused() -> None:
-    with pytest.raises(ValueError, match="2000 at most, not 2001"):
+    with pytest.raises(ValueError, match="to 2,000, not 2001"):
         LongMovingMNIST(2001)
 
 

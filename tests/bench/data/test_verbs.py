@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -220,9 +221,16 @@ def test_a_data_set_without_a_cache_is_opened_and_described(
         (["prepare", "OWN:Blocks", "--source", "absent"], "absent does not exist"),
         (["prepare", "OWN:Blocks", "--source", "."], "get some blocks"),
         (["prepare", "OWN:Blocks", "--max-damaged", "5"], "from 0 to 1"),
-        (["prepare", "OWN:Blocks", "--workers", "0"], "from 1 on"),
+        (["prepare", "OWN:Blocks", "--max-damaged", "nan"], "from 0 to 1"),
+        (["prepare", "OWN:Blocks", "--max-damaged", "-1"], "from 0 to 1"),
+        (["prepare", "OWN:Blocks", "--workers", "0"], "from 1 to"),
+        (["prepare", "OWN:Blocks", "--workers", "-3"], "from 1 to"),
+        (["prepare", "OWN:Blocks", "--workers", "100000"], "from 1 to"),
+        (["verify", "moving_mnist"], "has no cache"),
+        (["verify", "OWN:Blocks"], "is not prepared here"),
         (["show", "OWN:Blocks"], "is not prepared here"),
-        (["show", "moving_mnist", "--clips", "0"], "from 1 on"),
+        (["show", "moving_mnist", "--clips", "0"], "from 1 to 100"),
+        (["show", "moving_mnist", "--clips", "1000000000"], "from 1 to 100"),
         (["status", "moving_mnits"], "did you mean 'moving_mnist'?"),
     ],
 )
@@ -262,7 +270,7 @@ def test_status_tells_ready_missing_and_interrupted_caches_apart(
 
     manifest = data / "cache" / "blocks-3x8" / MANIFEST
     manifest.write_text(manifest.read_text().replace('"format": ', '"format": 9'))
-    assert _rows(bench, f"{own}:Blocks")[f"{own}:Blocks"]["state"] == "old format"
+    assert _rows(bench, f"{own}:Blocks")[f"{own}:Blocks"]["state"] == "damaged"
 
 
 def test_status_lists_every_data_set_and_caches_made_with_options_and_opens_no_generated_one(
@@ -396,3 +404,97 @@ def test_a_bar_on_a_terminal_draws_itself_and_goes(monkeypatch: pytest.MonkeyPat
     assert "preparing x" in stream.getvalue()
     assert "3/4" in stream.getvalue()
     assert stream.getvalue().rstrip().endswith("\x1b[2K")
+
+
+def _refused(*arguments: object) -> str:
+    """The line in which `bench data ARGUMENTS` is refused."""
+    with pytest.raises(UserError) as error:
+        cli.main(["data", *map(str, arguments)])
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def _paste(bench: Cli, line: str) -> str:
+    """What the command between the accents of `line` prints."""
+    words = shlex.split(line.split("`")[1])
+    assert words[:3] == ["python", "-m", "bench"]
+    return bench(*words[3:])
+
+
+@pytest.mark.parametrize("spoilt", ["{", "", "null", "[]", '{"format": 0}'])
+def test_the_remedy_of_a_damaged_manifest_works_when_it_is_pasted(
+    bench: Cli, data: Path, own: Path, source: Path, spoilt: str
+) -> None:
+    name = f"{own}:Blocks(size=4)"
+    bench("data", "prepare", name, "--source", source, "--workers", "1")
+    (data / "cache" / "blocks-3x4" / MANIFEST).write_text(spoilt)
+    row = _rows(bench)[name]
+    assert row["state"] == "damaged"
+    assert "prepared in" in _paste(bench, str(row["note"]))
+    assert _rows(bench)[name]["state"] == "ready"
+
+
+def test_an_interrupted_preparation_is_listed_with_the_line_that_goes_on(
+    bench: Cli, data: Path, own: Path, source: Path
+) -> None:
+    name = f"{own}:Blocks(size=4)"
+    bench("data", "prepare", name, "--source", source, "--workers", "1")
+    folder = data / "cache" / "blocks-3x4"
+    (folder / MANIFEST).unlink()
+    (folder / JOURNAL).write_text("heading\n")
+    folder.rename(folder.with_suffix(".partial"))
+    row = _rows(bench)[name]
+    assert row["state"] == "partly prepared"
+    assert "prepared in" in _paste(bench, str(row["note"]))
+
+
+def test_verify_reads_every_frame(
+    bench: Cli, data: Path, own: Path, prepared: Path, source: Path
+) -> None:
+    shutil.copytree(prepared / "cache", data / "cache")
+    name = f"{own}:Blocks"
+    assert "all 72 frames of 6 clips" in bench("data", "verify", name)
+    path = data / "cache" / "blocks-3x8" / "frames.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    told = _refused("verify", name)
+    assert "somewhere in test_1" in told
+    assert "somewhere in test_1" in _refused("show", name)
+    assert "in place of an older cache" in _paste(bench, told)
+    assert "all 72 frames" in bench("data", "verify", name)
+
+
+def test_prepare_without_a_source_checks_what_is_there_and_adds_digests(
+    bench: Cli, data: Path, own: Path, prepared: Path
+) -> None:
+    shutil.copytree(prepared / "cache", data / "cache")
+    manifest = data / "cache" / "blocks-3x8" / MANIFEST
+    old = json.loads(manifest.read_text())
+    del old["digests"]
+    manifest.write_text(json.dumps(old))
+    told = _refused("verify", f"{own}:Blocks")
+    assert "already prepared" in _paste(bench, told)
+    assert "all 72 frames" in bench("data", "verify", f"{own}:Blocks")
+
+
+@pytest.mark.parametrize("place", ["a file", "a link to itself", "nothing"])
+def test_a_data_folder_that_is_none_is_told(
+    bench: Cli, tmp_path: Path, own: Path, source: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "place"
+    if place == "a file":
+        data.touch()
+    elif place == "a link to itself":
+        data.symlink_to(data)
+    monkeypatch.setenv("NEXTFRAME_DATA", "" if place == "nothing" else str(data))
+    words = ("prepare", f"{own}:Blocks", "--source", source, "--workers", "1")
+    if place == "nothing":
+        assert "prepared in" in bench("data", *words)
+        assert (tmp_path / "data" / "cache").is_dir()
+    else:
+        assert "cannot be written" in _refused(*words)
+        assert "cannot be written" in _refused("show", "moving_mnist")
+    bench("data", "status")

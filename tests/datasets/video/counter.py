@@ -1,6 +1,7 @@
 """Clips that show the number of each frame, robustly: as sixteen big blocks, one for each bit."""
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import av
@@ -95,8 +96,7 @@ def find_clips(folder: Path) -> Sources:
     for path in sorted(folder.iterdir()):
         ranges: tuple[tuple[int, int], ...] = ()
         if path.suffix == ".npy":
-            clips, frames = clips_of_array(path)
-            ranges = tuple((n * frames, (n + 1) * frames) for n in range(clips))
+            ranges = tuple(pairwise(accumulate(clips_of_array(path), initial=0)))
         paths = images_in(path) if path.is_dir() else (path,)
         videos.append(Source(path.stem, paths, {"kind": path.suffix}, ranges))
     return Sources(videos, facts={"found": [path.name for path in sorted(folder.iterdir())]})
