@@ -84,8 +84,8 @@ def _reading(stems: Sequence[str]) -> _Reading | None:
         readings = [it for it in readings if len(it.runs) == 1] or readings
         if len({it.order for it in readings}) > 1:
             raise Unordered(
-                f"holds images whose numbers can be read in two ways, as in"
-                f" {printable(stems[0])!r}: write them with as many digits each, without a sign"
+                f"holds images whose numbers can be read in two ways, such as"
+                f" {printable(stems[0])}: count them in whole numbers without a sign"
             )
         if readings:
             return readings[0]
