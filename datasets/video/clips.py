@@ -94,7 +94,7 @@ def _in_folder(
 ) -> Iterator[tuple[Path, tuple[Path, ...]]]:
     """The clips among `files` of `folder`: where each is, and of which files it is made."""
     images, others = list[Path](), list[Path]()
-    for path in natural(files):
+    for path in sorted(files):
         suffix = path.suffix.lower()
         if is_image(path) or suffix in _FILE_SUFFIXES:
             refuse_special(path)

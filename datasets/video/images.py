@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -16,6 +17,9 @@ from datasets.video.movies import pictures_of_video
 from datasets.video.names import printable
 from datasets.video.order import Unordered, in_time
 from datasets.video.source import Damaged, SourceWrong, reason_of
+
+# Of oddities in files that it can read all the same: those would be lines amid the output.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _PAGED = frozenset({".tif", ".tiff", ".gif", ".png", ".apng", ".webp"})
 """Of those that may hold several pictures. A JPEG that does holds previews."""

@@ -67,10 +67,10 @@ def in_time(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[tuple[int, i
         Unordered: names of several kinds, as of masks beside frames or of several recordings; one
             number twice; or numbers that can be read in two ways.
     """
-    found = natural(paths)
+    found = tuple(sorted(paths))
     stems = [path.stem for path in found]
     if len(found) < 2 or not any(re.search(r"\d", stem) for stem in stems):
-        return found, ((0, len(found)),)
+        return natural(found), ((0, len(found)),)
     reading = _reading(stems)
     if reading is None:
         raise Unordered(_what_is_wrong(found))
