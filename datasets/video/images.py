@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from datasets.video.files import special
+from datasets.video.hyperstack import declared_pages, refuse_hyperstack
 from datasets.video.movies import pictures_of_video
 from datasets.video.names import printable
 from datasets.video.order import Unordered, in_time
@@ -68,7 +69,8 @@ def is_stack(path: Path) -> bool:
         return False
     try:
         with _opened(path) as image:
-            return len(_pages(image)) > 1
+            declared = declared_pages(image) if image.format == "TIFF" else {}
+            return len(_pages(image)) > 1 or any(size > 1 for size in declared.values())
     except Damaged:  # reported when it is read
         return False
 
@@ -105,12 +107,15 @@ def pictures_of_stack(path: Path) -> Iterator[Pillow.Image]:
     """The pictures in the image file `path`, in their order; one, where it holds no more.
 
     Raises:
-        Damaged: it cannot be read, or shows some longer than others.
+        Damaged: it cannot be read, shows some longer than others, or not all of them are times.
     """
     with _opened(path) as image:
         moving = image.format in ("GIF", "PNG") and getattr(image, "n_frames", 1) > 1
         durations = set[int]()
-        for page in [] if moving else _pages(image):
+        pages = [] if moving else _pages(image)
+        if image.format == "TIFF":
+            refuse_hyperstack(image, len(pages))
+        for page in pages:
             image.seek(page)
             image.load()
             durations.add(image.info.get("duration", 0))

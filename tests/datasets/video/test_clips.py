@@ -78,6 +78,37 @@ def test_the_smaller_copies_in_a_tiff_are_no_frames(tmp_path: Path) -> None:
     assert numbers(read_frames(clip, GREY)) == [0, 1]
 
 
+DECLARED = {
+    "ImageJ=1.54\nimages=4\nframes=4\nloop=false": "",
+    "ImageJ=1.54\nimages=4\nslices=4": "",
+    '<?xml?><OME xmlns="..."><Pixels SizeC="3" SizeT="4" SizeZ="1"/></OME>': "",
+    "ImageJ=1.54\nimages=4\nchannels=2\nframes=2\nhyperstack=true": "2 channels x 2 times",
+    '<OME><Pixels SizeC="1" SizeT="2" SizeZ="2"/></OME>': "2 depths x 2 times",
+    "ImageJ=1.54\nimages=400\nframes=400": "declares 400 times and has 4",
+    "frames=400, said a user": "",
+}
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_the_pages_of_a_microscope_are_times_or_refused(tmp_path: Path, declared: str) -> None:
+    path = _stack(tmp_path / "cells.tif", 0, description=declared)
+    if not DECLARED[declared]:
+        assert numbers(read_frames(source(path), GREY)) == list(range(4))
+        return
+    with pytest.raises(Damaged, match=DECLARED[declared]):
+        list(read_frames(source(path), GREY))
+
+
+def test_a_large_stack_of_one_page_is_refused_not_taken_for_an_image(tmp_path: Path) -> None:
+    for n in range(2):
+        _stack(tmp_path / f"{n}.tif", 0, count=1, description="ImageJ=1\nimages=99\nframes=99")
+    found = clips_at(tmp_path)
+    assert _names(found) == ["0", "1"]
+    for clip in found.sources:
+        with pytest.raises(Damaged, match="declares 99 times"):
+            list(read_frames(clip, GREY))
+
+
 def test_pictures_shown_for_different_times_are_refused(tmp_path: Path) -> None:
     path = _stack(tmp_path / "uneven.webp", 0, duration=[40, 40, 120, 40])
     with pytest.raises(Damaged, match="40 and 120 ms"):
