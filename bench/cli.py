@@ -269,6 +269,20 @@ class DataStatus:
 
 
 @dataclass(frozen=True)
+class DataVerify:
+    """Check that every frame of a prepared data set is as it was prepared."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """Its name, with options, or path/to/file.py:Class."""
+
+    def __call__(self) -> int:
+        """Print the outcome."""
+        from bench.data import verify
+
+        return verify.verify(self.name)
+
+
+@dataclass(frozen=True)
 class DataShow:
     """Draw some clips of a data set: a contact sheet (PNG) and an animation (GIF)."""
 
@@ -290,11 +304,12 @@ class DataShow:
 
 @dataclass(frozen=True)
 class Data:
-    """Prepare data sets, list their state, draw clips of one."""
+    """Prepare data sets, list their state, check one, draw clips of one."""
 
     verb: (
         Annotated[DataPrepare, tyro.conf.subcommand("prepare")]
         | Annotated[DataStatus, tyro.conf.subcommand("status")]
+        | Annotated[DataVerify, tyro.conf.subcommand("verify")]
         | Annotated[DataShow, tyro.conf.subcommand("show")]
     )
 

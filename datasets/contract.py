@@ -17,6 +17,34 @@ _LARGEST = {torch.uint8: 255, torch.uint16: 65_535, torch.float16: 1}
 """The value that means 1, for each type that frames may have."""
 
 
+LONGEST_CLIP = 10_000
+"""Frames that are given, and frames to predict, at most."""
+
+
+def whole(name: str, value: object, least: int, most: int = LONGEST_CLIP) -> int:
+    """The option `name`, whose `value` must be a whole number from `least` to `most`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if type(value) is not int or not least <= value <= most:
+        shown = repr(value)[:80]
+        raise ValueError(f"{name} must be a whole number from {least} to {most:,}, not {shown}")
+    return value
+
+
+def names_in(option: str, value: object) -> set[str]:
+    """The names in the `value` of an option; one may be written without the comma of a tuple.
+
+    Raises:
+        ValueError: it is neither a name nor several.
+    """
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{option} must be a name, or several in a tuple, not {repr(value)[:80]}")
+    return set(names)
+
+
 class DataMissing(Exception):
     """The data are not on this machine; the message says what to get and where to put it."""
 
@@ -35,8 +63,8 @@ class Spec:
         dtype: of the frames: `torch.uint8`, `uint16` or `float16`; `to_unit` gives their values.
 
     Raises:
-        ValueError: where a number of frames is no whole number, or too small, or frames are of
-            another type.
+        ValueError: where a number of frames is no whole number, too small or above `LONGEST_CLIP`,
+            or frames are of another type.
     """
 
     frame_shape: tuple[int, int, int]
@@ -47,9 +75,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         for name, least in (("context_frames", 1), ("horizon", 0 if self.classes else 1)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ValueError(f"{name} must be a whole number from {least} on, not {value!r}")
+            whole(name, getattr(self, name), least)
         if self.dtype not in _LARGEST:
             raise ValueError(f"frames are torch.uint8, uint16 or float16, not {self.dtype}")
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from datasets.contract import Spec
+from pydantic import BaseModel
+
+from datasets.contract import Spec, whole
 from datasets.video.arrays import ARRAY_SUFFIXES, digests_of_array
-from datasets.video.cache import Cache, Clip, read_manifest
+from datasets.video.cache import Cache, Clip
 from datasets.video.clips import clips_at, counted
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
-from datasets.video.decode import read_frames
+from datasets.video.decode import is_video, read_frames
 from datasets.video.lists import ClipNames
+from datasets.video.movies import VARIABLE_RATE
 from datasets.video.names import printable
 from datasets.video.source import (
     Damaged,
@@ -37,6 +41,18 @@ _CALLED: Mapping[SplitName, frozenset[str]] = {
     "validation": frozenset({"validation", "valid", "val"}),
     "test": frozenset({"test"}),
 }
+
+
+_CURES = {VARIABLE_RATE: " (frames_per_second=25, say, makes it even)"}
+
+
+class _Facts(BaseModel):
+    split_by: str
+    split_of: dict[str, SplitName]
+    left_out: int
+    no_clips: list[str] = []
+    odd_clips: list[str] = []
+    digests: dict[str, str] = {}
 
 
 class Frames(VideoDataset):
@@ -86,6 +102,7 @@ class Frames(VideoDataset):
         channels: int = 3,
         fit: Fit = "stretch",
         frame_step: int = 1,
+        frames_per_second: float | None = None,
     ) -> None:
         """Open the cache of the collection `name`.
 
@@ -97,14 +114,24 @@ class Frames(VideoDataset):
             channels: 3 for colour, 1 for grey.
             fit: "stretch" to that size, or "crop" the middle of what just covers it.
             frame_step: from one frame of a window to its next.
+            frames_per_second: so many frames of each second of a video are picked: at each moment
+                that which is shown then, so that a variable frame rate becomes an even one
+                (default: every frame, once). Images and arrays have no times.
 
         Raises:
             DataMissing: it has not been prepared, or a split has no clip that is long enough.
             ValueError: an option has no such value.
         """
-        if not isinstance(frame_step, int) or frame_step < 1:
-            raise ValueError(f"frame_step must be a whole number from 1 on, not {frame_step!r}")
-        cache = Cache.open(self.preparation(name=name, size=size, channels=channels, fit=fit))
+        whole("frame_step", frame_step, 1)
+        cache = Cache.open(
+            self.preparation(
+                name=name,
+                size=size,
+                channels=channels,
+                fit=fit,
+                frames_per_second=frames_per_second,
+            )
+        )
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         splits, copies = _without_copies(cache)
         super().__init__(cache, splits, spec, frame_step=frame_step)
@@ -120,7 +147,12 @@ class Frames(VideoDataset):
         listed += cache.facts.get("no_clips", [])
         parts = [f"clips split by {cache.facts['split_by']}"]
         parts += [f"left out: {', '.join(listed)}"] if listed else []
-        self.notice = "; ".join([*parts, *cache.facts.get("odd_clips", [])])
+        parts += cache.facts.get("odd_clips", [])
+        remarks = Counter(remark for source in cache.sources for remark in source.remarks)
+        parts += [
+            f"{count:,} with {remark}{_CURES.get(remark, '')}" for remark, count in remarks.items()
+        ]
+        self.notice = "; ".join(parts)
 
     @classmethod
     def preparation(
@@ -130,6 +162,7 @@ class Frames(VideoDataset):
         size: FrameSize = (64, 64),
         channels: int = 3,
         fit: Fit = "stretch",
+        frames_per_second: float | None = None,
         **_: Any,
     ) -> Preparation:
         """Every frame of the clips that are in a split.
@@ -138,28 +171,37 @@ class Frames(VideoDataset):
             ValueError: an option has no such value.
         """
         height, width = height_and_width(size)
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"name is made of letters, digits, '_', '-' and '.', not {name!r}")
-        if channels not in (1, 3):
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{,63}", name):
+            raise ValueError(
+                "name is made of letters, digits, '_', '-' and '.', 64 at most, not"
+                f" {repr(name)[:80]}"
+            )
+        if type(channels) is not int or channels not in (1, 3):
             raise ValueError(f"channels is 3 (colour) or 1 (grey), not {channels!r}")
         if fit not in get_args(Fit):
             raise ValueError(f"fit is 'stretch' or 'crop', not {fit!r}")
         grey, crop = channels == 1, fit == "crop"
+        rate = frames_per_second
+        if isinstance(rate, float) and rate.is_integer():
+            rate = int(rate)
         options = {
             f'name="{name}"': name != cls.name,
             f"size=({height}, {width})": (height, width) != (64, 64),
             "channels=1": grey,
             'fit="crop"': crop,
+            f"frames_per_second={rate}": rate is not None,
         }
         written = ", ".join(option for option, given in options.items() if given)
         return Preparation(
             name=f"{cls.name}({written})" if written else cls.name,
-            folder=f"frames-{name}-{height}x{width}{'-grey' * grey}{'-crop' * crop}",
-            format=FrameFormat(channels, height, width, fit),
-            find=_find,
+            folder=f"frames-{name}-{height}x{width}{'-grey' * grey}{'-crop' * crop}"
+            + ("" if rate is None else f"-{rate}fps"),
+            format=FrameFormat(channels, height, width, fit, frames_per_second=rate),
+            find=_find if rate is None else _find_videos,
             read=read_frames,
             get="clips of your own: videos, arrays, stacks and subfolders of images, in one folder",
             homes=(name,),
+            facts=_Facts,
         )
 
 
@@ -178,13 +220,24 @@ def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:
 
 def _contents(cache: Cache) -> dict[str, str]:
     """What two clips share when one is a copy: hashes of their frames in an array, or of files."""
-    manifest = read_manifest(cache.folder) or {"sources": []}
-    hashes = {source["name"]: source["sha256"] for source in manifest["sources"]}
+    hashes = {source.name: source.sha256 for source in cache.sources}
     contents = dict(cache.facts.get("digests", {}))
     for clip in cache.clips:
         source, number = (clip.name, "") if clip.name in hashes else clip.name.rsplit("#", 1)
         contents.setdefault(clip.name, f"{hashes[source]} {number}")
     return contents
+
+
+def _find_videos(folder: Path) -> Sources:
+    """As `_find`, where all clips must be videos."""
+    found = _find(folder)
+    for source in found.videos:
+        if not is_video(source.paths):
+            raise SourceWrong(
+                f"{source.name} in {folder} is no video, so it has no times by which"
+                " frames_per_second could pick: leave that out, or these clips"
+            )
+    return found
 
 
 def _find(folder: Path) -> Sources:

@@ -8,15 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from datasets.contract import Clips, HeldOutName, Spec
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
 from datasets.video.decode import read_frames
+from datasets.video.files import SHOWN, text_of
 from datasets.video.source import (
     Damaged,
     FrameFormat,
@@ -43,7 +45,19 @@ _GET = (
     " images/S11_Walking.60457274_001621.jpg, and beside images/ the published train.txt, test.txt"
 )
 _IMAGE = re.compile(r"(S\d+_.+\.\d+)_(\d{6})\.jpg")
-_LISTED = re.compile(r"(S\d+_[^/,]+\.\d+)_,(\d+)")
+_LISTED = re.compile(r"(S\d+_[^/,]+\.\d+)_,(\d{1,9})")
+_LONGEST_LINE = 1000  # characters; a search takes long in longer ones
+
+
+class _Facts(BaseModel):
+    test_windows: dict[str, list[int]]
+    shared_windows: int
+    absent_clips: int
+
+
+class _Tags(BaseModel):
+    subject: Literal["S1", "S5", "S6", "S7", "S8", "S9", "S11"]
+    first_number: Annotated[str, Field(pattern=r"^\d{1,6}$")]
 
 
 class Human36M(VideoDataset):
@@ -86,6 +100,8 @@ class Human36M(VideoDataset):
             read=_read,
             get=_GET,
             homes=("human36m", "human"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
     def held_out(self, split: HeldOutName) -> Clips:
@@ -103,7 +119,7 @@ class _ListedWindows:
         """Raises ValueError where there are none."""
         places: dict[str, int] = {}
         for clip in clips:
-            for number in cache.facts["test_windows"][clip.name]:
+            for number in cache.facts["test_windows"].get(clip.name, ()):
                 at = (number - int(clip.tags["first_number"])) // STEP
                 if 0 <= at <= clip.frames - window_frames:
                     places[f"{clip.name} {number}"] = clip.first + at
@@ -165,13 +181,14 @@ def _split(clip: str) -> SplitName | None:
 def _windows_in(path: Path) -> dict[str, list[int]]:
     """The numbers of the frames at which listed windows start, by clip."""
     windows = defaultdict[str, list[int]](list)
-    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for line, text in enumerate(text_of(path).splitlines(), 1):
         if not text.strip():
             continue
-        match = _LISTED.search(text)
+        match = _LISTED.search(text[:_LONGEST_LINE])
         if match is None:
             raise SourceWrong(
-                f"{path}, line {line}: {text!r} is not like images/S11_Walking.60457274_,1621"
+                f"{path}, line {line}: {text[:SHOWN]!r} is not like"
+                " images/S11_Walking.60457274_,1621"
             )
         if int(match[2]) % STEP != 1:
             raise SourceWrong(f"{path}, line {line}: frame {match[2]} is not one of 1, 6, 11, ...")

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from datasets.contract import Spec
+from pydantic import BaseModel, Field
+
+from datasets.contract import Spec, names_in
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import Splits, VideoDataset
 from datasets.video.decode import read_frames
-from datasets.video.files import files_under
+from datasets.video.files import SHOWN, files_under, text_of
 from datasets.video.source import FrameFormat, Preparation, Source, Sources, SourceWrong
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
@@ -22,7 +24,7 @@ LIST = "00sequences.txt"
 _GET = f"the six zip files and {LIST} from https://www.csc.kth.se/cvap/actions/, into one folder"
 _FIRST_VALIDATION_PERSON, _FIRST_TEST_PERSON = 14, 17
 _FILE = re.compile(r"(person\d\d_[a-z]+_d\d)_uncomp\.avi")
-_RANGE = r"(\d+)\s*-\s*(\d+)"
+_RANGE = r"(\d{1,9})\s*-\s*(\d{1,9})"
 _LINE = re.compile(
     r"(person(\d\d)_([a-z]+)_d\d)\s+"
     rf"(?:frames\s+(?P<ranges>{_RANGE}(?:\s*,\s*{_RANGE})*)|\*missing\*)"
@@ -30,6 +32,18 @@ _LINE = re.compile(
 
 Range = tuple[int, int]
 """The first frame and the last, counted from 1 as the list does."""
+
+
+class _Facts(BaseModel):
+    listed: dict[str, int]
+    not_in_list: list[str]
+    mended: dict[str, str]
+
+
+class _Tags(BaseModel):
+    video: str
+    person: Annotated[str, Field(pattern=r"^\d\d$")]
+    action: str
 
 
 class KTH(VideoDataset):
@@ -85,6 +99,8 @@ class KTH(VideoDataset):
             read=read_frames,
             get=_GET,
             homes=("kth", "KTH"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
 
@@ -145,12 +161,12 @@ def read_list(path: Path) -> dict[str, Listed]:
         SourceWrong: a line is none of its.
     """
     videos = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(text_of(path).splitlines(), 1):
         found = _LINE.fullmatch(line.strip())
         if found is None and line.strip():
             raise SourceWrong(
-                f"{path}, line {number}: {line!r} is not personNN_ACTION_dN frames A-B, C-D, ...;"
-                f" get {_GET}"
+                f"{path}, line {number}: {line[:SHOWN]!r} is not"
+                f" personNN_ACTION_dN frames A-B, C-D, ...; get {_GET}"
             )
         if found is None or found["ranges"] is None:
             continue
@@ -158,8 +174,8 @@ def read_list(path: Path) -> dict[str, Listed]:
         kept = mend(ranges)
         if kept[0][0] < 1 or any(first > last for first, last in kept):
             raise SourceWrong(
-                f"{path}, line {number}: {line!r} has a range that is empty or begins before frame"
-                f" 1; get {_GET}"
+                f"{path}, line {number}: {line[:SHOWN]!r} has a range that is empty or"
+                f" begins before frame 1; get {_GET}"
             )
         mended = found["ranges"] if kept != ranges else None
         videos[found[1]] = Listed(found[2], found[3], tuple(kept), mended)
@@ -191,8 +207,7 @@ def split_by_person(clips: Iterable[Clip]) -> Splits:
 
 
 def _chosen(actions: str | Sequence[str]) -> set[str]:
-    # One action may be written without the comma that makes a tuple.
-    names = {actions} if isinstance(actions, str) else set(actions)
+    names = names_in("actions", actions)
     for name in sorted(names - set(ACTIONS)):
         raise ValueError(f"KTH has no action {name!r}: there are {', '.join(ACTIONS)}")
     return names or set(ACTIONS)

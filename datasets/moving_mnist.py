@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec
+from datasets.contract import Clips, DataMissing, Dataset, HeldOutName, Spec, whole
 from datasets.sources import digits
 from datasets.sources.download import download
 from datasets.sources.folders import find
+from datasets.sources.regular import open_regular
 from datasets.sources.train_share import share_count
 
 CANVAS, DIGIT = 64, 28
@@ -113,9 +114,8 @@ class LongMovingMNIST(MovingMNIST):
 
     def __init__(self, context_frames: int = 1000, horizon: int = 10) -> None:
         """Raises ValueError where `context_frames` is more than 2,000."""
+        whole("context_frames", context_frames, 1, _LONGEST_CONTEXT)
         super().__init__(context_frames, horizon)
-        if context_frames > _LONGEST_CONTEXT:
-            raise ValueError(f"context_frames is {_LONGEST_CONTEXT} at most, not {context_frames}")
 
     def held_out(self, split: HeldOutName) -> Clips:
         """The 10,000 fixed clips of `split`; frame 2,000 of their motion is the first predicted."""
@@ -134,7 +134,8 @@ class OfficialMovingMNIST(MovingMNIST):
             DataMissing: neither works, or the file is another.
             ValueError: where the clips asked for are longer than its 20 frames.
         """
-        self._test_clips = _PublishedClips(_official_file(), context_frames + horizon)
+        spec = Spec((1, CANVAS, CANVAS), context_frames, horizon)
+        self._test_clips = _PublishedClips(_official_file(), spec.clip_frames)
         super().__init__(context_frames, horizon)
 
     def held_out(self, split: HeldOutName) -> Clips:
@@ -235,9 +236,10 @@ class _PublishedClips:
 
     def __init__(self, path: Path, frames: int) -> None:
         try:
-            self._file = np.load(path, mmap_mode="r")
+            open_regular(path).close()
+            self._file = np.lib.format.open_memmap(path, mode="r")
             steps, _, *frame_shape = self._file.shape
-        except (ValueError, EOFError):  # not an array, or cut short
+        except (OSError, ValueError, EOFError):  # no file, no array, or cut short
             steps, frame_shape = 0, []
         if (steps, *frame_shape) != (20, CANVAS, CANVAS) or self._file.dtype != np.uint8:
             raise DataMissing(f"{path} is not uint8 (20,N,64,64): replace it by the official file")

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
-from datasets.contract import Spec
+from datasets.contract import Spec, whole
+from datasets.sources.regular import read_regular
 from datasets.video.augment import random_flips, random_turned_crops
 from datasets.video.cache import FRAMES, Cache, Clip, Frames
 from datasets.video.dataset import LabelledVideoDataset, SplitName
 from datasets.video.decode import read_frames
 from datasets.video.files import files_under
-from datasets.video.source import FrameFormat, Preparation, Source, Sources, SourceWrong
+from datasets.video.manifest import first_of
+from datasets.video.names import printable
+from datasets.video.source import (
+    LARGEST_SIDE,
+    FrameFormat,
+    Preparation,
+    Source,
+    Sources,
+    SourceWrong,
+)
 from datasets.video.windows import LabelledWindows
 
 MARGIN = 1.4
@@ -36,7 +46,18 @@ _GET = (
 )
 ListName = Literal["train", "validation"]
 _LISTS: tuple[ListName, ...] = ("train", "validation")
+Parsed = TypeVar("Parsed")
 _MIRRORED_WORD = {"left": "right", "right": "left"}
+
+
+class _Facts(BaseModel):
+    classes: list[str]
+    listed: int
+
+
+class _Tags(BaseModel):
+    list: ListName
+    class_name: Annotated[str, Field(alias="class")]
 
 
 class SomethingSomethingV2(LabelledVideoDataset):
@@ -73,8 +94,8 @@ class SomethingSomethingV2(LabelledVideoDataset):
             DataMissing: it has not been prepared, or a split has no video.
             ValueError: where a number is too small.
         """
-        if min(size, per_video) < 1:
-            raise ValueError(f"size and per_video start at 1, not {size} and {per_video}")
+        if type(augment) is not bool:
+            raise ValueError(f"augment is True or False, not {augment!r}")
         cache = Cache.open(self.preparation(size=size))
         spec = Spec((3, size, size), clip_frames, 0, tuple(cache.facts["classes"]))
         shown = replace(cache, frames=ScaledDown(cache.folder / FRAMES, size))
@@ -95,7 +116,7 @@ class SomethingSomethingV2(LabelledVideoDataset):
     @classmethod
     def preparation(cls, *, size: int = 84, **options: Any) -> Preparation:
         """The squares in the middle of all frames, at 1.4 times `size`."""
-        side = round(MARGIN * size)
+        side = round(MARGIN * whole("size", size, 1, LARGEST_SIDE))
         return Preparation(
             name=cls.name if size == 84 else f"{cls.name}(size={size})",
             folder=f"{cls.name}-{side}x{side}",
@@ -104,6 +125,8 @@ class SomethingSomethingV2(LabelledVideoDataset):
             read=read_frames,
             get=_GET,
             homes=("something_something_v2", "ssv2", "20bn-something-something-v2"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
     def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -197,41 +220,50 @@ def _find_list(files: Mapping[str, Path], folder: Path, name: str) -> Path:
 
 def _classes(path: Path) -> list[str]:
     """The class names in the order of their numbers; the file has {"name": "number"}."""
-    try:
-        number = {name: int(place) for name, place in _parsed(path).items()}
-    except (AttributeError, TypeError, ValueError):
-        number = {}
+    form = '{"class": "number", ...}, numbers from 0'
+    number = _parsed(path, _LABELS, form)
     if not number or sorted(number.values()) != list(range(len(number))):
-        raise SourceWrong(f'{path} is not of the form {{"class": "number", ...}}, numbers from 0')
+        raise SourceWrong(f"{printable(path)} is not of the form {form}")
     return sorted(number, key=number.__getitem__)
 
 
 def _entries(path: Path, classes: Sequence[str]) -> list[tuple[str, str]]:
     """The number and class of each video in a list; its class is the template without brackets."""
-    try:
-        found = [
-            (str(entry["id"]), entry["template"].replace("[", "").replace("]", ""))
-            for entry in _parsed(path)
-        ]
-    except (AttributeError, KeyError, TypeError):
-        raise SourceWrong(
-            f'{path} is not a list of {{"id": ..., "template": ...}}: get the official one'
-        ) from None
+    found = [
+        (str(entry.id), entry.template.replace("[", "").replace("]", ""))
+        for entry in _parsed(path, _ENTRIES, 'a list of {"id": ..., "template": ...}')
+    ]
     known = set(classes)
     for video, label in found:
         if label not in known:
             raise SourceWrong(
-                f"video {video} of {path} shows {label!r}, which is none of the"
+                f"video {video!r} of {printable(path)} shows {label!r}, which is none of the"
                 f" {len(classes)} classes: labels and lists are of two releases"
             )
     return found
 
 
-def _parsed(path: Path) -> Any:
+class _Entry(BaseModel):
+    id: int | str
+    template: str
+
+
+_LABELS = TypeAdapter(dict[str, int])
+_ENTRIES = TypeAdapter(list[_Entry])
+
+
+def _parsed(path: Path, form: TypeAdapter[Parsed], described: str) -> Parsed:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SourceWrong(f"{path} cannot be read ({error}): get it again") from error
+        return form.validate_json(read_regular(path))
+    except OSError as error:
+        raise SourceWrong(
+            f"{printable(path)} cannot be read: {error.strerror}; get it again"
+        ) from error
+    except ValidationError as error:
+        raise SourceWrong(
+            f"{printable(path)} is not of the form {described} ({first_of(error)}): get the"
+            " official one"
+        ) from error
 
 
 def _class_of(clip: Clip) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from datasets.contract import Spec
 from datasets.sources import taxibj_h5, taxibj_npz
 from datasets.video.cache import Cache
-from datasets.video.dataset import SPLITS, VideoDataset
+from datasets.video.dataset import SPLITS, SplitName, VideoDataset
 from datasets.video.files import files_under
 from datasets.video.source import FrameFormat, Image, Preparation, Source, Sources, SourceWrong
 
@@ -17,6 +19,16 @@ _GET = (
     "BJ13_M32x32_T30_InOut.h5 to BJ16_M32x32_T30_InOut.h5 as the authors of DeepST released them"
     " (github.com/lucktroy/DeepST, data/TaxiBJ), or the field's dataset.npz"
 )
+
+
+class _Facts(BaseModel):
+    form: Literal["h5", "npz"]
+    files: list[str]
+    passed_over: list[str] = []
+
+
+class _Tags(BaseModel):
+    split: SplitName
 
 
 class TaxiBJ(VideoDataset):
@@ -70,6 +82,8 @@ class TaxiBJ(VideoDataset):
             read=_read,
             get=_GET,
             homes=("taxibj", "TaxiBJ"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
 
@@ -122,6 +136,6 @@ def _notice(facts: Mapping[str, Any]) -> str | None:
         parts.append(
             f"without {', '.join(absent)}, so figures compare only with runs on the same files"
         )
-    if facts["passed_over"]:
+    if facts.get("passed_over"):
         parts.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
     return f"taxibj: {'; '.join(parts)}" if parts else None

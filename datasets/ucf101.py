@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from datasets.contract import DataMissing, Spec
+from pydantic import BaseModel, Field
+
+from datasets.contract import DataMissing, Spec, names_in, whole
 from datasets.sources import ucf101_lists
 from datasets.sources.train_share import share_count
 from datasets.video.cache import Cache, Clip
@@ -20,6 +22,16 @@ VALIDATION_GROUPS = ("g23", "g24", "g25")
 
 FrameOrder = Literal["natural", "as_published"]
 """How the frames of a clip follow each other: in time, or as one study's MaxViT saw them."""
+
+
+class _Facts(BaseModel):
+    listed: dict[str, dict[str, int]]
+    in_no_list: list[str]
+
+
+class _Tags(BaseModel):
+    group: str
+    class_name: Annotated[str, Field(alias="class")]
 
 
 class UCF101Base(CachedDataset):
@@ -37,6 +49,8 @@ class UCF101Base(CachedDataset):
             read=read_frames,
             get=ucf101_lists.GET,
             homes=("ucf101", "UCF101"),
+            facts=_Facts,
+            tags=_Tags,
         )
 
 
@@ -142,7 +156,7 @@ def order_named(name: FrameOrder) -> Order:
         ValueError: there is no such order.
     """
     orders: Mapping[str, Order] = {"natural": natural, "as_published": sorted_as_text}
-    if name not in orders:
+    if name not in [*orders]:
         raise ValueError(f"frame_order is {' or '.join(orders)}, not {name!r}")
     return orders[name]
 
@@ -178,7 +192,7 @@ def chosen_classes(cache: Cache, asked: str | Sequence[str]) -> tuple[str, ...]:
     """
     here = {class_of(clip) for clip in cache.clips}
     known = here.union(*cache.facts["listed"].values())
-    names = _as_set(asked) or here
+    names = names_in("classes", asked) or here
     for name in sorted(names - known):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0)
         raise ValueError(f"UCF101 has no class {name!r}: did you mean {near[0]!r}?")
@@ -203,8 +217,7 @@ def official_splits(cache: Cache, split: int, classes: str | Sequence[str] = ())
         ValueError: there is no such pair, or class.
         DataMissing: they were not there when the cache was made.
     """
-    if split not in ucf101_lists.SPLITS:
-        raise ValueError(f"split is 1, 2 or 3, not {split!r}")
+    whole("split", split, 1, len(ucf101_lists.SPLITS))
     if f"split{split}" not in cache.facts["listed"]:
         raise DataMissing(
             f"ucf101 was prepared without split {split}: put trainlist{split:02d}.txt and"
@@ -226,7 +239,7 @@ def missing_notice(
 ) -> str | None:
     """A notice if the lists name more clips, of `classes` or of all, than are here; else None."""
     listed: dict[str, int] = cache.facts["listed"][f"split{split}"]
-    names: Iterable[str] = _as_set(classes) or listed
+    names: Iterable[str] = names_in("classes", classes) or listed
     named, here = sum(listed.get(name, 0) for name in names), sum(map(len, splits.values()))
     if here == named:
         return None
@@ -234,8 +247,3 @@ def missing_notice(
         f"{here:,} of the {named:,} clips in the official lists are here: figures compare only"
         " with runs on the same clips"
     )
-
-
-def _as_set(classes: str | Sequence[str]) -> set[str]:
-    """One class may be written without the comma that makes a tuple."""
-    return {classes} if isinstance(classes, str) else set(classes)

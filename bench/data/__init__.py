@@ -1,1 +1,1 @@
-"""The verbs on data sets: prepare one, list their state, draw clips of one."""
+"""The verbs on data sets: prepare one, list their state, check one, draw clips of one."""

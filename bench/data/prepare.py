@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sized
@@ -15,12 +16,14 @@ from bench.suite.reference import Reference
 from bench.units import byte_size, duration
 from datasets.contract import DataMissing, Dataset
 from datasets.sources.folders import data_folder, find
-from datasets.video.cache import MANIFEST, cache_folder, read_manifest
+from datasets.video.cache import MANIFEST, altered_clips, cache_folder, names_listed, read
 from datasets.video.dataset import HELD_OUT, CachedDataset
-from datasets.video.prepare import Prepared, prepare
+from datasets.video.manifest import Altered, Manifest, remedy
+from datasets.video.prepare import Prepared, add_digests, prepare
 from datasets.video.source import Preparation, SourceWrong
 
 DAMAGED_SHOWN = 10
+MOST_WORKERS = max(8, 4 * (os.cpu_count() or 1))
 
 
 def prepare_data(
@@ -38,8 +41,10 @@ def prepare_data(
         UserError: its files are not there, or not what they should be; or it is prepared, but its
             options ask for what is not in it.
     """
-    if not 0 <= max_damaged <= 1 or (workers is not None and workers < 1):
-        raise UserError("--max-damaged is a share from 0 to 1, --workers a number from 1 on")
+    if not 0 <= max_damaged <= 1 or not 1 <= (workers or 1) <= MOST_WORKERS or workers == 0:
+        raise UserError(
+            f"--max-damaged is a share from 0 to 1, --workers a number from 1 to {MOST_WORKERS}"
+        )
     preparation = preparation_of(reference)
     if preparation is None:
         if source is not None:
@@ -76,9 +81,7 @@ def _make(
 ) -> None:
     """Make the cache and print its outcome."""
     source = source or find(*preparation.homes)
-    there = cache_folder(preparation)
-    if source is None and read_manifest(there) is not None:
-        _say(f"{preparation.name}: already prepared: {there}")
+    if source is None and _is_there(preparation):
         return
     began = time.monotonic()
     try:
@@ -98,6 +101,42 @@ def _make(
     _say(*_outcome(preparation, prepared, time.monotonic() - began))
 
 
+def _is_there(preparation: Preparation) -> bool:
+    """Whether there is a cache; says so. One without digests gets some."""
+    said, folder = whole_there(preparation), cache_folder(preparation)
+    if said is None:
+        return False
+    if not said.digests:
+        try:
+            add_digests(folder)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written to: {error.strerror}") from error
+    _say(f"{preparation.name}: already prepared: {folder}")
+    return True
+
+
+def whole_there(preparation: Preparation) -> Manifest | None:
+    """The manifest of the cache that `preparation` makes, all of whose frames are as they were.
+
+    None where there is no cache.
+
+    Raises:
+        UserError: it is not what it was.
+    """
+    folder = cache_folder(preparation)
+    try:
+        said = read(folder)
+        altered = [] if said is None else altered_clips(folder, said)
+        if altered:
+            raise Altered(f"not the frames that were prepared: {names_listed(altered)}")
+    except (Altered, OSError) as error:
+        raise UserError(
+            f"the cache of {preparation.name} in {folder} is damaged ({error}): make it anew by"
+            f" `{remedy(preparation.name, folder)}`"
+        ) from error
+    return said
+
+
 def _nowhere(preparation: Preparation) -> Path:
     """Raises the error that says what to get, and where to put it."""
     places = [str(data_folder() / home) for home in preparation.homes]
@@ -109,6 +148,8 @@ def _nowhere(preparation: Preparation) -> Path:
 
 def _outcome(preparation: Preparation, prepared: Prepared, seconds: float) -> Iterator[str]:
     took = f"prepared in {duration(seconds)}" if prepared.decoded else "already prepared"
+    if prepared.instead_of:
+        took += f" in place of an older cache, as {prepared.instead_of}"
     size = f"{prepared.clips:,} clips, {prepared.frames:,} frames, {byte_size(prepared.bytes)}"
     yield f"{preparation.name}: {took}: {size}: {prepared.folder}"
     damaged = prepared.damaged
@@ -117,6 +158,8 @@ def _outcome(preparation: Preparation, prepared: Prepared, seconds: float) -> It
         yield from (f"    {it.name}: {it.reason}" for it in damaged[:DAMAGED_SHOWN])
     if len(damaged) > DAMAGED_SHOWN:
         yield f"    and {len(damaged) - DAMAGED_SHOWN:,} more: {prepared.folder / MANIFEST}"
+    for remark, sources in prepared.remarks.items():
+        yield f"  {sources:,} with {remark}"
 
 
 def _contents(dataset: Dataset) -> Iterator[str]:

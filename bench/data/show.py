@@ -17,6 +17,7 @@ from datasets.contract import Dataset, LabelledDataset, to_bytes
 from datasets.video.dataset import SplitName
 
 COLUMNS = 10
+MOST_CLIPS = 100
 LONGEST_ANIMATION = 200  # frames; longer clips are subsampled
 
 
@@ -32,8 +33,8 @@ def show_data(reference: str, out: Path | None, split: SplitName, count: int) ->
     Raises:
         UserError: there is no such data set, its data are not here, or `out` cannot be written to.
     """
-    if count < 1:
-        raise UserError(f"--clips is a number from 1 on, not {count}")
+    if not 1 <= count <= MOST_CLIPS:
+        raise UserError(f"--clips is a number from 1 to {MOST_CLIPS}, not {count}")
     dataset = catalogue.require_dataset(reference)
     label = Reference.parse(reference).label(catalogue.dataset(reference).name)
     out = out or Path("results", "data", re.sub(r"[^\w./-]+", "-", label).strip("-"))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from bench.console.rows import Format, print_rows
 from bench.data.prepare import preparation_of
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.units import byte_size
-from datasets.video.cache import FORMAT, MANIFEST, cache_folder, caches
+from datasets.video.cache import MANIFEST, cache_folder, caches, read
 from datasets.video.dataset import SPLITS, CachedDataset
 from datasets.video.growing import JOURNAL, partial_folder
+from datasets.video.manifest import Altered, read_origin, remedy
 
-UNPREPARED = "not prepared"
+UNPREPARED, DAMAGED = "not prepared", "damaged"
 COLUMNS = ["name", "state", *SPLITS, "frames", "damaged", "size", "where", "note"]
 SEEN = COLUMNS[:-2]  # in a table; what is long stands below it
 
@@ -66,37 +66,43 @@ def _row(reference: str) -> Row:
     if preparation is None:
         return {"name": reference, "state": "not cached"}
     folder = cache_folder(preparation)
-    if (folder / MANIFEST).is_file():
-        return _of_cache(reference, folder, preparation.command)
+    if os.access(folder / MANIFEST, os.F_OK):
+        return _of_cache(reference, folder)
     partial = partial_folder(caches() / preparation.folder)
     if partial.is_dir():
-        return _of_partial(reference, partial, preparation.command)
+        return _of_partial(reference, partial)
     return {"name": reference, "state": UNPREPARED}
 
 
 def _others(seen: set[object]) -> Iterator[Row]:
     """A row for each cache that is in no row yet, such as those made with options."""
     for folder in sorted(caches().glob("*/")):
-        if str(folder) in seen:
+        if str(folder) in seen or folder.suffix == ".old":
             continue
-        if (folder / MANIFEST).is_file() and folder.suffix != ".old":
-            name = str(_manifest(folder).get("dataset", folder.name))
-            yield _of_cache(name, folder, f"python -m bench data prepare '{name}'")
+        origin = read_origin(folder)
+        if os.access(folder / MANIFEST, os.F_OK):
+            yield _of_cache(origin.dataset if origin else None, folder)
         elif folder.suffix == ".partial" and (folder / JOURNAL).is_file():
-            yield _of_partial(folder.stem, folder, "python -m bench data prepare ...")
+            yield _of_partial(origin.dataset if origin else folder.stem, folder)
 
 
-def _of_cache(name: str, folder: Path, command: str) -> Row:
-    manifest = _manifest(folder)
+def _of_cache(name: str | None, folder: Path) -> Row:
+    """The state of a cache; `name` is None where the manifest alone tells what it is of."""
     row: Row = {
-        "name": name,
+        "name": name or folder.name,
         "state": "ready",
-        "size": sum(file.stat().st_size for file in folder.iterdir()),
+        "size": _size(folder),
         "where": str(folder),
     }
-    if manifest.get("format") != FORMAT:
-        return row | {"state": "old format", "note": f"make it again: `{command}`"}
-    row |= {"frames": manifest["frames"], "damaged": len(manifest["damaged"])}
+    try:
+        said = read(folder)
+    except Altered as reason:
+        anew = f"make it anew by `{remedy(name, folder)}`" if name else f"remove {folder}"
+        return row | {"state": DAMAGED, "note": f"{reason}; {anew}"}
+    if said is None:  # it has gone since
+        return row | {"state": UNPREPARED}
+    name = name or said.dataset
+    row |= {"name": name, "frames": said.frames, "damaged": len(said.damaged)}
     try:
         dataset = catalogue.require_dataset(name)
     except UserError as error:
@@ -106,22 +112,18 @@ def _of_cache(name: str, folder: Path, command: str) -> Row:
     return row | {"note": dataset.notice or ""}
 
 
-def _of_partial(name: str, folder: Path, command: str) -> Row:
+def _of_partial(name: str, folder: Path) -> Row:
     """The state of an interrupted or running preparation."""
     done = (folder / JOURNAL).read_bytes().count(b"\n") - 1  # the first line is a heading
     return {
         "name": name,
         "state": "partly prepared",
-        "size": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        "size": _size(folder),
         "where": str(folder),
-        "note": f"{max(done, 0):,} files done; unless it runs now, go on: `{command}`",
+        "note": f"{max(done, 0):,} files done; unless it runs now, go on: `{remedy(name, folder)}`",
     }
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest in `folder`, of any version; empty where it cannot be read."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return manifest
+def _size(folder: Path) -> int:
+    """Of its files, in bytes."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,9 @@ def _reading(run: RecordedCell, spec: Spec) -> tuple[FrameFormat, Window]:
     options = Reference.parse(reference).options
     default = inspect.signature(cls).parameters.get("frame_step")
     step = options.get("frame_step", default.default if default else 1)
-    fit = cls.preparation(**options).format.fit if issubclass(cls, CachedDataset) else "stretch"
+    made = FrameFormat(*spec.frame_shape)
+    if issubclass(cls, CachedDataset):
+        cached = cls.preparation(**options).format
+        made = replace(made, fit=cached.fit, frames_per_second=cached.frames_per_second)
     window = Window(spec.context_frames, step, middle=bool(spec.classes))
-    return FrameFormat(*spec.frame_shape, fit), window
+    return made, window

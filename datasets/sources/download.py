@@ -17,20 +17,19 @@ from datasets.sources.torchvision_import import import_torchvision
 def download(dataset: str, *names: str) -> None:
     """Download `names` into the data folder by torchvision's class `dataset`, if it works.
 
-    torchvision checks the checksums. A file appears whole or not at all.
+    torchvision checks the checksums. A file appears whole or not at all; it does not where there is
+    no network, or the data folder cannot be written to.
     """
     factory = getattr(import_torchvision().datasets, dataset)
-    data_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=data_folder(), prefix=".download-") as scratch:
-        try:
+    with contextlib.suppress(OSError, RuntimeError, HTTPException, StopIteration):
+        data_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_folder(), prefix=".download-") as scratch:
             with _quiet(), _short_timeout():
                 factory(scratch, download=True)
-        except (OSError, RuntimeError, HTTPException):
-            return
-        for name in names:
-            target = data_folder() / name
-            target.parent.mkdir(exist_ok=True)
-            next(Path(scratch).rglob(target.name)).replace(target)
+            for name in names:
+                target = data_folder() / name
+                target.parent.mkdir(exist_ok=True)
+                next(Path(scratch).rglob(target.name)).replace(target)
 
 
 @contextlib.contextmanager

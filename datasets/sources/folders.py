@@ -8,7 +8,7 @@ from pathlib import Path
 
 def data_folder() -> Path:
     """The folder that downloads and caches are written to."""
-    return Path(os.environ.get("NEXTFRAME_DATA", "data")).absolute()
+    return Path(os.environ.get("NEXTFRAME_DATA") or "data").absolute()
 
 
 def find(*names: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,7 @@ PATTERN = "BJ1[3-6]_M32x32_T30_InOut.h5"
 HALF_HOURS = 48  # a day
 HELD_OUT_DAYS = 28
 _FRAME = (2, 32, 32)
+_MOST_ROWS = 1_000_000  # half hours of 57 years
 _ROWS_AT_ONCE = HELD_OUT_DAYS * HALF_HOURS
 
 
@@ -149,9 +151,15 @@ def _times(path: Path) -> NDArray[np.int64]:
     """
     with _opened(path) as file:
         for name in ("data", "date"):
-            if name not in file:
+            if not isinstance(file.get(name), h5py.Dataset):
                 raise SourceWrong(f"{path.name} has no `{name}`: get the authors' file")
-        data, dates = file["data"], file["date"][:].tolist()
+        data, stamps = file["data"], file["date"]
+        if stamps.ndim != 1 or stamps.dtype.kind != "S" or len(stamps) > _MOST_ROWS:
+            raise SourceWrong(
+                f"{path.name} has {stamps.dtype} {stamps.shape} as dates, not bytes (N,): get the"
+                " authors' file"
+            )
+        dates = stamps[:].tolist()
         if data.shape != (len(dates), *_FRAME) or data.dtype.kind not in "fiu" or not dates:
             raise SourceWrong(
                 f"{path.name} holds {data.dtype} {data.shape} for {len(dates)} dates, not"
@@ -181,10 +189,12 @@ def _time(path: Path, stamp: object) -> int:
     return day.toordinal() * HALF_HOURS + half_hour - 1
 
 
-def _opened(path: Path) -> h5py.File:
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
         raise SourceWrong(
             f"{path.name} is no HDF5 file, is cut short or cannot be read: get it anew"
         ) from error

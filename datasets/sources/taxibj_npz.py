@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
@@ -166,7 +167,7 @@ def _parts(path: Path, part: str) -> Iterator[tuple[_Array, _Array]]:
         raise SourceWrong(f"{path.name} lacks X_{part} or Y_{part}: get the field's file") from None
     except ValueError as error:
         raise SourceWrong(f"{path.name}: {error}; get the field's file") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError) as error:
         raise SourceWrong(
             f"{path.name} is no .npz file, is cut short or cannot be read: get it anew"
         ) from error

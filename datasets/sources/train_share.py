@@ -9,6 +9,6 @@ def share_count(share: float, total: int) -> int:
     Raises:
         ValueError: `share` is not above 0 and at most 1.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"train_share is above 0 and at most 1, not {share!r}")
+    if type(share) not in (int, float) or not 0 < share <= 1:
+        raise ValueError(f"train_share is above 0 and at most 1, not {repr(share)[:80]}")
     return max(1, round(share * total))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datasets.video.files import files_under
+from datasets.video.files import SHOWN, files_under, text_of
 from datasets.video.source import Source, Sources, SourceWrong
 
 GET = (
@@ -112,11 +112,12 @@ def _read(pair: dict[Side, Path]) -> dict[str, Listed]:
 
 def _lines(path: Path) -> Iterator[tuple[str, re.Match[str]]]:
     """Each line of a list: where it stands, and its parts."""
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(text_of(path).splitlines(), 1):
         found = _LINE.fullmatch(line.strip())
         if found:
             yield f"{path}, line {number}", found
         elif line.strip():
             raise SourceWrong(
-                f"{path}, line {number}: {line!r} is not Class/v_Class_gNN_cNN.avi; get {GET}"
+                f"{path}, line {number}: {line[:SHOWN]!r} is not"
+                f" Class/v_Class_gNN_cNN.avi; get {GET}"
             )

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import mmap
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from datasets.contract import DataMissing
 from datasets.sources.folders import data_folder, find
-from datasets.video.source import FrameFormat, Preparation
+from datasets.sources.regular import open_regular
+from datasets.video import digests, manifest
+from datasets.video.manifest import FRAMES as FRAMES
+from datasets.video.manifest import MANIFEST as MANIFEST
+from datasets.video.manifest import Altered, Entry, Manifest
+from datasets.video.manifest import Clip as Clip
+from datasets.video.manifest import DamagedSource as DamagedSource
+from datasets.video.source import Preparation
 
-FRAMES, MANIFEST = "frames.npy", "manifest.json"
-FORMAT = 1
-"""The version of the layout; a cache of another one is made anew."""
+SAMPLED_BLOCKS = 16
+"""How much of the frames is checked whenever a cache is opened, in blocks of 1 MiB."""
 
 _TORCH_DTYPES = {"|u1": torch.uint8, "<u2": torch.uint16, "<f2": torch.float16}
 """By how a `.npy` file names them."""
@@ -30,24 +38,6 @@ RESIDENT_BYTES = 256 << 20
 
 AROUND_BYTES = 128 << 10
 """What the kernel may map around each run of frames that is read: 64 KiB before and after."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """Consecutive frames of the cache; windows never cross its ends."""
-
-    name: str
-    first: int
-    frames: int
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class DamagedSource:
-    """A source that could not be read, and why."""
-
-    name: str
-    reason: str
 
 
 class Frames:
@@ -61,18 +51,14 @@ class Frames:
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, _, dtype = read(file)
+        with open_regular(path) as file:
+            shape, dtype = _head(file)
             offset = file.tell()
             # Copy-on-write, because torch takes no read-only memory. Nothing is ever written.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        if dtype.str not in _TORCH_DTYPES:
-            raise ValueError(f"{path} holds {dtype}, not uint8, uint16 or float16")
+        due = offset + math.prod(shape) * dtype.itemsize
+        if len(self._map) != due:
+            raise ValueError(f"{path.name} has {len(self._map):,} bytes of {due:,}")
         self.dtype = _TORCH_DTYPES[dtype.str]
         self._frames = torch.frombuffer(
             self._map, dtype=self.dtype, offset=offset, count=math.prod(shape)
@@ -96,43 +82,71 @@ class Frames:
         return found.view(*indices.shape, *self._frames.shape[1:])
 
 
+def _head(file: BinaryIO) -> tuple[tuple[int, int, int, int], np.dtype[Any]]:
+    """The shape and the type of the `.npy` file. Raises ValueError where they are of no frames."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"is a .npy file of version {version}")
+    if dtype.str not in _TORCH_DTYPES:
+        raise ValueError(f"holds {dtype}, not uint8, uint16 or float16")
+    if len(shape) != 4 or min(shape) < 1 or fortran_order:
+        raise ValueError(f"holds an array {shape}, not frames [N,C,H,W]")
+    return shape, dtype
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The opened cache of a data set: its clips, their frames, and what the manifest says."""
+    """The opened cache of a data set: its clips, their frames, and what the manifest says.
+
+    Attributes:
+        digest: names all frames and where the clips lie in them (32 hexadecimal digits); "" in
+            caches from before there were digests.
+    """
 
     folder: Path
     clips: tuple[Clip, ...]
     frames: Frames
     facts: Mapping[str, Any]
     damaged: tuple[DamagedSource, ...]
+    sources: tuple[Entry, ...] = ()
+    digest: str = ""
 
     @classmethod
     def open(cls, preparation: Preparation) -> Cache:
-        """The cache that `preparation` makes.
+        """The cache that `preparation` makes. A sample of its frames is checked.
 
         Raises:
             DataMissing: it has not been made, or not to its end, or by another version, or with
-                frames of another type.
+                frames of another type, or is not what its manifest says.
         """
         folder = cache_folder(preparation)
-        manifest = read_manifest(folder)
-        if manifest is None:
+        remedy = manifest.remedy(preparation.name, folder)
+        try:
+            said = read(folder)
+            if said is None:
+                raise DataMissing(
+                    f"{preparation.name} is not prepared here: get {preparation.get}, then run"
+                    f" `{preparation.command}`"
+                )
+            _check_form(said, preparation)
+            frames = Frames(folder / FRAMES)
+            _check_sample(folder, said)
+        except (Altered, OSError, ValueError) as error:
             raise DataMissing(
-                f"{preparation.name} is not prepared here: get {preparation.get}, then run"
-                f" `{preparation.command}`"
-            )
-        made = FrameFormat(**manifest["frame"]).dtype
-        if made != preparation.format.dtype:
+                f"the cache of {preparation.name} in {folder} is of no use ({error}): make it anew"
+                f" by `{remedy}`"
+            ) from error
+        if said.frame.dtype != preparation.format.dtype:
             raise DataMissing(
-                f"{preparation.name} was prepared as {made}, and is {preparation.format.dtype} now:"
-                f" run `{preparation.command}`"
+                f"{preparation.name} was prepared as {said.frame.dtype}, and is"
+                f" {preparation.format.dtype} now: run `{remedy}`"
             )
         return cls(
-            folder=folder,
-            clips=tuple(Clip(**clip) for clip in manifest["clips"]),
-            frames=Frames(folder / FRAMES),
-            facts=manifest["facts"],
-            damaged=tuple(DamagedSource(**source) for source in manifest["damaged"]),
+            folder, said.clips, frames, said.facts, said.damaged, said.sources, digest_of(said)
         )
 
 
@@ -147,14 +161,84 @@ def cache_folder(preparation: Preparation) -> Path:
     return find(f"{made.parent.name}/{made.name}") or made
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of the finished cache in `folder`; None where there is none of this version.
+def read(folder: Path) -> Manifest | None:
+    """The manifest of the finished cache in `folder`, which its frames fit; None if there is none.
 
-    A cache whose frames are truncated, as by a broken copy, counts as none.
+    Raises:
+        Altered: it is damaged, of another version, or its frames are of another form or cut.
     """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        Frames(folder / FRAMES)
-    except (OSError, ValueError):
+    said = manifest.read_manifest(folder)
+    if said is None:
         return None
-    return manifest if manifest.get("format") == FORMAT else None
+    path = folder / FRAMES
+    try:
+        found = Frames(path)
+        size = path.stat().st_size
+    except OSError as error:
+        raise Altered(f"{FRAMES} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Altered(f"{FRAMES} is damaged: {error}") from error
+    due = getattr(torch, said.frame.dtype), (said.frames, *said.frame.shape)
+    if (found.dtype, found.shape) != due:
+        raise Altered(f"{FRAMES} holds other frames than {MANIFEST} says")
+    if said.digests and digests.digest_count(said.digests) != digests.blocks_in(size):
+        raise Altered(f"{MANIFEST} has not a digest for each block of {FRAMES}")
+    return said
+
+
+def altered_clips(folder: Path, said: Manifest, blocks: Sequence[int] | None = None) -> list[str]:
+    """The names of the clips whose frames are not those that were prepared, as digests tell.
+
+    Args:
+        folder: of the cache.
+        said: its manifest; without digests nothing is altered.
+        blocks: of the file of frames, to be looked at (default: all).
+
+    Raises:
+        OSError: the frames cannot be read.
+    """
+    path, every = folder / FRAMES, range(digests.digest_count(said.digests))
+    size = path.stat().st_size
+    frame_bytes = math.prod(said.frame.shape) * np.dtype(said.frame.dtype).itemsize
+    head = size - frame_bytes * said.frames
+    names: dict[str, None] = {}
+    for block in digests.altered(path, said.digests, every if blocks is None else blocks):
+        first = (block * digests.BLOCK_BYTES - head) // frame_bytes
+        last = ((block + 1) * digests.BLOCK_BYTES - 1 - head) // frame_bytes
+        near = [c.name for c in said.clips if c.first <= last and c.first + c.frames > first]
+        names |= dict.fromkeys(near or ["frames between clips"])
+    return list(names)
+
+
+def digest_of(said: Manifest) -> str:
+    """A name of all that is in a cache: its frames, and where the clips lie in them."""
+    if not said.digests:
+        return ""
+    clips = [(clip.name, clip.first, clip.frames) for clip in said.clips]
+    return hashlib.sha256(f"{said.digests} {clips}".encode()).hexdigest()[:32]
+
+
+def names_listed(names: Sequence[str], most: int = 3) -> str:
+    """The first of `names`, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _check_sample(folder: Path, said: Manifest) -> None:
+    """Raise Altered where some blocks, drawn afresh each time, are not what was prepared."""
+    every = range(digests.digest_count(said.digests))
+    drawn = sorted(random.SystemRandom().sample(every, min(SAMPLED_BLOCKS, len(every))))
+    names = altered_clips(folder, said, drawn)
+    if names:
+        raise Altered(f"not the frames that were prepared: {names_listed(names)}")
+
+
+def _check_form(said: Manifest, preparation: Preparation) -> None:
+    """Raise Altered where facts or tags are not of the form that the data set reads."""
+    try:
+        TypeAdapter(preparation.facts).validate_python(said.facts, strict=True)
+        tags = TypeAdapter(preparation.tags)
+        for clip in said.clips:
+            tags.validate_python(clip.tags, strict=True)
+    except ValidationError as error:
+        raise Altered(f"{MANIFEST} is damaged: {manifest.first_of(error)}") from error

@@ -17,6 +17,7 @@ from datasets.contract import (
     LabelledClips,
     LabelledDataset,
     Spec,
+    whole,
 )
 from datasets.video.cache import Cache, Clip
 from datasets.video.source import Preparation
@@ -34,9 +35,12 @@ class CachedDataset(Dataset):
 
     Attributes:
         splits: the clips of the cache that train, validate and test.
+        frames_digest: names all its frames, those that train among them; "" in caches from before
+            there were digests.
     """
 
     splits: Splits
+    frames_digest: str = ""
 
     @classmethod
     @abstractmethod
@@ -83,8 +87,11 @@ class VideoDataset(CachedDataset):
 
         Raises:
             DataMissing: a split has no clip that is long enough.
+            ValueError: a step is no whole number from 1 to `LONGEST_CLIP`.
         """
-        self.splits, self.spec = splits, spec
+        whole("frame_step", frame_step, 1)
+        whole("held_out_stride", held_out_stride or 1, 1)
+        self.splits, self.spec, self.frames_digest = splits, spec, cache.digest
 
         def random(clips: Sequence[Clip]) -> RandomWindows:
             return RandomWindows(cache.frames, clips, spec.clip_frames, frame_step, order)
@@ -131,8 +138,11 @@ class LabelledVideoDataset(CachedDataset, LabelledDataset):
 
         Raises:
             DataMissing: a split has no clips.
+            ValueError: a number is no whole number from 1 to `LONGEST_CLIP`.
         """
-        self.splits, self.spec = splits, spec
+        whole("frame_step", frame_step, 1)
+        whole("per_video", per_video, 1)
+        self.splits, self.spec, self.frames_digest = splits, spec, cache.digest
 
         def windows(clips: Sequence[Clip]) -> LabelledWindows:
             labels = [spec.classes.index(label_of(clip)) for clip in clips]

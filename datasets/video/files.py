@@ -10,8 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NoReturn
 
+from datasets.sources.regular import read_regular
 from datasets.video.names import printable
 from datasets.video.source import SourceWrong
+
+SHOWN = 80
+"""How much of a wrong line is quoted, in characters."""
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -80,7 +84,7 @@ def text_of(path: Path) -> str:
         SourceWrong: it is no file, or no text.
     """
     refuse_special(path)
-    content = path.read_bytes()
+    content = read_regular(path)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", "replace")
     else:

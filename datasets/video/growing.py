@@ -14,37 +14,17 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from datasets.video.cache import FORMAT, FRAMES, MANIFEST
+from datasets.video.digests import digests_of
+from datasets.video.manifest import FORMAT, FRAMES, Entry, read_entry, write_manifest
 from datasets.video.source import FrameFormat
 
 JOURNAL = "journal.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The outcome of one source: a line of the journal, and later of the manifest.
-
-    Attributes:
-        name: the source's.
-        key: changes when the source's files do.
-        frames: how many it gave, 0 where it is damaged.
-        bytes: the size of its files.
-        sha256: of its files' bytes, one after the other.
-        reason: why it cannot be read; "" where it can.
-    """
-
-    name: str
-    key: str
-    frames: int
-    bytes: int
-    sha256: str
-    reason: str
 
 
 class GrowingCache:
@@ -72,7 +52,7 @@ class GrowingCache:
         self._journal = self._files.enter_context(_opened(self.folder / JOURNAL))
         self.entries: list[Entry] = []
         self.frames = self.damaged = 0
-        self._resume(_line({"format": FORMAT, "frame": asdict(frame_format)}), keys)
+        self._resume(_line({"format": FORMAT, "frame": frame_format.as_json()}), keys)
 
     def __enter__(self) -> GrowingCache:
         return self
@@ -96,12 +76,16 @@ class GrowingCache:
         self._count(entry)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Rename the cache to its final folder, in place of an older one."""
+        """Add the frames' digests to `manifest`; rename the cache to its final folder.
+
+        It takes the place of an older one.
+        """
         self._frames.seek(0)
         self._frames.write(_header(self.frames, self._format))
         self._files.close()
         self._parts.rmdir()
-        write_manifest(self.folder, manifest)
+        digests = digests_of(self.folder / FRAMES)
+        write_manifest(self.folder, {**manifest, "digests": digests})
         old = _old_folder(self._final)
         shutil.rmtree(old, ignore_errors=True)
         if self._final.exists():
@@ -122,7 +106,7 @@ class GrowingCache:
         first, *lines = self._journal.read().splitlines(keepends=True) or [b""]
         end = len(head)
         for key, line in zip(keys, lines if first == head else [], strict=False):
-            entry = _entry(line)
+            entry = read_entry(line)
             if entry is None or entry.key != key or self.frames + entry.frames > capacity:
                 break
             self._count(entry)
@@ -144,14 +128,6 @@ def remove_leftovers(folder: Path) -> None:
 
 def _old_folder(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.old")
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of the cache in `folder`, in one step; each clip and source in a line."""
-    new = folder / f"{MANIFEST}.new"
-    parts = (f"{json.dumps(name)}: {_text(value)}" for name, value in manifest.items())
-    new.write_text("{\n" + ",\n".join(parts) + "\n}", encoding="utf-8")
-    new.replace(folder / MANIFEST)
 
 
 def _header(frames: int, frame_format: FrameFormat) -> bytes:
@@ -177,20 +153,5 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("r+b")
 
 
-def _text(value: Any) -> str:
-    """`value` as JSON; the items of a list a line each."""
-    if not isinstance(value, list) or not value:
-        return json.dumps(value)
-    return "[\n " + ",\n ".join(map(json.dumps, value)) + "\n]"
-
-
 def _line(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content).encode() + b"\n"
-
-
-def _entry(line: bytes) -> Entry | None:
-    """The entry in a line of the journal; None where a kill left only part of it."""
-    try:
-        return Entry(**json.loads(line)) if line.endswith(b"\n") else None
-    except (ValueError, TypeError):
-        return None

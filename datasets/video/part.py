@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.sources.regular import open_regular
+from datasets.video.files import special
+from datasets.video.names import printable
 from datasets.video.source import Damaged, FrameFormat, Read, Source
 
 
@@ -24,12 +27,14 @@ class Decoded:
         bytes: the size of its files.
         sha256: of its files' bytes, one after the other.
         reason: why it cannot be read; "" where it can.
+        remarks: what is odd about it.
     """
 
     frames: int = 0
     bytes: int = 0
     sha256: str = ""
     reason: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read) -> Decoded:
@@ -38,18 +43,23 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
     Raises:
         OSError: `part` cannot be written.
     """
-    frames = 0
+    for path in source.paths:
+        kind = special(path)
+        if kind is not None:
+            return Decoded(reason=f"is {kind}, not a file")
+    frames, remarks = 0, ()
     with part.open("wb") as file:
         images = read(source, frame_format)
         while True:
             try:
                 image = next(images)
-            except StopIteration:
+            except StopIteration as end:
+                remarks = tuple(end.value or ())
                 break
             except Damaged as damage:
-                return Decoded(reason=str(damage))
+                return Decoded(reason=printable(str(damage)))
             except Exception as error:  # one file's oddity must not cost all others
-                return Decoded(reason=f"{type(error).__name__}: {error}".splitlines()[0])
+                return Decoded(reason=printable(f"{type(error).__name__}: {error}".splitlines()[0]))
             if image.dtype != frame_format.dtype or image.shape != frame_format.shape:
                 return Decoded(reason=f"was read as {image.dtype} {image.shape}")
             if image.dtype == np.float16 and not ((image >= 0) & (image <= 1)).all():
@@ -58,7 +68,7 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
             frames += 1
             _exit_if_orphaned()
     try:
-        return Decoded(frames, *_digest(source.paths))
+        return Decoded(frames, *digest(source.paths), remarks=remarks)
     except OSError as error:
         return Decoded(reason=f"cannot be read: {error.strerror}")
 
@@ -75,15 +85,19 @@ def make_importable(module: str, file: Path) -> None:
         spec.loader.exec_module(sys.modules[module])
 
 
-def _digest(paths: tuple[Path, ...]) -> tuple[int, str]:
-    """The size and the sha256 of files, as if they were one."""
-    size, digest = 0, hashlib.sha256()
+def digest(paths: tuple[Path, ...]) -> tuple[int, str]:
+    """The size and the sha256 of files, as if they were one.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    size, sha256 = 0, hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 size += len(block)
-                digest.update(block)
-    return size, digest.hexdigest()
+                sha256.update(block)
+    return size, sha256.hexdigest()
 
 
 def _exit_if_orphaned() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import multiprocessing
 import os
 import platform
+import random
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,39 @@ import numpy as np
 import PIL
 from filelock import FileLock, Timeout
 from pebble import ProcessExpired, ProcessPool
+from pydantic import ValidationError
 
 from datasets.contract import DataMissing
-from datasets.video.cache import FORMAT, FRAMES, DamagedSource, caches, read_manifest
-from datasets.video.growing import Entry, GrowingCache, remove_leftovers, write_manifest
-from datasets.video.part import Decoded, decode_to, make_importable
-from datasets.video.source import FrameFormat, Preparation, Read, Source, Sources, SourceWrong
+from datasets.sources.regular import read_regular
+from datasets.video.cache import altered_clips, caches, read
+from datasets.video.digests import digests_of
+from datasets.video.growing import GrowingCache, remove_leftovers
+from datasets.video.manifest import (
+    FORMAT,
+    FRAMES,
+    MANIFEST,
+    Altered,
+    DamagedSource,
+    Entry,
+    Manifest,
+    first_of,
+    read_manifest,
+    write_manifest,
+    write_origin,
+)
+from datasets.video.part import Decoded, decode_to, digest, make_importable
+from datasets.video.source import (
+    FrameFormat,
+    Preparation,
+    Read,
+    Source,
+    Sources,
+    SourceWrong,
+    reason_of,
+)
+
+SAMPLED_SOURCES, SAMPLED_BYTES = 16, 64 << 20
+"""How many sources of a finished cache are read again, to see whether they are still the same."""
 
 TIMEOUT_SECONDS = 300.0
 """How long a source may take to decode, and 10 s more for each of its MB."""
@@ -47,14 +77,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A finished cache. `decoded` is how many sources were decoded now; 0: all was there."""
+    """A finished cache.
+
+    Attributes:
+        remarks: what is odd about sources, and of how many.
+        decoded: how many sources were decoded now; 0: all was there.
+        instead_of: what the cache was that stood here before, "" where there was none.
+    """
 
     folder: Path
     clips: int
     frames: int
     bytes: int
     damaged: tuple[DamagedSource, ...]
+    remarks: Mapping[str, int]
     decoded: int
+    instead_of: str = ""
 
 
 OnProgress = Callable[[Progress], None]
@@ -70,8 +108,8 @@ def prepare(
 ) -> Prepared:
     """The cache of the files in `source`, in the data folder.
 
-    A finished cache of the same files is kept, and an interrupted preparation is resumed. Damaged
-    sources are left out, and named.
+    A finished cache of the same files is kept if all its frames are as they were prepared, and an
+    interrupted preparation is resumed. Damaged sources are left out, and named.
 
     Args:
         preparation: of the data set.
@@ -89,20 +127,25 @@ def prepare(
     folder = caches() / preparation.folder
     try:
         with _locked(folder):
-            entries = _finished(folder, preparation.format, keys)
+            try:
+                entries, before = _finished(folder, preparation.format, found.videos, keys)
+            except Altered as reason:
+                entries, before = None, str(reason)
             if entries is not None:
                 remove_leftovers(folder)
-                _update_manifest(folder, _manifest(preparation, found, entries))
+                _update(folder, preparation, found, entries)
+                write_origin(folder, preparation.name, source)
                 return _prepared(folder, decoded=0)
             with GrowingCache(folder, preparation.format, keys) as cache:
+                write_origin(cache.folder, preparation.name, source)
                 there = len(cache.entries)
                 _decode(cache, preparation, found.videos, keys, workers, on_progress)
                 _refuse_damaged(preparation.name, cache.entries, max_damaged_share)
                 cache.finish(_manifest(preparation, found, cache.entries))
-            return _prepared(folder, decoded=len(keys) - there)
+            return _prepared(folder, len(keys) - there, before)
     except OSError as error:
         raise DataMissing(
-            f"the cache of {preparation.name} cannot be written to {folder}: {error.strerror}"
+            f"the cache of {preparation.name} cannot be written to {folder}: {reason_of(error)}"
         ) from error
 
 
@@ -112,7 +155,9 @@ def _found(preparation: Preparation, source: Path) -> Sources:
             raise SourceWrong(f"{source} does not exist: get {preparation.get}")
         found = preparation.find(source)
     except OSError as error:
-        raise SourceWrong(f"{error.filename or source} cannot be read: {error.strerror}") from error
+        raise SourceWrong(
+            f"{error.filename or source} cannot be read: {reason_of(error)}"
+        ) from error
     if not found.videos:
         raise SourceWrong(f"{source} holds nothing of {preparation.name}: get {preparation.get}")
     names = set[str]()
@@ -120,7 +165,20 @@ def _found(preparation: Preparation, source: Path) -> Sources:
         if video.name in names:
             raise SourceWrong(f"{source} holds two of the name {video.name}: rename one of them")
         names.add(video.name)
+        if any(end > first for (_, end), (first, _) in pairwise(sorted(video.ranges))):
+            raise SourceWrong(f"two clips of {video.name} overlap: give each frame to one of them")
+    _refuse_caches(source, found.videos)
     return found
+
+
+def _refuse_caches(source: Path, videos: Sequence[Source]) -> None:
+    """Raise SourceWrong where a video lies among the caches themselves."""
+    home, source = caches().resolve(), source.resolve()
+    if not (home.is_relative_to(source) or source.is_relative_to(home)):
+        return
+    for video in videos:
+        if any(path.resolve().is_relative_to(home) for path in video.paths):
+            raise SourceWrong(f"{video.paths[0]} is a part of a cache: give another --source")
 
 
 def _key(source: Source) -> str:
@@ -151,13 +209,40 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _finished(folder: Path, frame_format: FrameFormat, keys: list[str]) -> list[Entry] | None:
-    """The entries of the finished cache in `folder`; None unless it is of these sources."""
-    manifest = read_manifest(folder)
-    if manifest is None or FrameFormat(**manifest["frame"]) != frame_format:
-        return None
-    entries = [Entry(**entry) for entry in manifest["sources"]]
-    return entries if [entry.key for entry in entries] == keys else None
+def _finished(
+    folder: Path, frame_format: FrameFormat, videos: Sequence[Source], keys: Sequence[str]
+) -> tuple[list[Entry] | None, str]:
+    """The entries of the finished cache in `folder`; or None and, if there is one, why it won't do.
+
+    Raises:
+        Altered: it is not what its manifest says.
+    """
+    said = read(folder)
+    if said is None:
+        return None, ""
+    names = altered_clips(folder, said)
+    if names:
+        raise Altered(f"the frames of {names[0]} were altered")
+    if said.frame != frame_format:
+        return None, "its frames are of another format"
+    if [entry.key for entry in said.sources] != keys:
+        return None, "its files are others"
+    for number in _sampled(said.sources):
+        entry = said.sources[number]
+        with suppress(OSError):
+            if not entry.reason and digest(videos[number].paths) != (entry.bytes, entry.sha256):
+                return None, f"the content of {entry.name} is another"
+    return list(said.sources), ""
+
+
+def _sampled(entries: Sequence[Entry]) -> Iterator[int]:
+    """The numbers of some, drawn afresh each time."""
+    left = SAMPLED_BYTES
+    drawn = random.SystemRandom().sample(range(len(entries)), min(SAMPLED_SOURCES, len(entries)))
+    for number in drawn:
+        left -= entries[number].bytes
+        if left >= 0:
+            yield number
 
 
 def _decode(
@@ -174,9 +259,11 @@ def _decode(
         on_progress(Progress(len(cache.entries), len(videos), cache.frames, cache.damaged, name))
 
     def settle(number: int, future: Future[Decoded]) -> None:
-        name = videos[number].name
-        cache.add(Entry(name, keys[number], **asdict(_result(future))), cache.part(number))
-        report(name)
+        video, outcome = videos[number], _result(future)
+        if _key(video) != keys[number]:
+            outcome = Decoded(reason="was changed while it was read")
+        cache.add(Entry(video.name, keys[number], **asdict(outcome)), cache.part(number))
+        report(video.name)
 
     report("")
     todo = range(len(cache.entries), len(videos))
@@ -246,13 +333,17 @@ def _refuse_damaged(name: str, entries: Sequence[Entry], max_damaged_share: floa
 
 
 def _manifest(preparation: Preparation, found: Sources, entries: Sequence[Entry]) -> dict[str, Any]:
-    """The manifest of the cache of these `entries`."""
+    """The manifest of the cache of these `entries`.
+
+    Raises:
+        SourceWrong: it would be none that can be read.
+    """
     clips: list[dict[str, Any]] = []
     first = 0
     for video, entry in zip(found.videos, entries, strict=True):
         clips += _clips(video, first, entry.frames)
         first += entry.frames
-    return {
+    manifest = {
         "format": FORMAT,
         "dataset": preparation.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -263,14 +354,24 @@ def _manifest(preparation: Preparation, found: Sources, entries: Sequence[Entry]
             "av": av.__version__,
             **{name: ".".join(map(str, it)) for name, it in av.library_versions.items()},
         },
-        "frame": asdict(preparation.format),
+        "frame": preparation.format.as_json(),
         "frames": first,
         "clips": clips,
         "facts": dict(found.facts),
-        "lists": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found.lists},
+        "lists": {
+            path.name: hashlib.sha256(read_regular(path)).hexdigest() for path in found.lists
+        },
         "damaged": [{"name": e.name, "reason": e.reason} for e in entries if e.reason],
         "sources": [asdict(entry) for entry in entries],
     }
+    try:
+        Manifest.model_validate_json(json.dumps(manifest))
+    except (ValidationError, TypeError) as error:
+        reason = first_of(error) if isinstance(error, ValidationError) else error
+        raise SourceWrong(
+            f"what was found of {preparation.name} cannot be kept: {reason}"
+        ) from error
+    return manifest
 
 
 def _clips(source: Source, first: int, frames: int) -> Iterator[dict[str, Any]]:
@@ -287,20 +388,40 @@ def _clips(source: Source, first: int, frames: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def _update_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+def add_digests(folder: Path) -> None:
+    """Give the cache in `folder`, from before there were digests, those of its frames as they are.
+
+    Raises:
+        OSError: its manifest cannot be written.
+    """
+    there = json.loads(read_regular(folder / MANIFEST))
+    write_manifest(folder, {**there, "digests": digests_of(folder / FRAMES)})
+
+
+def _update(
+    folder: Path, preparation: Preparation, found: Sources, entries: Sequence[Entry]
+) -> None:
     """Rewrite the manifest of a finished cache where its clips, facts or lists have changed."""
-    there, now = read_manifest(folder) or {}, json.loads(json.dumps(manifest))
-    if any(there.get(part) != now[part] for part in ("clips", "facts", "lists")):
-        write_manifest(folder, now)
+    there = json.loads(read_regular(folder / MANIFEST))
+    if not there.get("digests"):
+        add_digests(folder)
+        there = json.loads(read_regular(folder / MANIFEST))
+    now = json.loads(json.dumps(_manifest(preparation, found, entries)))
+    if any(there[part] != now[part] for part in ("clips", "facts", "lists")):
+        write_manifest(folder, {**now, "digests": there["digests"]})
 
 
-def _prepared(folder: Path, decoded: int) -> Prepared:
-    manifest = read_manifest(folder) or {}
+def _prepared(folder: Path, decoded: int, instead_of: str = "") -> Prepared:
+    said = read_manifest(folder)
+    if said is None:
+        raise FileNotFoundError(errno.ENOENT, "its manifest has gone again")
     return Prepared(
         folder=folder,
-        clips=len(manifest["clips"]),
-        frames=manifest["frames"],
+        clips=len(said.clips),
+        frames=said.frames,
         bytes=(folder / FRAMES).stat().st_size,
-        damaged=tuple(DamagedSource(**source) for source in manifest["damaged"]),
+        damaged=said.damaged,
+        remarks=Counter(remark for entry in said.sources for remark in entry.remarks),
         decoded=decoded,
+        instead_of=instead_of,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,18 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float16]
 """One frame as it is cached, [C,H,W]; float16 lies in [0,1]."""
 
+PIXEL_ASPECT = "pixel_aspect"
+"""Where a picture's `info` has how wide its pixels are for their height, if they are not square."""
+
 FrameDtype = Literal["uint8", "uint16", "float16"]
 
 Fit = Literal["stretch", "crop"]
+
+LARGEST_SIDE = 8192
+"""Of frames that are cached, in pixels."""
+
+HIGHEST_RATE = 1000
+"""Frames a second that may be asked for."""
 
 FrameSize = int | tuple[int, int]
 """The side of square frames in pixels, or (height, width)."""
@@ -40,10 +50,12 @@ class FrameFormat:
     """What every frame becomes: grey (1 channel) or colour (3), `height` x `width` pixels.
 
     Frames of another shape are stretched, or scaled until they cover it and cropped in the middle.
-    Manifests without a `dtype` are from before there was another than uint8.
+    Manifests without a `dtype` are from before there was another than uint8. With
+    `frames_per_second` frames of videos are picked by their times, else each is taken once.
 
     Raises:
-        ValueError: where a side is no whole number from 1 on.
+        ValueError: where a side is no whole number from 1 to `LARGEST_SIDE`, or the rate no number
+            above 0 and at most `HIGHEST_RATE`.
     """
 
     channels: int
@@ -51,26 +63,38 @@ class FrameFormat:
     width: int
     fit: Fit = "stretch"
     dtype: FrameDtype = "uint8"
+    frames_per_second: float | None = None
 
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
-            if type(side) is not int or side < 1:
-                raise ValueError(f"frames are whole pixels high and wide, not {side!r}")
+            if type(side) is not int or not 1 <= side <= LARGEST_SIDE:
+                raise ValueError(
+                    f"frames are 1 to {LARGEST_SIDE:,} whole pixels high and wide, not {side!r}"
+                )
+        rate = self.frames_per_second
+        if rate is not None and not (type(rate) in (int, float) and 0 < rate <= HIGHEST_RATE):
+            raise ValueError(
+                f"frames_per_second is above 0 and at most {HIGHEST_RATE:,}, not {rate!r}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C,H,W)."""
         return self.channels, self.height, self.width
 
+    def as_json(self) -> dict[str, Any]:
+        """Its fields as manifests have them, without a rate where there is none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 def height_and_width(size: FrameSize) -> tuple[int, int]:
     """The sides of frames of `size`, in pixels.
 
     Raises:
-        ValueError: where these are no two whole numbers from 1 on.
+        ValueError: where these are no two whole numbers from 1 to `LARGEST_SIDE`.
     """
     sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+    if len(sides) != 2 or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
         raise ValueError(f"size is (height, width) in pixels, or one for both, not {size!r}")
     return sides
 
@@ -117,7 +141,21 @@ class Sources:
 Read = Callable[[Source, FrameFormat], Iterator[Image]]
 """The frames of a source, in order. Runs in another process, so it is a function of a module.
 
-Raises `Damaged`, also midway."""
+Raises `Damaged`, also midway. A generator may return remarks, a tuple of what is odd about the
+source, such as "a variable frame rate"; who opens the cache finds them counted."""
+
+Item = TypeVar("Item")
+
+
+class Reading(Generic[Item]):
+    """Iterates over `items`; afterwards `remarks` are what the generator of these returned."""
+
+    def __init__(self, items: Generator[Item, None, tuple[str, ...]]) -> None:
+        self._items = items
+        self.remarks: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Item]:
+        self.remarks = yield from self._items
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +171,8 @@ class Preparation:
         read: decodes one source.
         get: what to get and where from, in one line.
         homes: folder names under which the data folder may hold the source.
+        facts: the form of `Sources.facts`, a pydantic model say, to which manifests are held.
+        tags: the form of every source's tags.
     """
 
     name: str
@@ -142,9 +182,10 @@ class Preparation:
     read: Read
     get: str
     homes: tuple[str, ...] = ()
+    facts: Any = dict[str, Any]
+    tags: Any = dict[str, str]
 
     @property
     def command(self) -> str:
         """The line that makes the cache."""
-        quoted = f"'{self.name}'" if "(" in self.name else self.name
-        return f"python -m bench data prepare {quoted} --source FOLDER"
+        return f"python -m bench data prepare {shlex.quote(self.name)} --source FOLDER"

@@ -296,8 +296,8 @@ def test_unprepared_it_says_what_to_get_and_which_line_to_run(
 WRONG: dict[str, tuple[dict[str, object], str]] = {
     "no class": ({"train": [*_list(range(1)), {"id": "7", "template": "Flying"}]}, "'Flying'"),
     "twice": ({"train": _list(range(45, 46))}, "video 45 is listed twice"),
-    "no template": ({"train": [{"id": "7"}]}, "is not a list of"),
-    "no list": ({"validation": {"7": "Dropping something"}}, "is not a list of"),
+    "no template": ({"train": [{"id": "7"}]}, "a list of"),
+    "no list": ({"validation": {"7": "Dropping something"}}, "a list of"),
     "no numbers": ({"labels": CLASSES}, "is not of the form"),
     "a gap": ({"labels": {"Dropping something": "0", "Flying": "2"}}, "is not of the form"),
     "no videos": ({}, "has none of the 47 listed videos, such as 1001.webm"),
@@ -320,5 +320,5 @@ def test_absent_and_damaged_lists_are_refused(tmp_path: Path) -> None:
         find_videos(tmp_path)
     something_lists(tmp_path, **LISTS)
     (tmp_path / "something-something-v2-train.json").write_text("[{")
-    with pytest.raises(SourceWrong, match=r"v2-train\.json cannot be read"):
+    with pytest.raises(SourceWrong, match=r"v2-train\.json is not of the form"):
         find_videos(tmp_path)

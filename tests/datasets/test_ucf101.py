@@ -269,7 +269,7 @@ def test_clips_without_lists_are_refused(tmp_path: Path) -> None:
         ("Archery/v_Archery_g08_c02.avi", "line 3: clips of Archery's group g08 are in trainlist"),
         ("Archery/v_Archery_g08_c01.avi", "line 3: clips of Archery's group g08 are in trainlist"),
         ("v_Archery_g01_c02.avi", "line 3: 'v_Archery_g01_c02.avi' is not Class/"),
-        ("\0\xff", "line 3: "),
+        ("\0\xff", "is no text"),
     ],
 )
 def test_wrong_lists_are_refused(tmp_path: Path, line: str, why: str) -> None:
@@ -277,7 +277,7 @@ def test_wrong_lists_are_refused(tmp_path: Path, line: str, why: str) -> None:
     (tmp_path / "v_Archery_g01_c01.avi").touch()
     with (tmp_path / "ucfTrainTestlist/testlist01.txt").open("ab") as file:
         file.write(f"\r\n{line}\r\n".encode("latin-1"))
-    with pytest.raises(SourceWrong, match="testlist01.txt, " + why):
+    with pytest.raises(SourceWrong, match="testlist01.txt,? " + why):
         find_clips(tmp_path)
 
 

@@ -220,9 +220,16 @@ def test_a_data_set_without_a_cache_is_opened_and_described(
         (["prepare", "OWN:Blocks", "--source", "absent"], "absent does not exist"),
         (["prepare", "OWN:Blocks", "--source", "."], "get some blocks"),
         (["prepare", "OWN:Blocks", "--max-damaged", "5"], "from 0 to 1"),
-        (["prepare", "OWN:Blocks", "--workers", "0"], "from 1 on"),
+        (["prepare", "OWN:Blocks", "--max-damaged", "nan"], "from 0 to 1"),
+        (["prepare", "OWN:Blocks", "--max-damaged", "-1"], "from 0 to 1"),
+        (["prepare", "OWN:Blocks", "--workers", "0"], "from 1 to"),
+        (["prepare", "OWN:Blocks", "--workers", "-3"], "from 1 to"),
+        (["prepare", "OWN:Blocks", "--workers", "100000"], "from 1 to"),
+        (["verify", "moving_mnist"], "has no cache"),
+        (["verify", "OWN:Blocks"], "is not prepared here"),
         (["show", "OWN:Blocks"], "is not prepared here"),
-        (["show", "moving_mnist", "--clips", "0"], "from 1 on"),
+        (["show", "moving_mnist", "--clips", "0"], "from 1 to 100"),
+        (["show", "moving_mnist", "--clips", "1000000000"], "from 1 to 100"),
         (["status", "moving_mnits"], "did you mean 'moving_mnist'?"),
     ],
 )
@@ -262,7 +269,7 @@ def test_status_tells_ready_missing_and_interrupted_caches_apart(
 
     manifest = data / "cache" / "blocks-3x8" / MANIFEST
     manifest.write_text(manifest.read_text().replace('"format": ', '"format": 9'))
-    assert _rows(bench, f"{own}:Blocks")[f"{own}:Blocks"]["state"] == "old format"
+    assert _rows(bench, f"{own}:Blocks")[f"{own}:Blocks"]["state"] == "damaged"
 
 
 def test_status_lists_every_data_set_and_caches_made_with_options_and_opens_no_generated_one(

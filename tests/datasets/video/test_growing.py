@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datasets.video.cache import FRAMES, MANIFEST
-from datasets.video.growing import JOURNAL, Entry, GrowingCache, partial_folder
+from datasets.video.growing import JOURNAL, GrowingCache, partial_folder
+from datasets.video.manifest import Entry
 from datasets.video.source import FrameFormat
 
 FORMAT = FrameFormat(channels=1, height=2, width=3)

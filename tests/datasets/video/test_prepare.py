@@ -23,6 +23,7 @@ from datasets.contract import DataMissing
 from datasets.video import prepare as module
 from datasets.video.cache import FRAMES, MANIFEST, Cache
 from datasets.video.growing import partial_folder
+from datasets.video.manifest import ORIGIN
 from datasets.video.prepare import Progress, prepare
 from datasets.video.source import FrameDtype, Source, Sources, SourceWrong
 from tests.datasets.prepare_here import prepare_here
@@ -285,7 +286,7 @@ def test_ranges_end_where_the_source_does(tmp_path: Path, cache_home: Path) -> N
     counter_video(tmp_path / "videos" / "walk.avi", 30)
 
     def find(folder: Path) -> Sources:
-        ranges = ((3, 10), (20, 40), (35, 50))
+        ranges = ((3, 10), (20, 40), (40, 50))
         return Sources([Source("walk", (folder / "walk.avi",), ranges=ranges)])
 
     preparation = replace(COUNTERS, find=find)
@@ -484,4 +485,4 @@ def test_what_a_kill_left_of_an_old_cache_goes(tmp_path: Path, cache_home: Path)
     (folder / "journal.jsonl").touch()
     assert prepare_here(COUNTERS, tmp_path / "videos").decoded == 0
     assert not (cache_home / f"{COUNTERS.folder}.old").exists()
-    assert {path.name for path in folder.iterdir()} == {FRAMES, MANIFEST}
+    assert {path.name for path in folder.iterdir()} == {FRAMES, MANIFEST, ORIGIN}
