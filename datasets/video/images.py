@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -103,8 +103,10 @@ def pictures_of_images(paths: Iterable[Path]) -> Iterator[Pillow.Image]:
         raise Damaged(f"holds images of kind {modes[0]} and {modes[1]} in turns, as of masks")
 
 
-def pictures_of_stack(path: Path) -> Iterator[Pillow.Image]:
+def pictures_of_stack(path: Path) -> Generator[Pillow.Image, None, tuple[str, ...]]:
     """The pictures in the image file `path`, in their order; one, where it holds no more.
+
+    What is odd about it is returned, as `movies.pictures_of_video` does.
 
     Raises:
         Damaged: it cannot be read, shows some longer than others, or not all of them are times.
@@ -123,8 +125,7 @@ def pictures_of_stack(path: Path) -> Iterator[Pillow.Image]:
                 times = f"{min(durations)} and {max(durations)} ms"
                 raise Damaged(f"shows some of its pictures longer than others: {times}")
             yield ImageOps.exif_transpose(image)
-    if moving:
-        yield from pictures_of_video(path)
+    return (yield from pictures_of_video(path)) if moving else ()
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from PIL import Image
 from datasets.video.clips import Found, clips_at
 from datasets.video.decode import read_frames
 from datasets.video.images import images_in
+from datasets.video.movies import VARIABLE_RATE
 from datasets.video.names import printable
-from datasets.video.source import Damaged, SourceWrong
+from datasets.video.source import Damaged, Reading, SourceWrong
 from tests.datasets.video.counter import GREY, numbers, picture, source
 
 
@@ -113,6 +114,16 @@ def test_pictures_shown_for_different_times_are_refused(tmp_path: Path) -> None:
     path = _stack(tmp_path / "uneven.webp", 0, duration=[40, 40, 120, 40])
     with pytest.raises(Damaged, match="40 and 120 ms"):
         list(read_frames(source(path), GREY))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".apng"])
+def test_an_animation_of_uneven_times_is_remarked_like_a_video(tmp_path: Path, suffix: str) -> None:
+    for duration, remarks in ((40, ()), ([40, 40, 120, 40], (VARIABLE_RATE,))):
+        reading = Reading(
+            read_frames(source(_stack(tmp_path / f"a{suffix}", 0, duration=duration)), GREY)
+        )
+        assert numbers(reading) == [0, 1, 2, 3]
+        assert reading.remarks == remarks
 
 
 def test_grey_and_colour_in_turns_are_refused_but_a_grey_frame_is_not(tmp_path: Path) -> None:
