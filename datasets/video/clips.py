@@ -76,14 +76,15 @@ def clips_at(place: Path) -> Found:
     else:
         refuse_special(place)
         clips = {place: (place,)}
-    owner = dict[str, Path]()
+    owner = dict[str, tuple[str, Path]]()
     for path in natural(clips):
         source = _source(_name(path, place), path, clips[path], found)
-        for name in {folded(name) for name in (source.name, *source.clip_names)}:
-            if name in owner:
-                both = f"{printable(owner[name])} or {printable(path)}"
-                raise SourceWrong(f"two clips are named {source.name}: rename {both}")
-            owner[name] = path
+        for name in dict.fromkeys((source.name, *source.clip_names)):
+            other, there = owner.setdefault(folded(name), (name, path))
+            if there != path:
+                alike = "" if other == name else " but for the case or the encoding of letters"
+                both = f"{printable(there)} or {printable(path)}"
+                raise SourceWrong(f"two clips are named {name}{alike}: rename {both}")
         found.sources.append(source)
     return found
 
@@ -93,7 +94,7 @@ def _in_folder(
 ) -> Iterator[tuple[Path, tuple[Path, ...]]]:
     """The clips among `files` of `folder`: where each is, and of which files it is made."""
     images, others = list[Path](), list[Path]()
-    for path in natural(files):
+    for path in sorted(files):
         suffix = path.suffix.lower()
         if is_image(path) or suffix in _FILE_SUFFIXES:
             refuse_special(path)
@@ -103,7 +104,8 @@ def _in_folder(
     if len(images) > 1 and others:
         raise SourceWrong(
             f"{printable(folder)} holds images, such as {printable(images[0].name)}, beside"
-            f" {printable(others[0].name)}: put the images of a clip into a folder of their own"
+            f" {printable(others[0].name)}: put those of a clip into a folder of their own, and"
+            " remove others"
         )
     if len(images) == 1:
         found.left_out["as a single image"].append(_inner(images[0], place))
