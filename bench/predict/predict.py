@@ -120,7 +120,7 @@ def _refuse_too_many(frames: int, values: int) -> None:
     """Raise UserError where so many frames of so many values are more than memory holds."""
     needed = (
         4 * 4 * frames * values
-    )  # float32: one by one, as the clip they make, and twice to bytes
+    )  # float32: one by one, as a clip, and twice on the way to bytes
     free = psutil.virtual_memory().available
     if needed > free:
         raise UserError(
@@ -141,8 +141,10 @@ def _recognise(trained: Trained, clips: OwnClips, out: Path) -> None:
                 lines.append((clip.name, rank, classes[place], f"{share:.6f}"))
         named += len(batch)
     out.mkdir(parents=True, exist_ok=True)
-    how = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-    with atomic.replacing(out / RECOGNISED) as path, path.open("w", **how) as file:
+    with (
+        atomic.replacing(out / RECOGNISED) as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([csv_cell(value) for value in line] for line in lines)
     _say(f"named the likeliest classes of each clip, {named:,} in all: {out / RECOGNISED}")

@@ -160,8 +160,9 @@ def _counts(run: RecordedCell, name: str, sides: int = 1) -> tuple[int, ...]:
 
 def _changed(run: RecordedCell, what: str) -> str:
     commit = run.tags.get(records.COMMIT, "")
+    name = run.params.get("model", run.name)
     return (
-        f"{run.params.get('model', run.name)} has changed since it was trained in run {run.run_id}: {what};"
+        f"{name} has changed since it was trained in run {run.run_id}: {what};"
         f" predict with the code of then{f', commit {commit[:12]}' if commit else ''}"
     )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 LARGEST_BYTES = 2**31  # of one artifact in memory; a file may claim any size
+LARGEST = 1e100  # of a figure; MLflow keeps an infinite one as the largest double
 REASON = 200  # characters of a reason at most
 
 
@@ -102,7 +103,7 @@ def frame_table(path: Path) -> pd.DataFrame:
     if not (whole and counted) or table.duplicated(["sequence", "frame"]).any():
         raise Damaged("lacks frames or has some twice")
     numbers = table.select_dtypes("number")
-    table = numbers.where(np.isfinite(numbers))
+    table = numbers.where(numbers.abs() < LARGEST)
     if table[lead].isna().any():
         raise Damaged(f"has frames without {lead}")
     return table

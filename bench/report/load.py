@@ -15,7 +15,7 @@ import pandas as pd
 from bench import records
 from bench.errors import UserError
 from bench.records import VALIDATION, Status
-from bench.report.artifacts import Artifacts, frames_shown, video_table
+from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
 from bench.report.columns import COLUMNS, PARAMETERS
 from bench.score.metrics import RECORDED
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 READERS = 4
-LARGEST = 1e100  # of a figure; MLflow keeps an infinite one as the largest double
 NEVER_BEGAN = (records.Status.SKIPPED, records.Status.MISSING)
 ONE_SIZE = "only"
 UNKNOWN = "unknown"
