@@ -14,6 +14,8 @@ def figure(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """`seconds` in its two largest units, such as 1.3 s, 45 s, 2 min 5 s, 1 h 2 min or 3 d 4 h."""
+    if not math.isfinite(seconds):
+        return f"{seconds} s"
     if seconds < 9.95:
         return f"{max(seconds, 0.0):.2g} s"
     whole = round(seconds)
@@ -29,6 +31,8 @@ def duration(seconds: float) -> str:
 
 def byte_size(count: float) -> str:
     """`count` bytes in binary units, such as 512 B, 96 MiB or 1.2 GiB."""
+    if not math.isfinite(count):
+        return f"{count} B"
     power = min(int(math.log2(max(count, 1))) // 10, 4)
     amount = count / 1024**power
     digits = 1 if power and amount < 9.95 else 0

@@ -72,10 +72,10 @@ class Bar:
 def _progress(console: Console) -> Progress:
     """The bar, which leaves nothing behind."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(complete_style="cyan", finished_style="green"),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[words]}"),
+        TextColumn("{task.fields[words]}", markup=False),
         console=console,
         transient=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ class LiveDisplay(PlainDisplay):
     def event(self, name: str, event: Progress | Note) -> None:
         """Moves the cell's bar, or prints the note above the bars."""
         if isinstance(event, Note):
-            self._console.print(Text.assemble((f"{name}: ", "dim"), one_line(event.text)))
+            self._console.print(Text.assemble((f"{one_line(name)}: ", "dim"), one_line(event.text)))
         else:
             self._running[name] = event
 
@@ -73,10 +74,12 @@ class LiveDisplay(PlainDisplay):
         self._running.pop(name, None)
         mark = MARKS.get(ended.status, ("✗ ", "bold red"))
         words = "  ".join(word.ljust(10) for word in outcome(ended)).rstrip()
-        self._console.print(Text.assemble(mark, name.ljust(self._name_width), "  ", words))
+        self._console.print(
+            Text.assemble(mark, one_line(name).ljust(self._name_width), "  ", words)
+        )
         if ended.failed:
             if log is not None:
-                self._print(Text.assemble(("  log    ", "dim"), str(log)))
+                self._print(Text.assemble(("  log    ", "dim"), shlex.quote(str(log))))
             self._print(Text.assemble(("  again  ", "dim"), command))
 
     def summary(
@@ -92,11 +95,11 @@ class LiveDisplay(PlainDisplay):
 
     def _rows(self) -> Iterator[RenderableType]:
         whole = ProgressBar(max(1, self._tally.total), self._tally.finished)
-        yield self._row(Text(self._suite, "bold"), whole, time_left(self._tally))
+        yield self._row(Text(one_line(self._suite), "bold"), whole, time_left(self._tally))
         for name, progress in tuple(self._running.items()):  # the screen's thread reads it too
             counts = progress.phase in ("train", "validate", "test")
             bar = ProgressBar(1.0, progress.fraction, pulse=not counts)
-            yield self._row(Text(name), bar, spent(progress))
+            yield self._row(Text(one_line(name)), bar, spent(progress))
             yield Text(self._figures(progress), no_wrap=True, overflow="ellipsis")
 
     def _figures(self, progress: Progress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -44,27 +45,28 @@ class PlainDisplay:
     def cell_started(self, name: str) -> None:
         """One line."""
         self._tally.start(name)
-        self._print(Text(f"{name}: started"))
+        self._print(Text(f"{one_line(name)}: started"))
 
     def event(self, name: str, event: Progress | Note) -> None:
         """One line for a note, a new phase, or another tenth of the budget; else nothing."""
         if isinstance(event, Note):
-            self._print(Text(f"{name}: {one_line(event.text)}"))
+            self._print(Text(f"{one_line(name)}: {one_line(event.text)}"))
             return
         trains = event.phase in ("train", "validate")
         place = ("train", int(event.fraction * 10)) if trains else (event.phase, 0)
         if self._said.get(name) != place:
             self._said[name] = place
-            self._print(Text(", ".join((f"{name}: {spent(event)}", *figures(event).values()))))
+            said = f"{one_line(name)}: {spent(event)}"
+            self._print(Text(", ".join((said, *figures(event).values()))))
 
     def cell_finished(
         self, name: str, finished: Finished, command: str, log: Path | None = None
     ) -> None:
         """One line, with the way to the log and the command where the cell failed."""
         ended = self._tally.end(name, finished, command, log)
-        parts = [f"{name}: {', '.join(outcome(ended))}"]
+        parts = [f"{one_line(name)}: {', '.join(outcome(ended))}"]
         if ended.failed:
-            parts += [f"log: {log}"] if log else []
+            parts += [f"log: {shlex.quote(str(log))}"] if log else []
             parts += [f"run it again: {command}"]
         self._print(Text("; ".join((*parts, time_left(self._tally)))))
 

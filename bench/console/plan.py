@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.console.tables import empty_table, in_parts
-from bench.console.words import result
+from bench.console.words import one_line, result
 from bench.run.display import PENDING, PlannedCell, RunSettings, State
 from bench.units import duration
 
@@ -33,11 +33,11 @@ def plan(cells: Sequence[PlannedCell], settings: RunSettings, console: Console) 
 def _matrix(cells: Sequence[PlannedCell], datasets: Sequence[str]) -> Table:
     table = empty_table()
     for heading in ("model", "size", *datasets):
-        table.add_column(heading, overflow="fold")
+        table.add_column(Text(one_line(heading)), overflow="fold")
     for model, size in dict.fromkeys((cell.model, cell.size) for cell in cells):
         row = [cell for cell in cells if (cell.model, cell.size) == (model, size)]
         entries = [_entry([cell for cell in row if cell.dataset == name]) for name in datasets]
-        table.add_row(model, size, *entries)
+        table.add_row(Text(one_line(model)), Text(one_line(size)), *entries)
     return table
 
 
@@ -56,7 +56,8 @@ def _entry(seeds: Sequence[PlannedCell]) -> Text:
 def _blocked(cells: Sequence[PlannedCell]) -> Iterator[Text]:
     for cell in cells:
         if cell.state == "blocked":
-            yield Text.assemble((f"{cell.name} is blocked: ", "red"), cell.reason)
+            name = one_line(cell.name)
+            yield Text.assemble((f"{name} is blocked: ", "red"), one_line(cell.reason))
 
 
 def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.console.tables import empty_table
+from bench.console.words import one_line
+from bench.escape import csv_cell
 from bench.units import figure
 
 Format = Literal["table", "json", "csv"]
@@ -24,9 +26,10 @@ def print_rows(
     format: Format = "table",  # noqa: A002  (the option's name on the command line)
     stream: TextIO | None = None,
 ) -> None:
-    """Prints `columns` of `rows`; what is missing or NaN stays empty (JSON: null).
+    """Prints `columns` of `rows`; what is missing or no finite number is empty (JSON: null).
 
-    Tables round figures and wrap what is too wide; JSON and CSV hold the values as they are.
+    Tables round figures and wrap what is too wide; JSON and CSV hold the values as they are, but
+    for a text in CSV that a spreadsheet would compute.
     """
     stream = stream or sys.stdout
     picked = [[_known(row.get(column)) for column in columns] for row in rows]
@@ -35,7 +38,7 @@ def print_rows(
         stream.write(json.dumps(records, indent=2, default=str) + "\n")
     elif format == "csv":
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([columns, *picked])
+        writer.writerows([columns, *([csv_cell(value) for value in row] for row in picked)])
     else:
         _table(picked, columns, stream)
 
@@ -61,10 +64,10 @@ def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: T
 
 
 def _known(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _words(value: object) -> str:
     if value is None:
         return ""
-    return figure(value) if isinstance(value, float) else str(value)
+    return figure(value) if isinstance(value, float) else one_line(str(value))

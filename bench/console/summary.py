@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from bench.console.tables import empty_table, in_parts
 from bench.console.tally import Ended
-from bench.console.words import last_line
+from bench.console.words import last_line, one_line
 
 if TYPE_CHECKING:
     from bench.report.table import Entry
@@ -25,7 +26,7 @@ def summary(tables: Mapping[str, ReportTable], console: Console) -> Group:
     lines: list[Table | Text] = []
     for title, content in tables.items():
         missing = list(_missing(content))
-        lines += [Text(f"\n{title}\n", "bold"), *_parts(content, console), *missing]
+        lines += [Text(f"\n{one_line(title)}\n", "bold"), *_parts(content, console), *missing]
         lines += [Text()] if missing else []
     return Group(*lines)
 
@@ -33,7 +34,7 @@ def summary(tables: Mapping[str, ReportTable], console: Console) -> Group:
 def pointers(report: Path | None, ui_command: str) -> Iterator[Text]:
     """The report's path and MLflow's command, one line each."""
     if report is not None:
-        yield Text.assemble(("report  ", "bold"), str(report))
+        yield Text.assemble(("report  ", "bold"), shlex.quote(str(report)))
     yield Text.assemble(("MLflow  ", "bold"), ui_command)
 
 
@@ -42,7 +43,7 @@ def failures(ended: Sequence[Ended]) -> Iterator[Text]:
     if ended:
         yield Text(f"\n{len(ended)} failed; to run one again:", "bold red")
     for cell in ended:
-        yield Text.assemble((f"{cell.status}  ", "red"), cell.name)
+        yield Text.assemble((f"{cell.status}  ", "red"), one_line(cell.name))
         yield Text(f"  {cell.command}")
 
 
@@ -54,7 +55,7 @@ def skipped(reasons: Mapping[str, str]) -> Iterator[Text]:
     for reason in dict.fromkeys(reasons.values()):
         yield Text.assemble(("skipped  ", "yellow"), last_line(reason))
         for name in (name for name, why in reasons.items() if why == reason):
-            yield Text(f"  {name}")
+            yield Text(f"  {one_line(name)}")
 
 
 def _parts(content: ReportTable, console: Console) -> list[Table | Text]:
@@ -67,8 +68,8 @@ def _parts(content: ReportTable, console: Console) -> list[Table | Text]:
         for row in content.rows:
             figures = [_figure(row.entries[column]) for column in columns]
             if not row.done:
-                figures[0] = Text(row.status, "red")
-            table.add_row(row.name, row.seeds, *figures)
+                figures[0] = Text(one_line(row.status), "red")
+            table.add_row(Text(one_line(row.name)), row.seeds, *figures)
         return table
 
     return in_parts(range(len(content.columns)), table_of, console)
@@ -88,12 +89,12 @@ def _figure(entry: Entry) -> Text:
 
 def _missing(content: ReportTable) -> Iterator[Text]:
     if content.note:
-        yield Text(content.note, "yellow")
+        yield Text(one_line(content.note), "yellow")
     for row in content.rows:
         if not row.done:
-            cell = f"{row.label}, seed {row.seeds}"
+            cell = f"{one_line(row.label)}, seed {row.seeds}"
             why = f": {last_line(row.reason)}" if row.reason else ""
-            yield Text(f"{cell}: {row.status}{why}", "red")
+            yield Text(f"{cell}: {one_line(row.status)}{why}", "red")
     whys = {
         (column.measure.label, entry.reason): None
         for row in content.rows

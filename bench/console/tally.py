@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Tally:
         baseline, ratio = self._baseline.get(cell.dataset), None
         if result is not None and cell.model == REFERENCE[cell.task]:
             self._baseline[cell.dataset] = result
-        elif result is not None and baseline:
+        elif result is not None and baseline and math.isfinite(result / baseline):
             ratio = result / baseline
         how = name, finished.status, seconds, finished.error, command, log
         self.ended.append(Ended(*how, cell.task, result, ratio))

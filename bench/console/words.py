@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from bench import escape
 from bench.console.tally import Ended, Tally
 from bench.records import Status
 from bench.run.events import Progress
@@ -16,13 +17,14 @@ from bench.units import byte_size, duration, figure
 if TYPE_CHECKING:
     from datasets.contract import TaskName
 
+MULTIPLE = 1000  # of the baseline's figure from which on it says no more: nothing moves
 VALIDATION: dict[TaskName, str] = {"prediction": "val MSE", "recognition": "val loss"}
 WAITING_SHARE = 0.01  # of the training time from which on waiting for data is worth a word
 
 
 def one_line(text: str) -> str:
     """`text` without line breaks, terminal codes and runs of spaces."""
-    return " ".join(Text.from_ansi(text).plain.split())
+    return escape.one_line(Text.from_ansi(text.replace("\r", " ").replace("\n", " ")).plain)
 
 
 def last_line(text: str) -> str:
@@ -73,7 +75,7 @@ def outcome(ended: Ended) -> list[str]:
     ratio, baseline = ended.versus_baseline, REFERENCE[ended.task].replace("_", "-")
     return [
         result(ended.task, ended.result) if ended.result is not None else "done",
-        *([f"{ratio:.2f}x {baseline}"] if ratio is not None else []),
+        *([f"{ratio:.2f}x {baseline}"] if ratio is not None and ratio < MULTIPLE else []),
         duration(ended.seconds),
     ]
 
@@ -85,6 +87,6 @@ def time_left(tally: Tally) -> str:
         (
             f"{tally.finished}/{tally.total}",
             *([f"{failed} failed"] if failed else []),
-            *([f"{duration(math.ceil(seconds))} left"] if seconds else []),
+            *([f"{duration(math.ceil(seconds))} left"] if seconds and seconds < math.inf else []),
         )
     )

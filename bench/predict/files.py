@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -18,6 +20,7 @@ from bench import atomic, pictures
 
 Style = Literal["png", "npy", "mp4", "gif"]
 Frames = NDArray[np.uint8]
+LONGEST_NAME = 240  # bytes of a name; a file system takes 255, and our endings need some
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Pngs(PredictionFiles):
 
     def write(self, made: Continuation) -> None:
         """Write a folder of pictures, without those that an earlier call left."""
-        folder = self.out / made.clip
+        folder = self.out / place_of(made.clip)
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("frame_*.png"):
             old.unlink()
@@ -103,7 +106,8 @@ class Array(PredictionFiles):
             shutil.copyfileobj(raw, file, 1 << 20)
         names = json.dumps(self._names, indent=1, ensure_ascii=False)
         with atomic.replacing(self.out / "names.json") as path:
-            path.write_text(f"{names}\n", encoding="utf-8")
+            # what UTF-8 does not hold becomes \udcff, which JSON reads back as the same name
+            path.write_text(f"{names}\n", encoding="utf-8", errors="backslashreplace")
 
 
 class Animations(PredictionFiles):
@@ -115,12 +119,28 @@ class Animations(PredictionFiles):
 
     def write(self, made: Continuation) -> None:
         """Write the animation."""
-        final = self.out / f"{made.clip}.{self._suffix}"
+        final = self.out / f"{place_of(made.clip)}.{self._suffix}"
         final.parent.mkdir(parents=True, exist_ok=True)
         frames = pictures.shown(np.concatenate([made.context, made.frames]))
         write = pictures.write_mp4 if self._suffix == "mp4" else pictures.write_gif
         with atomic.replacing(final) as path:
             write(path, pictures.bordered(frames, given=len(made.context)))
+
+
+def place_of(clip: str) -> str:
+    """The path of a clip's files below `out`: its name, of which a very long part is cut.
+
+    What is cut is told apart by a digest, so that no two clips share a place.
+    """
+    return "/".join(map(_cut, clip.split("/")))
+
+
+def _cut(part: str) -> str:
+    name = os.fsencode(part)
+    if len(name) <= LONGEST_NAME:
+        return part
+    digest = hashlib.sha256(name).hexdigest()[:16]
+    return f"{name[: LONGEST_NAME - 20].decode(errors='ignore')}…{digest}"
 
 
 def files(style: Style, out: Path) -> PredictionFiles:

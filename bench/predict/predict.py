@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench import atomic
 from bench.console.bar import Bar
 from bench.errors import UserError
+from bench.escape import csv_cell, one_line
 from bench.predict import own_clips
 from bench.predict.files import Continuation, Style, files
 from bench.predict.own_clips import OwnClip, OwnClips
@@ -24,6 +26,7 @@ from bench.train.held_out import to_float
 from bench.units import byte_size
 
 BATCH = 16
+LONGEST = 10_000  # frames after a clip
 FRAMES_AT_ONCE = 2_000  # in a batch at most
 NAMED = 5  # classes of each clip
 RECOGNISED = "recognised.csv"
@@ -57,12 +60,18 @@ def predict(
     """
     if horizon is not None and horizon < 1:
         raise UserError(f"--horizon is a number from 1 on, not {horizon}")
+    if horizon is not None and horizon > LONGEST:
+        raise UserError(
+            f"--horizon {horizon:,} is too far: ask for fewer frames, {LONGEST:,} at most"
+        )
     sources = own_clips.find(place)
+    _refuse_overlap(place, out)
     if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
         raise UserError(f"{out} is there already: name another folder, or say --overwrite")
     trained = load(asked, uri, device)
     run = trained.run
-    _say(f"{run.name} of the suite {run.params['suite']}, run {run.run_id}")
+    suite = run.params.get("suite", "unknown")
+    _say(f"{one_line(run.name)} of the suite {one_line(suite)}, run {run.run_id}")
     clips = OwnClips(sources, trained.frame_format, trained.window)
     try:
         if trained.spec.classes:
@@ -72,10 +81,17 @@ def predict(
     except OSError as error:
         raise UserError(f"{out} cannot be written to: {error.strerror or error}") from error
     for damaged in clips.damaged:
-        sys.stderr.write(f"left out: {damaged.name}: {damaged.reason}\n")
+        sys.stderr.write(f"left out: {one_line(damaged.name)}: {one_line(damaged.reason)}\n")
     for remark, count in clips.remarks.items():
         sys.stderr.write(f"note: {count:,} with {remark}\n")
     return 1 if clips.damaged else 0
+
+
+def _refuse_overlap(place: Path, out: Path) -> None:
+    """Raise UserError where writing to `out` would touch the clips at `place`."""
+    clips, target = place.resolve(), out.resolve()
+    if clips == target or clips in target.parents or target in clips.parents:
+        raise UserError(f"--out {out} and --input {place} overlap: write to a folder apart from it")
 
 
 def _continue(trained: Trained, clips: OwnClips, horizon: int, style: Style, out: Path) -> None:
@@ -86,6 +102,9 @@ def _continue(trained: Trained, clips: OwnClips, horizon: int, style: Style, out
     size = max(1, min(BATCH, FRAMES_AT_ONCE // (window.count + horizon)))
     for batch in _batches(clips, size, horizon):
         prediction = _bytes(_through(trained, batch, horizon))
+        expected = len(batch), horizon, *trained.spec.frame_shape
+        if prediction.shape != expected:
+            raise UserError(f"{trained.run.name} gives {prediction.shape}, not frames {expected}")
         for clip, frames in zip(batch, prediction, strict=True):
             first = clip.frames + window.step
             numbers = range(first, first + horizon * window.step, window.step)
@@ -101,7 +120,9 @@ def _continue(trained: Trained, clips: OwnClips, horizon: int, style: Style, out
 
 def _refuse_too_many(frames: int, values: int) -> None:
     """Raise UserError where so many frames of so many values are more than memory holds."""
-    needed = 2 * 4 * frames * values  # float32, one by one and as the clip they make
+    needed = (
+        4 * 4 * frames * values
+    )  # float32: one by one, as a clip, and twice on the way to bytes
     free = psutil.virtual_memory().available
     if needed > free:
         raise UserError(
@@ -122,8 +143,12 @@ def _recognise(trained: Trained, clips: OwnClips, out: Path) -> None:
                 lines.append((clip.name, rank, classes[place], f"{share:.6f}"))
         named += len(batch)
     out.mkdir(parents=True, exist_ok=True)
-    with (out / RECOGNISED).open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+    with (
+        atomic.replacing(out / RECOGNISED) as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([csv_cell(value) for value in line] for line in lines)
     _say(f"named the likeliest classes of each clip, {named:,} in all: {out / RECOGNISED}")
 
 
@@ -148,8 +173,13 @@ def _batches(clips: OwnClips, size: int, horizon: int) -> Iterator[list[OwnClip]
 @torch.no_grad()
 def _through(trained: Trained, batch: list[OwnClip], *arguments: int) -> Tensor:
     """The output of the model for the frames it is shown."""
-    shown = torch.from_numpy(np.stack([clip.shown for clip in batch]))
-    output: Tensor = trained.model(to_float(shown, trained.device), *arguments)
+    shown = torch.from_numpy(np.stack([clip.shown for clip in batch]))  # and no later frame
+    try:
+        output: Tensor = trained.model(to_float(shown, trained.device), *arguments)
+    except Exception as error:  # a model is anybody's code
+        why = one_line(str(error), 300) or "without a word"
+        name = trained.run.name
+        raise UserError(f"{name} cannot predict: {type(error).__name__}: {why}") from error
     return output
 
 

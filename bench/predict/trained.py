@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from bench import records
 from bench.errors import UserError, unknown
+from bench.escape import one_line
 from bench.predict.own_clips import Window
 from bench.records import Status
 from bench.store.mlflow import RecordedCell, Store
@@ -60,10 +62,11 @@ def load(asked: str, uri: str, device: str) -> Trained:
     weights = store.artifact(run.run_id, records.CHECKPOINT)
     if weights is None:
         raise UserError(f"the run {run.run_id} ({run.name}) has no weights")
-    spec = _spec(run, weights)
+    stored, classes = _stored(run, weights)
+    spec = _spec(run, classes)
     model = _build(run, spec)
     try:
-        model.load_state_dict(load_file(weights))
+        model.load_state_dict(stored)
     except RuntimeError as error:
         raise UserError(_changed(run, "its parameters")) from error
     return Trained(run, model.to(place).eval(), place, spec, *_reading(run, spec))
@@ -83,53 +86,102 @@ def _find(store: Store, asked: str) -> RecordedCell:
     return max(done, key=lambda run: run.started)
 
 
+def _stored(run: RecordedCell, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The stored weights of `run`, and the names of its classes.
+
+    Raises:
+        UserError: the file is damaged, or holds no numbers.
+    """
+    damaged = f"the weights of the run {run.run_id} ({run.name}) are damaged"
+    try:
+        with safe_open(path, "pt") as file:
+            named = json.loads((file.metadata() or {}).get(records.CLASSES, "[]"))
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError, RecursionError, MemoryError) as error:
+        why = one_line(str(error), 200) or type(error).__name__
+        raise UserError(f"{damaged}: {why}; run the cell again") from error
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise UserError(f"{damaged}: its classes are no list of names; run the cell again")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"{damaged}: {name} holds what is no number; run the cell again")
+    return weights, tuple(named)
+
+
 def _build(run: RecordedCell, spec: Spec) -> Any:
-    reference = _reference(run, records.MODEL_REFERENCE)
+    """The model of `run`, without its weights.
+
+    Raises:
+        UserError: it is not what it was.
+    """
+    reference = _param(run, records.MODEL_REFERENCE)
     cls = catalogue.model(reference)
-    _, size = catalogue.size_of(cls, run.params["size"])
+    _, size = catalogue.size_of(cls, _param(run, "size"))
     options = {**size.options, **Reference.parse(reference).options}
     for name, value in options.items():
         then = run.params.get(f"model.{name}")
         if then != str(value):
             raise UserError(_changed(run, f"{name} (then {then}, now {value})"))
-    return task_of(cls.task, spec).build(cls, options)
+    if (cls.task == "recognition") != bool(spec.classes):
+        raise UserError(_changed(run, f"its task, now {cls.task}"))
+    try:
+        return task_of(cls.task, spec).build(cls, options)
+    except UserError:
+        raise
+    except Exception as error:  # a model is anybody's code
+        why = one_line(f"{type(error).__name__}: {error}", 200)
+        raise UserError(_changed(run, f"it cannot be built ({why})")) from error
 
 
-def _reference(run: RecordedCell, param: str) -> str:
-    """The reference of the run's model or data set.
+def _param(run: RecordedCell, name: str) -> str:
+    """A recorded parameter.
 
     Raises:
-        UserError: the run was recorded by a version that did not say so.
+        UserError: the run was recorded by a version that did not say so, or by hand.
     """
-    if param not in run.params:
+    if name not in run.params:
         raise UserError(f"{run.name} was recorded by an older version: run the cell again")
-    return run.params[param]
+    return run.params[name]
+
+
+def _counts(run: RecordedCell, name: str, sides: int = 1) -> tuple[int, ...]:
+    """A recorded parameter of whole numbers, such as `3x64x64`.
+
+    Raises:
+        UserError: it is none.
+    """
+    parts = _param(run, name).split("x")
+    if len(parts) != sides or not all(part.isdecimal() and len(part) < 7 for part in parts):
+        raise UserError(f"{run.name} was recorded with {name} {_param(run, name)!r}: no numbers")
+    return tuple(map(int, parts))
 
 
 def _changed(run: RecordedCell, what: str) -> str:
     commit = run.tags.get(records.COMMIT, "")
+    name = run.params.get("model", run.name)
     return (
-        f"{run.params['model']} has changed since it was trained in run {run.run_id}: {what};"
+        f"{name} has changed since it was trained in run {run.run_id}: {what};"
         f" predict with the code of then{f', commit {commit[:12]}' if commit else ''}"
     )
 
 
-def _spec(run: RecordedCell, weights: Path) -> Spec:
-    """The recorded spec of the data set; the names of its classes are stored with the weights."""
-    channels, height, width = map(int, run.params["frame_shape"].split("x"))
+def _spec(run: RecordedCell, classes: tuple[str, ...]) -> Spec:
+    """The recorded spec of the data set, of these classes."""
+    channels, height, width = _counts(run, "frame_shape", 3)
     if channels not in (1, 3):
         raise UserError(f"{run.name} takes frames of {channels} channels: no picture has them")
-    with safe_open(weights, "pt") as file:
-        classes = tuple(json.loads((file.metadata() or {}).get(records.CLASSES, "[]")))
     if run.params.get("task") == "recognition" and not classes:
         raise UserError(f"{run.name} was recorded without its classes' names: run the cell again")
-    frames = int(run.params["context_frames"]), int(run.params["horizon"])
-    return Spec((channels, height, width), *frames, classes)
+    (context_frames,), (horizon,) = _counts(run, "context_frames"), _counts(run, "horizon")
+    try:
+        return Spec((channels, height, width), context_frames, horizon, classes)
+    except ValueError as error:
+        raise UserError(f"{run.name} was recorded with odd settings: {error}") from error
 
 
 def _reading(run: RecordedCell, spec: Spec) -> tuple[FrameFormat, Window]:
     """The frame format and the window of the run's data set."""
-    reference = _reference(run, records.DATASET_REFERENCE)
+    reference = _param(run, records.DATASET_REFERENCE)
     cls = catalogue.dataset(reference)
     options = Reference.parse(reference).options
     default = inspect.signature(cls).parameters.get("frame_step")

@@ -7,14 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.escape import file_stem
 from bench.literature.claims import all_claims
 from bench.literature.published import all_rows
 from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
-from bench.report.load import Section, cell_table, curves, named_videos, sections, showcases
+from bench.report.load import (
+    Section,
+    cell_table,
+    curves,
+    named_videos,
+    sections,
+    showcases,
+    with_damage,
+)
 from bench.report.page import Chapter, Report, write
-from bench.report.plots.canvas import Style, file_name, styles
+from bench.report.plots.canvas import Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
@@ -47,10 +56,10 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
     found = cell_table(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)
-    shown = [showcases(store, part) for part in parts]
+    shown = [showcases(scores.artifacts, part) for part in parts]
     chapters = []
     for number, (section, view) in enumerate(zip(parts, viewers(shown), strict=True)):
-        prefix = file_name(f"{number + 1}-{section.dataset}")
+        prefix = file_stem(f"{number + 1}-{section.dataset}")
         chapter = _chapter(store, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
@@ -88,8 +97,9 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
 def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
-    figures = summary(section)
     pairs = paired(section, scores.of(section))
+    section = with_damage(section, scores.artifacts)
+    figures = summary(section)
     said = verdict(section, figures, pairs)
     sure = neighbours(section, figures, pairs)
     plots = [
@@ -99,7 +109,7 @@ def _chapter(
         *seed_plots(section, figures, looks, prefix),
     ]
     if section.task == "recognition":
-        named = named_videos(store, section)
+        named = named_videos(scores.artifacts, section)
         classes, pictures = class_table(named), confusions(named, prefix)
         return Chapter(section, figures, said, plots, sure, classes=classes, confusions=pictures)
     return Chapter(section, figures, said, plots, sure)

@@ -11,16 +11,23 @@ from typing import Literal
 import pandas as pd
 
 from bench import records
+from bench.escape import markdown as plain
 from bench.literature.claims import Beats, Claim, Effect, Gains
 from bench.literature.conventions import CONVENTIONS, described
 from bench.literature.published import CERTAINTY, PublishedRow
 from bench.report.load import Section, each
-from bench.report.markdown import plain
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
-from bench.report.statistics.bootstrap import POINTS, RELATIVE, Contrast, Difference, Pairs
+from bench.report.statistics.bootstrap import (
+    POINTS,
+    RELATIVE,
+    SMALLEST,
+    Contrast,
+    Difference,
+    Pairs,
+)
 from bench.report.statistics.significance import caveat, counted, sentence, written
-from bench.report.verdict import STATUS_WORDS
+from bench.report.verdict import status_words
 from bench.score.metrics import RECORDED, REFERENCE
 
 Told = Literal["as claimed", "against it", "cannot be told", "one seed", "not tested here"]
@@ -138,17 +145,20 @@ class _Cells:
                 return f"no cell of {model} on {dataset}; the suite {asked.suite} has it"
             first = of_model.iloc[0]
             if records.Status.DONE not in set(of_model["status"]):
-                why = f"{STATUS_WORDS[first['status']]}: {first['reason']}".removesuffix(": ")
+                why = f"{status_words(first['status'])}: {first['reason']}".removesuffix(": ")
                 return f"{model} on {dataset} {why}"
             scores = self._scores.of(self._sections[dataset], asked.measure)
             if len(scores) < 2 or first["label"] not in scores.columns.get_level_values(0):
-                return f"no scores by sequence of {model} on {dataset}"
+                return f"no scores of several sequences of {model} on {dataset}"
+            is_ratio = not isinstance(asked, Beats) and self._is_error(asked.measure)
+            if is_ratio and scores[first["label"]].to_numpy().mean() <= SMALLEST:
+                return f"{model} is perfect on {dataset}, of which nothing is so many per cent"
         return ""
 
     def left_out(self, asked: Asked) -> str:
         """Which seeds have no result where others have, for they could be the bad ones; or ""."""
         found = [
-            f"{cell['name']} {STATUS_WORDS[cell['status']]}"
+            f"{cell['name']} {status_words(cell['status'])}"
             for model, dataset in asked.cells
             for cell in each(self._of(model, dataset))
             if cell["status"] != records.Status.DONE
@@ -176,10 +186,14 @@ class _Cells:
         key = dataset, measure, stream
         if key not in self._pairs:
             scores = self._scores.of(self._sections[dataset], measure)
-            is_error = RECORDED["prediction"][measure].better == "lower"
             # SSIM may be 0 or less, of which nothing is so many per cent
-            self._pairs[key] = Pairs(scores, RELATIVE if is_error else POINTS, stream)
+            scale = RELATIVE if self._is_error(measure) else POINTS
+            self._pairs[key] = Pairs(scores, scale, stream)
         return self._pairs[key]
+
+    @staticmethod
+    def _is_error(measure: str) -> bool:
+        return RECORDED["prediction"][measure].better == "lower"
 
     def stream_of(self, dataset: str, other: str) -> int:
         """How to resample `dataset` beside `other`: alike where both test on the same sequences."""

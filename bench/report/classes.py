@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from bench.escape import one_line
 from bench.report.plots.canvas import Picture, draw, styled
 from bench.report.table import Entry
 from bench.score.metrics import REFERENCE
@@ -113,7 +113,7 @@ def _confusion(label: str, said: pd.DataFrame, classes: list[str], file: str) ->
     axes.grid(visible=False)
     axes.tick_params(length=0)
     if len(classes) <= IN_VIEW:
-        names = [textwrap.shorten(name, NAME_LENGTH, placeholder="…") for name in classes]
+        names = [one_line(name, NAME_LENGTH) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)
     else:

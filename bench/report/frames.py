@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
 from bench.report.load import Showcase
-from bench.report.plots.canvas import INK, PNG_COMPRESSION, Style, font
+from bench.report.plots.canvas import INK, PNG_COMPRESSION, Style, drawn, font
 
 ERROR_STEPS = 64  # of colour, from no error to the largest
 COLUMNS = 11  # frames shown of a context or a horizon that is longer
@@ -155,7 +155,9 @@ def _strip(sequence: int, showcases: Sequence[Showcase], styles: dict[str, Style
     for showcase, index in held:
         guess = panels(showcase.prediction[index][future])
         images = _colour(guess, side), _error(guess, right, side)
-        blocks.append(_of_model(showcase.label, images, styles[showcase.model].color, has_room))
+        blocks.append(
+            _of_model(drawn(showcase.label), images, styles[showcase.model].color, has_room)
+        )
     return _draw(blocks, max(len(past), len(future)))
 
 

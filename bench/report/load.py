@@ -14,8 +14,9 @@ import pandas as pd
 
 from bench import records
 from bench.errors import UserError
-from bench.records import VALIDATION
-from bench.report.columns import PARAMETERS
+from bench.records import VALIDATION, Status
+from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
+from bench.report.columns import COLUMNS, PARAMETERS
 from bench.score.metrics import RECORDED
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ NONE = ""
 TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
 SETTING = ["device", "precision", "budget", "recipe"]
 DEVICE_BOUND = ("time/", "speed/", "memory/")
+_QUALITY = {metric.key: metric for metrics in RECORDED.values() for metric in metrics.values()}
 _PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, records.KIND}
 
 
@@ -123,10 +125,8 @@ def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFra
     """
     rows = [_rows(store, name) for name in dict.fromkeys((suite, other or suite))]
     frame = pd.concat([pd.DataFrame(of_suite) for of_suite in rows], keys=range(len(rows)))
-    quality = (metric.key for metrics in RECORDED.values() for metric in metrics.values())
-    for column in (*records.COST, *quality):
-        if column not in frame:
-            frame[column] = np.nan
+    for column in (*records.COST, *_QUALITY):
+        frame[column] = frame[column].astype(float) if column in frame else np.nan
     for column in ("classes", "context_frames", "horizon", "data_digest"):
         frame[column] = _fill(frame, column, "dataset")
     frame["device"] = _fill(frame, "device", "device_kind")
@@ -191,7 +191,7 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
             (*who, metric, clock[step], step, step * batch, value)
             for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key)
             for step, value in store.curve(cell["run_id"], metric)
-            if step in clock
+            if _is_figure(value) and _is_figure(clock.get(step, np.nan))
         ]
 
     rows = chain.from_iterable(at_once(read, each(section.done[~section.done["baseline"]])))
@@ -199,22 +199,25 @@ def curves(store: Store, section: Section) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def showcases(store: Store, section: Section) -> list[Showcase]:
+def showcases(artifacts: Artifacts, section: Section) -> list[Showcase]:
     """The stored predictions of each model's first seed, the lowest test MSE first."""
+    if section.task != "prediction":
+        return []
     mse = RECORDED["prediction"]["mse"].key
     first = section.done.sort_values("seed").drop_duplicates("label").sort_values(mse)
-    found = []
+    found = {}
     for cell in each(first):
-        path = store.artifact(cell["run_id"], records.SHOWCASE)
-        if path is not None:
-            with np.load(path) as stored:
-                arrays = dict(stored)
-            why = map(str, arrays.pop("why", np.full(len(arrays["sequence"]), "")))
-            found.append(Showcase(cell["label"], cell["model"], **arrays, why=tuple(why)))
-    return [showcase for showcase in found if len(showcase.sequence)]
+        arrays = artifacts.read(cell["run_id"], records.SHOWCASE, frames_shown)
+        if arrays is not None and len(arrays["sequence"]):
+            why = tuple(map(str, arrays["why"]))
+            shown = {name: array for name, array in arrays.items() if name != "why"}
+            found[cell["run_id"]] = Showcase(cell["label"], cell["model"], **shown, why=why)
+    shapes = {run_id: (s.context.shape[1:], s.truth.shape[1:]) for run_id, s in found.items()}
+    odd = artifacts.refuse_odd(records.SHOWCASE, shapes)
+    return [showcase for run_id, showcase in found.items() if run_id not in odd]
 
 
-def named_videos(store: Store, section: Section) -> pd.DataFrame:
+def named_videos(artifacts: Artifacts, section: Section) -> pd.DataFrame:
     """The answer for each test video: label, model, seed, video, truth, said; best model first."""
     columns = ["label", "model", "seed", "video", "truth", "said"]
     key = RECORDED["recognition"]["video_top1"].key
@@ -222,12 +225,17 @@ def named_videos(store: Store, section: Section) -> pd.DataFrame:
     best_first = section.done.loc[top1.sort_values(ascending=False, kind="stable").index]
     found = [pd.DataFrame(columns=columns)]
     for cell in each(best_first):
-        path = store.artifact(cell["run_id"], records.PER_VIDEO_TABLE)
-        if path is not None:
-            stored = pd.read_parquet(path, columns=["video", "label", "predicted"])
+        stored = artifacts.read(cell["run_id"], records.PER_VIDEO_TABLE, video_table)
+        if stored is not None:
             named = stored.rename(columns={"label": "truth", "predicted": "said"})
             found.append(named.assign(**{name: cell[name] for name in columns[:3]})[columns])
     return pd.concat(found, ignore_index=True)
+
+
+def with_damage(section: Section, artifacts: Artifacts) -> Section:
+    """`section` with the column `damaged`: why artifacts that were read cannot be used, or ""."""
+    damaged = [artifacts.damage(run_id) for run_id in section.cells["run_id"]]
+    return replace(section, cells=section.cells.assign(damaged=damaged))
 
 
 def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
@@ -245,6 +253,9 @@ def _row(run: RecordedCell) -> dict[str, Any]:
     task = params.get("task", "prediction")
     model, size = params.get("model", run.name), params.get("size", ONE_SIZE)
     chosen = ("dataset", "precision", "budget", "recipe")
+    figures, no_figures = _figures(run)
+    status, reason = tags.get(records.STATUS, Status.RUNNING.value), tags.get(records.ERROR, "")
+    void = _void(run, figures) if status == Status.DONE else ""
     return {
         "run_id": run.run_id,
         "key": tags.get(records.CELL, ""),
@@ -254,26 +265,57 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "model": model,
         "size": size,
         "label": model if size == ONE_SIZE else f"{model}-{size}",
-        "seed": int(params.get("seed", 0)),
+        "seed": _seed(params),
         **{name: params.get(name, UNKNOWN) for name in chosen},
-        "task": task,
+        "task": task if task in COLUMNS else "prediction",
         "classes": params.get("classes", None if task == "recognition" else NONE),
         "context_frames": params.get("context_frames"),
         "horizon": params.get("horizon"),
         "device_kind": params.get("device", UNKNOWN),
         "device": tags.get(records.DEVICE) or None,
         "data_digest": tags.get(records.DATA_DIGEST) or None,
-        "status": tags.get(records.STATUS, records.Status.RUNNING.value),
-        "reason": tags.get(records.ERROR, ""),
+        "status": Status.INVALID.value if void else status,
+        "reason": void or reason,
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
         "own_code": tags.get(records.CODE_DIGEST, ""),
         "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),
-        "not_measured": _not_measured(tags),
+        "not_measured": no_figures | _not_measured(tags),
         "facts": _facts(run),
-        **run.metrics,
+        **figures,
     }
+
+
+def _figures(run: RecordedCell) -> tuple[dict[str, float], dict[str, str]]:
+    """The known metrics that are figures, and by name the reasons for those that are none."""
+    known = {key: run.metrics[key] for key in (*records.COST, *_QUALITY) if key in run.metrics}
+    figures = {key: value for key, value in known.items() if _is_figure(value)}
+    none = (_QUALITY[key] for key in known.keys() - figures.keys() if key in _QUALITY)
+    return figures, {metric.name: "it is recorded as no number" for metric in none}
+
+
+def _is_figure(value: float) -> bool:
+    return bool(abs(value) < LARGEST)  # neither infinite nor NaN
+
+
+def _seed(params: dict[str, str]) -> int:
+    """The recorded seed; -1 where it is no number."""
+    try:
+        return int(params.get("seed", 0))
+    except ValueError:
+        return -1
+
+
+def _void(run: RecordedCell, figures: dict[str, float]) -> str:
+    """Why a cell that is recorded as done counts for nothing; "" where it counts."""
+    task = run.params.get("task", "prediction")
+    if task not in COLUMNS:
+        return f"its task {task!r} is unknown"
+    if _seed(run.params) < 0:
+        return f"its seed {run.params['seed']!r} is no number from 0 on"
+    lead = COLUMNS[task][0].measure
+    return "" if lead.key in figures else f"recorded as done without a {lead.label}"
 
 
 def _not_measured(tags: dict[str, str]) -> dict[str, str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,22 +15,27 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from bench.errors import UserError
+from bench.escape import markdown as _plain
+from bench.escape import web_address
 from bench.literature.published import CERTAINTY
 from bench.report.claims import Finding
 from bench.report.claims import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.frames import Strip
 from bench.report.load import Section, each
-from bench.report.markdown import plain as _plain
 from bench.report.plots.canvas import Picture, Plot, Style
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
 from bench.report.statistics.ranks import Ranks
 from bench.report.table import Entry, Table, against_copy_last, csv, printed
-from bench.report.verdict import STATUS_WORDS
+from bench.report.verdict import status_words
 from bench.report.viewer import Viewer, error_colors
 from bench.score.metrics import RECORDED
+
+UNFINISHED = ".new-"  # begins the name of the folder where a report is made
+LEFT_SECONDS = 3600  # after which such a folder is nobody's
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -74,7 +83,7 @@ class Chapter:
         """Notices of the data set, and why figures are missing."""
         cells, metrics = self.section.cells, RECORDED[self.section.task]
         reasons = (
-            f"{metrics[name].label} not measured for some cells: {why}"
+            f"{metrics[name].label if name in metrics else name} not measured for some cells: {why}"
             for missing in cells["not_measured"]
             for name, why in missing.items()
         )
@@ -120,8 +129,8 @@ class Report:
     @property
     def command(self) -> str:
         """The command line that writes it."""
-        compare = f" --compare {self.other}" if self.other else ""
-        return f"python -m bench report --suite {self.suite}{compare}"
+        compare = ["--compare", self.other] if self.other else []
+        return shlex.join(["python", "-m", "bench", "report", "--suite", self.suite, *compare])
 
     @property
     def pictures(self) -> Iterator[Picture | Strip]:
@@ -133,26 +142,59 @@ class Report:
 
 
 def write(report: Report, out: Path) -> Path:
-    """The path of report.html, after everything is written under `out`."""
-    plots = out / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
-    for stale in plots.glob("[0-9]*-*.png"):  # of an earlier report, which numbered otherwise
-        stale.unlink()
+    """The path of report.html, after everything is written under `out`.
+
+    All files are complete before the first takes its place, the page last: until then `out` holds
+    the report that it held.
+
+    Raises:
+        UserError: `out` cannot be written to; it holds the report that it held.
+    """
+    try:
+        (out / "plots").mkdir(parents=True, exist_ok=True)
+        for left in out.glob(f"{UNFINISHED}*"):  # by a process that was killed long ago
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=out) as new:
+            names = [*_write_files(report, Path(new))]
+            for name in names:
+                (Path(new) / name).replace(out / name)
+        for stale in (out / "plots").glob("[0-9]*-*.png"):  # of a report that numbered otherwise
+            if f"plots/{stale.name}" not in names:
+                stale.unlink()
+    except OSError as error:
+        where = error.filename2 or error.filename or out
+        why = f"{error.strerror or error} ({where})"
+        raise UserError(f"the report cannot be written to {out}: {why}") from error
+    return out / "report.html"
+
+
+def _write_files(report: Report, out: Path) -> Iterator[str]:
+    """Write every file under `out`, the page last; their names."""
+    (out / "plots").mkdir()
     for picture in report.pictures:
-        (plots / f"{picture.name}.png").write_bytes(picture.png)
-    summaries = [chapter.summary for chapter in report.chapters]
-    (out / "table.csv").write_text(csv(summaries), encoding="utf-8")
-    (out / "report.md").write_text("\n".join(_markdown(report)), encoding="utf-8")
+        name = f"plots/{picture.name}.png"
+        (out / name).write_bytes(picture.png)
+        yield name
+    texts = {
+        "table.csv": csv([chapter.summary for chapter in report.chapters]),
+        "report.md": "\n".join(_markdown(report)),
+        "report.html": _page(report),
+    }
+    for name, text in texts.items():  # a name from a file system may hold what UTF-8 does not
+        (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        yield name
+
+
+def _page(report: Report) -> str:
     template = _TEMPLATES.get_template("report.html")
-    page = template.render(
+    return template.render(
         report=report,
-        words=STATUS_WORDS,
+        words=status_words,
         certainty=CERTAINTY,
         apart=_apart,
         error_colors=error_colors(),
     )
-    (out / "report.html").write_text(page, encoding="utf-8")
-    return out / "report.html"
 
 
 def _markdown(report: Report) -> Iterator[str]:
@@ -182,7 +224,7 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "\n| cell | MLflow run | the line that runs it again |\n|---|---|---|"
         for cell in each(chapter.section.cells):
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
-            link = f"[{run}]({cell['page']})" if run else ""
+            link = f"[{run}]({web_address(cell['page'])})" if run else ""
             yield f"| {name} | {link} | <code>{command}</code> |"
     yield from published_markdown(report.published)
 
@@ -209,7 +251,7 @@ def _markdown_table(table: Table) -> Iterator[str]:
             figures = " | ".join(_figure(entry) for entry in row.entries)
             yield f"| {_plain(row.name)} | {row.seeds} | {figures} |"
         else:
-            why = f"{STATUS_WORDS[row.status]}: {row.reason}".removesuffix(": ")
+            why = f"{status_words(row.status)}: {row.reason}".removesuffix(": ")
             again = "<br>".join(f"<code>{_plain(line)}</code>" for line in row.command.splitlines())
             line = f"{_plain(why)}; run again: {again}"
             yield f"| {_plain(row.name)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])

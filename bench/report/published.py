@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.errors import UserError
+from bench.escape import markdown as plain
 from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
 from bench.literature.published import FIGURES, PublishedRow
 from bench.report.load import ONE_SIZE, Section, each
-from bench.report.markdown import plain
 from bench.report.scores import SequenceScores
 from bench.suite.reference import Reference
 
@@ -139,7 +140,10 @@ def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> I
     if section.budget != f"{row.samples} samples":
         yield f"budget: {row.budget}, here {section.budget}"
     clips = cell["facts"].get("test_clips", "some")
-    options = Reference.parse(section.dataset).options.keys()
+    try:
+        options = set(Reference.parse(section.dataset).options)
+    except UserError:  # a name that is no reference
+        options = {section.dataset}
     same_data = row.test_data == section.dataset.partition("(")[0] and options <= OF_THE_TASK
     if not (same_data and row.test_clips == clips):
         yield f"test: {row.split}, here {clips} clips of {section.dataset}"
@@ -168,8 +172,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _frame_shape(text: str) -> FrameShape | None:
     """The shape written as `1x64x64`."""
-    sides = text.split("x")
-    return (int(sides[0]), int(sides[1]), int(sides[2])) if len(sides) == 3 else None
+    sides = [int(side) for side in text.split("x") if side.isdecimal() and len(side) < 10]
+    return (sides[0], sides[1], sides[2]) if len(sides) == 3 and text.count("x") == 2 else None
 
 
 def _entry(
@@ -184,7 +188,7 @@ def _entry(
         return Beside(published, NOT_STORED)
     if math.isnan(ours):
         return Beside(published, "not measured")
-    ratio = f"{ours / float(published):.2f}" if comparable else ""
+    ratio = f"{ours / float(published):.2f}" if comparable and float(published) else ""
     return Beside(published, f"{ours:.4g}", ratio)
 
 

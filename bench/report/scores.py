@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
+from bench.report.artifacts import Artifacts, frame_table, video_table
 from bench.report.columns import COLUMNS
 from bench.report.load import Section, at_once, each
 from bench.score.metrics import PREDICTION, RECORDED
@@ -16,6 +17,8 @@ from bench.score.metrics import PREDICTION, RECORDED
 if TYPE_CHECKING:
     from bench.store.mlflow import Store
     from datasets.contract import TaskName
+
+TABLES: dict[TaskName, str] = {"prediction": PER_FRAME_TABLE, "recognition": PER_VIDEO_TABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +28,29 @@ class _Scores:
     by_sequence: pd.DataFrame
     by_frame: pd.DataFrame | None
 
+    @property
+    def of_what(self) -> tuple[int, ...]:
+        """The test sequences, and how many frames each has."""
+        frames = 0 if self.by_frame is None else len(self.by_frame)
+        return (frames, *self.by_sequence.index)
+
 
 class SequenceScores:
     """Reads scores out of a store; a cell that stands in several sections is read once."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._read: dict[str, _Scores | None] = {}
+        self.artifacts = Artifacts(store)
 
     def of(self, section: Section, measure: str = "") -> pd.DataFrame:
         """Scores by `measure`: one row a test sequence, one column (label, seed).
 
         By default it is the one that ranks the section. A classifier's sequence is a video: 1 where
-        it is named right, else 0. A finished cell without a table, or with a sequence that has no
-        score, is left out.
+        it is named right, else 0. A finished cell is left out whose table cannot be used, is of
+        other sequences than most, or has one without a score.
         """
         columns, name = {}, measure or COLUMNS[section.task][0].name
-        cells = [*each(section.done)]
-        read = at_once(lambda cell: self._scores(cell["run_id"], section.task), cells)
-        for cell, scores in zip(cells, read, strict=True):
-            if scores is not None:
+        for cell, scores in self._alike(section):
+            if name in scores.by_sequence:
                 columns[cell["label"], cell["seed"]] = scores.by_sequence[name]
         return pd.DataFrame(columns).dropna(axis=1)
 
@@ -61,8 +67,8 @@ class SequenceScores:
         """Quality by predicted frame, mean over seeds: label, model, metric, frame, value."""
         keys = ["label", "model", "metric", "frame"]
         seeds = [pd.DataFrame(columns=[*keys, "value"])]
-        for cell in each(section.done) if section.task == "prediction" else ():
-            by_frame = self.by_frame(cell["run_id"])
+        for cell, scores in self._alike(section):
+            by_frame = scores.by_frame
             if by_frame is not None:
                 drawn = [metric.name for metric in PREDICTION if metric.has_curve]
                 measured = [name for name in drawn if name in by_frame]
@@ -70,25 +76,31 @@ class SequenceScores:
                 seeds.append(long.assign(label=cell["label"], model=cell["model"]))
         return pd.concat(seeds).groupby(keys, sort=False)["value"].mean().reset_index()
 
+    def _alike(self, section: Section) -> list[tuple[dict[str, Any], _Scores]]:
+        """The finished cells with their scores, where these are of the same sequences."""
+        cells = [*each(section.done)]
+        read = at_once(lambda cell: self._scores(cell["run_id"], section.task), cells)
+        found = [(c, s) for c, s in zip(cells, read, strict=True) if s is not None]
+        shapes = {cell["run_id"]: scores.of_what for cell, scores in found}
+        odd = self.artifacts.refuse_odd(TABLES[section.task], shapes)
+        return [(cell, scores) for cell, scores in found if cell["run_id"] not in odd]
+
     def _scores(self, run_id: str, task: TaskName) -> _Scores | None:
-        if run_id not in self._read:
-            read = _of_frames if task == "prediction" else _of_videos
-            path = self._store.artifact(
-                run_id, PER_FRAME_TABLE if task == "prediction" else PER_VIDEO_TABLE
-            )
-            self._read[run_id] = None if path is None else read(path)
-        return self._read[run_id]
+        if task == "prediction":
+            return self.artifacts.read(run_id, PER_FRAME_TABLE, _of_frames)
+        videos = self.artifacts.read(run_id, PER_VIDEO_TABLE, video_table)
+        return None if videos is None else _of_videos(videos)
 
 
 def _of_frames(path: Path) -> _Scores:
-    table = pd.read_parquet(path)
+    table = frame_table(path)
     metrics = [name for name in RECORDED["prediction"] if name in table]
     by_sequence = table.groupby("sequence")[metrics].mean(skipna=False)
     by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False).reset_index()
     return _Scores(by_sequence, by_frame)
 
 
-def _of_videos(path: Path) -> _Scores:
-    videos = pd.read_parquet(path, columns=["video", "rank"]).set_index("video")
+def _of_videos(table: pd.DataFrame) -> _Scores:
+    videos = table.set_index("video").sort_index()
     lead = COLUMNS["recognition"][0].name
     return _Scores((videos["rank"] == 1).astype(float).to_frame(lead), None)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench import records
+from bench.escape import csv_cell
 from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.statistics.interval import half_width
@@ -18,8 +19,13 @@ from bench.score.metrics import RECORDED, REFERENCE
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName
 
-ROW_FIELDS = ("label", "model", "baseline", "seeds", "status", "reason", "command", "other_code")
-MARK = "†"
+ROW_FIELDS = (
+    *("label", "model", "baseline", "seeds", "status", "reason", "command"),
+    *("other_code", "damaged"),
+)
+MARK, DAMAGED = "†", "‡"
+PERFECT = 1e-7
+"""How near to perfect copy-last is where nothing moves: nobody can be so many per cent better."""
 COMMIT_DIGITS = 8
 
 
@@ -51,11 +57,14 @@ class Row:
     """The commit, where other code made the figures than the newest row's; else "".
 
     That is code of the harness or the data set, or the model's own where its seeds differ."""
+    damaged: str = ""
+    """Why some of its stored tables or frames cannot be used; else ""."""
 
     @property
     def name(self) -> str:
-        """The label, marked where other code made the figures."""
-        return f"{self.label} {MARK}" if self.other_code else self.label
+        """The label, marked where other code made the figures or an artifact is damaged."""
+        marks = MARK * bool(self.other_code) + DAMAGED * bool(self.damaged)
+        return f"{self.label} {marks}".strip()
 
     @property
     def done(self) -> bool:
@@ -72,9 +81,12 @@ class Table:
 
     @property
     def note(self) -> str:
-        """Which rows are marked as made by other code; "" where none is."""
+        """Which rows are marked and why; "" where none is."""
         other = [f"{row.label} at commit {row.other_code}" for row in self.rows if row.other_code]
-        return f"{MARK} Made by other code than the rest: {'; '.join(other)}." if other else ""
+        damaged = [f"{row.label}, {row.damaged}" for row in self.rows if row.damaged]
+        code = f"{MARK} Made by other code than the rest: {'; '.join(other)}." if other else ""
+        lost = f"{DAMAGED} Left out of plots and comparisons: {'; '.join(damaged)}."
+        return " ".join(filter(None, (code, lost if damaged else "")))
 
 
 def summary(section: Section) -> pd.DataFrame:
@@ -131,7 +143,7 @@ def csv(summaries: list[pd.DataFrame]) -> str:
         "; ".join(f"{name}: {why}" for name, why in reasons.items())
         for reasons in frame["not_measured"]
     ]
-    return frame.to_csv(index=False)
+    return frame.map(csv_cell).to_csv(index=False)
 
 
 def _skills(task: TaskName) -> tuple[Column, ...]:
@@ -148,7 +160,7 @@ def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
         values, by_copying = cells[metric.key], copied[metric.key].mean()
         gained = values - by_copying
         room = 1.0 if metric.perfect is None else metric.perfect - by_copying
-        found[column.measure.key] = gained / (room or np.nan)
+        found[column.measure.key] = gained / (room if abs(room) > PERFECT else np.nan)
     return cells.assign(**found)
 
 
@@ -172,6 +184,9 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
         values = seeds[column.measure.key]
         row[column.name] = values.mean(skipna=False)
         row[f"{column.name}_half_width"] = half_width(values.tolist())
+    row["damaged"] = "; ".join(
+        f"seed {cell['seed']}: {cell['damaged']}" for cell in each(seeds) if cell.get("damaged")
+    )
     row["not_measured"] = {
         name: why for reasons in seeds["not_measured"] for name, why in reasons.items()
     }

@@ -13,10 +13,13 @@ from bench.report.columns import COLUMNS
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.statistics.bootstrap import Pairs
 from bench.report.statistics.significance import sentence
+from bench.report.table import PERFECT
 from bench.score.metrics import REFERENCE
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName
+
+MULTIPLES = 1000  # per cent above copy-last from which on multiples are said
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,13 @@ class _Words:
 
 
 def _against_copy_last(mse: float, copied: float) -> str:
+    if copied <= PERFECT:
+        return f"copy-last has {copied:.5f}: copying is perfect here, for nothing moves"
     change = 100 * (mse / copied - 1)
+    if round(change) == 0:
+        return "level with copy-last"
+    if change >= MULTIPLES:
+        return f"{mse / copied:.3g} times that of copy-last"
     return f"{abs(change):.0f} % {'below' if change < 0 else 'above'} copy-last"
 
 
@@ -89,7 +98,7 @@ def _winner(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) ->
 def _runner_up(section: Section, trained: pd.DataFrame, pairs: Pairs | None) -> str:
     first, second = trained["label"].iloc[:2]
     if pairs is None or not {first, second} <= set(pairs.seeds):
-        return f"Without scores by sequence it cannot be told from {second}, which comes next."
+        return f"Without scores of several sequences it cannot be told from {second}, the next."
     measure = COLUMNS[section.task][0].measure
     return f"{sentence(pairs, first, second, measure, trained['label'].tolist())}."
 
@@ -112,22 +121,27 @@ def _beaten(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) ->
 def _unfinished(rows: pd.DataFrame) -> str:
     named = ", ".join(
         f"{row['label']} seed{'s' if row['n'] > 1 else ''} {row['seeds']}: "
-        f"{STATUS_WORDS[row['status']]}"
+        f"{status_words(row['status'])}"
         for row in each(rows)
     )
     count = f"{rows['n'].sum()} cell{'s' if rows['n'].sum() > 1 else ''} without a result"
     return f"{count} ({named})."
 
 
-STATUS_WORDS: dict[str, str] = {
+def status_words(status: str) -> str:
+    """How a status is said; one that this version does not know, as it is recorded."""
+    return _STATUS_WORDS.get(status, f"of the unknown status {status!r}")
+
+
+_STATUS_WORDS: dict[str, str] = {
     records.Status.RUNNING: "still running",
     records.Status.FAILED: "failed",
     records.Status.OUT_OF_MEMORY: "out of memory",
     records.Status.DIVERGED: "diverged",
-    records.Status.INVALID: "invalid",
+    records.Status.INVALID: "invalid, its figures are void",
     records.Status.TIMEOUT: "timed out",
     records.Status.INTERRUPTED: "interrupted",
     records.Status.SKIPPED: "skipped",
     records.Status.MISSING: "not run yet",
+    records.Status.DONE: "done",
 }
-"""How a status is said."""

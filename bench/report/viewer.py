@@ -94,7 +94,7 @@ def viewers(sections: Sequence[Sequence[Showcase]]) -> list[Viewer | None]:
     share = min(1, (PAGE_SAMPLES / max(1, samples)) ** 0.5)
     quality = QUALITY if samples < PAGE_SAMPLES / 4 else LEAST_QUALITY
     return [
-        _viewer(shown, int(share * _side(shown[0])), quality) if shown else None
+        _viewer(shown, max(1, int(share * _side(shown[0]))), quality) if shown else None
         for shown in sections
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ from matplotlib.transforms import Transform
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import isotonic_regression
 
+from bench.escape import one_line
 from bench.score.metrics import REFERENCE
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
@@ -39,6 +39,7 @@ LINE = 0.19  # inches from one label to the next
 LEFT, RIGHT, BOTTOM, TOP = 0.85, 0.12, 0.55, 0.15  # inches around the axes
 WIDTH, HEIGHT = 3.6, 2.7  # of the axes, which grow with the number of labels
 LEADER = 0.3  # inches from the axes to a label
+LETTERS = 48  # of a name in a picture
 _RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # the page's; named in every text of an SVG
@@ -106,7 +107,7 @@ class Name(Text):
             transform: from these to the display.
             ends: whether the text ends at the point, not begins there.
         """
-        super().__init__(*at, text, color=color, verticalalignment="center", clip_on=False)
+        super().__init__(*at, drawn(text), color=color, verticalalignment="center", clip_on=False)
         self.set(transform=transform, horizontalalignment="right" if ends else "left")
 
 
@@ -139,11 +140,6 @@ def styles(cells: pd.DataFrame) -> dict[str, Style]:
         look = turn % len(DASHES)
         found[name] = Style(PALETTE[place], DASHES[look], MARKERS[look])
     return found
-
-
-def file_name(text: str) -> str:
-    """`text` as a picture may be called."""
-    return re.sub(r"[^\w.-]", "_", text)
 
 
 def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
@@ -203,10 +199,10 @@ def draw_lines(axes: Axes, lines: Sequence[Values], styles: Sequence[Style]) -> 
 def plain_numbers(axis: Axis) -> None:
     """Write the numbers of a logarithmic axis in full, more of them where it spans little."""
     low, high = axis.get_view_interval()
-    if high / low < 4:
+    if high < 4 * low:
         axis.set_major_locator(MaxNLocator(5))
     else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -242,10 +238,15 @@ def spread(heights: Any, gap: float) -> Any:
     return np.clip(apart, 0, max(0.0, 1 - steps[-1])) + steps
 
 
+def drawn(text: str) -> str:
+    """`text` as it is written in a picture: on one line, and cut where it is very long."""
+    return one_line(text, LETTERS)
+
+
 @cache
 def text_inches(text: str) -> float:
     """How wide `text` is in a picture."""
-    return font(FONT_SIZE).getlength(text) / 72
+    return font(FONT_SIZE).getlength(drawn(text)) / 72
 
 
 @cache

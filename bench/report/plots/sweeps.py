@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from bench import records
+from bench.errors import UserError
+from bench.escape import file_stem, one_line
 from bench.report.columns import COLUMNS, Column
 from bench.report.load import Section
 from bench.report.plots.canvas import (
@@ -16,7 +18,6 @@ from bench.report.plots.canvas import (
     Plot,
     Style,
     draw,
-    file_name,
     panel,
     plain_numbers,
     styled,
@@ -25,6 +26,7 @@ from bench.report.plots.canvas import (
 from bench.suite.reference import Reference
 
 COST = ("train_samples_per_second", "peak_bytes")
+MOST = 1e12  # of an option that is a place on an axis
 WIDE = 20  # the ratio of an option's values from which its axis is logarithmic
 RECORDED = ("context_frames", "horizon")  # options whose default a section knows, too
 
@@ -53,7 +55,7 @@ def sweep_plots(parts: Sequence[Part], styles: dict[str, Style]) -> list[Sweep]:
         section = next(iter(swept.values()))[0]
         lead, *others = COLUMNS[section.task]
         title = f"{dataset} by {option.replace('_', ' ')}"
-        prefix = file_name(f"0-{len(found) + 1}-{dataset}-by-{option}")
+        prefix = file_stem(f"0-{len(found) + 1}-{dataset}-by-{option}")
         rows = pd.concat(
             summary[summary["status"] == records.Status.DONE].assign(option=value)
             for value, (_, summary) in sorted(swept.items())
@@ -71,10 +73,10 @@ def _swept(parts: Sequence[Part]) -> Iterator[tuple[str, str, dict[float, Part]]
     """Each data set that has an option in several values, the option, and the parts by value."""
     alike: dict[tuple[Any, ...], dict[float, Part]] = {}
     for section, summary in parts:
-        reference = Reference.parse(section.dataset)
+        reference = _reference(section.dataset)
         options = _recorded(section) | dict(reference.options)
         for option, value in options.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST:
                 fixed = {name: other for name, other in options.items() if name != option}
                 key = (reference.name, option, repr(sorted(fixed.items())), *section.conditions)
                 alike.setdefault(key, {}).setdefault(value, (section, summary))
@@ -86,12 +88,20 @@ def _swept(parts: Sequence[Part]) -> Iterator[tuple[str, str, dict[float, Part]]
 
 def _recorded(section: Section) -> dict[str, int]:
     known = {name: getattr(section, name) for name in RECORDED}
-    return {name: int(text) for name, text in known.items() if text.isdecimal()}
+    return {name: int(text) for name, text in known.items() if text.isdecimal() and len(text) < 10}
+
+
+def _reference(dataset: str) -> Reference:
+    """The data set and its options; a name that is no reference, as a run by hand has, as it is."""
+    try:
+        return Reference.parse(dataset)
+    except UserError:
+        return Reference(dataset, {})
 
 
 def _without(option: str, dataset: str) -> str:
     """The name of the data set with its other options."""
-    reference = Reference.parse(dataset)
+    reference = _reference(dataset)
     others = {name: value for name, value in reference.options.items() if name != option}
     return Reference(reference.name, others).label(reference.name)
 
@@ -99,7 +109,7 @@ def _without(option: str, dataset: str) -> str:
 def _plot(
     rows: pd.DataFrame, column: Column, option: str, styles: Mapping[str, Style], prefix: str
 ) -> Plot:
-    measure, name = column.measure, option.replace("_", " ")
+    measure, name = column.measure, one_line(option.replace("_", " "), 48)
     ylabel = column.heading if not column.is_quality else f"test {column.heading}"
     figure, axes = panel(name, ylabel, list(rows["label"].unique()))
     ends = []

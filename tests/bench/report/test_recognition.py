@@ -11,6 +11,7 @@ import pytest
 
 from bench import records, report
 from bench.report import classes, load, table
+from bench.report.artifacts import Artifacts
 from bench.report.page import Chapter
 from tests.bench.report.report_store import FakeStore, only_section, verdict_of
 
@@ -108,7 +109,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
 
 def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> None:
     store.add_classifier("poor", GOOD, TRUTH, seed=1)
-    named = load.named_videos(store, only_section(store, "actions"))
+    named = load.named_videos(Artifacts(store), only_section(store, "actions"))
     poor = named[named["label"] == "poor-small"]
     shares = classes.matrix(poor, ["Biking", "Diving", "Golf & <b>", "Hockey", "Polo"])
     assert np.allclose(shares[0], [3 / 4, 1 / 4, 0, 0, 0])
@@ -119,7 +120,7 @@ def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> Non
 def test_classes_are_counted_and_the_best_is_marked(
     store: FakeStore, section: load.Section
 ) -> None:
-    found = classes.class_table(load.named_videos(store, section))
+    found = classes.class_table(load.named_videos(Artifacts(store), section))
     assert found is not None
     assert found.models == ("good-small", "poor-small")
     assert [(row.name, row.videos) for row in found.rows] == [

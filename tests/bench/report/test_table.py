@@ -145,7 +145,7 @@ def test_verdict_admits_what_it_cannot_tell(store: FakeStore) -> None:
     assert "it does not cover the spread of seeds of close-small" in verdict_of(store, section)
     for run in store.folder.rglob(records.PER_FRAME_TABLE):
         run.unlink()
-    assert "Without scores by sequence it cannot be told" in verdict_of(store, section)
+    assert "Without scores of several sequences it cannot be told" in verdict_of(store, section)
 
 
 def test_verdict_without_a_finished_model(store: FakeStore) -> None:
