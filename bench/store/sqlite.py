@@ -207,7 +207,8 @@ class Database:
             if not root.endswith("/artifacts") or urlsplit(root).scheme not in ("", "file"):
                 continue
             # Before it had its tag, an experiment of ours is known by its kind and its name.
-            early = folder == _escaped(name) and (trains or not _path(location).exists())
+            gone = not os.path.exists(_path(location))  # noqa: PTH110 - or may not be looked at
+            early = folder == _escaped(name) and (trains or gone)
             if ours or early:
                 own[number] = f"{self.artifacts}/{folder}"
         return own
@@ -218,9 +219,9 @@ def _escaped(path: str) -> str:
     return path.replace("%", "%25")
 
 
-def _path(place: str) -> Path:
+def _path(place: str) -> str:
     """The folder that MLflow means by a local place."""
-    return Path(url2pathname(urlsplit(place).path))
+    return url2pathname(urlsplit(place).path if place.startswith("file:") else place)
 
 
 @contextlib.contextmanager
