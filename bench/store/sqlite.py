@@ -145,13 +145,14 @@ class Database:
 
         A journal that stayed would be played back into the new database.
         """
-        there = [file.with_name(file.name + end) for end in (*_COMPANIONS, "")]
+        parts = [file.with_name(file.name + end) for end in (*_COMPANIONS, "")]
+        parts = [part for part in parts if part.exists()]
         names = (f"{file.name}.half-made{f'-{n}' if n else ''}" for n in itertools.count())
         aside = next(name for name in names if not file.with_name(name).exists())
-        for part in there:
-            if part.exists():
-                part.rename(file.with_name(aside + part.name.removeprefix(file.name)))
-                self.announce(f"{part} was half made and held nothing: it is now {aside}")
+        for part in parts:
+            part.rename(file.with_name(aside + part.name.removeprefix(file.name)))
+        if parts:
+            self.announce(f"{file} was half made and held nothing: it is now {aside}")
 
     # --- its own place ---------------------------------------------------------------------------
 
