@@ -145,7 +145,8 @@ def test_a_cell_with_other_test_clips_goes_on_in_a_run_of_its_own(
     cell: Cell, results: Path, user_suite: Path
 ) -> None:
     _interrupted(cell, results)
-    fewer = _settled(user_suite, cell.model, evaluation=cell.evaluation.model_dump() | {"test_clips": 3})
+    evaluation = cell.evaluation.model_dump() | {"test_clips": 3}
+    fewer = _settled(user_suite, cell.model, evaluation=evaluation)
     assert fewer.trained == cell.trained
     end = _work(fewer, results)
     run = _store(results).run(end.run_id)

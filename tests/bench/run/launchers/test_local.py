@@ -159,6 +159,15 @@ def _lives(group: int) -> bool:
     return any(os.getpgid(p.pid) == group for p in living if psutil.pid_exists(p.pid))
 
 
+def test_a_thread_that_goes_on_does_not_undo_the_end(
+    monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
+    code = f"import os, threading, time; os.write(events, {LINES!r}.encode())"
+    end = run(f"{code}; threading.Thread(target=time.sleep, args=(60,)).start()", silence=0.3)
+    assert end[-1] == TOLD[-1]
+
+
 def test_a_stopped_child_is_killed(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
     end = run("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", silence=1.0)[-1]
