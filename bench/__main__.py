@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from bench.errors import UserError
 
 EXIT_USAGE = 2
+LONGEST = 200  # characters shown of a path
 
 
 def main() -> None:
@@ -17,6 +19,7 @@ def main() -> None:
         from bench import cli  # takes a while, in which Ctrl-C may come
 
         code = cli.main([word for word in arguments if word != "--debug"])
+        sys.stdout.flush()  # where the disk is full, only this says so
     except UserError as error:
         if debug:
             raise
@@ -27,7 +30,32 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stderr.close()
         code = 0
+    except OSError as error:  # a disk that is full, a folder that is not ours
+        if debug:
+            raise
+        print(f"error: {_said(error)} (--debug shows where)", file=sys.stderr)  # noqa: T201
+        _discard_output()
+        code = EXIT_USAGE
     sys.exit(code)
+
+
+def _said(error: OSError) -> str:
+    """The error in one line, with its path."""
+    if not error.strerror:
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    path = error.filename2 or error.filename
+    if path is None:
+        return error.strerror
+    shown = str(path)
+    return f"{error.strerror}: {shown if len(shown) <= LONGEST else shown[:LONGEST] + '…'}"
+
+
+def _discard_output() -> None:
+    """Let what could not be written to standard output go: the exit would try, and fail, again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -8,19 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
+from bench.errors import UserError
 from bench.store import ui
+from bench.store.address import is_server, sayable, store_uri
 
 if TYPE_CHECKING:
     from bench.run.invocation import Invocation
+    from bench.store.mlflow import Store
     from bench.suite.suite import Suite
+
+
+def _folder(path: str) -> Path:
+    """The folder that the user named.
+
+    Raises:
+        UserError: the name is empty, or cannot be printed and recorded.
+    """
+    if not path:
+        raise UserError("the path of a folder is empty: write . for the one you are in")
+    return sayable(Path(path))
+
+
+Folder = Annotated[
+    Path,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: _folder(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Places:
     """Where results and runs are stored."""
 
-    results: Path = Path("results")
+    results: Folder = Path("results")
     """Folder for the store, checkpoints and reports."""
     tracking_uri: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
     """MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the results folder)."""
@@ -28,9 +55,17 @@ class Places:
     @property
     def uri(self) -> str:
         """The store's URI."""
-        from bench.store.mlflow import store_uri
-
         return store_uri(self.tracking_uri, self.results)
+
+    def store(self) -> Store:
+        """The store, which must be there.
+
+        Raises:
+            UserError: it is not, or cannot be opened.
+        """
+        from bench.store.mlflow import Store
+
+        return Store(self.uri, create=False)
 
 
 @dataclass(frozen=True)
@@ -118,6 +153,7 @@ class Rescore:
 
     def __call__(self) -> int:
         """Rescore, and report."""
+        self.places.store()
         return self.selection.invocation(self.places, only_rescore=True).run()
 
 
@@ -131,10 +167,9 @@ class Clear:
 
     def __call__(self) -> int:
         """Delete them, and print how much that freed."""
-        from bench.store.mlflow import Store
         from bench.units import byte_size
 
-        freed = Store(self.places.uri).clear_weights(Path(self.suite).stem)
+        freed = self.places.store().clear_weights(Path(self.suite).stem)
         sys.stdout.write(f"{byte_size(freed)} of weights deleted\n")
         return 0
 
@@ -191,12 +226,11 @@ class Report:
     def __call__(self) -> int:
         """Write the report."""
         from bench import report
-        from bench.store.mlflow import Store
 
         name, other = Path(self.suite).stem, Path(self.compare).stem if self.compare else None
         folder = f"beside-{other}" if other else "report"
         out = self.out or self.places.results / name / folder
-        path = report.build(Store(self.places.uri), name, out, other)
+        path = report.build(self.places.store(), name, out, other)
         sys.stdout.write(f"{path}\n")
         return 0
 
@@ -216,7 +250,7 @@ class Ls:
         from bench import listing
         from bench.console.rows import print_rows
 
-        rows = listing.rows(self.what, self.suite, self.places.uri, self.places.results)
+        rows = listing.rows(self.what, self.suite, self.places.store, self.places.results)
         print_rows(rows, listing.COLUMNS[self.what], self.format)
         return 0
 
@@ -351,6 +385,8 @@ class Ui:
 
     def __call__(self) -> int:
         """Serve until interrupted."""
+        if not is_server(self.places.uri):
+            self.places.store()  # MLflow's pages would make one, or end in a traceback
         return ui.serve(self.places.uri, self.host, self.port)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,12 @@ AS_ON: dict[TaskName, Spec] = {
 """The clips that costs are listed for: Moving MNIST's, and Something-Something V2's classes."""
 
 
-def rows(what: str, suite: str | None, uri: str, results: Path) -> list[dict[str, object]]:
-    """One row for each of `what`; its columns are `COLUMNS[what]`."""
+def rows(
+    what: str, suite: str | None, store: Callable[[], Store], results: Path
+) -> list[dict[str, object]]:
+    """One row for each of `what`; its columns are `COLUMNS[what]`. Only cells need the `store`."""
     if what == "cells":
-        return _cells(suite, uri, results)
+        return _cells(suite, store(), results)
     return {"models": _models, "datasets": _datasets, "suites": _suites}[what]()
 
 
@@ -94,8 +96,7 @@ def _suites() -> list[dict[str, object]]:
     ]
 
 
-def _cells(reference: str | None, uri: str, results: Path) -> list[dict[str, object]]:
-    store = Store(uri)
+def _cells(reference: str | None, store: Store, results: Path) -> list[dict[str, object]]:
     if reference is None:
         names = store.suites()
         return [row for name in names for row in _recorded(name, store.cells(name), results)]

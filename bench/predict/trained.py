@@ -16,7 +16,7 @@ from bench import records
 from bench.errors import UserError, unknown
 from bench.predict.own_clips import Window
 from bench.records import Status
-from bench.store.mlflow import RecordedCell, Store, store_exists
+from bench.store.mlflow import RecordedCell, Store
 from bench.suite import catalogue
 from bench.suite.reference import Reference
 from bench.train import hardware
@@ -53,9 +53,7 @@ def load(asked: str, uri: str, device: str) -> Trained:
     Raises:
         UserError: there is no such finished cell, or its model is not what it was.
     """
-    if not store_exists(uri):
-        raise UserError(f"there is no MLflow store {uri}: say --results or --tracking-uri")
-    store = Store(uri)
+    store = Store(uri, create=False)
     run = _find(store, asked)
     place = torch.device(hardware.resolve_device(device))
     hardware.set_arithmetic()

@@ -8,11 +8,11 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench.store.address import shown
 from bench.store.errors import StoreError, StoreUnavailable, UnknownRun
 
 RAISED = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
@@ -72,9 +72,3 @@ def reason(error: BaseException) -> str:
         inner = inner.__cause__ or inner.__context__
     line = (str(said).strip() or type(said).__name__).splitlines()[0]
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
-
-
-def shown(uri: str) -> str:
-    """The URI without the password it may hold."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri

@@ -6,8 +6,9 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import shutil
-import sqlite3
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,9 +28,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 s; MLflow's own 7 take minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
-from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunInfo, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
@@ -38,14 +38,16 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from bench import records
 from bench.records import Point
 from bench.store import ui
+from bench.store.address import database_file, is_server, shown
+from bench.store.address import store_exists as store_exists
+from bench.store.address import store_uri as store_uri
 from bench.store.errors import StoreError, StoreUnavailable, UnknownRun
-from bench.store.guard import RAISED, Guarded, reason, reported, shown
+from bench.store.guard import RAISED, Guarded, reason, reported
+from bench.store.sqlite import OURS, TRAINING_PAGES, Database
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 SYSTEM_METRICS_SECONDS = 10
 ANSWER_SECONDS = 10  # that a server has for its first one
-TRAINING_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # how MLflow shows it
-_SQLITE = "sqlite:///"
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every retry
 
 
@@ -68,15 +70,8 @@ class RecordedCell:
         return self.tags.get(records.STATUS) == records.Status.DONE
 
 
-def store_uri(tracking_uri: str | None, results: Path) -> str:
-    """Where runs are kept: the given URI, `$MLFLOW_TRACKING_URI`, or SQLite under `results`."""
-    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return given or f"sqlite:///{(results / 'mlflow.db').absolute()}"
-
-
-def store_exists(uri: str) -> bool:
-    """Whether opening the store would create nothing."""
-    return not uri.startswith(_SQLITE) or Path(uri[len(_SQLITE) :]).exists()
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 class Store:
@@ -88,42 +83,42 @@ class Store:
     then and `resume` False.
     """
 
-    def __init__(self, uri: str, announce: Callable[[str], None] = lambda _: None) -> None:
-        """Open the store at `uri`; a SQLite file that is not there yet is created.
+    def __init__(
+        self, uri: str, announce: Callable[[str], None] = _say, create: bool = True
+    ) -> None:
+        """Open the store at `uri`.
 
         Args:
             uri: an MLflow tracking URI.
-            announce: called with a line where the user has to wait.
+            announce: called with a line where the user has to wait, or should know.
+            create: whether a SQLite database that is not there yet is made.
 
         Raises:
-            StoreUnavailable: the store cannot be opened.
+            StoreUnavailable: the store is not there, or cannot be opened.
         """
         self.uri = uri
-        self._artifact_places: dict[str, str] = {}
-        self._sqlite = (
-            Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        self._places: dict[str, str] = {}  # of each run's artifacts
+        self._own: dict[str, str] = {}  # the place of each experiment that is kept beside SQLite
+        if not create and not store_exists(uri):
+            raise StoreUnavailable(
+                f"there is no MLflow store {shown(uri)}: say --results or --tracking-uri"
+            )
+        file = database_file(uri)
+        self._database = (
+            Database(file.parent.resolve() / file.name, announce) if file is not None else None
         )
         try:
-            if self._sqlite is not None:
-                self._open_sqlite(self._sqlite, announce)
+            if self._database is not None:
+                self._own = self._database.open(create)
             if is_server(uri):
                 _hear(uri)
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-        except RAISED as error:
+        except (*RAISED, ImportError) as error:  # the driver of another database
             raise StoreUnavailable(
                 f"cannot open the MLflow store {shown(uri)}: {reason(error)}"
             ) from error
         self._client = cast(MlflowClient, Guarded(client, uri))
-
-    def _open_sqlite(self, database: Path, announce: Callable[[str], None]) -> None:
-        """Create or repair the database; one process at a time, for two migrations kill one."""
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(database.with_suffix(".lock")):
-            if not database.exists():
-                announce(f"creating the MLflow store {database} (once, about 10 s)")
-                MlflowClient(tracking_uri=self.uri).search_experiments(max_results=1)
-            _follow_move(database)
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -136,8 +131,11 @@ class Store:
         found = self._client.get_experiment_by_name(suite)
         if found is None:
             try:
-                place = self._artifact_location(suite)
-                return str(self._client.create_experiment(suite, place, TRAINING_PAGES))
+                if self._database is None:
+                    place, tags = None, dict([TRAINING_PAGES])
+                else:
+                    place, tags = self._database.place(suite), dict([TRAINING_PAGES, OURS])
+                return str(self._client.create_experiment(suite, place, tags))
             except StoreError:  # another process was first
                 found = self._client.get_experiment_by_name(suite)
                 if found is None:
@@ -147,9 +145,6 @@ class Store:
                 f"the MLflow experiment {suite!r} was deleted: restore it, or run `mlflow gc`"
             )
         return str(found.experiment_id)
-
-    def _artifact_location(self, suite: str) -> str | None:
-        return str(_artifact_root(self._sqlite) / suite) if self._sqlite else None
 
     def begin(self, suite: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
         """The id of a new run in `suite`, under the run `parent` where one is given."""
@@ -293,7 +288,7 @@ class Store:
                 page_token=token,
             )
             found += page
-            self._artifact_places |= {run.info.run_id: run.info.artifact_uri for run in page}
+            self._places |= {run.info.run_id: self._place(run.info) for run in page}
             token = page.token
             if not token:
                 return found
@@ -354,13 +349,19 @@ class Store:
 
     def _files(self, run_id: str) -> Guarded:
         """MLflow's repository of the run's artifacts."""
-        if run_id not in self._artifact_places:
-            info = self._client.get_run(run_id).info
-            self._artifact_places[run_id] = info.artifact_uri
-        place = self._artifact_places[run_id]
+        if run_id not in self._places:
+            self._places[run_id] = self._place(self._client.get_run(run_id).info)
+        place = self._places[run_id]
         with reported(place, (Exception,)):  # the client of a cloud raises what it likes
             files = get_artifact_repository(place, tracking_uri=self.uri)
         return Guarded(files, place, (Exception,))
+
+    def _place(self, info: RunInfo) -> str:
+        """Where the run's artifacts lie, also in a moved database that cannot be corrected."""
+        end = f"/{info.run_id}/artifacts"
+        own = self._own.get(info.experiment_id)
+        recorded = str(info.artifact_uri)
+        return own + end if own and recorded.endswith(end) else recorded
 
     @cached_property
     def _downloads(self) -> str:
@@ -393,12 +394,7 @@ class Store:
     @property
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
-        return f"python -m bench ui --tracking-uri {self.uri}"
-
-
-def is_server(uri: str) -> bool:
-    """Whether the store is an MLflow tracking server."""
-    return uri.startswith(("http://", "https://"))
+        return f"python -m bench ui --tracking-uri {shlex.quote(self.uri)}"
 
 
 def _hear(server: str) -> None:
@@ -419,28 +415,3 @@ def _hear(server: str) -> None:
 
 def _start_of(run: Run) -> datetime:
     return datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-
-
-def _artifact_root(database: Path) -> Path:
-    return database.absolute().parent / "artifacts"
-
-
-def _follow_move(database: Path) -> None:
-    """Correct the absolute artifact paths of a database whose folder was moved or copied."""
-    here = str(_artifact_root(database))
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        rows = connection.execute(
-            "SELECT name, artifact_location FROM experiments WHERE experiment_id != 0"
-        )
-        for name, location in rows.fetchall():
-            old = str(location).removesuffix(f"/{name}")
-            if old != here and old.endswith("/artifacts") and not Path(location).exists():
-                for table, column in (
-                    ("experiments", "artifact_location"),
-                    ("runs", "artifact_uri"),
-                ):
-                    connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                        f"WHERE substr({column}, 1, ?) = ?",
-                        (here, len(old) + 1, len(old), old),
-                    )
