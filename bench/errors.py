@@ -19,3 +19,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {some or 'none'}"
     return UserError(f"unknown {kind} {name!r}: {hint}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of any `error` as one line of a bounded length."""
+    return " ".join(str(error).split())[:300]

@@ -17,8 +17,10 @@ from bench.check.promises import (
     require_gradients,
     require_loss,
     seeded,
+    small_size,
     video,
 )
+from bench.check.resume import require_resumable
 from models.contract import FrameShape
 
 Losses = Callable[[Any, Tensor, float, torch.Generator | None], Iterator[Tensor]]
@@ -115,6 +117,11 @@ class SharedChecks:
                 same.append(self.forward(each, frames))
         require_close(same[0], same[1], "a model restored from its state_dict has another output")
 
+    def resume(self, model_class: type[Any]) -> None:
+        """Training that is saved, and goes on with a new model, is the same to the bit."""
+        recipe = small_size(model_class).recipe
+        require_resumable(lambda: self.build(model_class, FRAME), model_class.task, recipe)
+
     @property
     def by_name(self) -> dict[str, Callable[[type[Any]], None]]:
         """Each check by name."""
@@ -127,6 +134,7 @@ class SharedChecks:
             "gradients": self.gradients,
             "meta device": self.meta,
             "round trip": self.round_trip,
+            "resume": self.resume,
         }
 
     def _frames(self, model_class: type[Any], frame_shape: FrameShape) -> None:

@@ -190,6 +190,10 @@ class Attempt:
         if stop:
             raise Interrupted
 
+    def warn(self, text: str) -> None:
+        """Pass `text` on to the user."""
+        self._emit(Note(text))
+
     # --- state, points, progress -----------------------------------------------------------------
 
     @property

@@ -16,14 +16,14 @@ def score_predictions(
 
     Raises:
         ValueError: where a prediction has another shape than the truth.
+        Invalid: where it is no frames in [0,1], or the guard of `held_out` finds fault.
     """
     context_frames = task.spec.context_frames
     showcase = Showcase(chosen(held_out, context_frames, showcase_clips))
     scorer, speeds = FrameScorer(), []
-    for batch in held_out.passes(forward):
-        task.check(batch.output, batch.frames)
-        truth = batch.frames[:, context_frames:]
-        scorer.add(batch.output, truth)
-        speeds.append(truth.shape[:2].numel() / batch.seconds)
+    for batch in held_out.passes(forward, context_frames):
+        task.check(batch)
+        scorer.add(batch.output, batch.truth)
+        speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
     return scorer.scores(showcase.arrays(), usual_speed(speeds))

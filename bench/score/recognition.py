@@ -18,10 +18,11 @@ def score_clips(task: Task, forward: Forward, held_out: HeldOut, showcase_clips:
 
     Raises:
         ValueError: where there is not one logit for each class.
+        Invalid: where one is not finite, or the guard of `held_out` finds fault.
     """
     logits, speeds = [], []
-    for batch in held_out.passes(forward):
-        task.check(batch.output, batch.frames)
+    for batch in held_out.passes(forward, task.spec.context_frames):
+        task.check(batch)
         logits.append(batch.output.float().cpu())
         speeds.append(batch.clips.shape[:2].numel() / batch.seconds)
     clips: Any = held_out.clips  # a recognition cell has labelled ones

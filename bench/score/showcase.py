@@ -40,9 +40,10 @@ def _copying_errors(held_out: HeldOut, context_frames: int) -> NDArray[np.float6
     found = []
     for first in range(0, held_out.count, held_out.batch_size):
         last = min(first + held_out.batch_size, held_out.count)
-        frames = to_float(held_out.clips[first:last], held_out.device)
+        # On the CPU: no truth may lie on the device before it is predicted.
+        frames = to_float(held_out.clips[first:last], torch.device("cpu"))
         past, truth = frames[:, :context_frames], frames[:, context_frames:]
-        found.append(mse(past[:, -1:].expand_as(truth), truth).mean(1).cpu())
+        found.append(mse(past[:, -1:].expand_as(truth), truth).mean(1))
     return torch.cat(found).double().numpy()
 
 

@@ -5,24 +5,34 @@ A reference is a name or `path/to/file.py:Class`, either with options (`bench.su
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import datasets
 import models
-from bench.errors import UserError, unknown
-from bench.suite.reference import Reference
+from bench.errors import UserError, one_line, unknown
+from bench.suite.reference import Reference, split
 from datasets.contract import DataMissing, Dataset, TaskName
 from models.contract import Model, Predictor, Size
+
+NAME = re.compile(r"\w[\w .+-]*(/\w[\w .+-]*)*")
+LONGEST_NAME = 100
+LONGEST_CLIP = {"context_frames": 10_000, "horizon": 1_000}
+"""Frames beyond which held-out clips would fill memory, or take hours to read."""
+OURS = ("bench", "models", "datasets", "tests")
 
 Found = TypeVar("Found", type[Model], type[Dataset])
 
@@ -99,10 +109,19 @@ def open_dataset(reference: str) -> Dataset:
         UserError: there is none, or it cannot take these options.
         DataMissing: its data are not on this machine.
     """
+    cls, options = dataset(reference), Reference.parse(reference).options
     try:
-        return dataset(reference)(**Reference.parse(reference).options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{reference}: {error}") from error
+        opened = cls(**options)
+    except (DataMissing, UserError):
+        raise
+    except Exception as error:  # by a user's class, anything
+        kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+        raise UserError(f"{reference}: {kind}{one_line(error)}") from error
+    for name, most in LONGEST_CLIP.items():
+        frames = getattr(opened.spec, name)
+        if frames > most:
+            raise UserError(f"{reference}: {name} is {most:,} at most, not {frames:,}")
+    return opened
 
 
 def require_dataset(reference: str) -> Dataset:
@@ -132,16 +151,16 @@ def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
 
 def is_file_reference(reference: str) -> bool:
     """Whether `reference` has the form `path/to/file.py:Class`."""
-    return reference.partition("(")[0].rpartition(":")[0].endswith(".py")
+    return split(reference)[0].rpartition(":")[0].endswith(".py")
 
 
 def absolute(reference: str) -> str:
     """`reference`, with the path of a file made absolute."""
     if not is_file_reference(reference):
         return reference
-    place, opening, options = reference.partition("(")
+    place, options = split(reference)
     file, _, name = place.rpartition(":")
-    return f"{Path(file).absolute()}:{name}{opening}{options}"
+    return f"{Path(file).absolute()}:{name}{options}"
 
 
 # A base is abstract, which `type[T]` does not admit: hence Any.
@@ -153,11 +172,21 @@ def _found(package: ModuleType, base: Any, group: str) -> dict[str, Any]:
             if _is_concrete(cls, base) and cls.__module__ == module.__name__:
                 _add(found, cls)
     for point in entry_points(group=group):
-        _add(found, point.load())
+        try:
+            cls = point.load()
+        except Exception as error:
+            raise UserError(
+                f"the installed {point.value} ({group}) cannot be imported: {one_line(error)};"
+                " mend or uninstall its package"
+            ) from error
+        if not _is_concrete(cls, base):
+            raise UserError(f"the installed {point.value} ({group}) is no {base.__name__}")
+        _add(found, cls)
     return found
 
 
 def _add(found: dict[str, Any], cls: Any) -> None:
+    _require_sound(cls)
     if found.setdefault(cls.name, cls) is not cls:
         raise UserError(f"two classes are named {cls.name!r}: {found[cls.name]} and {cls}")
 
@@ -174,14 +203,35 @@ def _get(kind: str, reference: str, known: Callable[[], dict[str, Any]], base: A
         if written.name not in known():
             raise unknown(kind, written.name, known())
         cls = known()[written.name]
+    _require_sound(cls)
     written.check_options(cls)
     return cls
+
+
+def _require_sound(cls: Any) -> None:
+    """Raise UserError unless the class attributes of `cls` are what the contract says.
+
+    A name stands in tables, charts and the names of files.
+    """
+    where, name = f"{cls.__module__}.{cls.__qualname__}", cls.name
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UserError(
+            f"the name of {where} is {name!a:.60}: give it letters, digits, '_', '-', '.', '+',"
+            f" ' ' and '/', at most {LONGEST_NAME}"
+        )
+    if getattr(cls, "task", None) not in get_args(TaskName):
+        raise UserError(f"the task of {where} is none of {', '.join(get_args(TaskName))}")
+    if issubclass(cls, Model):
+        sizes = cls.sizes
+        named = isinstance(sizes, Mapping) and all(isinstance(size, str) for size in sizes)
+        if not named or not sizes or not all(isinstance(s, Size) for s in sizes.values()):
+            raise UserError(f"the sizes of {where} are no mapping of names to models.contract.Size")
 
 
 def _from_file(kind: str, reference: str, base: Any) -> Any:
     path_text, _, name = reference.rpartition(":")
     path = Path(path_text).absolute()
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113, which raises where a name is too long
         raise UserError(f"there is no file {path}")
     module = _load(path)
     if not _is_concrete(getattr(module, name, None), base):
@@ -192,17 +242,57 @@ def _from_file(kind: str, reference: str, base: Any) -> Any:
 
 @cache
 def _load(path: Path) -> ModuleType:
-    """The module in the file `path`, which may import its neighbours."""
-    spec = importlib.util.spec_from_file_location(f"nextframe_user_{path.stem}", path)
+    """The module in the file `path`, which may import its neighbours.
+
+    Its name has a digest of the path: two files of one name are two modules. What it prints goes to
+    the standard error, for verbs that print data.
+    """
+    place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"nextframe_user_{path.stem}_{place}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.parent))
+    with _neighbours_of(path), contextlib.redirect_stdout(sys.stderr):
+        sys.modules[module.__name__] = module
+        try:
+            spec.loader.exec_module(module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() is none of Python's Exceptions
+            del sys.modules[module.__name__]
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise UserError(f"{path} cannot be imported: {what}") from error
     return module
+
+
+_neighbours: dict[str, Path] = {}
+"""The modules that users' files imported from beside them, with the folder of each."""
+
+
+@contextlib.contextmanager
+def _neighbours_of(path: Path) -> Iterator[None]:
+    """Let the file `path` import its neighbours, not those of the same name beside another file."""
+    for name in [name for name, folder in _neighbours.items() if folder != path.parent]:
+        sys.modules.pop(name, None)
+        del _neighbours[name]
+    before = set(sys.modules)
+    sys.path.insert(0, str(path.parent))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file took it away itself
+            sys.path.remove(str(path.parent))
+        for name in sys.modules.keys() - before:
+            if _is_beside(name, path.parent):
+                _neighbours[name] = path.parent
+
+
+def _is_beside(name: str, folder: Path) -> bool:
+    """Whether the module `name` was found in `folder`, and is none of the harness's own."""
+    place = Path(getattr(sys.modules[name], "__file__", None) or "")
+    own = folder.joinpath(*name.split("."))
+    return name.partition(".")[0] not in OURS and place in (
+        own.with_name(f"{own.name}.py"),
+        own / "__init__.py",
+    )

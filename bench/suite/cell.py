@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench import atomic, records
-from bench.errors import UserError
+from bench.errors import UserError, one_line, unknown
 from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference
-from bench.suite.suite import Coordinates, Evaluation, Limits, Suite
+from bench.suite.suite import Coordinates, Evaluation, FolderName, Limits, Seed, Suite
 from bench.train import hardware
 from bench.train.budget import Budget
 from bench.train.task import Task, task_of
@@ -33,16 +36,16 @@ class Cell(BaseModel):
     file meanwhile changes nothing. Code digests are computed when they are first read.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    suite: str
+    suite: FolderName
     """The suite it is recorded under; part of neither digest."""
     task: TaskName
     model: str
     """Reference of the model, with its options."""
     dataset: str
     """Reference of the data set, with its options."""
-    seed: int
+    seed: Seed
     size: str
     """The model's size by name."""
     recipe: Recipe
@@ -265,24 +268,34 @@ def read(path: Path) -> Cell:
     """The cell that `run` wrote to the file `path`.
 
     Raises:
-        UserError: there is no such file, or it holds no cell.
+        UserError: there is no such file, or it holds no cell that this machine could run.
     """
+    if not os.path.isfile(path):  # noqa: PTH113, which raises where a name is too long
+        raise UserError(f"there is no cell file {str(path)!r}")
     try:
-        return Cell.model_validate_json(path.read_bytes())
+        cell = Cell.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"the cell file {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path} is no cell of this version: {where} {first['msg']}") from error
+        what = f"{where} {first['msg']}".strip()
+        raise UserError(f"{path} is no cell of this version: {what}") from error
+    if cell.size not in cell.model_class.sizes:
+        raise unknown(f"size of {cell.model}", cell.size, cell.model_class.sizes)
+    catalogue.dataset_for(cell.task, cell.dataset)
+    hardware.resolve_device(cell.device)
+    return cell
 
 
 def settle(suite: Suite) -> list[Cell]:
     """The cells of `suite`, with every "auto" resolved for this machine.
 
     Raises:
-        UserError: this machine lacks the device asked for, or a model has no such size.
+        UserError: this machine lacks the device asked for, a model has no such size or cannot be
+            built with its options, or two models or data sets have one label.
     """
+    suite.require_distinct_labels()
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
     usual = "small" if device == "cpu" else "published"
@@ -309,6 +322,7 @@ def settle(suite: Suite) -> list[Cell]:
         )
         if cell.missing_data:
             return cell
+        _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
         return cell.model_copy(update={"settled_data": cell.data_digests})
 
     return [settled(at) for at in suite.coordinates()]
@@ -322,6 +336,37 @@ def _opened(reference: str) -> Dataset:
         DataMissing: its data are not on this machine.
     """
     return catalogue.open_dataset(reference)
+
+
+@cache
+def _require_buildable(task: TaskName, model: str, size: str, dataset: str) -> None:
+    """Build the model of a reference with options, and run it, on PyTorch's `meta` device.
+
+    Raises:
+        UserError: its options do not fit, such as a width of -3.
+    """
+    cls, asked = catalogue.model(model), Reference.parse(model).options
+    if not asked:
+        return
+    spec = _opened(dataset).spec
+    short = replace(spec, context_frames=min(2, spec.context_frames), horizon=min(2, spec.horizon))
+    usual = cls.sizes[size].options
+    error = _fault(task_of(task, short), cls, {**usual, **asked})
+    if error is None or _fault(task_of(task, short), cls, usual) is not None:
+        return  # a model that needs values, not shapes alone, is no user's mistake
+    raise UserError(
+        f"{model} does not work on {dataset}: {type(error).__name__}: {one_line(error)}"
+    )
+
+
+def _fault(task: Task, cls: type[Model], options: Mapping[str, Any]) -> Exception | None:
+    """What is raised where a model of `cls` is built with `options` and run on one clip."""
+    try:
+        with torch.device("meta"), torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            task.forward(task.build(cls, options), task.blank()[0][:, : task.spec.context_frames])
+    except Exception as error:
+        return error
+    return None
 
 
 @cache

@@ -52,7 +52,7 @@ def code_digest(*classes: type) -> str:
 
 
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return ast.parse(path.read_bytes())  # which heeds a declared encoding
 
 
 def _imported(tree: ast.Module, path: Path) -> set[Path]:

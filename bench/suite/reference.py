@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 
 from bench.errors import UserError, unknown
+
+LONGEST = 4_000  # characters of a reference; MLflow keeps 6,000 of a value
+DEEPEST = 5  # lists within lists of an option's value
+HIDDEN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, of what is not UTF-8, and of line ends."""
+
+_IN_FILE = re.compile(r"(.*?\.py:\w*)\s*(\(.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +35,27 @@ class Reference:
         """The reference written as `text`.
 
         Raises:
-            UserError: the parentheses hold something else than options with literal values.
+            UserError: the parentheses hold something else than options with literal values, or the
+                text is too long or holds what cannot be shown.
         """
-        name, opening, inside = text.partition("(")
-        if not opening:
-            return cls(text, {})
-        try:
-            call = ast.parse(f"_({inside}", mode="eval").body
-            if not isinstance(call, ast.Call) or call.args:
-                raise ValueError
-            options = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-        except (SyntaxError, ValueError):
+        if len(text) > LONGEST:
             raise UserError(
-                f"{text!r} is not understood: write name(option=value, ...), such as"
+                f"{text[:40]!r}... has {len(text):,} characters: write at most {LONGEST:,}"
+            )
+        if any(unicodedata.category(character) in HIDDEN for character in text):
+            raise UserError(f"{text!a} holds a line end, a control character or no UTF-8 text")
+        name, inside = split(text)
+        if not inside:
+            return cls(name, {})
+        try:
+            return cls(name, _options(inside))
+        # Deep nesting ends in the last two, long numbers in a ValueError.
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            shown = text if len(text) <= 200 else f"{text[:200]}..."
+            raise UserError(
+                f"{shown!r} is not understood: write name(option=value, ...), such as"
                 " 'convlstm(peephole=True)'"
             ) from None
-        return cls(name, options)
 
     def label(self, name: str) -> str:
         """`name` with the options, as tables and MLflow show it."""
@@ -47,12 +64,81 @@ class Reference:
         return f"{name}({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
 
     def check_options(self, constructor: type) -> None:
-        """Raise a `UserError` where `constructor` has no option of such a name."""
+        """Make sure that `constructor` has these options, and takes values of such types.
+
+        Raises:
+            UserError: it has none of that name, or is annotated for another type.
+        """
         known = [
             parameter.name
             for parameter in inspect.signature(constructor).parameters.values()
             if parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY
         ]
-        for key in self.options:
+        types = _types(constructor) if self.options else {}
+        for key, value in self.options.items():
             if key not in known:
                 raise unknown(f"option of {self.name}", key, known)
+            if key in types:
+                self._check_type(key, value, types[key])
+
+    def _check_type(self, key: str, value: object, wanted: Any) -> None:
+        try:
+            TypeAdapter(wanted, config=ConfigDict(strict=True)).validate_python(_as_tuples(value))
+        except (PydanticSchemaGenerationError, PydanticUserError):  # a type of the user's own
+            return
+        except ValidationError as error:
+            what = error.errors()[0]["msg"]
+            raise UserError(f"{self.name}: {key}={value!r} is of the wrong type: {what}") from error
+
+
+def split(text: str) -> tuple[str, str]:
+    """The name in `text`, or `path/to/file.py:Class`, and "(options)" or ""."""
+    in_file = _IN_FILE.fullmatch(text)
+    if in_file:
+        return in_file[1], in_file[2] or ""
+    name, opening, inside = text.partition("(")
+    return name, opening + inside
+
+
+def _options(inside: str) -> dict[str, Any]:
+    """The options written as `inside`, such as "(width=8)".
+
+    Raises:
+        ValueError: it is no call, gives an option twice, or a value that is no literal.
+    """
+    call = ast.parse(f"_{inside}", mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ValueError
+    options = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+    if len(options) != len(call.keywords):
+        raise ValueError
+    for value in options.values():
+        _require_plain(value, DEEPEST)
+    return options
+
+
+def _require_plain(value: object, depth: int) -> None:
+    """Raise ValueError unless `value` is a number, text, None, or a short list of such values."""
+    if isinstance(value, list | tuple | dict):
+        if not depth:
+            raise ValueError
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            _require_plain(part, depth - 1)
+    elif isinstance(value, float):
+        if value - value != 0:  # 1e999 is infinite
+            raise ValueError
+    elif not isinstance(value, bool | int | str | None):
+        raise ValueError
+
+
+def _as_tuples(value: object) -> object:
+    """`value` with its lists as tuples, for which they may be written."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def _types(constructor: type) -> dict[str, Any]:
+    """The annotations of the constructor's parameters; none where they cannot be told."""
+    try:
+        return get_type_hints(constructor.__init__)  # type: ignore[misc]
+    except Exception:  # a name that is imported for type checkers alone
+        return {}

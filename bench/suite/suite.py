@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import fnmatch
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +23,19 @@ from pydantic import (
     with_config,
 )
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError, one_line, unknown
 from bench.suite import catalogue
+from bench.suite.reference import Reference
 from bench.train.budget import Budget
 from datasets.contract import Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
 
 SUITES = Path(__file__).parent / "suites"
 LONGEST_NAME = 100
+MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
 
-with_config(ConfigDict(extra="forbid"))(Recipe)  # a mistyped key of [recipe] is an error too
+# A mistyped key of [recipe] is an error too, and so is a text or a bool in the place of a number.
+with_config(ConfigDict(extra="forbid", strict=True))(Recipe)
 
 
 def _parse_budget(text: object) -> Budget:
@@ -54,6 +58,19 @@ def _is_folder_name(name: str) -> str:
     return name
 
 
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"{value!r} is listed twice")
+    return values
+
+
+FolderName = Annotated[str, AfterValidator(_is_folder_name)]
+"""The name of a suite: of its folder in the results and its MLflow experiment."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -61,11 +78,11 @@ class _Strict(BaseModel):
 class Evaluation(_Strict):
     """How many held-out clips are used, and how often validation runs."""
 
-    test_clips: int = Field(default=1000, ge=1)
-    validation_clips: int = Field(default=128, ge=1)
-    evaluations: int = Field(default=10, ge=1)
+    test_clips: int = Field(default=1000, ge=1, le=MOST_CLIPS)
+    validation_clips: int = Field(default=128, ge=1, le=MOST_CLIPS)
+    evaluations: int = Field(default=10, ge=1, le=MOST_EVALUATIONS)
     """Validations, evenly spaced over the budget; the last is at its end."""
-    showcase_clips: int = Field(default=6, ge=0)
+    showcase_clips: int = Field(default=6, ge=0, le=MOST_CLIPS)
     """Test clips whose predicted frames are kept: first, median and worst for copy-last."""
 
     @property
@@ -77,20 +94,20 @@ class Evaluation(_Strict):
 class Limits(_Strict):
     """When a cell counts as hung and is killed."""
 
-    silence_seconds: float = Field(default=900, gt=0)
+    silence_seconds: Seconds = 900
     """Without an event: a training step, or a batch evaluated."""
-    cell_seconds: float | None = Field(default=None, gt=0)
+    cell_seconds: Seconds | None = None
     """From start to end; None means ten budgets and an hour, for a budget in seconds."""
 
 
 class Suite(_Strict):
     """A matrix of cells under one budget."""
 
-    name: Annotated[str, AfterValidator(_is_folder_name)]
+    name: FolderName
     task: TaskName = "prediction"
-    models: tuple[str, ...] = Field(min_length=1)
-    datasets: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    models: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+    datasets: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: Annotated[Budget, BeforeValidator(_parse_budget)]
     size: str = "auto"
     """A size by name; "auto" means published on an accelerator, small on a CPU."""
@@ -107,6 +124,26 @@ class Suite(_Strict):
             for seed in self.seeds:
                 for model in self.models:
                     yield Coordinates(model, dataset, seed)
+
+    def require_distinct_labels(self) -> None:
+        """Make sure that no two models, and no two data sets, have one label.
+
+        Raises:
+            UserError: two have, so that tables could not tell them apart.
+        """
+        for find, references in (
+            (catalogue.model, self.models),
+            (catalogue.dataset, self.datasets),
+        ):
+            found: dict[str, str] = {}
+            for reference in references:
+                label = Reference.parse(reference).label(find(reference).name)
+                other = found.setdefault(label, reference)
+                if other != reference:
+                    raise UserError(
+                        f"{other} and {reference} are both called {label!r}: leave one out, or"
+                        " give its class another `name`"
+                    )
 
     def select_models(self, patterns: Sequence[str]) -> list[str]:
         """The models that `patterns` pick, as `select` says; built-in ones only of its task."""
@@ -128,7 +165,7 @@ class Suite(_Strict):
         Raises:
             UserError: an override is of the wrong type.
         """
-        fields = self.model_dump(mode="json", exclude={"budget"}) | {"budget": str(self.budget)}
+        fields = self.model_dump(mode="json", exclude={"budget"}) | {"budget": self.budget.exactly}
         given = {key: value for key, value in overrides.items() if value is not None}
         return _validated(fields | given, "command line")
 
@@ -154,17 +191,25 @@ def load_suite(reference: str) -> Suite:
         UserError: there is none, or its content is wrong; the message names the place.
     """
     path = Path(reference) if reference.endswith(".toml") else SUITES / f"{reference}.toml"
-    if not path.is_file():
-        if reference.endswith(".toml"):
-            raise UserError(f"there is no suite file {path}")
+    if reference.endswith(".toml"):
+        if not os.path.isfile(path):  # noqa: PTH113, which raises where a name is too long
+            raise UserError(f"there is no suite file {str(path)!r}")
+    elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
-    suite = _validated({"name": path.stem} | fields, path.name)
+    suite = _validated({"name": path.stem} | _toml(path), path.name)
     _check_references(suite, path.name)
     return suite
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # Windows may begin with a mark
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: save it as such") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits; too deep a nesting
+        raise UserError(f"{path} is not TOML: {one_line(error)}") from error
 
 
 def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -194,6 +239,7 @@ def _check_references(suite: Suite, place: str) -> None:
             catalogue.model_for(suite.task, model)
         for dataset in suite.datasets:
             catalogue.dataset_for(suite.task, dataset)
+        suite.require_distinct_labels()
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 
@@ -201,9 +247,15 @@ def _check_references(suite: Suite, place: str) -> None:
 def _validated(fields: dict[str, Any], place: str) -> Suite:
     """The suite of `fields`, validated as JSON, whose arrays strict mode accepts as tuples."""
     try:
-        return Suite.model_validate_json(json.dumps(fields, default=str))
+        text = json.dumps(fields, default=str, ensure_ascii=False)
+        return Suite.model_validate_json(text.encode())
+    except UnicodeEncodeError as error:
+        near = error.object[max(0, error.start - 20) : error.end + 20]
+        raise UserError(f"{place}: {near!a} is not UTF-8 text: rename it") from error
     except ValidationError as error:
         raise UserError(f"{place}: {_first_error(error)}") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits; deep nesting
+        raise UserError(f"{place}: {one_line(error)}") from error
 
 
 def _first_error(error: ValidationError) -> str:

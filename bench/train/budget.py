@@ -26,33 +26,58 @@ _UNITS: dict[str, tuple[BudgetKind, float]] = {
 }
 
 
+_LARGEST: dict[BudgetKind, float] = {
+    "seconds": 1e8,  # three years; clocks of operating systems wait no longer than 292
+    "steps": 1e15,  # beyond 2**53 a float skips whole numbers
+    "samples": 1e15,
+    "flops": 1e36,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The amount of training of a cell."""
+    """The amount of training of a cell: steps and samples are whole, FLOPs 1 at least.
+
+    Raises:
+        ValueError: the amount is none, is not above zero, or is more than anyone has.
+    """
 
     kind: BudgetKind
     amount: float
+
+    def __post_init__(self) -> None:
+        most, is_whole = _LARGEST[self.kind], self.amount == self.amount // 1
+        if not 0 < self.amount <= most:
+            raise ValueError(f"{self.kind} are above 0 and at most {most:g}, not {self.amount:g}")
+        if self.kind in ("steps", "samples") and not is_whole:
+            raise ValueError(f"{self.kind} are counted in whole numbers, not {self.amount:g}")
+        if self.kind == "flops" and self.amount < 1:
+            raise ValueError(f"flops are 1 at least, not {self.amount:g}")
 
     @classmethod
     def parse(cls, text: str) -> Budget:
         """The budget written as `60s`, `5m`, `2h`, `2000steps`, `100000samples` or `1e15flops`.
 
         Raises:
-            UserError: the text is none of these, or the amount is not above zero.
+            UserError: the text is none of these, or the amount is out of its range.
         """
-        match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([a-z]+)\s*", text.lower())
-        if match and match[2] in _UNITS:
-            kind, factor = _UNITS[match[2]]
-            try:
-                amount = float(match[1]) * factor
-            except ValueError:
-                amount = 0.0
-            if amount > 0:
-                return cls(kind, amount)
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text.lower(), re.ASCII)
+        try:
+            if match and match[2] in _UNITS:
+                kind, factor = _UNITS[match[2]]
+                return cls(kind, float(match[1]) * factor)
+            why = "is not understood"
+        except ValueError as error:  # 1.2.3 is no number, and 0 no budget
+            why = "is none" if "convert" in str(error) else f"cannot be: {error}"
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
         raise UserError(
-            f"budget {text!r} is not understood: write 60s, 5m, 2h, 2000steps, 100000samples "
-            "or 1e15flops"
+            f"budget {shown!r} {why}; write 60s, 5m, 2h, 2000steps, 100000samples or 1e15flops"
         )
+
+    @property
+    def exactly(self) -> str:
+        """The text that `parse` reads as this budget, all digits kept."""
+        return f"{self.amount!r}{self.kind}"
 
     def __str__(self) -> str:
         unit = "s" if self.kind == "seconds" else self.kind

@@ -39,7 +39,8 @@ class Cost:
     def predict_flops(self) -> float | None:
         """FLOPs to predict one sequence, or to recognise one clip."""
         with torch.no_grad():
-            return _count(lambda: self._task.forward(self._model, self._batch[0]))
+            context = self._batch[0][:, : self._task.spec.context_frames]
+            return _count(lambda: self._task.forward(self._model, context))
 
     @cached_property
     def train_flops(self) -> float | None:

@@ -1,16 +1,25 @@
-"""Held-out clips through a model, batch by batch, each forward pass timed."""
+"""Held-out clips through a model, batch by batch, each forward pass timed.
+
+The model is given memory of its own with the context alone; the truth is converted, and goes to the
+device, once the output is there. Each batch has a seed by its place, so that a stochastic model
+draws the same in whatever order batches come.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bench.train.hardware import synchronize
 from datasets.contract import Clips, to_unit
+
+if TYPE_CHECKING:
+    from bench.train.guard import Guard
 
 Batch = tuple[Tensor, ...]
 """Clips [B,T,C,H,W], and of labelled data the class of each, int64 [B]."""
@@ -19,7 +28,7 @@ Heartbeat = Callable[[float], None]
 """Called with the fraction done, in (0,1], after each batch."""
 
 Forward = Callable[[Tensor], Tensor]
-"""The output of a model for whole clips [B,T,C,H,W] in [0,1]."""
+"""The output of a model for what it is given of clips, [B,T,C,H,W] in [0,1]."""
 
 
 class Invalid(Exception):
@@ -33,45 +42,75 @@ class Pass:
     Attributes:
         first: position of the first clip in the split.
         clips: [B,T,C,H,W] as stored, on the CPU.
-        frames: the same, float32 in [0,1], on the device.
-        output: of the model, on the device.
+        truth: the frames after the context, float32 [B,horizon,C,H,W] in [0,1], on the device.
+        output: of the model, on the device, in memory that no model writes to.
         seconds: of the forward pass, from idle device to idle device.
     """
 
     first: int
     clips: Tensor
-    frames: Tensor
+    truth: Tensor
     output: Tensor
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The first `count` of `clips`, evaluated batch by batch on `device`."""
+    """The first `count` of `clips`, evaluated batch by batch on `device`.
+
+    Attributes:
+        seed: that of the first batch; it and its place give that of any other.
+        guard: sees to it that the model is the same afterwards and remembers nothing.
+    """
 
     clips: Clips
     count: int
     batch_size: int
     device: torch.device
     heartbeat: Heartbeat
+    seed: int = 0
+    guard: Guard | None = None
 
     # `no_grad`, not `inference_mode`: a model may cache what it computes during validation and
     # differentiate through it in training.
     @torch.no_grad()
-    def passes(self, forward: Forward) -> Iterator[Pass]:
-        """The clips through `forward`; no batch is kept."""
+    def passes(self, forward: Forward, context_frames: int) -> Iterator[Pass]:
+        """The first `context_frames` of the clips through `forward`; no batch is kept.
+
+        Raises:
+            Invalid: the guard found the model to have changed, once all batches were seen.
+        """
+        if self.guard is not None:
+            self.guard.begin()
         for first in range(0, self.count, self.batch_size):
-            last = min(first + self.batch_size, self.count)
-            clips = self.clips[first:last]
-            frames = to_float(clips, self.device)
-            synchronize(self.device)
-            began = time.perf_counter()
-            output = forward(frames)
-            synchronize(self.device)
-            yield Pass(first, clips, frames, output, time.perf_counter() - began)
-            self.heartbeat(last / self.count)
+            clips = self._stored(first)
+            output, seconds = self._output(forward, clips[:, :context_frames], first)
+            if self.guard is not None:
+                self.guard.seen(first, output)
+            truth = to_float(clips[:, context_frames:], self.device)
+            yield Pass(first, clips, truth, output, seconds)
+            self.heartbeat((first + len(clips)) / self.count)
+        if self.guard is not None:
+            self.guard.end(
+                lambda first: self._output(forward, self._stored(first)[:, :context_frames], first)[
+                    0
+                ]
+            )
+
+    def _stored(self, first: int) -> Tensor:
+        return self.clips[first : min(first + self.batch_size, self.count)]
+
+    def _output(self, forward: Forward, context: Tensor, first: int) -> tuple[Tensor, float]:
+        """The output for `context` as stored, of the batch at `first`, and its seconds."""
+        given = to_float(context, self.device).contiguous()
+        torch.manual_seed(self.seed + first)
+        synchronize(self.device)
+        began = time.perf_counter()
+        output = forward(given)
+        synchronize(self.device)
+        return output.detach().clone(), time.perf_counter() - began
 
 
 def to_float(clips: Tensor, device: torch.device) -> Tensor:
-    """`clips` as float32 in [0,1] on `device`, transferred in their stored type."""
+    """`clips` as float32 in [0,1] in fresh memory on `device`, transferred in their stored type."""
     return to_unit(clips.to(device, non_blocking=True))

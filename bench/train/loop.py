@@ -18,8 +18,11 @@ from bench.train import hardware
 from bench.train.budget import Clock
 from bench.train.cost import Cost
 from bench.train.curves import Curves
+from bench.train.guard import Guard
 from bench.train.held_out import Batch, HeldOut, to_float
+from bench.train.hidden_state import changed, hidden_state, restore
 from bench.train.step import Training, seed_of
+from bench.train.task import NotFinite
 
 if TYPE_CHECKING:  # training depends on the values of a cell, not on its code
     from bench.suite.cell import Cell
@@ -31,6 +34,11 @@ VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels in an evaluation batch
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # of training between two reads of the loss
+REPEATED_BATCHES = {
+    "validation": 1,
+    "test": 2,
+}  # shown again: of the first validation, and the test
+EXPLODED = 1e3  # a training loss or weight beyond it explains an output that is not finite
 
 
 class Diverged(Exception):
@@ -49,6 +57,9 @@ class Watcher(Protocol):
 
     def stretch_done(self) -> None:
         """Called about once a second between training steps, where the state may be kept."""
+
+    def warn(self, text: str) -> None:
+        """Called with a line that the user should see."""
 
 
 class Loop:
@@ -113,14 +124,29 @@ class Loop:
             self._model.load_state_dict(self._best)
 
     def _warm_up(self) -> None:
-        """Run a few steps and undo them: the first ones allocate, tune and compile."""
-        before = _copy(self._training.state())
+        """Run a few steps and undo them: the first ones allocate, tune and compile.
+
+        So is what they did to the state that the model keeps outside its `state_dict`, but for what
+        cannot be copied. Where steps go on changing it, the watcher is warned.
+        """
+        model = self._model.module
+        before, hidden = _copy(self._training.state()), hidden_state(model)
+        after_one = hidden
         began = time.monotonic()
         for number in range(-WARM_UP_STEPS, 0):
             if time.monotonic() - began < WARM_UP_SECONDS:
                 self._training.step(number, 0.0)
+                if number == -WARM_UP_STEPS:
+                    after_one = hidden_state(model)
         hardware.synchronize(self.device)
+        lost = changed(after_one, hidden_state(model))
         self._training.restore(before)
+        restore(model, hidden)
+        if lost:
+            self._watcher.warn(
+                f"training changes {', '.join(lost[:3])}, which the model's state_dict lacks: if an"
+                " output depends on it, a resumed run has other figures (`bench check` tells)"
+            )
 
     def _fit(self) -> None:
         """Fit a model without parameters to some training clips."""
@@ -179,8 +205,12 @@ class Loop:
             held_out = self.held_out(
                 "validation", lambda _: self._watcher.heartbeat("validate", progress)
             )
-            torch.manual_seed(seed_of(self._cell.seed, "validation"))
-            value = self.task.validate(self.forward, held_out)
+            try:
+                value = self.task.validate(self.forward, held_out)
+            except NotFinite as found:
+                if not self._exploded:
+                    raise
+                raise Diverged(f"{found}, by step {self.clock.steps}") from found
             if self.trains:
                 self._training.validated(value)
             if self.curves.add_validation(value):
@@ -188,16 +218,29 @@ class Loop:
         if not math.isfinite(value):
             raise Diverged(f"{self.task.validation} became {value} by step {self.clock.steps}")
 
+    @property
+    def _exploded(self) -> bool:
+        """Whether training went astray, so that an output which is not finite is no fault."""
+        if not self.trains:
+            return False
+        weights = [float(w.detach().abs().max()) for w in self._model.parameters() if w.numel()]
+        return not all(value <= EXPLODED for value in (*weights, abs(self.curves.last_loss)))
+
     # --- for the test ----------------------------------------------------------------------------
 
     def held_out(self, split: HeldOutName, heartbeat: Callable[[float], None]) -> HeldOut:
-        """The held-out clips of `split`, in batches of a bounded size."""
+        """The held-out clips of `split`, in batches of a bounded size, under guard."""
+        repeated = (
+            0 if self._validations_done and split == "validation" else REPEATED_BATCHES[split]
+        )
         return HeldOut(
             self._cell.data.held_out(split),
             self._cell.held_out_clips[split],
             min(EVALUATION_BATCH, self._clips_at_once),
             self.device,
             heartbeat,
+            seed_of(self._cell.seed, split),
+            Guard(self._model.module, self._cell.precision, repeated),
         )
 
     @property
@@ -206,11 +249,11 @@ class Loop:
         spec = self._cell.data.spec
         return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """The output of the model in evaluation for `clips` [B,T,C,H,W]."""
+    def forward(self, context: Tensor) -> Tensor:
+        """The output of the model in evaluation for the `context` [B,T,C,H,W] of clips."""
         self._model.eval()
         with shared_filters():
-            return self.task.forward(self._model, clips)
+            return self.task.forward(self._model, context)
 
     @property
     def weights(self) -> dict[str, Tensor]:

@@ -168,6 +168,8 @@ class Training:
         self._optimizer.zero_grad(set_to_none=True)
         with shared_filters():
             loss: Tensor = getattr(self.model, loss_name)(*arguments)
+            if loss.dim():
+                raise ValueError(f"{loss_name} has shape {[*loss.shape]}, not a scalar's")
             self._fabric.backward(loss)
         self._clip_gradients()
         self._optimizer.step()

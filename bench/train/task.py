@@ -10,9 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.train.held_out import Batch, Forward, HeldOut
-from datasets.contract import Dataset, LabelledDataset, Spec, TaskName
+from bench.train.held_out import Batch, Forward, HeldOut, Invalid, Pass
+from datasets.contract import Dataset, LabelledDataset, Spec, TaskName, to_unit
 from models.contract import Classifier, Predictor, TrainingBatch
+
+RESEMBLES = 0.75
+"""The share of a clip's variation that an output in 0 to 255 may leave unexplained.
+
+Values outside [0,1] are common and are clamped; those of a model that learnt badly may be large,
+too. But to pass for frames in 0 to 255 they would have to be the picture, at least 34 times as
+strong, while all black, a constant and noise leave all of its variation.
+"""
+
+
+class NotFinite(Invalid):
+    """An output holds NaN or infinity."""
 
 
 class Task(ABC):
@@ -20,9 +32,11 @@ class Task(ABC):
 
     Attributes:
         validation: the metric key of what validation measures: the lower, the better.
+        output_name: what a model puts out, for messages.
     """
 
     validation: ClassVar[str]
+    output_name: ClassVar[str]
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -54,12 +68,31 @@ class Task(ABC):
         """The arguments of each of these methods for a `batch`, float."""
 
     @abstractmethod
-    def forward(self, model: Any, clips: Tensor) -> Tensor:
-        """The output of `model` for `clips`, in validation and test."""
+    def forward(self, model: Any, context: Tensor) -> Tensor:
+        """The output of `model` for the `context` frames of clips, in validation and test."""
+
+    def check(self, batch: Pass) -> None:
+        """Make sure that the output for `batch` is one.
+
+        Raises:
+            ValueError: it has the wrong shape.
+            Invalid: it holds integers, or what is no number, or what this task rules out.
+        """
+        expected, got = self.output_shape(batch), [*batch.output.shape]
+        if got != expected:
+            raise ValueError(f"{self.output_name} of shape {got}, not {expected}")
+        if not batch.output.is_floating_point():
+            raise Invalid(f"{self.output_name} of {batch.output.dtype}, not of floats")
+        wrong = int((~batch.output.isfinite()).sum())
+        if wrong:
+            raise NotFinite(
+                f"{wrong:,} of {batch.output.numel():,} values of the {self.output_name} from clip"
+                f" {batch.first} on are NaN or infinite"
+            )
 
     @abstractmethod
-    def check(self, output: Tensor, frames: Tensor) -> None:
-        """Raise a ValueError where the `output` for the clips `frames` has the wrong shape."""
+    def output_shape(self, batch: Pass) -> list[int]:
+        """The shape that the output for `batch` should have."""
 
     @abstractmethod
     def validate(self, forward: Forward, held_out: HeldOut) -> float:
@@ -70,6 +103,7 @@ class Prediction(Task):
     """The horizon is predicted from the context; validation is the MSE of clamped predictions."""
 
     validation = "val/mse"
+    output_name = "prediction"
 
     def build(self, cls: type[Predictor], options: Mapping[str, Any]) -> Predictor:
         """A predictor for frames of the task's shape."""
@@ -98,24 +132,31 @@ class Prediction(Task):
         (clips,) = batch
         return (TrainingBatch(clips, self.spec.context_frames, progress, generator),)
 
-    def forward(self, model: Any, clips: Tensor) -> Tensor:
-        """The horizon [B,horizon,C,H,W] after the context of `clips`."""
-        prediction: Tensor = model(clips[:, : self.spec.context_frames], self.spec.horizon)
+    def forward(self, model: Any, context: Tensor) -> Tensor:
+        """The horizon [B,horizon,C,H,W] after the `context`."""
+        prediction: Tensor = model(context, self.spec.horizon)
         return prediction
 
-    def check(self, output: Tensor, frames: Tensor) -> None:
-        """Raise a ValueError where a prediction has another shape than the truth."""
-        expected, got = list(frames[:, self.spec.context_frames :].shape), list(output.shape)
-        if got != expected:
-            raise ValueError(f"the prediction has shape {got}, the truth {expected}")
+    def output_shape(self, batch: Pass) -> list[int]:
+        """That of the truth."""
+        return [*batch.truth.shape]
+
+    def check(self, batch: Pass) -> None:
+        """As every task's.
+
+        Raises:
+            ValueError: as there.
+            Invalid: as there, and where frames go from 0 to 255.
+        """
+        super().check(batch)
+        _require_unit_range(batch, self.spec.context_frames)
 
     def validate(self, forward: Forward, held_out: HeldOut) -> float:
         """MSE of predictions clamped to [0,1], over pixels, frames and sequences."""
         errors = []
-        for batch in held_out.passes(forward):
-            self.check(batch.output, batch.frames)
-            truth = batch.frames[:, self.spec.context_frames :]
-            difference = batch.output.float().clamp(0, 1) - truth
+        for batch in held_out.passes(forward, self.spec.context_frames):
+            self.check(batch)
+            difference = batch.output.float().clamp(0, 1) - batch.truth
             errors.append(difference.square().mean((-3, -2, -1)))
         return float(torch.cat(errors).cpu().double().mean())
 
@@ -124,6 +165,7 @@ class Recognition(Task):
     """Each clip gets a logit for every class; validation is the cross-entropy, in nats."""
 
     validation = "val/cross_entropy"
+    output_name = "logits"
 
     def build(self, cls: type[Classifier], options: Mapping[str, Any]) -> Classifier:
         """A classifier of the task's classes in frames of its shape."""
@@ -152,27 +194,47 @@ class Recognition(Task):
         """Clips and their classes."""
         return batch
 
-    def forward(self, model: Any, clips: Tensor) -> Tensor:
-        """The logits [B,classes] of `clips`."""
-        logits: Tensor = model(clips)
+    def forward(self, model: Any, context: Tensor) -> Tensor:
+        """The logits [B,classes] of whole clips: all of their frames are `context`."""
+        logits: Tensor = model(context)
         return logits
 
-    def check(self, output: Tensor, frames: Tensor) -> None:
-        """Raise a ValueError where there is not one logit for each class."""
-        expected, got = [len(frames), len(self.spec.classes)], list(output.shape)
-        if got != expected:
-            raise ValueError(f"the logits have shape {got}, not {expected}")
+    def output_shape(self, batch: Pass) -> list[int]:
+        """One logit for each class."""
+        return [len(batch.clips), len(self.spec.classes)]
 
     def validate(self, forward: Forward, held_out: HeldOut) -> float:
         """Mean cross-entropy of the clips."""
         logits = []
-        for batch in held_out.passes(forward):
-            self.check(batch.output, batch.frames)
+        for batch in held_out.passes(forward, self.spec.context_frames):
+            self.check(batch)
             logits.append(batch.output.float().cpu())
         clips: Any = held_out.clips  # a recognition cell has labelled ones
         labels = clips.labels[: held_out.count]
         losses = F.cross_entropy(torch.cat(logits), labels, reduction="none")
         return float(losses.double().mean())
+
+
+def _require_unit_range(batch: Pass, context_frames: int) -> None:
+    """Raise `Invalid` where the output looks like frames in 0 to 255.
+
+    That is where, divided by 255, it resembles the truth or the last frame of the context: it
+    leaves at most `RESEMBLES` of their variation, clip by clip, for half of the clips that vary.
+    """
+    if not len(batch.output) or float(batch.output.amax()) < 2:
+        return
+    output = batch.output.float() / 255
+    last = to_unit(batch.clips[:, context_frames - 1 : context_frames]).to(output.device)
+    for frames in (batch.truth, last.expand_as(batch.truth)):
+        clips = (-4, -3, -2, -1)
+        variation = frames.var(clips, correction=0)
+        left = (output - frames).square().mean(clips)
+        alike = (left <= RESEMBLES * variation)[variation > 0]
+        if alike.numel() and float(alike.float().mean()) >= 0.5:
+            raise Invalid(
+                f"the prediction goes up to {float(batch.output.amax()):.4g} and resembles the"
+                " clips once divided by 255: frames are in [0,1]"
+            )
 
 
 _TASKS: dict[TaskName, type[Task]] = {"prediction": Prediction, "recognition": Recognition}

@@ -229,3 +229,29 @@ def test_checks_pass_a_good_classifier(check: str) -> None:
 def test_checks_catch_a_broken_classifier(check: str, model_class: type[Classifier]) -> None:
     with pytest.raises(ContractBroken):
         classifier.CHECKS[check](model_class)
+
+
+class _Counts(_Good):
+    """Its loss depends on how often it was called, which a resumed run forgets."""
+
+    calls = 0
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        self.calls += 1
+        return super().training_loss(batch) * self.calls
+
+
+class _HiddenBuffer(_Good):
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        self.seen += batch.clip.mean()
+        return super().training_loss(batch) * self.seen
+
+
+@pytest.mark.parametrize(("model_class", "culprit"), [(_Counts, "calls"), (_HiddenBuffer, "seen")])
+def test_resume_check_names_what_is_lost(model_class: type[Predictor], culprit: str) -> None:
+    with pytest.raises(ContractBroken, match=f"{culprit} is not in it"):
+        CHECKS["resume"](model_class)

@@ -129,7 +129,7 @@ def test_one_video_has_one_label() -> None:
 
 def test_logits_of_other_classes_are_refused() -> None:
     held_out = HeldOut(Split(), 4, 4, torch.device("cpu"), lambda _: None)
-    with pytest.raises(ValueError, match=r"logits have shape \[4, 5\], not \[4, 6\]"):
+    with pytest.raises(ValueError, match=r"logits of shape \[4, 5\], not \[4, 6\]"):
         measure(TASK, lambda clips: look(clips)[:, :5], held_out, 0)
 
 
@@ -143,10 +143,10 @@ def test_speed_counts_the_frames_that_were_looked_at() -> None:
 
         clips, count = held_out.clips, held_out.count
 
-        def passes(self, forward: object) -> object:
-            for batch in held_out.passes(look):
+        def passes(self, forward: object, context_frames: int) -> object:
+            for batch in held_out.passes(look, context_frames):
                 yield type(batch)(
-                    batch.first, batch.clips, batch.frames, batch.output, next(seconds)
+                    batch.first, batch.clips, batch.truth, batch.output, next(seconds)
                 )
 
     scores = measure(TASK, look, Timed(), 0)  # type: ignore[arg-type]

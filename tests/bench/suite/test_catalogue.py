@@ -1,10 +1,16 @@
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.suite import catalogue
+from bench.suite import catalogue, fingerprint
+from bench.suite.cell import settle
 from bench.suite.reference import Reference
+from bench.suite.suite import load_suite
 from models.contract import Predictor
 
 
@@ -99,3 +105,157 @@ def test_a_data_set_opens_with_its_options() -> None:
     assert (spec.context_frames, spec.horizon) == (3, 4)
     with pytest.raises(UserError, match="context_frames"):
         catalogue.open_dataset("moving_mnist(context_frames='many')")
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("convlstm(width='x')", "width='x' is of the wrong type: Input should be a valid integer"),
+        ("convlstm(width=True)", "width=True is of the wrong type"),
+        ("convlstm(width=8.5)", r"width=8\.5 is of the wrong type"),
+        ("convlstm(width=None)", "width=None is of the wrong type"),
+        ("convlstm(peephole=1)", "peephole=1 is of the wrong type"),
+        ("convlstm(width=8)(kernel=3)", "write name"),
+        ("convlstm(width=8) or _(kernel=3)", "write name"),
+        ("convlstm(width=8, width=9)", "write name"),
+        ("convlstm(**{})", "write name"),
+        ("convlstm(**{'width': 8})", "write name"),
+        ("convlstm(width={1, 2})", "write name"),
+        ("convlstm(width=1e999)", "write name"),
+        ("convlstm(width={[]: 1})", "write name"),
+        ("convlstm(width=10**10000)", "write name"),
+        ("convlstm(width=b'x')", "write name"),
+        ("convlstm(width=[[[[[[[1]]]]]]])", "write name"),
+        (f"convlstm(width={'(' * 1500}1{')' * 1500})", "write name"),
+        (f"convlstm(width={'-' * 3000}1)", "write name"),
+        (f"convlstm(width='{'x' * 5000}')", "5,018 characters: write at most"),
+        ("convlstm(\nwidth=8)", "holds a line end"),
+        ("conv\0lstm", "control character"),
+        ("conv\udcfflstm", "UTF-8"),
+        ("\u2028convlstm", "holds a line end"),
+        ("", "unknown model ''"),
+        (f"{'x' * 300}/{'y' * 300}.py:Mine", "there is no file"),
+    ],
+)
+def test_no_mistake_in_a_reference_passes_or_is_more_than_a_line(
+    reference: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        catalogue.model(reference)
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from([*"([{}]),=:'\"*-\\\n", "a", "x.py:", "width", "8", "1e999", "None"])
+    ).map("".join)
+    | st.dictionaries(st.text("abc", min_size=1), st.lists(st.integers() | st.text())).map(
+        lambda options: f"n({', '.join(f'{k}={v!r}' for k, v in options.items())})"
+    )
+)
+def test_any_text_is_a_reference_or_a_users_error(text: str) -> None:
+    with contextlib.suppress(UserError):
+        reference = Reference.parse(text)
+        assert Reference.parse(reference.label(reference.name)) == reference
+
+
+@pytest.mark.parametrize("option", ["width=-3", "width=0", "patch=7", "width=1" + "0" * 3000])
+def test_an_option_that_no_model_can_be_built_with_is_told_before_the_run(option: str) -> None:
+    suite = load_suite("smoke").with_overrides(models=[f"convlstm({option})"], device="cpu")
+    with pytest.raises(UserError, match="does not work on moving_mnist") as caught:
+        settle(suite)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "moving_mnist(horizon=100000)",
+        "moving_mnist(context_frames=100000)",
+        "moving_mnist/long(horizon=100000)",
+        "moving_mnist/time_reversed(horizon=100000)",
+        "moving_mnist(horizon=0)",
+        "moving_mnist(horizon=-1)",
+        "moving_mnist(horizon=True)",
+        "moving_mnist(horizon=2.5)",
+        "moving_mnist(train_share='much')",
+    ],
+)
+def test_clips_that_nobody_means_are_refused(reference: str) -> None:
+    with pytest.raises(UserError, match=r"horizon|context_frames|train_share"):
+        catalogue.open_dataset(reference)
+
+
+def _write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+MINE = "from models.copy_last import CopyLast\nclass Mine(CopyLast):\n    name = 'mine'\n"
+
+
+@pytest.mark.parametrize(
+    "place", ["my model.py", "with (parens)/a.py", '#1/it\'s "mine".py', "größe.py", "a.py:b/c.py"]
+)
+def test_a_file_may_have_any_name(tmp_path: Path, place: str) -> None:
+    text = MINE + "    def __init__(self, frame_shape, *, width: int = 1):\n"
+    reference = _write(tmp_path / place, text + "        super().__init__(frame_shape)\n") + ":Mine"
+    assert catalogue.model(reference).name == "mine"
+    assert catalogue.model(f"{reference}(width=3)") is catalogue.model(reference)
+    assert catalogue.absolute(f"{reference}(width=3)") == f"{reference}(width=3)"
+    suite = _write(
+        tmp_path / "own (1) #2.toml",
+        f"models = [{json.dumps(reference)}]\ndatasets = ['moving_mnist']\nbudget = '1s'\n",
+    )
+    assert load_suite(suite).models == (reference,)
+
+
+def test_two_files_of_one_name_are_two_modules_with_neighbours_of_their_own(tmp_path: Path) -> None:
+    classes = []
+    for folder in "ab":
+        _write(tmp_path / folder / "beside.py", f"PLACE = {folder!r}\n")
+        text = f"from beside import PLACE\n{MINE}    place = PLACE\n    number = {ord(folder)}\n"
+        classes.append(catalogue.model(_write(tmp_path / folder / "same.py", text) + ":Mine"))
+    assert [cls.place for cls in classes] == ["a", "b"]  # type: ignore[attr-defined]
+    assert len({fingerprint.code_digest(cls) for cls in classes}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import sys\nsys.exit(3)", "cannot be imported: SystemExit: 3"),
+        ("class Odd(BaseException): ...\nraise Odd('a\\nb')", "cannot be imported: Odd: a b"),
+        ("def f(:", "cannot be imported: SyntaxError"),
+        (MINE.replace("'mine'", "'a\\nb'"), r"the name of .*Mine is 'a\\nb'"),
+        (MINE.replace("'mine'", "'a$b$'"), "the name of"),
+        (MINE.replace("'mine'", "''"), "the name of"),
+        (MINE.replace("'mine'", "'x' * 101"), "the name of"),
+        (MINE.replace("'mine'", "7"), "the name of .*Mine is 7: give it letters"),
+        (MINE.replace("'mine'", "'\\udcff'"), "the name of"),
+        (MINE.replace("'mine'", "'../mine'"), "the name of"),
+        (MINE + "    sizes = {}\n", "the sizes of"),
+        (MINE + "    sizes = {'only': 3}\n", "the sizes of"),
+        (
+            MINE + "    from models.contract import Recipe\n    Recipe('', float('nan'), 4)\n",
+            "learning_rate of a recipe is a number above 0, not nan",
+        ),
+    ],
+)
+def test_a_file_that_is_no_model_says_so_in_a_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        catalogue.model(_write(tmp_path / "mine.py", text) + ":Mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_file_prints_is_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalogue.model(_write(tmp_path / "mine.py", "print('hello')\n" + MINE) + ":Mine")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "hello\n")
+
+
+def test_a_file_may_declare_its_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("# -*- coding: latin-1 -*-\n# größer\n" + MINE, encoding="latin-1")
+    assert fingerprint.code_digest(catalogue.model(f"{path}:Mine"))

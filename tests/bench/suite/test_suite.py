@@ -1,10 +1,15 @@
+import contextlib
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.suite.cell import settle
-from bench.suite.suite import load_suite, select, suite_names
+from bench.suite.suite import Suite, load_suite, select, suite_names
 
 VALID = 'models = ["copy_last", "convlstm"]\ndatasets = ["moving_mnist"]\nbudget = "8steps"\n'
 
@@ -66,6 +71,154 @@ def test_a_name_that_is_no_folder_of_the_results_is_refused(tmp_path: Path, name
     with pytest.raises(UserError, match=r"own.toml: name: .* folder") as caught:
         load_suite(_write(tmp_path, f'name = "{name}"\n' + VALID))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (VALID + "seeds = [-1]", "seeds.0: Input should be greater than or equal to 0"),
+        (VALID + f"seeds = [{2**63}]", "seeds.0: Input should be less than"),
+        (VALID + f"seeds = [1{'0' * 5000}]", "own.toml"),
+        (VALID + "seeds = [true]", "seeds.0: Input should be a valid integer"),
+        (VALID + "seeds = [4, 2, 4]", "seeds: 4 is listed twice"),
+        (VALID.replace('"convlstm"', '"copy_last"'), "models: 'copy_last' is listed twice"),
+        (
+            VALID.replace('"copy_last"', '"convlstm(width=8)"').replace(
+                '"convlstm"', '"convlstm( width = 8)"'
+            ),
+            "are both called 'convlstm(width=8)'",
+        ),
+        (VALID + "[evaluation]\ntest_clips = 0", "evaluation.test_clips: "),
+        (VALID + "[evaluation]\nevaluations = 1000000000000", "evaluation.evaluations: "),
+        (VALID + "[evaluation]\nvalidation_clips = true", "evaluation.validation_clips: "),
+        (VALID + "[limits]\nsilence_seconds = nan", "limits.silence_seconds: "),
+        (VALID + "[limits]\nsilence_seconds = inf", "limits.silence_seconds: "),
+        (VALID + "[limits]\ncell_seconds = 1e300", "limits.cell_seconds: "),
+        (VALID.replace("8steps", "1e999steps"), "budget: budget '1e999steps' cannot be: steps are"),
+        (VALID.replace("8steps", "0.5steps"), "counted in whole numbers, not 0.5"),
+        (VALID + "a = " + "[" * 5000 + "]" * 5000, "own.toml is not TOML"),
+        (VALID + "models.a = 1", "own.toml is not TOML"),
+        ("", "own.toml: models: Field required"),
+        (VALID.replace('"convlstm"', '"convlstm\\nx"'), "holds a line end"),
+        (VALID.replace('"convlstm"', "'convlstm(width=\"x\")'"), "width='x' is of the wrong type"),
+    ],
+)
+def test_what_is_out_of_its_range_is_one_line_that_names_the_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_suite(_write(tmp_path, text))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "learning_rate = nan",
+        "learning_rate = inf",
+        "learning_rate = -0.1",
+        "learning_rate = true",
+        "learning_rate = '0.1'",
+        "batch_size = 0",
+        "batch_size = 1.5",
+        "batch_size = true",
+        "batch_size = 10000000000000000000000",
+        "betas = [0.9, 1.0]",
+        "betas = [0.9]",
+        "momentum = -1",
+        "weight_decay = nan",
+        "plateau_factor = 0",
+        "plateau_patience = -1",
+        "clip_norm = 0.0",
+        "clip_value = inf",
+        "optimizer = 'lion'",
+        "schedule = 'linear'",
+    ],
+)
+def test_a_recipe_out_of_its_range_is_refused(tmp_path: Path, line: str) -> None:
+    field = line.partition(" ")[0]
+    fields = {"source": "'me'", "learning_rate": "0.1", "batch_size": "3"} | {
+        field: line.partition("= ")[2]
+    }
+    recipe = "\n".join(f"{name} = {value}" for name, value in fields.items())
+    with pytest.raises(UserError, match=rf"own.toml: recipe.*{field}"):
+        load_suite(_write(tmp_path, VALID + "[recipe]\n" + recipe))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_suite_may_begin_with_the_mark_of_windows(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(VALID, encoding=encoding)
+    assert load_suite(str(path)).models == ("copy_last", "convlstm")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_suite_of_another_encoding_is_to_be_saved_as_utf_8(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("# größer\n" + VALID, encoding=encoding)
+    with pytest.raises(UserError, match="is not UTF-8 text: save it as such"):
+        load_suite(str(path))
+
+
+def test_a_suite_that_is_no_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe.toml")
+    for name in ("folder.toml", "pipe.toml", f"{'x' * 300}.toml", "nul\0.toml", "absent.toml"):
+        with pytest.raises(UserError, match="there is no suite file"):
+            load_suite(f"{tmp_path}/{name}")
+    for name in ("../suites/smoke", "/dev/null", "", "..", "x" * 300, "a\0b", "mnist/"):
+        with pytest.raises(UserError, match="unknown suite"):
+            load_suite(name)
+
+
+def test_a_budget_in_flops_may_be_overridden(tmp_path: Path) -> None:
+    suite = load_suite(_write(tmp_path, VALID.replace("8steps", "1e15flops")))
+    assert suite.with_overrides(device="cpu").budget == suite.budget
+    third = suite.with_overrides(budget="0.3333333333333333h")
+    assert third.with_overrides(device="cpu").budget == third.budget
+
+
+def test_a_path_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    suite = load_suite(_write(tmp_path, VALID))
+    with pytest.raises(UserError, match="is not UTF-8 text: rename it"):
+        suite.with_overrides(models=["x\udcff/mine.py:Mine"])
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = "from models.copy_last import CopyLast\nclass Mine(CopyLast):\n    name = 'copy_last'\n"
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    suite = load_suite(_write(tmp_path, VALID))
+    with pytest.raises(UserError, match="are both called 'copy_last'"):
+        settle(suite.with_overrides(models=["copy_last", f"{tmp_path}/mine.py:Mine"], device="cpu"))
+
+
+ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(
+    ATOMS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v, max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from([*Suite.model_fields, "x"]), VALUES))
+def test_any_override_is_valid_or_a_users_error(overrides: dict[str, object]) -> None:
+    suite = Suite(name="a", models=("copy_last",), datasets=("kth",), budget="1s")  # type: ignore[arg-type]
+    with contextlib.suppress(UserError):
+        assert isinstance(suite.with_overrides(**overrides), Suite)
+
+
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | st.lists(st.sampled_from([*VALID.splitlines(), "[recipe]", "[limits]", "a = [", "b = nan"]))
+    .map("\n".join)
+    .map(str.encode)
+)
+def test_any_file_is_a_suite_or_a_users_error(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "own.toml"
+        path.write_bytes(content)
+        with contextlib.suppress(UserError):
+            assert load_suite(str(path)).budget.amount == 8
 
 
 def test_an_unknown_suite_suggests_the_near_one() -> None:

@@ -1,3 +1,5 @@
+import contextlib
+import math
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +31,29 @@ def test_what_is_no_budget_is_refused_with_the_forms_that_are(text: str) -> None
         Budget.parse(text)
 
 
-@given(st.sampled_from(["seconds", "steps", "samples"]), st.integers(1, 10**9))
+@pytest.mark.parametrize(
+    "text",
+    ["inf", "nans", "1e999steps", "0.5steps", "1.5samples", "0.0001flops", "1e30steps", "1e9h"],
+)
+def test_an_amount_that_nobody_means_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="write 60s"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("amount", [math.nan, math.inf, -1.0, 0.0])
+def test_a_budget_is_above_zero_wherever_it_comes_from(amount: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Budget("seconds", amount)
+
+
+@given(st.text() | st.from_regex(r"[0-9.]{1,12}(e[+-]?[0-9]{1,4})? ?[a-z]{1,7}", fullmatch=True))
+def test_any_text_is_a_budget_or_a_users_error(text: str) -> None:
+    with contextlib.suppress(UserError):
+        budget = Budget.parse(text)
+        assert Budget.parse(budget.exactly) == budget
+
+
+@given(st.sampled_from(["seconds", "steps", "samples"]), st.integers(1, 10**8))
 def test_a_budget_reads_back_what_it_writes(kind: str, amount: int) -> None:
     budget = Budget(kind, float(amount))  # type: ignore[arg-type]
     assert Budget.parse(str(budget)) == budget
