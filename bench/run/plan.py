@@ -127,7 +127,7 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
 def _guessed_seconds(cell: Cell) -> float | None:
     try:
         parameters = Cost(cell.model_class, cell.options, cell.data.spec).parameters
-    except Exception:  # a model that cannot be built: its cell fails and says why
+    except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
         return None
     if parameters == 0:
         return BASELINE_SECONDS

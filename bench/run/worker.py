@@ -208,7 +208,8 @@ class Worker:
         try:
             return record.finished(record.send(self.store, checkpoint))
         except Exception as error:  # whatever a store raises: the result is kept
-            why = f"{record.status}, but it cannot be recorded{kept}: {first_line(error)}"
+            how = f"{record.status}: {record.error}" if record.error else record.status
+            why = f"it cannot be recorded{kept}: {first_line(error)}; it ended as {how}"
             return Finished(Status.FAILED, why)
 
     @property

@@ -411,7 +411,6 @@ class Store:
         return f"python -m bench ui --tracking-uri {shlex.quote(self.uri)}"
 
 
-
 def _hear(server: str) -> None:
     """Return where the server answers at all, or refuses to, which MLflow tells in seconds.
 

@@ -216,8 +216,8 @@ def _require_sound(cls: Any) -> None:
     where, name = f"{cls.__module__}.{cls.__qualname__}", cls.name
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UserError(
-            f"the name of {where} is {name!a:.60}: give it letters, digits, '_', '-', '.', '+', spaces"
-            f" and '/', at most {LONGEST_NAME}"
+            f"the name of {where} is {name!a:.60}: give it letters, digits, '_', '-', '.', '+',"
+            f" ' ' and '/', at most {LONGEST_NAME}"
         )
     if getattr(cls, "task", None) not in get_args(TaskName):
         raise UserError(f"the task of {where} is none of {', '.join(get_args(TaskName))}")

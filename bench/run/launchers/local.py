@@ -27,6 +27,7 @@ GRACE_SECONDS = 30.0  # between asking a child to stop and killing it
 LAST_LINES = 30  # of a child's output, shown where it dies without an event
 LAST_BYTES = 1 << 16
 READ_BYTES = 1 << 16
+READS_AT_ONCE = 256  # a child that never stops telling must not keep us from ending it
 
 
 @dataclass
@@ -141,14 +142,17 @@ class _Child:
             while self._process.poll() is None:
                 self._read()
                 overdue = overdue or self._overdue()
-                if overdue:
+                if self._finished is not None:
+                    self._let_end()
+                elif overdue:
                     self._ask_to_end(signal.SIGTERM)
                 elif self._launcher.stopped:
                     self._ask_to_end(signal.SIGINT)
                 time.sleep(POLL_SECONDS)
             self._kill()  # what it left behind
             self._read()
-            if overdue:
+            is_done = self._finished is not None and self._finished.status is Status.DONE
+            if overdue and not is_done:
                 return Finished(Status.TIMEOUT, overdue)
             return self._finished or self._guess(self._process.returncode)
         finally:
@@ -166,7 +170,9 @@ class _Child:
     def _read(self) -> None:
         """Pass on the events that have come."""
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._events, READ_BYTES):
+            for _ in range(READS_AT_ONCE):
+                if not (data := os.read(self._events, READ_BYTES)):
+                    break
                 self._heard = time.monotonic()
                 for line in self._lines.add(data):
                     if event := decode(line):
@@ -184,6 +190,8 @@ class _Child:
 
     def _overdue(self) -> str:
         now, job = time.monotonic(), self._job
+        if self._finished is not None:
+            return ""
         if now - self._heard > job.silence_seconds:
             return f"no sign of life for {job.silence_seconds:.0f} s"
         if job.total_seconds is not None and now - self._began > job.total_seconds:
@@ -197,6 +205,11 @@ class _Child:
             self._asked_at = now
             self._process.send_signal(number)
         if now - self._asked_at > GRACE_SECONDS or self._launcher.stopped_twice:
+            self._kill()
+
+    def _let_end(self) -> None:
+        """Give a process that is through a while; a thread may keep it from its end."""
+        if time.monotonic() - self._heard > GRACE_SECONDS or self._launcher.stopped_twice:
             self._kill()
 
     def _kill(self) -> None:

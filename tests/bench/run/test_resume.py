@@ -76,9 +76,11 @@ def test_kills_of_parent_and_child_and_ctrl_c_change_no_figure(
         ), output
         if child is not None:
             child.wait(timeout=60)  # a parent's end ends its child
+        assert [cell.tags[records.STATUS] for cell in _cells(rough)] == ["interrupted"]
     run = _run(slow_suite, rough)
     assert _quality(run) == _quality(undisturbed)
     assert len(_cells(rough)) == 1
+    assert Store(f"sqlite:///{rough}/mlflow.db").open_runs("slow") == []
     assert run.metrics["train/steps"] == SLOW_STEPS
     _the_curve_is_whole(rough, run, calm, undisturbed)
 

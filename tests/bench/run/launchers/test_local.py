@@ -24,7 +24,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """What the launcher tells of a child that runs some code, which finds its pipe as `events`."""
     popen = local.subprocess.Popen
 
-    def told(code: str, **limits: float) -> list[object]:
+    def told(code: str, stops: int = 0, **limits: float) -> list[object]:
         def start(command: list[str], **options: object) -> object:
             words = [sys.executable, "-c", f"events = {command[-1]}\n{code}"]
             return popen(words, **options)  # type: ignore[call-overload]
@@ -33,7 +33,13 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         monkeypatch.setattr(local, "subprocess", fake)
         log = tmp_path / "cell.log"
         job = Job("a/b/0", [], log, limits.get("silence", 30), limits.get("total"))
-        return [event for _, event in LocalLauncher("cpu").run([job])]
+        launcher, events = LocalLauncher("cpu"), []
+        for _, event in launcher.run([job]):
+            events.append(event)
+            if isinstance(event, Note):  # it is ready to be asked
+                for _ in range(stops):
+                    launcher.stop()
+        return events
 
     return told
 
@@ -157,6 +163,32 @@ open(%r, "w").write(str(os.getpgid(0)))
 def _lives(group: int) -> bool:
     living = [p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE]
     return any(os.getpgid(p.pid) == group for p in living if psutil.pid_exists(p.pid))
+
+
+STUBBORN = f"""
+import os, signal, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+os.write(events, {(encode(Note("ready")) + chr(10))!r}.encode())
+time.sleep(60)
+"""
+
+
+def test_a_second_stop_kills_at_once(run: Run) -> None:
+    began = time.monotonic()
+    end = run(STUBBORN, stops=2)[-1]
+    assert isinstance(end, Finished)
+    assert end.status is Status.INTERRUPTED
+    assert time.monotonic() - began < local.GRACE_SECONDS
+
+
+def test_a_thread_that_goes_on_does_not_undo_the_end(
+    monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
+    code = f"import os, threading, time; os.write(events, {LINES!r}.encode())"
+    end = run(f"{code}; threading.Thread(target=time.sleep, args=(60,)).start()", silence=0.3)
+    assert end[-1] == TOLD[-1]
 
 
 def test_a_stopped_child_is_killed(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
