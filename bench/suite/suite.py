@@ -228,7 +228,7 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
             continue
         matches = fnmatch.filter(listed, pattern) or fnmatch.filter(known, pattern)
         if not matches:
-            raise unknown("name", pattern, [*listed, *known])
+            raise unknown("name", pattern, {*listed, *known})
         picked += matches
     return list(dict.fromkeys(picked))
 
@@ -250,8 +250,9 @@ def _validated(fields: dict[str, Any], place: str) -> Suite:
         text = json.dumps(fields, default=str, ensure_ascii=False)
         return Suite.model_validate_json(text.encode())
     except UnicodeEncodeError as error:
-        near = error.object[max(0, error.start - 20) : error.end + 20]
-        raise UserError(f"{place}: {near!a} is not UTF-8 text: rename it") from error
+        before, after = error.object[: error.start], error.object[error.start :]
+        wrong = before.rpartition('"')[2] + after.partition('"')[0]
+        raise UserError(f"{place}: {wrong[:200]!a} is not UTF-8 text: rename it") from error
     except ValidationError as error:
         raise UserError(f"{place}: {_first_error(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of too many digits; deep nesting
