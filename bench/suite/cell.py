@@ -295,7 +295,7 @@ def settle(suite: Suite) -> list[Cell]:
         UserError: this machine lacks the device asked for, a model has no such size or cannot be
             built with its options, or two models or data sets have one label.
     """
-    suite.require_distinct_labels()
+    suite.check_labels()
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
     usual = "small" if device == "cpu" else "published"

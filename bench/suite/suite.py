@@ -32,6 +32,7 @@ from models.contract import Model, Recipe
 
 SUITES = Path(__file__).parent / "suites"
 LONGEST_NAME = 100
+LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
 MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
 
 # A mistyped key of [recipe] is an error too, and so is a text or a bool in the place of a number.
@@ -125,11 +126,11 @@ class Suite(_Strict):
                 for model in self.models:
                     yield Coordinates(model, dataset, seed)
 
-    def require_distinct_labels(self) -> None:
-        """Make sure that no two models, and no two data sets, have one label.
+    def check_labels(self) -> None:
+        """Make sure that the labels of models and data sets can stand in tables.
 
         Raises:
-            UserError: two have, so that tables could not tell them apart.
+            UserError: two are the same, or one is too long.
         """
         for find, references in (
             (catalogue.model, self.models),
@@ -138,6 +139,11 @@ class Suite(_Strict):
             found: dict[str, str] = {}
             for reference in references:
                 label = Reference.parse(reference).label(find(reference).name)
+                if len(label) > LONGEST_LABEL:
+                    raise UserError(
+                        f"{label[:60]!r}... has {len(label):,} characters, its options included: make it"
+                        f" {LONGEST_LABEL} at most"
+                    )
                 other = found.setdefault(label, reference)
                 if other != reference:
                     raise UserError(
@@ -239,7 +245,7 @@ def _check_references(suite: Suite, place: str) -> None:
             catalogue.model_for(suite.task, model)
         for dataset in suite.datasets:
             catalogue.dataset_for(suite.task, dataset)
-        suite.require_distinct_labels()
+        suite.check_labels()
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 
