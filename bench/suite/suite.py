@@ -141,8 +141,8 @@ class Suite(_Strict):
                 label = Reference.parse(reference).label(find(reference).name)
                 if len(label) > LONGEST_LABEL:
                     raise UserError(
-                        f"{label[:60]!r}... has {len(label):,} characters, its options included: make it"
-                        f" {LONGEST_LABEL} at most"
+                        f"{label[:60]!r}... has {len(label):,} characters, with its options:"
+                        f" make it {LONGEST_LABEL} at most"
                     )
                 other = found.setdefault(label, reference)
                 if other != reference:
