@@ -199,7 +199,8 @@ def load_suite(reference: str) -> Suite:
     path = Path(reference) if reference.endswith(".toml") else SUITES / f"{reference}.toml"
     if reference.endswith(".toml"):
         if not os.path.isfile(path):  # noqa: PTH113, which raises where a name is too long
-            raise UserError(f"there is no suite file {str(path)!r}")
+            shown = path if reference.isprintable() else repr(reference)
+            raise UserError(f"there is no suite file {shown}")
     elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
     suite = _validated({"name": path.stem} | _toml(path), path.name)
