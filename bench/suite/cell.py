@@ -279,7 +279,7 @@ def read(path: Path) -> Cell:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        what = f"{where} {first['msg']}".strip()
+        what = f"{where} {first['msg'].removeprefix('Value error, ')}".strip()
         raise UserError(f"{path} is no cell of this version: {what}") from error
     if cell.size not in cell.model_class.sizes:
         raise unknown(f"size of {cell.model}", cell.size, cell.model_class.sizes)

@@ -215,7 +215,9 @@ def _toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: save it as such") from error
-    except (ValueError, RecursionError) as error:  # a number of too many digits; too deep a nesting
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply") from error
+    except ValueError as error:  # a number of too many digits, too
         raise UserError(f"{path} is not TOML: {one_line(error)}") from error
 
 
