@@ -133,7 +133,7 @@ def whole_there(preparation: Preparation) -> Manifest | None:
             )
     except (Altered, OSError) as error:
         raise UserError(
-            f"the cache of {preparation.name} in {folder} is damaged ({error}): make it anew by"
+            f"the cache of {preparation.name} in {folder} is of no use ({error}): make it anew by"
             f" `{remedy(preparation.name, folder)}`"
         ) from error
     return said
