@@ -28,8 +28,8 @@ _SIDECAR_NAMES = frozenset(
 )
 """What describes clips and is none, as everybody knows."""
 
-NAMED = 3
-"""How many of those that something is true of are named."""
+NAMED, NAME_LETTERS = 3, 80
+"""How many of those that something is true of are named, and how much of each name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Found:
 def counted(names: Mapping[str, Sequence[str]]) -> list[str]:
     """What is true of how many, with the first of their names: "2 of other kinds (a.h5, b.mat)"."""
     return [
-        f"{len(those):,} {what} ({', '.join(those[:NAMED])}{', ...' * (len(those) > NAMED)})"
+        f"{len(those):,} {what} ({', '.join(map(_short, those[:NAMED]))}"
+        f"{', ...' * (len(those) > NAMED)})"
         for what, those in names.items()
         if those
     ]
@@ -127,7 +128,7 @@ def _source(name: str, path: Path, files: tuple[Path, ...], found: Found) -> Sou
     if is_image(files[0]):
         brightest = brightest_if_deep(files[0])
         if brightest is not None:
-            found.odd["of 16 bits that use 12 at most and come out dark"].append(name)
+            found.odd["of 16 bits that use 12 at most, dark unless you scale them"].append(name)
     return Source(name, files, ranges=ranges)
 
 
@@ -146,6 +147,10 @@ def _name(path: Path, place: Path) -> str:
     if path == place:
         return printable(path.absolute().name if path.is_dir() else path.stem)
     return _inner(path if path.is_dir() else path.with_suffix(""), place)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_LETTERS else f"...{name[3 - NAME_LETTERS :]}"
 
 
 def _inner(path: Path, place: Path) -> str:
