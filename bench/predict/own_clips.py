@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,7 @@ from datasets.video.cache import DamagedSource
 from datasets.video.clips import clips_at, counted
 from datasets.video.decode import read_frames
 from datasets.video.names import printable
-from datasets.video.source import Damaged, FrameFormat, Image, Source, SourceWrong
+from datasets.video.source import Damaged, FrameFormat, Image, Reading, Source, SourceWrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,19 @@ class Window:
 
 
 class OwnClips:
-    """The clips in `sources`, one after the other; those that cannot be read are in `damaged`."""
+    """The clips in `sources`, one after the other.
+
+    Attributes:
+        damaged: those that cannot be read.
+        remarks: what is odd about how many of the others, such as "a variable frame rate".
+    """
 
     def __init__(
         self, sources: Sequence[Source], frame_format: FrameFormat, window: Window
     ) -> None:
         self._sources, self._format, self._window = sources, frame_format, window
         self.damaged: list[DamagedSource] = []
+        self.remarks = Counter[str]()
 
     def __len__(self) -> int:
         """How many there are, damaged ones among them."""
@@ -87,18 +93,22 @@ class OwnClips:
             yield batch
 
     def _read(self, source: Source) -> Iterator[OwnClip]:
-        images = read_frames(source, self._format)
+        reading = Reading(read_frames(source, self._format))
+        images = iter(reading)
         if not source.ranges:
             yield self._clip(source.name, images)
-            return
-        for name, (first, end) in zip(source.clip_names, source.ranges, strict=True):
+        for name, (first, end) in zip(source.clip_names, source.ranges, strict=False):
             yield self._clip(name, islice(images, end - first))
+        deque(images, maxlen=0)  # what is wrong at the end of the source
+        self.remarks.update(reading.remarks)
 
     def _clip(self, name: str, images: Iterator[Image]) -> OwnClip:
         kept = deque[Image](maxlen=None if self._window.middle else self._window.span)
         frames = 0
         for frames, image in enumerate(images, 1):  # noqa: B007
             kept.append(image)
+        if not kept:
+            raise Damaged(f"ends before {name}")
         return OwnClip(name, frames, self._window.of(list(kept)))
 
 

@@ -73,6 +73,8 @@ def predict(
         raise UserError(f"{out} cannot be written to: {error.strerror or error}") from error
     for damaged in clips.damaged:
         sys.stderr.write(f"left out: {damaged.name}: {damaged.reason}\n")
+    for remark, count in clips.remarks.items():
+        sys.stderr.write(f"note: {count:,} with {remark}\n")
     return 1 if clips.damaged else 0
 
 

@@ -28,8 +28,8 @@ _SIDECAR_NAMES = frozenset(
 )
 """What describes clips and is none, as everybody knows."""
 
-NAMED = 3
-"""How many of those that something is true of are named."""
+NAMED, NAME_LETTERS = 3, 80
+"""How many of those that something is true of are named, and how much of each name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Found:
 def counted(names: Mapping[str, Sequence[str]]) -> list[str]:
     """What is true of how many, with the first of their names: "2 of other kinds (a.h5, b.mat)"."""
     return [
-        f"{len(those):,} {what} ({', '.join(those[:NAMED])}{', ...' * (len(those) > NAMED)})"
+        f"{len(those):,} {what} ({', '.join(map(_short, those[:NAMED]))}"
+        f"{', ...' * (len(those) > NAMED)})"
         for what, those in names.items()
         if those
     ]
@@ -76,14 +77,15 @@ def clips_at(place: Path) -> Found:
     else:
         refuse_special(place)
         clips = {place: (place,)}
-    owner = dict[str, Path]()
+    owner = dict[str, tuple[str, Path]]()
     for path in natural(clips):
         source = _source(_name(path, place), path, clips[path], found)
-        for name in {folded(name) for name in (source.name, *source.clip_names)}:
-            if name in owner:
-                both = f"{printable(owner[name])} or {printable(path)}"
-                raise SourceWrong(f"two clips are named {source.name}: rename {both}")
-            owner[name] = path
+        for name in dict.fromkeys((source.name, *source.clip_names)):
+            other, there = owner.setdefault(folded(name), (name, path))
+            if there != path:
+                alike = "" if other == name else " but for the case or the encoding of letters"
+                both = f"{printable(there)} or {printable(path)}"
+                raise SourceWrong(f"two clips are named {name}{alike}: rename {both}")
         found.sources.append(source)
     return found
 
@@ -93,7 +95,7 @@ def _in_folder(
 ) -> Iterator[tuple[Path, tuple[Path, ...]]]:
     """The clips among `files` of `folder`: where each is, and of which files it is made."""
     images, others = list[Path](), list[Path]()
-    for path in natural(files):
+    for path in sorted(files):
         suffix = path.suffix.lower()
         if is_image(path) or suffix in _FILE_SUFFIXES:
             refuse_special(path)
@@ -103,7 +105,8 @@ def _in_folder(
     if len(images) > 1 and others:
         raise SourceWrong(
             f"{printable(folder)} holds images, such as {printable(images[0].name)}, beside"
-            f" {printable(others[0].name)}: put the images of a clip into a folder of their own"
+            f" {printable(others[0].name)}: put those of a clip into a folder of their own, and"
+            " remove others"
         )
     if len(images) == 1:
         found.left_out["as a single image"].append(_inner(images[0], place))
@@ -125,7 +128,7 @@ def _source(name: str, path: Path, files: tuple[Path, ...], found: Found) -> Sou
     if is_image(files[0]):
         brightest = brightest_if_deep(files[0])
         if brightest is not None:
-            found.odd["of 16 bits that use 12 at most and come out dark"].append(name)
+            found.odd["of 16 bits that use 12 at most, dark unless you scale them"].append(name)
     return Source(name, files, ranges=ranges)
 
 
@@ -144,6 +147,10 @@ def _name(path: Path, place: Path) -> str:
     if path == place:
         return printable(path.absolute().name if path.is_dir() else path.stem)
     return _inner(path if path.is_dir() else path.with_suffix(""), place)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_LETTERS else f"...{name[3 - NAME_LETTERS :]}"
 
 
 def _inner(path: Path, place: Path) -> str:

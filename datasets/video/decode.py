@@ -81,7 +81,7 @@ def _pictures(
     if len(paths) > 1:
         yield from pictures_of_images(paths)
     elif is_image(paths[0]):
-        yield from pictures_of_stack(paths[0])
+        return (yield from pictures_of_stack(paths[0]))
     else:
         yield from pictures_of_array(paths[0])
     return ()
@@ -90,4 +90,6 @@ def _pictures(
 def is_video(paths: tuple[Path, ...]) -> bool:
     """Whether a source of these `paths` is a video, and so has times."""
     one, *others = paths
-    return not others and not is_image(one) and one.suffix.lower() not in ARRAY_SUFFIXES
+    suffix = one.suffix.lower()
+    still = is_image(one) and suffix not in (".gif", ".apng")
+    return not others and not still and suffix not in ARRAY_SUFFIXES

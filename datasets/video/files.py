@@ -54,7 +54,7 @@ def folders_under(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
                 f"{printable(here)} links to a folder whose clips are here already: remove it"
             )
         seen.add(here.resolve())
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield here, [here / name for name in files if not name.startswith(".")]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +13,14 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from datasets.video.files import special
+from datasets.video.hyperstack import declared_pages, refuse_hyperstack
 from datasets.video.movies import pictures_of_video
 from datasets.video.names import printable
 from datasets.video.order import Unordered, in_time
 from datasets.video.source import Damaged, SourceWrong, reason_of
+
+# Of oddities in files that it can read all the same: those would be lines amid the output.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _PAGED = frozenset({".tif", ".tiff", ".gif", ".png", ".apng", ".webp"})
 """Of those that may hold several pictures. A JPEG that does holds previews."""
@@ -64,7 +69,8 @@ def is_stack(path: Path) -> bool:
         return False
     try:
         with _opened(path) as image:
-            return len(_pages(image)) > 1
+            declared = declared_pages(image) if image.format == "TIFF" else {}
+            return len(_pages(image)) > 1 or any(size > 1 for size in declared.values())
     except Damaged:  # reported when it is read
         return False
 
@@ -97,16 +103,21 @@ def pictures_of_images(paths: Iterable[Path]) -> Iterator[Pillow.Image]:
         raise Damaged(f"holds images of kind {modes[0]} and {modes[1]} in turns, as of masks")
 
 
-def pictures_of_stack(path: Path) -> Iterator[Pillow.Image]:
+def pictures_of_stack(path: Path) -> Generator[Pillow.Image, None, tuple[str, ...]]:
     """The pictures in the image file `path`, in their order; one, where it holds no more.
 
+    What is odd about it is returned, as `movies.pictures_of_video` does.
+
     Raises:
-        Damaged: it cannot be read, or shows some longer than others.
+        Damaged: it cannot be read, shows some longer than others, or not all of them are times.
     """
     with _opened(path) as image:
         moving = image.format in ("GIF", "PNG") and getattr(image, "n_frames", 1) > 1
         durations = set[int]()
-        for page in [] if moving else _pages(image):
+        pages = [] if moving else _pages(image)
+        if image.format == "TIFF":
+            refuse_hyperstack(image, len(pages))
+        for page in pages:
             image.seek(page)
             image.load()
             durations.add(image.info.get("duration", 0))
@@ -114,8 +125,7 @@ def pictures_of_stack(path: Path) -> Iterator[Pillow.Image]:
                 times = f"{min(durations)} and {max(durations)} ms"
                 raise Damaged(f"shows some of its pictures longer than others: {times}")
             yield ImageOps.exif_transpose(image)
-    if moving:
-        yield from pictures_of_video(path)
+    return (yield from pictures_of_video(path)) if moving else ()
 
 
 @contextmanager
@@ -130,7 +140,9 @@ def _opened(path: Path) -> Iterator[Pillow.Image]:
     except Damaged:
         raise
     except UnidentifiedImageError as error:
-        raise Damaged(f"holds {printable(path.name)}, which is no image") from error
+        raise Damaged(
+            f"holds {printable(path.name)}, which is no image that Pillow can read"
+        ) from error
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise Damaged(
             f"holds {printable(path.name)}, which cannot be read: {reason_of(error)}"

@@ -43,7 +43,7 @@ class ClipNames:
         """
         for number, line in enumerate(re.split(r"\r\n?|\n", text_of(path)), 1):
             try:
-                clips = self._in_line(printable(line.strip()))
+                clips = self._in_line(line.strip())
             except SourceWrong as error:
                 raise SourceWrong(f"{printable(path)}, line {number}: {error}") from None
             yield from ((number, clip) for clip in clips)
@@ -65,21 +65,27 @@ class ClipNames:
             if clips:
                 others = [word for word in _APART.split(label) if word and self._called(word)]
                 if others:
-                    raise SourceWrong(f"{name!r} and {others[0]!r} are two clips: one a line")
+                    raise SourceWrong(
+                        f"{_shown(name)} and {_shown(others[0])} are two clips: one a line"
+                    )
                 return clips
         if line.startswith("#"):
             return ()
-        raise SourceWrong(f"there is no clip {line!r}")
+        raise SourceWrong(f"there is no clip {_shown(line)}")
 
     def _called(self, name: str) -> tuple[str, ...]:
         """The clips of that name; none where nothing is called so."""
         for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
             path = PurePosixPath(spelled)
             inner = [path.relative_to(it) for it in self._folders if path.is_relative_to(it)]
-            known = self._clips.get(folded(str(inner[0] if inner else path)), [])
+            known = self._clips.get(folded(printable(inner[0] if inner else path)), [])
             if len(known) > 1:
-                first, second = (clips[0] for clips in known[:2])
-                raise SourceWrong(f"{name!r} may be {first!r} or {second!r}: rename one")
+                first, second = (_shown(clips[0]) for clips in known[:2])
+                raise SourceWrong(f"{_shown(name)} may be {first} or {second}: rename one")
             if known:
                 return known[0]
         return ()
+
+
+def _shown(name: str) -> str:
+    return f"'{printable(name)}'"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from pathlib import Path
+from pathlib import PurePath
 
 _UNPRINTABLE = frozenset({"Cc", "Zl", "Zp"})
 """Unicode's categories of control characters and of separators of lines and paragraphs."""
 
 
-def printable(name: str | Path) -> str:
+def printable(name: str | PurePath) -> str:
     r"""`name` in one line of valid Unicode: what is not, such as the byte E9, is written `\xe9`."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(_escaped(letter) for letter in text)

@@ -67,10 +67,10 @@ def in_time(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[tuple[int, i
         Unordered: names of several kinds, as of masks beside frames or of several recordings; one
             number twice; or numbers that can be read in two ways.
     """
-    found = natural(paths)
+    found = tuple(sorted(paths))
     stems = [path.stem for path in found]
     if len(found) < 2 or not any(re.search(r"\d", stem) for stem in stems):
-        return found, ((0, len(found)),)
+        return natural(found), ((0, len(found)),)
     reading = _reading(stems)
     if reading is None:
         raise Unordered(_what_is_wrong(found))
@@ -84,8 +84,8 @@ def _reading(stems: Sequence[str]) -> _Reading | None:
         readings = [it for it in readings if len(it.runs) == 1] or readings
         if len({it.order for it in readings}) > 1:
             raise Unordered(
-                f"holds images whose numbers can be read in two ways, as in"
-                f" {printable(stems[0])!r}: write them with as many digits each, without a sign"
+                f"holds images whose numbers can be read in two ways, such as"
+                f" {printable(stems[0])}: count them in whole numbers without a sign"
             )
         if readings:
             return readings[0]

@@ -42,7 +42,7 @@ class Damaged(Exception):
 def reason_of(error: BaseException) -> str:
     """Why, in one line and without the path."""
     text = str(getattr(error, "strerror", None) or error)
-    return (text.splitlines() or [type(error).__name__])[0]
+    return (text.splitlines() or [type(error).__name__])[0][:200]
 
 
 @dataclass(frozen=True, slots=True)

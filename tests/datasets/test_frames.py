@@ -1,3 +1,4 @@
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -256,6 +257,47 @@ def test_copies_in_arrays_are_known_wherever_they_lie(tmp_path: Path, empty_fold
     assert len(Frames(2, 2, size=16).splits["train"]) == 3
 
 
+def test_what_is_no_clip_is_told(tmp_path: Path, empty_folder: Path) -> None:
+    source = tmp_path / "clips"
+    for n, split in enumerate(("train", "val", "test")):
+        _images(
+            source / split / "walk",
+            [picture(10 * n + i, 16, 16) for i in range(8)],
+            lambda n: f"{n + 10 * (n > 4)}.png",
+        )
+    Image.fromarray(picture(0)).save(source / "train/poster.png")
+    (source / "train/sim.h5").touch()
+    (source / "notes.md").touch()
+    prepare_here(Frames.preparation(size=16), source)
+    dataset = Frames(2, 2, size=16)
+    assert [clip.name for clip in dataset.splits["test"]] == ["test/walk#1", "test/walk#2"]
+    for words in ("train/poster.png", "train/sim.h5", "3 cut where", "train/walk, val"):
+        assert words in (dataset.notice or "")
+    assert "notes" not in (dataset.notice or "")
+
+
+def test_what_is_cut_from_one_folder_of_images_stays_in_one_split(tmp_path: Path) -> None:
+    names = [f"clip{n}/{number}.png" for n in range(60) for number in (1, 2, 3, 11, 12, 13)]
+    split_of = _split_of(_touch(tmp_path, *names))
+    assert {split_of[f"clip{n}#1"] for n in (12, 35)} == {"test"}
+    assert all(split_of[f"clip{n}#1"] == split_of[f"clip{n}#2"] for n in range(60))
+
+
+def test_names_that_are_not_utf8_are_prepared(tmp_path: Path, empty_folder: Path) -> None:
+    for n, split in enumerate(("train", "val", "test")):
+        place = tmp_path / "clips" / split
+        place.mkdir(parents=True)
+        frames = np.stack([picture(10 * n + i, 16, 16) for i in range(4)])
+        np.save(tmp_path / "frames.npy", frames)
+        try:
+            (tmp_path / "frames.npy").rename(place / os.fsdecode(b"caf\xe9.npy"))
+        except OSError:
+            pytest.skip("this file system takes no names that are not UTF-8")
+    prepare_here(Frames.preparation(size=16), tmp_path / "clips")
+    dataset = Frames(2, 2, size=16)
+    assert [clip.name for clip in dataset.splits["test"]] == [r"test/caf\xe9"]
+
+
 def _one_clip(folder: Path) -> None:
     _touch(folder, "a.avi")
 
@@ -307,6 +349,12 @@ def _a_loop(folder: Path) -> None:
     (folder / "in" / "again").symlink_to(folder)
 
 
+def _a_pipe_for_a_list(folder: Path) -> None:
+    _touch(folder, "a.avi", "b.avi", "c.avi")
+    os.mkfifo(folder / "train.txt")
+    (folder / "test.txt").write_text("a")
+
+
 WRONG = {
     "nothing": (lambda folder: None, "holds too few clips (0): training, validation and test need"),
     "other files": (lambda folder: _touch(folder, "a.txt", ".b.avi", ".c/d.avi"), "few clips (0)"),
@@ -336,6 +384,11 @@ WRONG = {
     "too few for the hash": (
         _too_few_to_hash,
         "(split by the hash of their names): name the clips of each split in train.txt",
+    ),
+    "a pipe for a list": (_a_pipe_for_a_list, "train.txt is a named pipe, not a file: remove it"),
+    "single images": (
+        lambda folder: _touch(folder, "a/1.png", "b.h5"),
+        "as a single image (a/1.png)",
     ),
     "a loop of links": (_a_loop, "links to a folder whose clips are here already: remove it"),
 }

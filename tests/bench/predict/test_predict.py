@@ -465,6 +465,26 @@ def test_what_a_model_is_shown_of_a_clip(
         assert clip.shown[:, 0, 0, 0].tolist() == shown
 
 
+def test_clips_of_several_in_one_source(tmp_path: Path) -> None:
+    np.savez(tmp_path / "sim.npz", a=np.zeros((3, 8, 8), np.uint8), b=np.ones((9, 4, 4), np.uint8))
+    for n in (1, 2, 3, 7, 8):
+        _folder(tmp_path / "walk")
+        Image.fromarray(np.full((4, 4), n, np.uint8)).save(tmp_path / "walk" / f"{n}.png")
+    clips = OwnClips(find(tmp_path), FrameFormat(1, 4, 4), Window(2, 1, middle=False))
+    shown = {clip.name: clip.shown[:, 0, 0, 0].tolist() for clip in clips}
+    assert shown == {"sim#1": [0, 0], "sim#2": [1, 1], "walk#1": [2, 3], "walk#2": [7, 8]}
+
+
+def test_what_is_wrong_at_the_end_of_a_source_is_found(tmp_path: Path) -> None:
+    _folder(tmp_path / "walk")
+    for n in (1, 2, 3, 7, 8, 9):
+        mode = "RGB" if n in (1, 3, 8) else "L"
+        Image.new(mode, (4, 4)).save(tmp_path / "walk" / f"{n}.png")
+    clips = OwnClips(find(tmp_path), FrameFormat(1, 4, 4), Window(2, 1, middle=False))
+    list(clips)
+    assert ["in turns" in it.reason for it in clips.damaged] == [True]
+
+
 def test_batches_hold_clips_of_one_length_in_their_order(tmp_path: Path) -> None:
     for number, frames in enumerate((9, 9, 9, 3, 3, 9)):
         np.save(tmp_path / f"{number}.npy", _clip(frames))

@@ -1,9 +1,11 @@
 import hashlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.sources.folders import find
-from datasets.video.arrays import clips_of_array
+from datasets.video import arrays
+from datasets.video.arrays import clips_of_array, left_out_of_array
 from datasets.video.decode import fitted, read_frames
 from datasets.video.images import images_in
-from datasets.video.source import Damaged, FrameFormat
+from datasets.video.source import Damaged, FrameFormat, Source
 from tests.datasets.video.counter import (
     CODECS,
     COLOUR,
@@ -343,7 +346,9 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     assert _reason(tmp_path / "picture.png") == "has 1 frame"
     video = counter_video(tmp_path / "video.avi")
     shutil.copy(video, tmp_path / "video.png")
-    assert _reason(tmp_path / "video.png") == "holds video.png, which is no image"
+    assert (
+        _reason(tmp_path / "video.png") == "holds video.png, which is no image that Pillow can read"
+    )
     shutil.copy(video, tmp_path / "video.mp4")
     assert numbers(read_frames(source(tmp_path / "video.mp4"), GREY)) == list(range(120))
     (tmp_path / "folder.avi").mkdir()
@@ -380,7 +385,7 @@ def test_broken_images_are_named(tmp_path: Path) -> None:
     paths[1].write_bytes(whole[: len(whole) // 2])
     assert "holds frame1.png, which cannot be read" in _reason(*paths)
     paths[1].write_bytes(b"")
-    assert _reason(*paths) == "holds frame1.png, which is no image"
+    assert _reason(*paths) == "holds frame1.png, which is no image that Pillow can read"
     Image.fromarray(picture(1, 64, 80)).save(paths[1])
     assert _reason(*paths) == "changes size at frame 2, from 64x64 to 80x64"
     Image.fromarray(np.zeros((64, 64), np.float32)).save(tmp_path / "range.tiff")
@@ -391,6 +396,8 @@ BROKEN_ARRAYS: dict[str, tuple[NDArray[Any], str]] = {
     "floats": (np.zeros((9, 8, 8)), "holds float64, not uint8"),
     "16 bits": (np.zeros((9, 8, 8), np.uint16), "holds uint16, not uint8"),
     "flat": (np.zeros((8, 8), np.uint8), r"has shape \(8, 8\), not .*"),
+    "big-endian": (np.zeros((9, 8, 8), ">u2"), "holds >u2, not uint8"),
+    "records": (np.zeros(9, [("a", "u1")]), r"holds \[\('a', 'u1'\)\], not uint8"),
     "channels first": (np.zeros((9, 3, 8, 8), np.uint8), r"has shape \(9, 3, 8, 8\), not .*"),
     "no frames": (np.zeros((0, 8, 8), np.uint8), r"has shape \(0, 8, 8\), not .*"),
     "one frame": (np.zeros((1, 8, 8), np.uint8), "has 1 frame"),
@@ -403,6 +410,73 @@ def test_broken_arrays_tell_what_is_wrong(tmp_path: Path, kind: str) -> None:
     array, reason = BROKEN_ARRAYS[kind]
     np.save(tmp_path / "broken.npy", array)
     assert re.fullmatch(reason, _reason(tmp_path / "broken.npy"))
+
+
+@pytest.mark.parametrize("shape", [(10**12, 64, 64), (-5, 8, 8), (-1, -1, 8), (10**40, 8, 8)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_that_claim_the_impossible(
+    tmp_path: Path, shape: tuple[int, ...], packed: bool
+) -> None:
+    content = io.BytesIO()
+    head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, head)
+    content.write(bytes(2000))
+    path = tmp_path / f"claim.np{'z' if packed else 'y'}"
+    path.write_bytes(content.getvalue())
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", content.getvalue())
+    assert "array" in _reason(path)
+    with pytest.raises(Damaged):
+        clips_of_array(path)
+
+
+def test_the_arrays_of_an_archive_follow_each_other(tmp_path: Path) -> None:
+    path, frames = tmp_path / "sim.npz", np.stack([picture(n, 16, 16) for n in range(60)])
+    named = {
+        "arr_10": frames[50:],
+        "arr_2": np.asfortranarray(frames[10:50].reshape(4, 10, 16, 16, 3)),
+        "arr_1": frames[:10, ::2, ::2, 0],
+        "labels": np.arange(6),
+    }
+    for save in (np.savez, np.savez_compressed):
+        save(path, **named)
+        assert clips_of_array(path) == [10] * 6
+        ranges = tuple((n, n + 10) for n in range(0, 60, 10))
+        images = read_frames(Source("sim", (path,), ranges=ranges), GREY)
+        assert numbers(images) == list(range(60))
+        assert [text.split()[0] for text in left_out_of_array(path)] == ["labels"]
+
+
+def test_broken_archives_tell_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "broken.npz"
+    np.savez(path, np.array([{}], object))
+    assert _reason(path) == "holds no array of frames: arr_0 holds Python objects, not uint8"
+    np.savez(path)
+    assert _reason(path) == "holds no arrays"
+    path.write_text("no archive")
+    assert _reason(path).startswith("cannot be read as an array: ")
+    np.savez(path, np.random.default_rng(0).integers(0, 256, (9, 32, 32), np.uint8))
+    content = bytearray(path.read_bytes())
+    content[2000:2010] = bytes(10)
+    path.write_bytes(content)
+    assert re.match(r"cannot be read as an array: Bad CRC-32", _reason(path))
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, np.zeros((300, 64, 64), np.uint8))
+    assert clips_of_array(path) == [300]
+    monkeypatch.setattr(arrays, "_BOMB_BYTES", 1 << 20)
+    assert "claims 1,22" in _reason(path)
+
+
+def test_values_beyond_16_bits_are_refused(tmp_path: Path) -> None:
+    for values in ((-1, 0), (0, 65_536)):
+        Image.fromarray(np.array([values], np.int32)).save(tmp_path / "deep.tif")
+        assert "beyond 16 bits" in _reason(tmp_path / "deep.tif")
 
 
 def test_torn_arrays(tmp_path: Path) -> None:
