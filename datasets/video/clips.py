@@ -13,7 +13,7 @@ from datasets.video.files import folders_under, refuse_special
 from datasets.video.images import brightest_if_deep, is_image, is_stack, ordered
 from datasets.video.movies import VIDEO_SUFFIXES
 from datasets.video.names import folded, printable
-from datasets.video.order import natural
+from datasets.video.order import natural, numbered
 from datasets.video.source import Damaged, Source, SourceWrong
 
 _FILE_SUFFIXES = VIDEO_SUFFIXES | ARRAY_SUFFIXES
@@ -119,6 +119,8 @@ def _source(name: str, path: Path, files: tuple[Path, ...], found: Found) -> Sou
     ranges: tuple[tuple[int, int], ...] = ()
     if len(files) > 1:
         files, ranges = ordered(path, files)
+        if not numbered(files):
+            found.odd["of images without numbers, in the order of their names"].append(name)
         if len(ranges) == 1:
             ranges = ()
         else:
