@@ -64,6 +64,7 @@ class Frames(VideoDataset):
     - A folder of images, in the order of the one number in which their names differ: whole
       (`2.png` before `10.png`), decimal (`0.25.png`) or with a sign (`t_-3.png`). Where numbers
       are missing (1, 2, 5, 6) time jumps, and the clip is cut there into `walk#1`, `walk#2`.
+      Names without any number come in natural order. The notice says where either is so.
       Images of several kinds of name in one folder, as of masks or several recordings, and other
       names that tell no clear order, are refused.
     - An image file of several pictures: a TIFF stack, an animated GIF, PNG or WebP.

@@ -58,6 +58,7 @@ class MovingMNIST(Dataset):
             ValueError: `train_share` is not above 0 and at most 1.
         """
         self.spec = Spec((1, CANVAS, CANVAS), context_frames, horizon)
+        share_count(train_share, 1)  # refused before the digits are read, which takes seconds
         pools = self._load()
         self.notice = pools.notice
         self._train_digits = {torch.device("cpu"): torch.tensor(share_of(pools.train, train_share))}

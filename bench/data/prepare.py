@@ -18,6 +18,7 @@ from datasets.contract import DataMissing, Dataset
 from datasets.sources.folders import data_folder, find
 from datasets.video.cache import MANIFEST, altered_clips, cache_folder, names_listed, read
 from datasets.video.dataset import HELD_OUT, CachedDataset
+from datasets.video.digests import digest_count
 from datasets.video.manifest import Altered, Manifest, remedy
 from datasets.video.prepare import Prepared, add_digests, prepare
 from datasets.video.source import Preparation, SourceWrong
@@ -126,17 +127,30 @@ def whole_there(preparation: Preparation) -> Manifest | None:
     folder = cache_folder(preparation)
     try:
         said = read(folder)
-        altered = [] if said is None else altered_clips(folder, said)
+        altered = [] if said is None else _altered(preparation.name, folder, said)
         if altered:
             raise Altered(
                 f"not the frames that were prepared, somewhere in {names_listed(altered)}"
             )
     except (Altered, OSError) as error:
         raise UserError(
-            f"the cache of {preparation.name} in {folder} is damaged ({error}): make it anew by"
+            f"the cache of {preparation.name} in {folder} is of no use ({error}): make it anew by"
             f" `{remedy(preparation.name, folder)}`"
         ) from error
     return said
+
+
+def _altered(name: str, folder: Path, said: Manifest) -> list[str]:
+    """The clips whose frames are not as they were, with a bar, since all of them are read."""
+    total = digest_count(said.digests)
+    with Bar(f"verifying {name}") as bar:
+
+        def blocks() -> Iterator[int]:
+            for block in range(total):
+                bar.show(block, total, block * said.frames // total, 0)
+                yield block
+
+        return altered_clips(folder, said, blocks())
 
 
 def _nowhere(preparation: Preparation) -> Path:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -52,7 +53,8 @@ def clips_of_array(path: Path) -> list[int]:
     Raises:
         Damaged: it is no array of frames, or holds none.
     """
-    return [array.shape[1] for array in _arrays(path)[0] for _ in range(array.shape[0])]
+    with _opened(path) as (arrays, _):
+        return [array.shape[1] for array in arrays for _ in range(array.shape[0])]
 
 
 def left_out_of_array(path: Path) -> list[str]:
@@ -61,7 +63,8 @@ def left_out_of_array(path: Path) -> list[str]:
     Raises:
         Damaged: as `clips_of_array`.
     """
-    return _arrays(path)[1]
+    with _opened(path) as (_, others):
+        return others
 
 
 def digests_of_array(path: Path) -> list[str]:
@@ -71,13 +74,13 @@ def digests_of_array(path: Path) -> list[str]:
         Damaged: it cannot be read.
     """
     digests = []
-    with _reading():
-        for array in _arrays(path)[0]:
+    with _opened(path) as (arrays, _):
+        for array in arrays:
             frames = array.frames()
             for _ in range(array.shape[0]):
                 digest = hashlib.sha256(repr(array.shape[1:]).encode())
-                for _ in range(array.shape[1]):
-                    digest.update(np.ascontiguousarray(next(frames)).data)
+                for frame in islice(frames, array.shape[1]):
+                    digest.update(np.ascontiguousarray(frame).data)
                 digests.append(digest.hexdigest())
     return digests
 
@@ -88,27 +91,32 @@ def pictures_of_array(path: Path) -> Iterator[Pillow.Image]:
     Raises:
         Damaged: it cannot be read, or is no array of frames.
     """
-    for array in _arrays(path)[0]:
-        frames = array.frames()
-        while True:
-            with _reading():
-                frame = next(frames, None)
-            if frame is None:
-                break
-            yield Pillow.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
+    with _opened(path) as (arrays, _):
+        for array in arrays:
+            for frame in array.frames():
+                yield Pillow.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
 
 
-def _arrays(path: Path) -> tuple[list[_Array], list[str]]:
-    """The arrays of frames in `path`, and what else is in an `.npz`."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[list[_Array], list[str]]]:
+    """The arrays of frames in `path`, and what else is in an `.npz`.
+
+    Whatever goes wrong with the file, then or later, is Damaged.
+    """
     kind = special(path)
     if kind is not None:
         raise Damaged(f"is {kind}")
-    with _reading():
+    try:
         if path.suffix.lower() == ".npz":
-            return _packed(path)
-        array = np.lib.format.open_memmap(path, mode="r")
-        shape = _shape(array.shape, array.dtype)
-        return [_Array(shape, lambda: _mapped(array))], []
+            with zipfile.ZipFile(path) as archive:
+                yield _packed(archive)
+        else:
+            array = np.lib.format.open_memmap(path, mode="r")
+            yield [_Array(_shape(array.shape, array.dtype), lambda: _mapped(array))], []
+    except Damaged:
+        raise
+    except Exception as error:  # NumPy's and zipfile's parsers raise what a broken file leads to
+        raise Damaged(f"cannot be read as an array: {reason_of(error)}") from error
 
 
 def _mapped(array: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
@@ -121,22 +129,19 @@ def _mapped(array: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
         yield from clip
 
 
-def _packed(path: Path) -> tuple[list[_Array], list[str]]:
+def _packed(archive: zipfile.ZipFile) -> tuple[list[_Array], list[str]]:
     """The arrays of frames in an `.npz`, in natural order of their names, and the others."""
-    arrays, others, reason = list[_Array](), list[str](), "holds no arrays"
-    with zipfile.ZipFile(path) as archive:
-        for member in natsorted(archive.infolist(), key=lambda member: member.filename):
-            name = printable(member.filename.removesuffix(".npy"))
-            try:
-                with archive.open(member) as file:
-                    shape, in_fortran = _head(cast("BinaryIO", file), member)
-            except Damaged as damage:
-                others.append(f"{name} {damage}")
-                reason = f"holds no array of frames: {name} {damage}"
-            else:
-                arrays.append(_Array(shape, _unpacking(path, member, shape, in_fortran)))
+    arrays, others = list[_Array](), list[str]()
+    for member in natsorted(archive.infolist(), key=lambda member: member.filename):
+        try:
+            with archive.open(member) as file:
+                shape, in_fortran = _head(cast("BinaryIO", file), member)
+        except Damaged as damage:
+            others.append(f"{printable(member.filename.removesuffix('.npy'))} {damage}")
+        else:
+            arrays.append(_Array(shape, _unpacking(archive, member, shape, in_fortran)))
     if not arrays:
-        raise Damaged(reason)
+        raise Damaged(f"holds no array of frames: {others[0]}" if others else "holds no arrays")
     return arrays, others
 
 
@@ -160,13 +165,13 @@ def _head(file: BinaryIO, member: zipfile.ZipInfo) -> tuple[_Shape, bool]:
 
 
 def _unpacking(
-    path: Path, member: zipfile.ZipInfo, shape: _Shape, in_fortran: bool
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: _Shape, in_fortran: bool
 ) -> Callable[[], Iterator[NDArray[np.uint8]]]:
     """What reads the frames of a packed array; in Fortran's order it needs memory for all."""
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         count, size = math.prod(shape[:2]), math.prod(shape[2:])
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        with archive.open(member) as file:
             _head(cast("BinaryIO", file), member)
             if in_fortran:
                 array = np.frombuffer(file.read(), np.uint8).reshape(shape, order="F")
@@ -195,14 +200,3 @@ def _shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Shape:
     if math.prod(whole[2:4]) > (Pillow.MAX_IMAGE_PIXELS or math.inf):
         raise Damaged(f"has frames of {whole[2]:,} x {whole[3]:,} pixels")
     return whole
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Whatever goes wrong with the file of an array is Damaged."""
-    try:
-        yield
-    except Damaged:
-        raise
-    except Exception as error:  # NumPy's and zipfile's parsers raise what a broken file leads to
-        raise Damaged(f"cannot be read as an array: {reason_of(error)}") from error

@@ -6,7 +6,7 @@ import hashlib
 import math
 import mmap
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -186,7 +186,7 @@ def read(folder: Path) -> Manifest | None:
     return said
 
 
-def altered_clips(folder: Path, said: Manifest, blocks: Sequence[int] | None = None) -> list[str]:
+def altered_clips(folder: Path, said: Manifest, blocks: Iterable[int] | None = None) -> list[str]:
     """The names of the clips whose frames are not those that were prepared, as digests tell.
 
     Args:

@@ -13,7 +13,7 @@ from datasets.video.files import folders_under, refuse_special
 from datasets.video.images import brightest_if_deep, is_image, is_stack, ordered
 from datasets.video.movies import VIDEO_SUFFIXES
 from datasets.video.names import folded, printable
-from datasets.video.order import natural
+from datasets.video.order import natural, numbered
 from datasets.video.source import Damaged, Source, SourceWrong
 
 _FILE_SUFFIXES = VIDEO_SUFFIXES | ARRAY_SUFFIXES
@@ -28,8 +28,8 @@ _SIDECAR_NAMES = frozenset(
 )
 """What describes clips and is none, as everybody knows."""
 
-NAMED = 3
-"""How many of those that something is true of are named."""
+NAMED, NAME_LETTERS = 3, 80
+"""How many of those that something is true of are named, and how much of each name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Found:
 def counted(names: Mapping[str, Sequence[str]]) -> list[str]:
     """What is true of how many, with the first of their names: "2 of other kinds (a.h5, b.mat)"."""
     return [
-        f"{len(those):,} {what} ({', '.join(those[:NAMED])}{', ...' * (len(those) > NAMED)})"
+        f"{len(those):,} {what} ({', '.join(map(_short, those[:NAMED]))}"
+        f"{', ...' * (len(those) > NAMED)})"
         for what, those in names.items()
         if those
     ]
@@ -118,6 +119,8 @@ def _source(name: str, path: Path, files: tuple[Path, ...], found: Found) -> Sou
     ranges: tuple[tuple[int, int], ...] = ()
     if len(files) > 1:
         files, ranges = ordered(path, files)
+        if not numbered(files):
+            found.odd["of images without numbers, in the order of their names"].append(name)
         if len(ranges) == 1:
             ranges = ()
         else:
@@ -127,7 +130,7 @@ def _source(name: str, path: Path, files: tuple[Path, ...], found: Found) -> Sou
     if is_image(files[0]):
         brightest = brightest_if_deep(files[0])
         if brightest is not None:
-            found.odd["of 16 bits that use 12 at most and come out dark"].append(name)
+            found.odd["of 16 bits that use 12 at most, dark unless you scale them"].append(name)
     return Source(name, files, ranges=ranges)
 
 
@@ -146,6 +149,10 @@ def _name(path: Path, place: Path) -> str:
     if path == place:
         return printable(path.absolute().name if path.is_dir() else path.stem)
     return _inner(path if path.is_dir() else path.with_suffix(""), place)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_LETTERS else f"...{name[3 - NAME_LETTERS :]}"
 
 
 def _inner(path: Path, place: Path) -> str:

@@ -140,7 +140,9 @@ def _opened(path: Path) -> Iterator[Pillow.Image]:
     except Damaged:
         raise
     except UnidentifiedImageError as error:
-        raise Damaged(f"holds {printable(path.name)}, which is no image") from error
+        raise Damaged(
+            f"holds {printable(path.name)}, which is no image that Pillow can read"
+        ) from error
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise Damaged(
             f"holds {printable(path.name)}, which cannot be read: {reason_of(error)}"

@@ -107,7 +107,8 @@ def pictures_of_video(
             raise Damaged(f"is {kind}, not a file")
         if not path.stat().st_size:
             raise Damaged("is empty")
-        with av.open(str(path), metadata_errors="replace") as container:
+        # Absolute, since FFmpeg takes what stands before a colon for a protocol.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             return (yield from _pictures(container, frames_per_second))
     except (av.InvalidDataError, av.EOFError) as error:
         raise Damaged("is no video that FFmpeg knows, or was cut off") from error

@@ -55,6 +55,11 @@ def natural(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(natsorted(sorted(paths), key=str, alg=ns.PATH))  # 1.png and 01.png tie
 
 
+def numbered(paths: Iterable[Path]) -> bool:
+    """Whether any of the names of `paths` has a number in it."""
+    return any(re.search(r"\d", path.stem) for path in paths)
+
+
 def in_time(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[tuple[int, int], ...]]:
     """The images `paths` of one folder in time, and the runs of them that are evenly spaced.
 
@@ -69,7 +74,7 @@ def in_time(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[tuple[int, i
     """
     found = tuple(sorted(paths))
     stems = [path.stem for path in found]
-    if len(found) < 2 or not any(re.search(r"\d", stem) for stem in stems):
+    if len(found) < 2 or not numbered(found):
         return natural(found), ((0, len(found)),)
     reading = _reading(stems)
     if reading is None:

@@ -283,6 +283,12 @@ def _decode(
             waiting.append((number, future))
         while waiting:
             settle(*waiting.popleft())
+    except RuntimeError as error:  # of the pool
+        raise DataMissing(
+            f"the processes that decode {preparation.name} end before they begin"
+            f" ({reason_of(error)}): see whether what reads it can be imported, and take fewer of"
+            " them, by --workers 1"
+        ) from error
     finally:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()

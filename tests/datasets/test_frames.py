@@ -237,6 +237,21 @@ def test_what_is_left_out_is_told_and_copies_do_not_cross_splits(
         Frames(3, 4, size=16)
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".gif"])
+def test_copies_of_stacks_do_not_cross_splits(
+    tmp_path: Path, empty_folder: Path, suffix: str
+) -> None:
+    for n, clip in enumerate(("train/a", "train/b", "val/c", "test/d")):
+        pages = [Image.fromarray(picture(100 * n + i, 16, 16)) for i in range(6)]
+        path = _touch(tmp_path / "clips", f"{clip}{suffix}") / f"{clip}{suffix}"
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    copy = tmp_path / f"clips/train/copy{suffix}"
+    copy.write_bytes((tmp_path / f"clips/test/d{suffix}").read_bytes())
+    prepare_here(Frames.preparation(size=16), tmp_path / "clips")
+    names = [clip.name for clip in Frames(3, 3, size=16).splits["train"]]
+    assert names == ["train/a", "train/b"]
+
+
 def test_copies_in_arrays_are_known_wherever_they_lie(tmp_path: Path, empty_folder: Path) -> None:
     clips = np.array([[picture(100 * n + i, 16, 16) for i in range(4)] for n in range(5)])
     np.save(tmp_path / "train.npy", clips)

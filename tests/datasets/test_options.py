@@ -98,7 +98,9 @@ def test_other_options_are_checked(empty_folder: object, cls: Any, options: dict
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.5, float("nan"), True, "half", None])
-def test_shares_are_checked(share: Any) -> None:
+def test_shares_are_checked(empty_folder: object, share: Any) -> None:
+    with pytest.raises(ValueError, match="train_share"):
+        MovingMNIST(train_share=share)
     with pytest.raises(ValueError, match="train_share"):
         share_count(share, 100)
 

@@ -233,7 +233,7 @@ def test_a_split_needs_its_lists(counters: None) -> None:
     for cls in (UCF101, UCF101Actions):
         with pytest.raises(DataMissing, match=r"trainlist02\.txt and testlist02\.txt"):
             cls(split=2)
-        with pytest.raises(ValueError, match="split is 1, 2 or 3, not 4"):
+        with pytest.raises(ValueError, match="split must be a whole number from 1 to 3, not 4"):
             cls(split=4)
 
 

@@ -147,6 +147,12 @@ def test_images_are_cut_where_numbers_are_missing(tmp_path: Path) -> None:
     assert [*found.odd.values()] == [["walk"]]
 
 
+def test_an_order_that_no_number_tells_is_noted(tmp_path: Path) -> None:
+    found = clips_at(_touch(tmp_path, "walk/c.png", "walk/a.png", "run/1.png", "run/2.png"))
+    assert [path.stem for path in found.sources[1].paths] == ["a", "c"]
+    assert [*found.odd.values()] == [["walk"]]
+
+
 def test_what_is_no_clip_is_named(tmp_path: Path) -> None:
     _touch(
         tmp_path,

@@ -346,7 +346,9 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     assert _reason(tmp_path / "picture.png") == "has 1 frame"
     video = counter_video(tmp_path / "video.avi")
     shutil.copy(video, tmp_path / "video.png")
-    assert _reason(tmp_path / "video.png") == "holds video.png, which is no image"
+    assert (
+        _reason(tmp_path / "video.png") == "holds video.png, which is no image that Pillow can read"
+    )
     shutil.copy(video, tmp_path / "video.mp4")
     assert numbers(read_frames(source(tmp_path / "video.mp4"), GREY)) == list(range(120))
     (tmp_path / "folder.avi").mkdir()
@@ -383,7 +385,7 @@ def test_broken_images_are_named(tmp_path: Path) -> None:
     paths[1].write_bytes(whole[: len(whole) // 2])
     assert "holds frame1.png, which cannot be read" in _reason(*paths)
     paths[1].write_bytes(b"")
-    assert _reason(*paths) == "holds frame1.png, which is no image"
+    assert _reason(*paths) == "holds frame1.png, which is no image that Pillow can read"
     Image.fromarray(picture(1, 64, 80)).save(paths[1])
     assert _reason(*paths) == "changes size at frame 2, from 64x64 to 80x64"
     Image.fromarray(np.zeros((64, 64), np.float32)).save(tmp_path / "range.tiff")

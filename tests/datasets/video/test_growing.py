@@ -80,6 +80,33 @@ def test_whatever_a_kill_leaves_the_end_is_the_same(
         assert _content(folder) == _content(Path(whole) / "cache")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        "[" * 100_000,
+        '{"name": "clip 1", "key": "key 1"}',
+        '{"name": "clip 1", "key": "key 1", "frames": -4, "bytes": 0, "sha256": "", "reason": ""}',
+        '{"name": "clip 1", "key": "key 1", "frames": "4", "bytes": 0, "sha256": "", "reason": ""}',
+        '{"name": "clip 1", "key": "key 1", "frames": ' + "9" * 5000 + "}",
+        '{"name": 1, "key": "key 1", "frames": 1e9, "bytes": NaN, "sha256": "", "reason": ""}',
+        "\udce9\udcff",
+    ],
+)
+def test_what_is_no_line_of_a_journal_ends_it(tmp_path: Path, line: str) -> None:
+    _grow(tmp_path / "cache", KEYS, upto=3)
+    journal = partial_folder(tmp_path / "cache") / JOURNAL
+    head, first, _, last = journal.read_bytes().splitlines(keepends=True)
+    content = line.encode("utf-8", "surrogateescape")
+    journal.write_bytes(head + first + content + b"\n" + last)
+    assert _grow(tmp_path / "cache", KEYS) == 1
+    _grow(tmp_path / "whole", KEYS)
+    assert _content(tmp_path / "cache") == _content(tmp_path / "whole")
+
+
 class Killed(BaseException):
     """What nothing catches."""
 

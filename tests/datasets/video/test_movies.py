@@ -9,13 +9,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets.frames import Frames
 from datasets.sources.folders import find
 from datasets.video.decode import read_frames
 from datasets.video.movies import INTERLACED, SEVERAL_STREAMS, VARIABLE_RATE
-from datasets.video.source import Damaged, FrameFormat, Reading
+from datasets.video.source import Damaged, FrameFormat, Reading, SourceWrong
+from tests.datasets.prepare_here import prepare_here
 from tests.datasets.video.counter import (
     COLOUR,
     GREY,
@@ -241,9 +244,9 @@ DROPPED = [time for n, time in enumerate(REGULAR) if n not in (7, 30)]
 SLOWER = [*range(0, 1000, 40), *range(1000, 3000, 50)]
 
 
-def _timed_video(path: Path, times_ms: Sequence[int]) -> Path:
-    """Each frame shows its number."""
-    frames = [picture(number) for number in range(len(times_ms))]
+def _timed_video(path: Path, times_ms: Sequence[int], first: int = 0) -> Path:
+    """Each frame shows its number, from `first` on."""
+    frames = [picture(first + number) for number in range(len(times_ms))]
     return _encode(path, frames, "libx264", "yuv420p", times_ms=times_ms)
 
 
@@ -312,3 +315,60 @@ def test_what_has_no_times_cannot_be_picked_by_time(tmp_path: Path) -> None:
 def test_impossible_rates_are_refused(rate: Any) -> None:
     with pytest.raises(ValueError, match="frames_per_second"):
         FrameFormat(1, 8, 8, frames_per_second=rate)
+
+
+@pytest.mark.parametrize("name", ["http:clip.mp4", "pipe:0.mp4", "clip%03d.mp4", "-i.mp4"])
+def test_a_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    counter_video(tmp_path / "clip.mp4", 3).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert numbers(read_frames(source(Path(name)), GREY)) == [0, 1, 2]
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Path:
+    """A clip of each split, that for training of a variable frame rate."""
+    for place, (split, times) in enumerate(
+        {"train": SLOWER, "val": REGULAR, "test": REGULAR}.items()
+    ):
+        (tmp_path / "phone" / split).mkdir(parents=True)
+        _timed_video(tmp_path / "phone" / split / f"{place}.mp4", times, 256 * place)
+    return tmp_path / "phone"
+
+
+def test_clips_of_a_variable_frame_rate_are_counted_in_the_notice(
+    cache_home: Path, phone: Path
+) -> None:
+    prepared = prepare_here(Frames.preparation(size=32, channels=1), phone)
+    assert prepared.remarks == {VARIABLE_RATE: 1}
+    told = Frames(5, 5, size=32, channels=1).notice
+    assert told is not None
+    assert f"1 with {VARIABLE_RATE}" in told
+    assert "frames_per_second" in told
+
+
+def test_frames_picked_by_time_have_a_cache_of_their_own(cache_home: Path, phone: Path) -> None:
+    options = {"size": 32, "channels": 1, "frames_per_second": 10}
+    preparation = Frames.preparation(**options)
+    assert preparation.name == "frames(size=(32, 32), channels=1, frames_per_second=10)"
+    assert preparation.folder.endswith("-10fps")
+    prepare_here(Frames.preparation(size=32, channels=1), phone)
+    assert prepare_here(preparation, phone).decoded == 3
+    assert (
+        prepare_here(Frames.preparation(**{**options, "frames_per_second": 10.0}), phone).decoded
+        == 0
+    )
+    frames = Frames(5, 5, **options)
+    assert frames.notice is not None
+    assert VARIABLE_RATE not in frames.notice
+    shown = numbers(frames.train_clips(1, torch.Generator().manual_seed(0))[0].numpy())
+    seconds = [SLOWER[number] / 1000 for number in shown]
+    assert np.allclose(np.diff(seconds), 0.1, atol=0.05)
+
+
+def test_images_and_arrays_among_the_clips_are_refused_where_frames_are_picked_by_time(
+    cache_home: Path, phone: Path
+) -> None:
+    np.save(phone / "train" / "array.npy", np.zeros((30, 8, 8), np.uint8))
+    with pytest.raises(SourceWrong, match=r"array .* is no video") as told:
+        prepare_here(Frames.preparation(frames_per_second=10), phone)
+    assert "\n" not in str(told.value)

@@ -306,10 +306,10 @@ def read_backwards(source, frame_format):
 """
 
 
-def test_a_users_own_file_may_say_how_to_read(tmp_path: Path, cache_home: Path) -> None:
-    counter_video(tmp_path / "videos" / "0.avi", 10)
-    path = tmp_path / "own.py"
-    path.write_text(OWN_FILE)
+@contextmanager
+def _own(path: Path, text: str) -> Iterator[Any]:
+    """The module of a user's own file in `path`."""
+    path.write_text(text)
     spec = importlib.util.spec_from_file_location("nextframe_user_own", path)
     assert spec is not None
     assert spec.loader is not None
@@ -317,12 +317,28 @@ def test_a_users_own_file_may_say_how_to_read(tmp_path: Path, cache_home: Path) 
     sys.modules["nextframe_user_own"] = own
     try:
         spec.loader.exec_module(own)
-        preparation = replace(COUNTERS, read=own.read_backwards)
-        prepare(preparation, tmp_path / "videos", workers=1)
+        yield own
     finally:
         del sys.modules["nextframe_user_own"]
+
+
+def test_a_users_own_file_may_say_how_to_read(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "0.avi", 10)
+    with _own(tmp_path / "own.py", OWN_FILE) as own:
+        preparation = replace(COUNTERS, read=own.read_backwards)
+        prepare(preparation, tmp_path / "videos", workers=1)
     frames = Cache.open(preparation).frames.gather(torch.arange(10))
     assert numbers(frames.numpy()) == list(reversed(range(10)))
+
+
+def test_a_file_that_no_child_process_can_import_is_told(tmp_path: Path, cache_home: Path) -> None:
+    counter_video(tmp_path / "videos" / "0.avi", 10)
+    with _own(tmp_path / "own.py", OWN_FILE) as own:
+        (tmp_path / "own.py").write_text("raise ImportError")
+        preparation = replace(COUNTERS, read=own.read_backwards)
+        with pytest.raises(DataMissing, match="end before they begin") as told:
+            prepare(preparation, tmp_path / "videos", workers=1)
+    assert "\n" not in str(told.value)
 
 
 def _unreadable(folder: Path) -> Sources:
