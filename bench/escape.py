@@ -11,9 +11,14 @@ _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, break
 _TURNING = dict.fromkeys(map(ord, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
 """Characters that turn the direction of what follows them."""
 # An underscore between letters is none of Markdown's signs.
-_MARKS = re.compile(r"[\\`*\[\]~$]|(?<![^\W_])_+|_+(?![^\W_])")
+_MARKS = re.compile(r"[\\`*\[\]~$]|(?<!\w)_+|_+(?!\w)")
 _AT_THE_START = re.compile(r"^(?:[#+=-]|\d+(?=[.)]))")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def utf8(text: str) -> str:
+    """`text`, in which what UTF-8 does not hold is spelt out, as hexadecimal."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def one_line(text: str, most: int | None = None) -> str:

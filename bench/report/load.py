@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench import records
 from bench.errors import UserError
+from bench.escape import utf8
 from bench.records import VALIDATION, Status
 from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
 from bench.report.columns import COLUMNS, PARAMETERS
@@ -245,7 +246,14 @@ def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
     recorded = {run.tags.get(records.CELL) for run in runs}
     missing = [run for run in store.planned(suite) if run.tags[records.CELL] not in recorded]
-    return [_row(run) for run in [*runs, *missing]]
+    return [_row(_in_utf8(run)) for run in [*runs, *missing]]
+
+
+def _in_utf8(run: RecordedCell) -> RecordedCell:
+    """`run` with texts that pandas can hold; those of a plan may name files of any bytes."""
+    params = {utf8(name): utf8(value) for name, value in run.params.items()}
+    tags = {utf8(name): utf8(value) for name, value in run.tags.items()}
+    return replace(run, name=utf8(run.name), params=params, tags=tags)
 
 
 def _row(run: RecordedCell) -> dict[str, Any]:
