@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench import records
+from bench import escape, records
 from bench.errors import UserError
-from bench.escape import utf8
 from bench.records import VALIDATION, Status
 from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
 from bench.report.columns import COLUMNS, PARAMETERS
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 READERS = 4
 NEVER_BEGAN = (records.Status.SKIPPED, records.Status.MISSING)
+NAMES = ("model", "size", "dataset", "budget", "precision", "recipe")
 ONE_SIZE = "only"
 UNKNOWN = "unknown"
 NONE = ""
@@ -246,14 +246,21 @@ def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
     recorded = {run.tags.get(records.CELL) for run in runs}
     missing = [run for run in store.planned(suite) if run.tags[records.CELL] not in recorded]
-    return [_row(_in_utf8(run)) for run in [*runs, *missing]]
+    return [_row(_readable(run)) for run in [*runs, *missing]]
 
 
-def _in_utf8(run: RecordedCell) -> RecordedCell:
-    """`run` with texts that pandas can hold; those of a plan may name files of any bytes."""
-    params = {utf8(name): utf8(value) for name, value in run.params.items()}
-    tags = {utf8(name): utf8(value) for name, value in run.tags.items()}
-    return replace(run, name=utf8(run.name), params=params, tags=tags)
+def _readable(run: RecordedCell) -> RecordedCell:
+    """`run` with short names on one line, and texts of which pandas can hold every character.
+
+    A plan may name files of any bytes.
+    """
+    held = "utf-8", "backslashreplace"
+    texts = [
+        {key.encode(*held).decode(): text.encode(*held).decode() for key, text in of.items()}
+        for of in (run.params, run.tags)
+    ]
+    params = texts[0] | {key: escape.name(run.params[key]) for key in NAMES if key in run.params}
+    return replace(run, name=escape.name(run.name), params=params, tags=texts[1])
 
 
 def _row(run: RecordedCell) -> dict[str, Any]:

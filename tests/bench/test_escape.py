@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.escape import csv_cell, file_stem, markdown, one_line
+from bench.escape import csv_cell, file_stem, markdown, name, one_line
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,9 @@ def test_nothing_in_markdown_keeps_a_meaning(text: str) -> None:
     assert "\\_" not in written
 
 
-@pytest.mark.parametrize("name", ["convlstm-small", "copy_last", "a__b", "32 % lower", "模型"])
-def test_usual_names_are_written_as_they_are(name: str) -> None:
-    assert markdown(name) == name
+@pytest.mark.parametrize("text", ["convlstm-small", "copy_last", "a__b", "32 % lower", "模型"])
+def test_usual_names_are_written_as_they_are(text: str) -> None:
+    assert markdown(text) == text
 
 
 def test_a_line_holds_nothing_that_breaks_it_or_turns_it() -> None:
@@ -42,6 +42,14 @@ def test_a_spreadsheet_computes_no_text(text: str) -> None:
 @pytest.mark.parametrize("value", [-1.5, "-1.5", "-3", "+2e-5", "a=b", "", None, 3])
 def test_numbers_and_other_texts_stay_what_they_are(value: object) -> None:
     assert csv_cell(value) == value
+
+
+def test_names_are_short_and_differ_where_they_did() -> None:
+    texts = ["a b", "a\nb", "a  b", "a" * 5000, "a" * 5001, "a\udcff", "a\\udcff"]
+    names = [name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert max(map(len, names)) <= 120
+    assert name("frames(name='still', size=(48, 64))") == "frames(name='still', size=(48, 64))"
 
 
 def test_a_file_name_is_short_and_plain() -> None:

@@ -47,10 +47,11 @@ def store(tmp_path: Path) -> FakeStore:
 
 def test_names_of_any_kind_break_no_form_of_the_report(store: FakeStore, tmp_path: Path) -> None:
     for text in HOSTILE.values():
-        for seed in (0, 1):
-            store.add(text, 0.025, seed=seed)
+        store.add(text, 0.025)
         tags = {records.ERROR: text, records.COMMAND: text, records.NOTICE: text}
         store.add(text, None, seed=2, status=Status.FAILED, tags=tags)
+    for kind in ("other bytes", "no reference", "infinite option", "path"):
+        text = HOSTILE[kind]
         store.add("good", 0.02, params={"dataset": text, "budget": text, "recipe": text})
     page = report.build(store, "mnist", tmp_path / "out")
     html, markdown = page.read_text(), page.with_name("report.md").read_text()
@@ -61,7 +62,7 @@ def test_names_of_any_kind_break_no_form_of_the_report(store: FakeStore, tmp_pat
     tables = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
     for lines in map(str.splitlines, tables):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-    assert len(rows) > 3 * len(HOSTILE)
+    assert len(rows) > 2 * len(HOSTILE)
     sheet = pd.read_csv(page.with_name("table.csv"), dtype=str, keep_default_na=False)
     assert not sheet.map(lambda cell: cell.startswith(("=", "@"))).any(axis=None)
     for linked in re.findall(r"\((plots/.*?)\)", markdown):
@@ -181,4 +182,4 @@ def test_a_plan_that_names_other_bytes_is_shown(store: FakeStore) -> None:
     name = json.loads('"m\\udcff"')
     store.add(name, None, status=Status.MISSING)
     store.plan.append(store.runs.pop())
-    assert "m\\udcff-small" in set(load.cell_table(store, "mnist")["label"])
+    assert load.cell_table(store, "mnist")["label"].str.startswith("m\\udcff").any()
