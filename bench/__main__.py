@@ -13,6 +13,9 @@ def main() -> None:
     """Run the verb on the command line and exit with its code."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # no locale's lack of a letter ends a verb
+            stream.reconfigure(errors="backslashreplace")
     try:
         from bench import cli  # takes a while, in which Ctrl-C may come
 
