@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from bench.errors import UserError
 
@@ -13,6 +15,8 @@ def main() -> None:
     """Run the verb on the command line and exit with its code."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until we end
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # no locale's lack of a letter ends a verb
             stream.reconfigure(errors="backslashreplace")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bench.__main__ import main
 from bench.console.live import LiveDisplay
 from bench.console.plain import PlainDisplay
 from bench.report.columns import COLUMNS
@@ -70,3 +71,18 @@ def test_paths_can_be_pasted_into_a_shell() -> None:
 def test_every_number_has_words(value: float) -> None:
     assert duration(value)
     assert byte_size(value)
+
+
+def test_a_locale_without_a_letter_ends_no_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+
+    def say(_: list[str]) -> int:
+        return stream.write("r\N{RIGHTWARDS ARROW}\udcff\n") * 0
+
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr("sys.argv", ["bench"])
+    monkeypatch.setattr("bench.cli.main", say)
+    with pytest.raises(SystemExit) as end:
+        main()
+    stream.seek(0)
+    assert (end.value.code, stream.read()) == (0, "r\\u2192\\udcff\n")

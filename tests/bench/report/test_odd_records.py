@@ -178,6 +178,14 @@ def test_the_line_that_writes_the_report_can_be_pasted(tmp_path: Path) -> None:
     assert words == ["python", "-m", "bench", "report", "--suite", "my suite; $(x)"]
 
 
+def test_models_whose_names_meet_keep_rows_of_their_own(store: FakeStore) -> None:
+    store.add("good-small", 0.01, size="only")
+    section = only_section(store)
+    rows = {row.label: row for row in table.printed(section, table.summary(section)).rows}
+    assert rows["good-small (small)"].entries[0].text == "0.02000"
+    assert rows["good-small (only)"].entries[0].text == "0.01000"
+
+
 def test_a_plan_that_names_other_bytes_is_shown(store: FakeStore) -> None:
     name = json.loads('"m\\udcff"')
     store.add(name, None, status=Status.MISSING)
