@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from bench.errors import UserError
 
@@ -15,6 +16,11 @@ def main() -> None:
     """Run the verb on the command line and exit with its code."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until we end
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # no locale's lack of a letter ends a verb
+            stream.reconfigure(errors="backslashreplace")
     try:
         from bench import cli  # takes a while, in which Ctrl-C may come
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 import unicodedata
@@ -11,8 +12,9 @@ _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, break
 _TURNING = dict.fromkeys(map(ord, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
 """Characters that turn the direction of what follows them."""
 # An underscore between letters is none of Markdown's signs.
-_MARKS = re.compile(r"[\\`*\[\]~$]|(?<![^\W_])_+|_+(?![^\W_])")
+_MARKS = re.compile(r"[\\`*\[\]~$]|(?<!\w)_+|_+(?!\w)")
 _AT_THE_START = re.compile(r"^(?:[#+=-]|\d+(?=[.)]))")
+LONGEST_NAME = 120
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -23,6 +25,15 @@ def one_line(text: str, most: int | None = None) -> str:
     if most is None or len(line) <= most:
         return line
     return f"{line[: most // 2]}…{line[len(line) - (most - 1) // 2 :]}"
+
+
+def name(text: str) -> str:
+    """`text` as a name of one line and at most 120 characters; names that differ stay different."""
+    line = one_line(text, LONGEST_NAME)
+    if line == text:
+        return line
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{one_line(text, LONGEST_NAME - 9)}#{digest[:8]}"
 
 
 def _seen(character: str) -> str:

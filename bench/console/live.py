@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.console.plain import PlainDisplay
-from bench.console.words import figures, one_line, outcome, spent, time_left
+from bench.console.words import figures, one_line, outcome, share_done, spent, time_left
 from bench.records import Status
 from bench.run.display import PlannedCell, RunSettings
 from bench.run.events import Finished, Note, Progress
@@ -98,7 +98,7 @@ class LiveDisplay(PlainDisplay):
         yield self._row(Text(one_line(self._suite), "bold"), whole, time_left(self._tally))
         for name, progress in tuple(self._running.items()):  # the screen's thread reads it too
             counts = progress.phase in ("train", "validate", "test")
-            bar = ProgressBar(1.0, progress.fraction, pulse=not counts)
+            bar = ProgressBar(1.0, share_done(progress), pulse=not counts)
             yield self._row(Text(one_line(name)), bar, spent(progress))
             yield Text(self._figures(progress), no_wrap=True, overflow="ellipsis")
 

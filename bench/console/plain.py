@@ -14,7 +14,7 @@ from rich.text import Text
 from bench.console.plan import plan
 from bench.console.summary import failures, pointers, skipped, summary
 from bench.console.tally import Tally
-from bench.console.words import figures, one_line, outcome, spent, time_left
+from bench.console.words import figures, one_line, outcome, share_done, spent, time_left
 from bench.run.display import PlannedCell, RunSettings
 from bench.run.events import Finished, Note, Progress
 
@@ -53,7 +53,7 @@ class PlainDisplay:
             self._print(Text(f"{one_line(name)}: {one_line(event.text)}"))
             return
         trains = event.phase in ("train", "validate")
-        place = ("train", int(event.fraction * 10)) if trains else (event.phase, 0)
+        place = ("train", int(share_done(event) * 10)) if trains else (event.phase, 0)
         if self._said.get(name) != place:
             self._said[name] = place
             said = f"{one_line(name)}: {spent(event)}"

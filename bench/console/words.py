@@ -32,12 +32,17 @@ def last_line(text: str) -> str:
     return next((line for line in map(one_line, reversed(text.splitlines())) if line), "")
 
 
+def share_done(progress: Progress) -> float:
+    """The share of its phase that is over, in [0, 1]; 0 where it is no number."""
+    return min(max(progress.fraction, 0.0), 1.0) if math.isfinite(progress.fraction) else 0.0
+
+
 def spent(progress: Progress) -> str:
     """The progress of a cell: `train 38/120 s`, `test 40 %`, `setup`."""
     if progress.phase in ("train", "validate"):
-        return f"{progress.phase} {progress.spent or format(progress.fraction, '.0%')}"
+        return f"{progress.phase} {progress.spent or format(share_done(progress), '.0%')}"
     if progress.phase == "test":
-        return f"test {progress.fraction * 100:.0f} %"
+        return f"test {share_done(progress) * 100:.0f} %"
     return progress.phase
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench import records
+from bench import escape, records
 from bench.errors import UserError
 from bench.records import VALIDATION, Status
 from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 READERS = 4
 NEVER_BEGAN = (records.Status.SKIPPED, records.Status.MISSING)
+NAMES = ("model", "size", "dataset", "budget", "precision", "recipe")
 ONE_SIZE = "only"
 UNKNOWN = "unknown"
 NONE = ""
@@ -131,6 +132,8 @@ def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFra
         frame[column] = _fill(frame, column, "dataset")
     frame["device"] = _fill(frame, "device", "device_kind")
     frame["baseline"] = frame.groupby("model")[PARAMETERS].transform("min") == 0
+    several = frame.groupby("label")["model"].transform("nunique") > 1
+    frame.loc[several, "label"] += " (" + frame["size"] + ")"  # a-small, and a in small
     borrowed = (frame.index.get_level_values(0) > 0) & ~frame["baseline"]
     frame.loc[borrowed, "label"] += f" ({other})"
     return frame.sort_values("started", ascending=False, kind="stable", ignore_index=True)
@@ -245,7 +248,21 @@ def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
     recorded = {run.tags.get(records.CELL) for run in runs}
     missing = [run for run in store.planned(suite) if run.tags[records.CELL] not in recorded]
-    return [_row(run) for run in [*runs, *missing]]
+    return [_row(_readable(run)) for run in [*runs, *missing]]
+
+
+def _readable(run: RecordedCell) -> RecordedCell:
+    """`run` with short names on one line, and texts of which pandas can hold every character.
+
+    A plan may name files of any bytes.
+    """
+    held = "utf-8", "backslashreplace"
+    texts = [
+        {key.encode(*held).decode(): text.encode(*held).decode() for key, text in of.items()}
+        for of in (run.params, run.tags)
+    ]
+    params = texts[0] | {key: escape.name(run.params[key]) for key in NAMES if key in run.params}
+    return replace(run, name=escape.name(run.name), params=params, tags=texts[1])
 
 
 def _row(run: RecordedCell) -> dict[str, Any]:

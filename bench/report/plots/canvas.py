@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -144,9 +145,12 @@ def styles(cells: pd.DataFrame) -> dict[str, Style]:
 
 def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
     """`figure` as SVG and PNG; call it from a `styled` function."""
-    png, svg = _png(figure), io.StringIO()
-    figure.set_layout_engine("none")  # laid out once, and so alike in both
-    with mpl.rc_context({"svg.hashsalt": name}):  # or the ids of two pictures in a page clash
+    svg = io.StringIO()
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": name}):
+        # the salt keeps the ids of two pictures in a page apart
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a page has other fonts, too
+        png = _png(figure)
+        figure.set_layout_engine("none")  # laid out once, and so alike in both
         figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
     text = svg.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--line)")

@@ -81,3 +81,23 @@ def test_names_stay_whole_while_another_column_can_give_way(
 def test_no_rows_still_show_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows([], ["name", "status"])
     assert capsys.readouterr().out.split()[:2] == ["name", "status"]
+
+
+def test_what_is_no_finite_number_is_null_in_json() -> None:
+    stream = io.StringIO()
+    print_rows([{"a": math.inf, "b": -math.inf, "c": math.nan}], ["a", "b", "c"], "json", stream)
+    assert json.loads(stream.getvalue(), parse_constant=pytest.fail) == [dict.fromkeys("abc")]
+
+
+def test_a_spreadsheet_computes_no_text_and_numbers_stay_numbers() -> None:
+    stream = io.StringIO()
+    print_rows(
+        [{"name": "=1+1", "gain": -1.5, "error": "-2"}], ["name", "gain", "error"], "csv", stream
+    )
+    assert list(csv.reader(io.StringIO(stream.getvalue())))[1] == ["'=1+1", "-1.5", "-2"]
+
+
+def test_names_are_one_line_without_markup_and_terminal_codes() -> None:
+    stream = io.StringIO()
+    print_rows([{"name": "[bold]x[/none]\n\x1b[2Jy"}], ["name"], stream=stream)
+    assert stream.getvalue().splitlines()[2].strip() == "[bold]x[/none] y"

@@ -337,7 +337,8 @@ def test_what_cannot_be_written_is_told_and_leaves_no_part_of_a_file(
         (COPY_LAST, "absent.mp4", (), "absent.mp4"),
         (COPY_LAST, "x" * 300, (), "cannot be read: File name too long"),
         (COPY_LAST, "clip.npy", ("--horizon", 0), "from 1 on"),
-        (COPY_LAST, "clip.npy", ("--horizon", 10**10), "ask for fewer frames"),
+        (COPY_LAST, "clip.npy", ("--horizon", -1), "from 1 on"),
+        (COPY_LAST, "clip.npy", ("--horizon", 100_000), "ask for fewer frames"),
         (COPY_LAST, "clip.npy", ("--device", "mps"), "no mps device"),
         (COPY_LAST, "clip.npy", ("--results", "nowhere"), "no MLflow store"),
         (COPY_LAST, "empty", (), "holds no clips"),
@@ -407,6 +408,119 @@ def test_a_model_whose_size_has_changed_since_is_refused(
     )
     with pytest.raises(UserError, match="has changed since it was trained"):
         predict(run, tmp_path / "clip.npy")
+
+
+def _damage(store: Store, run: str, content: bytes | None) -> None:
+    """Put `content`, or a folder, in the place of the run's weights."""
+    path = store.artifact(run, records.CHECKPOINT)
+    assert path is not None
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage" * 99, (2**40).to_bytes(8, "little") + b"{}", None],
+    ids=["empty", "garbage", "a head of a terabyte", "a folder"],
+)
+def test_damaged_weights_are_told_in_one_line(
+    predict: Predict, tmp_path: Path, results: Path, own: Path, content: bytes | None
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    store = Store(f"sqlite:///{results}/mlflow.db")
+    run = _record(store, tmp_path, "copy_last", f"{own}:Noise", dataset="Noise/damaged")
+    _damage(store, run, content)
+    with pytest.raises(UserError, match=r"are damaged: .*; run the cell again$"):
+        predict(run, tmp_path / "clip.npy")
+    assert not (tmp_path / "out").exists()
+
+
+FILTER_OF = {"filter.weight": (3, 3, 3, 3), "filter.bias": (3,)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"frame_shape": "3x-1xa"}, "recorded with frame_shape '3x-1xa'"),
+        ({"frame_shape": "16x24"}, "recorded with frame_shape '16x24'"),
+        ({"context_frames": "many"}, "recorded with context_frames 'many'"),
+        ({"horizon": "0"}, "odd settings: horizon"),
+        ({records.MODEL_REFERENCE: "gone.py:Filter"}, "gone.py"),
+        ({records.DATASET_REFERENCE: "gone.py:Noise"}, "gone.py"),
+        ({records.MODEL_REFERENCE: "copy_last(side=3)"}, "side"),
+        ({"fill": float("nan")}, " holds what is no number"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_run_that_fits_no_model_is_told_in_one_line(
+    predict: Predict,
+    tmp_path: Path,
+    results: Path,
+    own: Path,
+    changed: dict[str, object],
+    message: str,
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    store = Store(f"sqlite:///{results}/mlflow.db")
+    fill, data = changed.get("fill", 0.0), changed.get(records.DATASET_REFERENCE, f"{own}:Noise")
+    weights = {name: torch.full(shape, float(str(fill))) for name, shape in FILTER_OF.items()}
+    params = {"model.side": 3, "dataset": "Noise/odd"} | changed
+    params = {name: params[name] for name in params.keys() - {"fill", records.DATASET_REFERENCE}}
+    run = _record(store, tmp_path, f"{own}:Filter", str(data), weights=weights, **params)
+    with pytest.raises(UserError) as error:
+        predict(run, tmp_path / "clip.npy")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("style", ["png", "npy", "mp4", "gif"])
+def test_clips_of_any_name_are_written_apart(predict: Predict, tmp_path: Path, style: str) -> None:
+    names = ["a\nb", "$x$|`c`", "=1+1", "\udcff", "x" * 250 + "1", "x" * 250 + "2", " ", "é" * 120]
+    for name in names:
+        np.save(_folder(tmp_path / "clips") / f"{name}.npy", _clip(5))
+    assert predict(COPY_LAST, tmp_path / "clips", "--format", style, "--horizon", 1) == 0
+    if style == "npy":
+        read = json.loads((tmp_path / "out" / "names.json").read_text(encoding="utf-8"))
+        assert sorted(read) == sorted(names)
+    else:
+        assert len(_names(tmp_path / "out")) == len(names)
+
+
+@pytest.mark.parametrize("out", ["clips", "clips/inside", "."])
+def test_predictions_never_touch_the_clips_they_continue(
+    predict: Predict, tmp_path: Path, out: str
+) -> None:
+    for number in range(1, 6):
+        path = tmp_path / "clips" / "one" / f"frame_{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(_clip(1)[0]).save(path)
+    before = _names(tmp_path)
+    with pytest.raises(UserError, match="overlap"):
+        predict(COPY_LAST, tmp_path / "clips", "--overwrite", "--out", tmp_path / out)
+    assert _names(tmp_path) == before
+
+
+def test_a_model_is_given_memory_that_holds_no_later_frame() -> None:
+    images = list(_clip(40))
+    for middle in (False, True):
+        shown = Window(4, 2, middle).of(images)
+        whole = shown if shown.base is None else shown.base
+        assert whole.nbytes == 4 * images[0].nbytes
+
+
+def test_a_model_that_fails_on_a_clip_is_told_in_one_line(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LookupError("no such\nframe")
+
+    np.save(tmp_path / "clip.npy", _clip(9))
+    monkeypatch.setattr("models.copy_last.CopyLast.forward", fail)
+    with pytest.raises(UserError, match="cannot predict: LookupError: no such frame"):
+        predict(COPY_LAST, tmp_path / "clip.npy")
 
 
 def test_a_classifier_names_the_five_likeliest_classes_of_each_clip(
