@@ -31,6 +31,11 @@ def _folder(path: str) -> Path:
     return sayable(Path(path))
 
 
+def _suite_name(suite: str) -> str:
+    """The name of a suite's experiment, where its file may have been named."""
+    return Path(suite).stem if suite.endswith(".toml") else suite
+
+
 Folder = Annotated[
     Path,
     PrimitiveConstructorSpec(
@@ -169,7 +174,7 @@ class Clear:
         """Delete them, and print how much that freed."""
         from bench.units import byte_size
 
-        freed = self.places.store().clear_weights(Path(self.suite).stem)
+        freed = self.places.store().clear_weights(_suite_name(self.suite))
         sys.stdout.write(f"{byte_size(freed)} of weights deleted\n")
         return 0
 
@@ -227,7 +232,8 @@ class Report:
         """Write the report."""
         from bench import report
 
-        name, other = Path(self.suite).stem, Path(self.compare).stem if self.compare else None
+        name = _suite_name(self.suite)
+        other = _suite_name(self.compare) if self.compare else None
         folder = f"beside-{other}" if other else "report"
         out = self.out or self.places.results / name / folder
         path = report.build(self.places.store(), name, out, other)

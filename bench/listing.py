@@ -122,18 +122,12 @@ def _recorded(suite: str, runs: list[RecordedCell], results: Path) -> list[dict[
             "status": _status(run, results),
             **{name: run.metrics.get(metric) for name, metric in RESULTS.items()},
             "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
-            "weights_mib": _weights_mib(run),
+            "weights_mib": run.weights_bytes / 2**20 if run.weights_bytes else None,
             "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
             "error": run.tags.get(records.ERROR, ""),
         }
         for run in newest.values()
     ]
-
-
-def _weights_mib(run: RecordedCell) -> float | None:
-    """The size of its stored weights; None where it has none."""
-    size = int(run.tags.get(records.WEIGHTS_BYTES, 0))
-    return size / 2**20 if size else None
 
 
 def _status(run: RecordedCell, results: Path) -> str:

@@ -34,7 +34,8 @@ def store_exists(uri: str) -> bool:
     if is_server(uri):
         return True
     file = database_file(uri)
-    if file is None and urlsplit(uri).scheme in ("", "file"):  # MLflow's folders of files
+    scheme = urlsplit(uri).scheme
+    if scheme == "file" or (not scheme and uri != "databricks"):  # MLflow's folders of files
         file = Path(url2pathname(urlsplit(uri).path))
     return file is None or file.exists()
 
@@ -58,7 +59,7 @@ def database_file(uri: str) -> Path | None:
         raise UserError(f"{uri} is no URI of a database: write sqlite:///FILE") from error
     if url.database in (None, "", ":memory:"):
         raise UserError(f"{uri} names no file, in which runs would outlast the process")
-    if url.query:
+    if "?" in uri:
         raise UserError(f"{uri} has options: write sqlite:///FILE, with %3F for a question mark")
     return sayable(Path(url.database or "")).absolute()
 

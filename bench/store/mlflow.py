@@ -36,6 +36,7 @@ from mlflow.store.entities import PagedList
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench import records
+from bench.errors import unknown
 from bench.records import Point
 from bench.store import ui
 from bench.store.address import database_file, is_server, shown
@@ -69,6 +70,12 @@ class RecordedCell:
         """Whether it finished."""
         return self.tags.get(records.STATUS) == records.Status.DONE
 
+    @property
+    def weights_bytes(self) -> int:
+        """The size of its stored weights; 0 where it has none."""
+        size = self.tags.get(records.WEIGHTS_BYTES, "")
+        return int(size) if size.isdecimal() else 0
+
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
@@ -96,7 +103,7 @@ class Store:
         Raises:
             StoreUnavailable: the store is not there, or cannot be opened.
         """
-        self.uri = uri
+        self.uri, self._announce = uri, announce
         self._places: dict[str, str] = {}  # of each run's artifacts
         self._own: dict[str, str] = {}  # the place of each experiment that is kept beside SQLite
         if not create and not store_exists(uri):
@@ -231,27 +238,28 @@ class Store:
     def planned(self, suite: str) -> list[RecordedCell]:
         """The cells of the newest invocation of `suite`, as if each had a run yet to begin."""
         invocations = self._search(suite, "suite")[:1]
-        plans = [(run, self._plan(run.info.run_id)) for run in invocations]
-        return [
-            RecordedCell(
-                run_id="",
-                name=cell["name"],
-                page="",
-                started=_start_of(run),
-                params={key: str(value) for key, value in cell["params"].items()},
-                tags=cell["tags"] | {records.STATUS: records.Status.MISSING.value},
-                metrics={},
-            )
-            for run, plan in plans
-            for cell in plan
-        ]
+        return [cell for run in invocations for cell in self._plan_of(run)]
 
-    def _plan(self, run_id: str) -> list[dict[str, Any]]:
-        """The plan of an invocation; none where that was killed before it was all there."""
-        path = self.artifact(run_id, records.PLAN)
+    def _plan_of(self, run: Run) -> list[RecordedCell]:
+        """The cells that the invocation planned; none, said in a line, where that is damaged."""
+        path = self.artifact(run.info.run_id, records.PLAN)
+        if path is None:
+            return []
         try:
-            return list(json.loads(path.read_bytes())) if path is not None else []
-        except ValueError:
+            return [
+                RecordedCell(
+                    run_id="",
+                    name=cell["name"],
+                    page="",
+                    started=_start_of(run),
+                    params={key: str(value) for key, value in cell["params"].items()},
+                    tags=cell["tags"] | {records.STATUS: records.Status.MISSING.value},
+                    metrics={},
+                )
+                for cell in json.loads(path.read_text(encoding="utf-8"))
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError):  # JSON, but of another shape
+            self._announce(f"{path} is damaged: cells that were not run are not counted")
             return []
 
     def run(self, run_id: str) -> RecordedCell | None:
@@ -326,13 +334,19 @@ class Store:
         return [*runs, *found.values()]
 
     def clear_weights(self, suite: str) -> int:
-        """Delete the weights of all cells of `suite`; returns their bytes."""
+        """Delete the weights of all cells of `suite`; returns their bytes.
+
+        Raises:
+            UserError: no suite of that name has runs here.
+        """
+        if suite not in (names := self.suites()):
+            raise unknown("suite", suite, names)
         freed = 0
         for run in self.cells(suite):
             files = self._files(run.run_id)
             if records.CHECKPOINT in {entry.path for entry in files.list_artifacts()}:
                 files.delete_artifacts(records.CHECKPOINT)
-            freed += int(run.tags.get(records.WEIGHTS_BYTES, 0))
+            freed += run.weights_bytes
             self.tag(run.run_id, {records.WEIGHTS_BYTES: "0"})
         return freed
 

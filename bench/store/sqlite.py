@@ -145,13 +145,14 @@ class Database:
 
         A journal that stayed would be played back into the new database.
         """
-        there = [file.with_name(file.name + end) for end in (*_COMPANIONS, "")]
+        parts = [file.with_name(file.name + end) for end in (*_COMPANIONS, "")]
+        parts = [part for part in parts if part.exists()]
         names = (f"{file.name}.half-made{f'-{n}' if n else ''}" for n in itertools.count())
         aside = next(name for name in names if not file.with_name(name).exists())
-        for part in there:
-            if part.exists():
-                part.rename(file.with_name(aside + part.name.removeprefix(file.name)))
-                self.announce(f"{part} was half made and held nothing: it is now {aside}")
+        for part in parts:
+            part.rename(file.with_name(aside + part.name.removeprefix(file.name)))
+        if parts:
+            self.announce(f"{file} was half made and held nothing: it is now {aside}")
 
     # --- its own place ---------------------------------------------------------------------------
 
@@ -207,7 +208,8 @@ class Database:
             if not root.endswith("/artifacts") or urlsplit(root).scheme not in ("", "file"):
                 continue
             # Before it had its tag, an experiment of ours is known by its kind and its name.
-            early = folder == _escaped(name) and (trains or not _path(location).exists())
+            gone = not os.path.exists(_path(location))  # noqa: PTH110 - or may not be looked at
+            early = folder == _escaped(name) and (trains or gone)
             if ours or early:
                 own[number] = f"{self.artifacts}/{folder}"
         return own
@@ -218,9 +220,9 @@ def _escaped(path: str) -> str:
     return path.replace("%", "%25")
 
 
-def _path(place: str) -> Path:
+def _path(place: str) -> str:
     """The folder that MLflow means by a local place."""
-    return Path(url2pathname(urlsplit(place).path))
+    return url2pathname(urlsplit(place).path if place.startswith("file:") else place)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,10 +30,13 @@ def serve(uri: str, host: str, port: int) -> int:
     _check_free(host, port)
     address = ["--host", host, "--port", str(port), "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address]
-    try:
-        return subprocess.run(command, env=LIGHT | os.environ, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    with subprocess.Popen(command, env=LIGHT | os.environ) as pages:
+        signal.signal(signal.SIGTERM, lambda *_: pages.terminate())
+        try:
+            code = pages.wait()
+        except KeyboardInterrupt:  # which the pages get, too
+            return 0
+    return code if code >= 0 else 128 - code
 
 
 def _check_free(host: str, port: int) -> None:

@@ -1,16 +1,21 @@
 """What a user types and reads: one clear line for a mistake, exit code 2, nothing half-written."""
 
 import json
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import cli
 from bench.__main__ import main
 from bench.errors import UserError
+from bench.store.address import database_file, store_uri
+from bench.store.mlflow import Store
 from bench.suite import catalogue
 from tests.bench.conftest import Bench, command, environment
 
@@ -52,6 +57,122 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert "Traceback" not in error + out
     written = {p.name for p in tmp_path.rglob("*") if p.is_file()} - {p.name for p in before}
     assert written <= {"mlflow.lock"}
+
+
+READING = {
+    "report": ["report", "--suite", "smoke"],
+    "compare": ["report", "--suite", "smoke", "--compare", "mnist"],
+    "ls": ["ls", "cells"],
+    "clear": ["clear", "--suite", "smoke"],
+    "rescore": ["rescore", "--suite", "smoke"],
+    "predict": ["predict", "--model", "m", "--input", "file.npy", "--out", "out"],
+    "ui": ["ui"],
+}
+PLACES = {
+    "typo": (["--results", "typo"], "there is no MLflow store"),
+    "typo of a URI": (["--tracking-uri", "sqlite:///typo.db"], "there is no MLflow store"),
+    "typo of a folder": (["--tracking-uri", "./typo"], "there is no MLflow store"),
+    "no name": (["--results", ""], "is empty"),
+    "no URI": (["--tracking-uri", ""], "is empty"),
+    "a file": (["--results", "file.npy"], "there is no MLflow store"),
+    "too long": (["--results", "x" * 5000], "too long"),
+    "NUL": (["--results", "a\0b"], "control characters"),
+    "not UTF-8": (["--results", b"\xff".decode("utf-8", "surrogateescape")], "not UTF-8"),
+    "no file": (["--tracking-uri", "sqlite:///"], "names no file"),
+    "memory": (["--tracking-uri", "sqlite:///:memory:"], "names no file"),
+    "options": (["--tracking-uri", "sqlite:///a.db?mode=ro"], "%3F"),
+    "one slash": (["--tracking-uri", "sqlite:/a.db"], "sqlite:///FILE"),
+    "no scheme of MLflow's": (["--tracking-uri", "foo://"], "cannot open the MLflow store foo://"),
+    "no driver": (["--tracking-uri", "postgresql://u:secret@h/x"], "postgresql://h/x"),
+    "a bad port": (["--tracking-uri", "http://127.0.0.1:99999"], "cannot open the MLflow store"),
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        *((words + PLACES["typo"][0], PLACES["typo"][1]) for words in READING.values()),
+        *((READING["ls"] + place, message) for place, message in PLACES.values()),
+    ],
+    ids=[*(f"typo-{name}" for name in READING), *PLACES],
+)
+def test_a_place_that_is_none_is_one_line_and_stays_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "file.npy", np.zeros((1, 12, 8, 8, 1), np.uint8))
+    _one_line(words, message, monkeypatch, capsys)
+    assert [path.name for path in tmp_path.rglob("*")] == ["file.npy"]
+
+
+def _one_line(
+    words: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, error = capsys.readouterr()
+    assert end.value.code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert len(error) < 700
+    assert out == ""
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "x" * 5000])
+def test_results_that_cannot_be_a_folder_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    user_suite: Path,
+    place: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    before = {*tmp_path.rglob("*")}
+    words = ["run", "--suite", str(user_suite), "--results", place]
+    _one_line(words, "--debug", monkeypatch, capsys)
+    assert {*tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "99999", "taken"])
+def test_the_pages_need_a_free_port(
+    tmp_path: Path,
+    empty_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    port: str,
+) -> None:
+    results = shutil.copytree(empty_store, tmp_path / "results")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1]) if port == "taken" else port
+        _one_line(["ui", "--results", str(results), "--port", number], number, monkeypatch, capsys)
+
+
+def test_the_line_that_opens_the_pages_can_be_pasted(tmp_path: Path, empty_store: Path) -> None:
+    results = shutil.copytree(empty_store, tmp_path / "it's #1 (a%41b)?")
+    store = Store(store_uri(None, results))
+    words = shlex.split(store.ui_command)
+    assert words[:-1] == ["python", "-m", "bench", "ui", "--tracking-uri"]
+    assert database_file(store_uri(words[-1], tmp_path)) == results / "mlflow.db"
+
+
+def test_a_full_disk_under_the_output_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        _one_line(["ls", "suites"], "No space left on device", monkeypatch, capsys)
 
 
 def test_a_mistake_is_one_line_in_a_process_of_its_own_too() -> None:

@@ -125,3 +125,22 @@ def test_a_long_error_is_cut_to_what_mlflow_takes(store: Store) -> None:
 
 def test_mlflow_sends_nothing_home() -> None:
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@pytest.mark.parametrize("damaged", ["", "[{", '[{"name": "a"}]', '{"a": 1}', "[1]"])
+def test_a_damaged_plan_counts_for_nothing(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: str
+) -> None:
+    run_id = store.begin("mnist", "mnist 120 s", {records.KIND: "suite"})
+    plan = tmp_path / records.PLAN
+    plan.write_text(damaged, encoding="utf-8")
+    store.attach(run_id, plan)
+    assert store.planned("mnist") == []
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_weights_are_cleared_of_a_suite_that_is_there(store: Store) -> None:
+    store.tag(_cell_run(store), {records.WEIGHTS_BYTES: "a user's own words"})
+    assert store.clear_weights("mnist") == 0
+    with pytest.raises(UserError, match="did you mean 'mnist'"):
+        store.clear_weights("mnits")
