@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 SHOWN = 12  # names listed in one message
+LONGEST = 100  # characters of a name in one message
 
 
 class UserError(Exception):
@@ -18,7 +19,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {some or 'none'}"
-    return UserError(f"unknown {kind} {name!r}: {hint}")
+    shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    return UserError(f"unknown {kind} {shown!r}: {hint}")
 
 
 def one_line(error: BaseException) -> str:

@@ -234,7 +234,7 @@ class Predictor(Model):
         """The next `horizon` frames [B,horizon,C,H,W] after `context` [B,T,C,H,W] in [0,1].
 
         Any T, any horizon; no state survives the call. A stochastic model draws from PyTorch's
-        global state, which is seeded before every evaluation.
+        global state, which is seeded for every batch of an evaluation by its place.
         """
 
     def sample(

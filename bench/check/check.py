@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.check import classifier, dataset, metrics, predictor
-from bench.errors import UserError, unknown
+from bench.errors import UserError, one_line, unknown
 from bench.suite import catalogue
 from bench.suite.reference import Reference
 from models.contract import Model, Predictor
@@ -38,9 +38,9 @@ def _results(reference: str) -> Any:
     for name, run in checks.items():
         try:
             run(subject)
-        except Exception as error:  # a user's code may raise anything
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-            yield name, f"{kind}{error}"
+            yield name, f"{kind}{one_line(error)}"
         else:
             yield name, None
 
@@ -49,24 +49,27 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     """The checks that apply to `reference`, and what they are given."""
     if reference == "metrics":
         return metrics.CHECKS, metrics.this_device()
+    written = Reference.parse(reference)
     if catalogue.is_file_reference(reference):
         try:
-            return _model(catalogue.model(reference))
+            return _model(catalogue.model(reference), written)
         except UserError as no_model:
             try:
                 catalogue.dataset(reference)
             except UserError:
                 raise no_model from None
         return _dataset(reference)
-    if reference in catalogue.all_models():
-        return _model(catalogue.all_models()[reference])
-    if Reference.parse(reference).name in catalogue.all_datasets():
+    if written.name in catalogue.all_models():
+        return _model(catalogue.model(reference), written)
+    if written.name in catalogue.all_datasets():
         return _dataset(reference)
     known = [*catalogue.all_models(), *catalogue.all_datasets()]
     raise unknown("model or data set", reference, known)
 
 
-def _model(cls: type[Model]) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+def _model(cls: type[Model], written: Reference) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+    if written.options:
+        raise UserError(f"a model is checked as its sizes are: write {written.name} alone")
     return predictor.CHECKS if issubclass(cls, Predictor) else classifier.CHECKS, cls
 
 

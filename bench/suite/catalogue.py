@@ -213,7 +213,8 @@ def _require_sound(cls: Any) -> None:
 
     A name stands in tables, charts and the names of files.
     """
-    where, name = f"{cls.__module__}.{cls.__qualname__}", cls.name
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+    where, name = f"{file}:{cls.__qualname__}", cls.name
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UserError(
             f"the name of {where} is {name!a:.60}: give it letters, digits, '_', '-', '.', '+',"

@@ -279,7 +279,7 @@ def read(path: Path) -> Cell:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        what = f"{where} {first['msg']}".strip()
+        what = f"{where} {first['msg'].removeprefix('Value error, ')}".strip()
         raise UserError(f"{path} is no cell of this version: {what}") from error
     if cell.size not in cell.model_class.sizes:
         raise unknown(f"size of {cell.model}", cell.size, cell.model_class.sizes)
@@ -295,7 +295,7 @@ def settle(suite: Suite) -> list[Cell]:
         UserError: this machine lacks the device asked for, a model has no such size or cannot be
             built with its options, or two models or data sets have one label.
     """
-    suite.require_distinct_labels()
+    suite.check_labels()
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
     usual = "small" if device == "cpu" else "published"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -83,7 +84,9 @@ class Reference:
 
     def _check_type(self, key: str, value: object, wanted: Any) -> None:
         try:
-            TypeAdapter(wanted, config=ConfigDict(strict=True)).validate_python(_as_tuples(value))
+            # As JSON, where a list may be a tuple and a text a path, but true is no number.
+            adapter = TypeAdapter(wanted, config=ConfigDict(strict=True))
+            adapter.validate_json(json.dumps(value))
         except (PydanticSchemaGenerationError, PydanticUserError):  # a type of the user's own
             return
         except ValidationError as error:
@@ -129,11 +132,6 @@ def _require_plain(value: object, depth: int) -> None:
             raise ValueError
     elif not isinstance(value, bool | int | str | None):
         raise ValueError
-
-
-def _as_tuples(value: object) -> object:
-    """`value` with its lists as tuples, for which they may be written."""
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def _types(constructor: type) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from models.contract import Model, Recipe
 
 SUITES = Path(__file__).parent / "suites"
 LONGEST_NAME = 100
+LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
 MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
 
 # A mistyped key of [recipe] is an error too, and so is a text or a bool in the place of a number.
@@ -125,11 +126,11 @@ class Suite(_Strict):
                 for model in self.models:
                     yield Coordinates(model, dataset, seed)
 
-    def require_distinct_labels(self) -> None:
-        """Make sure that no two models, and no two data sets, have one label.
+    def check_labels(self) -> None:
+        """Make sure that the labels of models and data sets can stand in tables.
 
         Raises:
-            UserError: two have, so that tables could not tell them apart.
+            UserError: two are the same, or one is too long.
         """
         for find, references in (
             (catalogue.model, self.models),
@@ -138,6 +139,11 @@ class Suite(_Strict):
             found: dict[str, str] = {}
             for reference in references:
                 label = Reference.parse(reference).label(find(reference).name)
+                if len(label) > LONGEST_LABEL:
+                    raise UserError(
+                        f"{label[:60]!r}... has {len(label):,} characters, with its options:"
+                        f" make it {LONGEST_LABEL} at most"
+                    )
                 other = found.setdefault(label, reference)
                 if other != reference:
                     raise UserError(
@@ -193,7 +199,8 @@ def load_suite(reference: str) -> Suite:
     path = Path(reference) if reference.endswith(".toml") else SUITES / f"{reference}.toml"
     if reference.endswith(".toml"):
         if not os.path.isfile(path):  # noqa: PTH113, which raises where a name is too long
-            raise UserError(f"there is no suite file {str(path)!r}")
+            shown = path if reference.isprintable() else repr(reference)
+            raise UserError(f"there is no suite file {shown}")
     elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
     suite = _validated({"name": path.stem} | _toml(path), path.name)
@@ -208,7 +215,9 @@ def _toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: save it as such") from error
-    except (ValueError, RecursionError) as error:  # a number of too many digits; too deep a nesting
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply") from error
+    except ValueError as error:  # a number of too many digits, too
         raise UserError(f"{path} is not TOML: {one_line(error)}") from error
 
 
@@ -228,7 +237,7 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
             continue
         matches = fnmatch.filter(listed, pattern) or fnmatch.filter(known, pattern)
         if not matches:
-            raise unknown("name", pattern, [*listed, *known])
+            raise unknown("name", pattern, {*listed, *known})
         picked += matches
     return list(dict.fromkeys(picked))
 
@@ -239,7 +248,7 @@ def _check_references(suite: Suite, place: str) -> None:
             catalogue.model_for(suite.task, model)
         for dataset in suite.datasets:
             catalogue.dataset_for(suite.task, dataset)
-        suite.require_distinct_labels()
+        suite.check_labels()
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 
@@ -250,8 +259,9 @@ def _validated(fields: dict[str, Any], place: str) -> Suite:
         text = json.dumps(fields, default=str, ensure_ascii=False)
         return Suite.model_validate_json(text.encode())
     except UnicodeEncodeError as error:
-        near = error.object[max(0, error.start - 20) : error.end + 20]
-        raise UserError(f"{place}: {near!a} is not UTF-8 text: rename it") from error
+        before, after = error.object[: error.start], error.object[error.start :]
+        wrong = before.rpartition('"')[2] + after.partition('"')[0]
+        raise UserError(f"{place}: {wrong[:200]!a} is not UTF-8 text: rename it") from error
     except ValidationError as error:
         raise UserError(f"{place}: {_first_error(error)}") from error
     except (ValueError, RecursionError) as error:  # a number of too many digits; deep nesting

@@ -47,22 +47,25 @@ class Guard:
         Raises:
             Invalid: an output, a parameter or a buffer is another than before.
         """
+        self._require_same_weights()
         for first, before in reversed(self._outputs.items()):
-            self._require_same(before, again(first))
+            self._require_same_output(before, again(first))
+        self._require_same_weights()
+        self._weights.clear()
+
+    def _require_same_weights(self) -> None:
         different = changed(self._weights, recorded(self._model))
         if different:
             raise Invalid(
                 f"the model changed {_named(different)} while held-out clips were evaluated:"
                 " it may not learn from them"
             )
-        self._weights.clear()
 
-    def _require_same(self, before: Tensor, after: Tensor) -> None:
+    def _require_same_output(self, before: Tensor, after: Tensor) -> None:
         apart = _size(after.float() - before.float()) if after.shape == before.shape else 1e9
         if apart <= self._tolerance * max(1.0, _size(before.float())):
             return
         suspects = changed(self._hidden, hidden_state(self._model))
-        suspects += changed(self._weights, recorded(self._model))
         kept = f": it changes {_named(suspects)}" if suspects else ""
         raise Invalid(
             f"the same clips have another output after other clips (they differ by {apart:.2g}),"

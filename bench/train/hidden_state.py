@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -58,7 +59,14 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values are equal; numbers that are not are equal to themselves."""
+    """Whether two values have one content, as far as can be told; NaN is equal to itself."""
+    try:
+        return _same(one, other)
+    except RecursionError:  # objects that hold each other
+        return True
+
+
+def _same(one: object, other: object) -> bool:
     if one is other:
         return True
     if isinstance(one, Tensor) and isinstance(other, Tensor):
@@ -66,15 +74,22 @@ def same(one: object, other: object) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(_same, one, other))
     if type(one).__eq__ is object.__eq__ and hasattr(one, "__dict__"):
-        return same(vars(one), vars(other))
-    try:
-        return bool(one == other) or (one != one and other != other)
-    except Exception:  # an array of several answers, or a user's class
-        return repr(one) == repr(other)
+        return _same(vars(one), vars(other))
+    if type(one).__eq__ is not object.__eq__:
+        with contextlib.suppress(Exception):  # an array has several answers
+            return bool(one == other) or (one != one and other != other)
+    return _pickled(one) == _pickled(other)
+
+
+def _pickled(value: object) -> bytes:
+    """The content of `value`; nothing where it cannot be told."""
+    with contextlib.suppress(Exception):  # by a user's class, any error
+        return pickle.dumps(value)
+    return b""
 
 
 def _same_tensors(one: Tensor, other: Tensor) -> bool:

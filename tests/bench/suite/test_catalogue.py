@@ -160,7 +160,7 @@ def test_any_text_is_a_reference_or_a_users_error(text: str) -> None:
         assert Reference.parse(reference.label(reference.name)) == reference
 
 
-@pytest.mark.parametrize("option", ["width=-3", "width=0", "patch=7", "width=1" + "0" * 3000])
+@pytest.mark.parametrize("option", ["width=-3", "width=0", "patch=7", "width=1" + "0" * 150])
 def test_an_option_that_no_model_can_be_built_with_is_told_before_the_run(option: str) -> None:
     suite = load_suite("smoke").with_overrides(models=[f"convlstm({option})"], device="cpu")
     with pytest.raises(UserError, match="does not work on moving_mnist") as caught:
@@ -247,6 +247,34 @@ def test_a_file_that_is_no_model_says_so_in_a_line(tmp_path: Path, text: str, me
     with pytest.raises(UserError, match=message) as caught:
         catalogue.model(_write(tmp_path / "mine.py", text) + ":Mine")
     assert "\n" not in str(caught.value)
+
+
+TYPED = """
+from pathlib import Path
+from typing import Literal
+class Typed(CopyLast):
+    def __init__(self, frame_shape, *, place: Path = Path(), size: int | tuple[int, int] = 1,
+                 how: Literal["a", "b"] = "a", share: float = 0, odd: "NoSuch" = 1, free=None):
+        super().__init__(frame_shape)
+"""
+
+
+def test_options_are_checked_by_the_annotations_of_a_users_class(tmp_path: Path) -> None:
+    texts = MINE + TYPED.replace('"NoSuch"', "type(print)"), MINE + TYPED
+    typed, unknown = (_write(tmp_path / f"{n}.py", text) for n, text in enumerate(texts))
+    fine = "place='x', size=[3, 4], how='b', share=1, odd=3, free=[None, {'a': 1.5}]"
+    assert catalogue.model(f"{typed}:Typed({fine})")
+    assert catalogue.model(f"{unknown}:Typed(size='x')")  # annotations that cannot be told
+    for wrong in ("place=3", "size='x'", "size=(1, 2, 3)", "how='c'", "share='x'", "share=True"):
+        with pytest.raises(UserError, match="wrong type"):
+            catalogue.model(f"{typed}:Typed({wrong})")
+
+
+def test_a_label_that_no_database_holds_is_refused(tmp_path: Path) -> None:
+    reference = _write(tmp_path / "mine.py", MINE + TYPED) + f":Typed(free='{'x' * 300}')"
+    suite = load_suite("smoke").with_overrides(models=[reference], device="cpu")
+    with pytest.raises(UserError, match="200 at most"):
+        settle(suite)
 
 
 def test_what_a_file_prints_is_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

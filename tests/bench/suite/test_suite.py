@@ -96,7 +96,7 @@ def test_a_name_that_is_no_folder_of_the_results_is_refused(tmp_path: Path, name
         (VALID + "[limits]\ncell_seconds = 1e300", "limits.cell_seconds: "),
         (VALID.replace("8steps", "1e999steps"), "budget: budget '1e999steps' cannot be: steps are"),
         (VALID.replace("8steps", "0.5steps"), "counted in whole numbers, not 0.5"),
-        (VALID + "a = " + "[" * 5000 + "]" * 5000, "own.toml is not TOML"),
+        (VALID + "a = " + "[" * 5000 + "]" * 5000, "own.toml is nested too deeply"),
         (VALID + "models.a = 1", "own.toml is not TOML"),
         ("", "own.toml: models: Field required"),
         (VALID.replace('"convlstm"', '"convlstm\\nx"'), "holds a line end"),

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Literal
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -20,6 +21,16 @@ from bench.train.loop import Diverged, Loop
 class Schedule:
     def __init__(self) -> None:
         self.step = 0
+
+
+NINE = torch.tensor([2500])
+
+
+class Pair:
+    """Two objects that hold each other."""
+
+    def __init__(self, value: int, other: Pair | None = None) -> None:
+        self.value, self.other = value, other or Pair(value, self)
 
 
 class Part(nn.Module):
@@ -82,6 +93,12 @@ def test_weights_and_saved_buffers_are_no_hidden_state() -> None:
         ({"a": 1}, {"b": 1}, False),
         (torch.ones(2).numpy(), torch.ones(2).numpy(), True),
         (torch.ones(2).numpy(), torch.zeros(2).numpy(), False),
+        (torch.arange(5000).numpy(), torch.arange(5000).index_fill(0, NINE, 0).numpy(), False),
+        (numpy.random.default_rng(1), numpy.random.default_rng(1), True),
+        (numpy.random.default_rng(1), numpy.random.default_rng(2), False),
+        (Pair(1), Pair(1), True),
+        (Pair(1), Pair(2), False),
+        (float("nan"), float("nan"), True),
     ],
 )
 def test_values_are_the_same_by_content(one: object, other: object, equal: bool) -> None:
