@@ -16,16 +16,14 @@ def held(path: Path, refusal: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path`, whose folder is made, for as long as the block lasts.
 
     Raises:
-        UserError: another process holds it for all of `wait_seconds`, and the message is `refusal`;
-            or the file cannot be made.
+        UserError: another process holds it for all of `wait_seconds`; the message is `refusal`.
+        OSError: the file cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         acquired = FileLock(path).acquire(timeout=wait_seconds)
     except Timeout as error:
         raise UserError(refusal) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be locked: {error.strerror or error}") from error
     with acquired:
         yield
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -136,7 +135,6 @@ class Attempt:
         """Add the result to the record; its files become artifacts."""
         self._progress("record", 1.0)
         folder, tags = self.checkpoint.artifacts, self.record.tags
-        shutil.rmtree(folder, ignore_errors=True)  # what a kill left of an earlier attempt
         classes = self.cell.data.spec.classes
         artifacts.write(result, self.loop.weights, classes, folder)
         for name, reason in result.not_measured.items():

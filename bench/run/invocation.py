@@ -249,6 +249,7 @@ class Invocation:
             if record is None:
                 if finished.status is Status.INTERRUPTED and checkpoint.run_id is None:
                     return finished  # it had not begun: nothing to record
+                checkpoint.forget_record()  # artifacts without one are half ones
                 record = Record.of(cell, self.results, self._command(cell), self._run_id)
                 record.end(finished.status, finished.error)
             finished = record.finished(record.send(store, checkpoint))

@@ -154,6 +154,7 @@ class Worker:
             if isinstance(event, Progress | Note):
                 journal.event(self.cell.name, event)
 
+        checkpoint.forget_record()  # artifacts that a killed attempt left without one
         record = Record.of(self.cell, self.results, self.command, self.parent)
         record.tags[records.THREADS] = str(torch.get_num_threads())
         state = None if self.weights_of else checkpoint.load(torch.device(self.cell.device))
