@@ -230,7 +230,7 @@ def test_scores_that_were_not_stored_are_missed(cells: Cells) -> None:
     cells.add("a", "near", (0.080, 0.081, 0.079))
     cells.store.add("b", 0.1, params={"dataset": "near"}, tags={records.DATA_DIGEST: "same"})
     assert cells.verdict(BEATS)[1] == [
-        "not tested here · no scores by sequence of b on near",
+        "not tested here · no scores of several sequences of b on near",
     ]
 
 
@@ -284,3 +284,13 @@ def test_a_report_without_their_cells_says_nothing_of_claims(cells: Cells, tmp_p
     page = report.build(cells.store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     assert 'id="claims"' not in page
     assert "Claims" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_nothing_is_so_many_per_cent_of_a_perfect_model(cells: Cells) -> None:
+    cells.add("a", "near", (1e-30, 1e-30))
+    for model, dataset in (("b", "near"), ("a", "far"), ("b", "far")):
+        cells.add(model, dataset, (0.1, 0.11))
+    why = "a is perfect on near, of which nothing is so many per cent"
+    assert cells.verdict(GAINS)[1] == [f"not tested here · {why}"]
+    (found,) = cells.findings(CLAIM.model_copy(update={"defects": (DEFECT,)}))
+    assert found.effects == ((f"Not tested here: {why}",),)
