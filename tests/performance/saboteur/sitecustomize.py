@@ -29,7 +29,7 @@ PHASES = {
     ("bench/run/record.py", "begin"): "beginning a run",
     ("bench/run/record.py", "describe"): "beginning a run",
     ("bench/run/worker.py", "_keep_and_send"): "ending a run",
-    ("bench/store/mlflow.py", "_open_sqlite"): "opening the store",
+    ("bench/store/sqlite.py", "open"): "opening the store",
     ("bench/run/invocation.py", "_report"): "report",
     ("bench/run/invocation.py", "_launch"): "watching",
     ("bench/run/invocation.py", "run"): "planning",
