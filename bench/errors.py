@@ -26,3 +26,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 def one_line(error: BaseException) -> str:
     """The message of any `error` as one line of a bounded length."""
     return " ".join(str(error).split())[:300]
+
+
+def described(error: BaseException) -> str:
+    """The kind of `error`, where that is no user's, and its message on one line."""
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{one_line(error)}"

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench import records
-from bench.errors import UserError
+from bench.errors import described
 from bench.records import Point
 from bench.run import artifacts
 from bench.run.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ class Attempt:
             try:
                 self._go_on_from(state, same_run)
             except (KeyError, TypeError, ValueError) as error:
-                raise Unrestorable(first_line(error)) from error
+                raise Unrestorable(described(error)) from error
         try:
             self.loop.run(state)
             if self.loop.trains:
@@ -226,7 +226,7 @@ class Attempt:
         except kinds as error:
             if what not in self._troubles:
                 self._troubles.add(what)
-                self._emit(Note(f"{what}: {first_line(error)}"))
+                self._emit(Note(f"{what}: {described(error)}"))
 
     @property
     def _wall_seconds(self) -> float:
@@ -249,12 +249,6 @@ class Attempt:
                 memory_bytes=hardware.peak_memory_bytes(self.cell.device),
             )
         )
-
-
-def first_line(error: BaseException) -> str:
-    """The error's kind, where that is no user's, and the first line of what it says."""
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    return f"{kind}{error}".strip().splitlines()[0]
 
 
 def _finite(value: float) -> float | None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import atomic, locks, records, report
-from bench.errors import UserError
+from bench.errors import UserError, described
 from bench.records import Status
 from bench.run import plan
-from bench.run.attempt import first_line
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
@@ -22,6 +21,7 @@ from bench.run.launchers.launcher import Job, Launcher, Started, default_total_s
 from bench.run.launchers.local import LocalLauncher
 from bench.run.leftovers import Leftovers
 from bench.run.record import Record, folder_tag
+from bench.run.stop import stop_signals
 from bench.run.streams import lasting_output
 from bench.store.mlflow import Store, store_exists, store_uri
 from bench.suite.cell import Cell
@@ -115,7 +115,7 @@ class Invocation:
             yield
         except Exception as error:  # whatever a store raises
             self._lost.append(what)
-            self.screen.announce(f"{what}: {first_line(error)}")
+            self.screen.announce(f"{what}: {described(error)}")
 
     def _plan(self, recorded: plan.Recorded) -> list[PlannedCell]:
         planned = plan.plan(self.cells, self.results, recorded, self.force)
@@ -213,7 +213,7 @@ class Invocation:
                 jobs.append(self._job(cell, planned))
             except (UserError, OSError) as error:
                 display.cell_started(cell.name)
-                self._show_end(display, cell, Finished(Status.FAILED, first_line(error)))
+                self._show_end(display, cell, Finished(Status.FAILED, described(error)))
         for job, event in launcher.run(jobs):
             cell = by_name[job.name]
             if isinstance(event, Started):
@@ -271,10 +271,8 @@ class Invocation:
 
 @contextlib.contextmanager
 def _passing_signals_to(stop: Callable[[], None]) -> Iterator[None]:
-    """During the block SIGINT, SIGTERM and SIGHUP only call `stop`."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    asked = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda *_: stop()) for number in asked}
+    """During the block the signals that ask this process to stop only call `stop`."""
+    before = {number: signal.signal(number, lambda *_: stop()) for number in stop_signals()}
     try:
         yield
     finally:

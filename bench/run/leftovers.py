@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import atomic, records
-from bench.errors import UserError
+from bench.errors import UserError, described
 from bench.records import Status
-from bench.run.attempt import first_line
 from bench.run.checkpoint import Checkpoint
 from bench.run.record import folder_tag
 from bench.store.mlflow import RecordedCell, Store, store_exists
@@ -35,7 +34,7 @@ class Leftovers:
                         record.send(store, checkpoint)
                         self._announce(f"{record.name}: recorded, as an earlier run could not")
             except Exception as error:  # whatever a store raises: it stays where it is
-                self._announce(f"{path.parent} is not recorded yet: {first_line(error)}")
+                self._announce(f"{path.parent} is not recorded yet: {described(error)}")
 
     # --- runs ----------------------------------------------------------------------------------
 

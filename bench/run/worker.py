@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 import torch
 
 from bench import atomic, records
-from bench.errors import UserError
+from bench.errors import UserError, described
 from bench.records import Status
 from bench.run import plan
-from bench.run.attempt import Attempt, Interrupted, first_line
+from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.record import Record
+from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
 from bench.store.mlflow import Store, store_uri
 from bench.suite.cell import Cell
@@ -35,39 +33,6 @@ from datasets.contract import DataMissing
 
 PATIENCE_SECONDS = 20.0  # for another process that runs the same cell
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-class StopRequest:
-    """True once this process was asked to stop: by a signal, or by the end of its parent."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-
-    def __call__(self) -> bool:
-        """Whether it has been asked."""
-        return self._asked.is_set()
-
-    def on_signals(self) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP as the request; a second one ends the process at once."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                signal.signal(number, self._signalled)
-
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self._asked.is_set():
-            os._exit(128 + number)
-        self._asked.set()
-
-    def on_end_of(self, stream: TextIO) -> None:
-        """Take the end of `stream` as the request: a parent that dies closes its end of it."""
-
-        def wait() -> None:
-            with contextlib.suppress(OSError, ValueError):
-                while stream.read(1):
-                    pass
-            self._asked.set()
-
-        threading.Thread(target=wait, daemon=True, name="parent watch").start()
 
 
 @dataclass(frozen=True)
@@ -205,12 +170,12 @@ class Worker:
             checkpoint.record = record
             kept = "; it is kept and recorded by the next run"
         except OSError as error:
-            emit(Note(f"the result cannot be kept in {checkpoint.folder}: {first_line(error)}"))
+            emit(Note(f"the result cannot be kept in {checkpoint.folder}: {described(error)}"))
         try:
             return record.finished(record.send(self.store, checkpoint))
         except Exception as error:  # whatever a store raises: the result is kept
             how = f"{record.status}: {record.error}" if record.error else record.status
-            why = f"it cannot be recorded{kept}: {first_line(error)}; it ended as {how}"
+            why = f"it cannot be recorded{kept}: {described(error)}; it ended as {how}"
             return Finished(Status.FAILED, why)
 
     @property
@@ -251,7 +216,7 @@ class Worker:
             record.end(Status.FAILED, f"its checkpoint did not fit: {error}")
         except (Exception, SystemExit) as error:
             traceback.print_exc(file=log)
-            record.end(_status_of(error), first_line(error))
+            record.end(_status_of(error), described(error))
 
     def _rescore(self, attempt: Attempt, record: Record) -> dict[str, float]:
         """Figures of the earlier run's weights, beside the curves and costs recorded then."""
@@ -336,6 +301,6 @@ def _told(worker: Worker, stop: StopRequest, events: int) -> Finished:
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            finished = Finished(Status.FAILED, first_line(error))
+            finished = Finished(Status.FAILED, described(error))
         emit(finished)
     return finished

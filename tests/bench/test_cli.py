@@ -32,7 +32,7 @@ from tests.bench.conftest import Bench, command, environment
         (["report", "--suite", "smoke"], "no cell of the suite 'smoke'"),
         (["check", "convltsm"], "did you mean 'convlstm'?"),
         (["data", "prepare", "moving_mnits"], "did you mean 'moving_mnist'?"),
-        (["data", "show", "moving_mnist", "--clips", "0"], "from 1 on"),
+        (["data", "show", "moving_mnist", "--clips", "0"], "from 1 to"),
         (["predict", "--model", "m", "--input", "no.mp4", "--out", "o"], "there is no no.mp4"),
     ],
 )
