@@ -1,8 +1,10 @@
-"""Kills its own process, its parent or child, or both, at a moment that the environment names.
+"""Kills its own process, its parent or child, or both, at moments that the environment names.
 
 Python imports a `sitecustomize` at its start where one lies on the path: so the program under test
-needs no hook. `$NEXTFRAME_KILLS` is a list of `tests.performance.chaos.Kill` in JSON; each process
-takes the first for its kind that no other has taken.
+needs no hook. `$NEXTFRAME_KILLS` is a list of `tests.performance.chaos.Kill` in JSON. A parent takes
+the first for its kind that no other has taken. A cell's process imports for seconds and works for
+two: once it has imported, and before it touches anything, it forks a copy for each of several
+kills, one after the other, and goes on itself only when these are dead.
 """
 
 from __future__ import annotations
@@ -35,6 +37,26 @@ PHASES = {
     ("bench/run/invocation.py", "run"): "planning",
 }
 """The phase of a process by the innermost of these functions that runs."""
+
+RANKS = {
+    "starting": 0,
+    "opening the store": 1,
+    "beginning a run": 2,
+    "set-up": 3,
+    "warm-up": 4,
+    "training": 5,
+    "saving": 5,
+    "validation": 5,
+    "test": 6,
+    "recording": 7,
+    "ending a run": 8,
+    "planning": 2,
+    "watching": 3,
+    "report": 9,
+}
+"""The order of the phases; a kill whose phase does not come falls on the next that does."""
+
+KILLS_A_PROCESS = 6
 
 WRITES = {
     "open",
@@ -70,7 +92,7 @@ def _kill(kill: dict[str, Any], phase: str) -> None:
     os.write(diary, f"{kill['process']} {kill['victim']} {phase}\n".encode())
     os.close(diary)
     if kill["victim"] in ("other", "both"):
-        other = os.getppid() if kill["process"] == "child" else _child()
+        other = _parent if kill["process"] == "child" else _child()
         if other:
             os.kill(other, signal.SIGKILL)
     if kill["victim"] in ("self", "both"):
@@ -84,15 +106,16 @@ def _child() -> int:
 
 def _at_a_write(kill: dict[str, Any]) -> None:
     """Kill at the write number `kill["at"]` in its phase."""
-    left = [int(kill["at"])]
+    left, rank = [int(kill["at"])], RANKS[kill["phase"]]
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if left[0] < 0 or event not in WRITES:
             return
-        if _phase(sys._getframe(1)) == kill["phase"]:
-            left[0] -= 1
-            if left[0] < 0:
-                _kill(kill, kill["phase"])
+        phase = _phase(sys._getframe(1))
+        left[0] -= phase == kill["phase"]
+        if left[0] < 0 or RANKS[phase] > rank:
+            left[0] = -1
+            _kill(kill, phase)
 
     sys.addaudithook(hook)
 
@@ -105,12 +128,43 @@ def _at_a_time(kill: dict[str, Any]) -> None:
         return _phase(sys._current_frames().get(main or 0))
 
     def wait() -> None:
-        while current() != kill["phase"]:
+        while RANKS[current()] < RANKS[kill["phase"]]:
             time.sleep(POLL_SECONDS)
         time.sleep(kill["at"])
         _kill(kill, current())
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _arm(kill: dict[str, Any]) -> None:
+    (_at_a_write if kill["moment"] == "write" else _at_a_time)(kill)
+
+
+def _once_imported(kills: list[dict[str, Any]]) -> None:
+    """Fork a copy for each of several kills where a cell's process first opens the store."""
+    waiting = [True]
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if waiting and event == "sqlite3.connect":
+            waiting.clear()
+            _fork(kills)
+
+    sys.addaudithook(hook)
+
+
+def _fork(kills: list[dict[str, Any]]) -> None:
+    """Return in each copy with its kill armed, and in the process itself after them."""
+    for _ in range(KILLS_A_PROCESS):
+        kill = _take(kills)
+        if kill is None:
+            return
+        copy = os.fork()
+        if not copy:
+            _arm(kill)
+            return
+        _, status = os.waitpid(copy, 0)
+        if not os.WIFSIGNALED(status):  # it was done before its moment
+            os._exit(os.waitstatus_to_exitcode(status))
 
 
 def _process() -> str:
@@ -134,6 +188,9 @@ def _take(kills: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
-_mine = _take(json.loads(os.environ.get("NEXTFRAME_KILLS", "[]")))
-if _mine:
-    (_at_a_write if _mine["moment"] == "write" else _at_a_time)(_mine)
+_parent = os.getppid()
+_kills = json.loads(os.environ.get("NEXTFRAME_KILLS", "[]"))
+if _process() == "child":
+    _once_imported(_kills)
+elif _mine := _take(_kills):
+    _arm(_mine)
