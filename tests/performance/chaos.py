@@ -317,7 +317,7 @@ def main() -> None:
                 found.update(one_round(suite, folder, plan, calm))
             except Exception as error:
                 wrong.append(f"round {number}: {type(error).__name__}: {error}\n  {plan}")
-                print(wrong[-1][-3000:], flush=True)  # noqa: T201
+                print(wrong[-1][:4000], flush=True)  # noqa: T201
                 if wanted.keep:
                     shutil.copytree(folder, wanted.keep / folder.name, dirs_exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,9 @@
 """Kills its own process, its parent or child, or both, at moments that the environment names.
 
 Python imports a `sitecustomize` at its start where one lies on the path: so the program under test
-needs no hook. `$NEXTFRAME_KILLS` is a list of `tests.performance.chaos.Kill` in JSON. A parent takes
-the first for its kind that no other has taken. A cell's process imports for seconds and works for
-two: once it has imported, and before it touches anything, it forks a copy for each of several
+needs no hook. `$NEXTFRAME_KILLS` is a list of `tests.performance.chaos.Kill` in JSON. A parent
+takes the first for its kind that no other has taken. A cell's process imports for seconds and works
+for two: once it has imported, and before it touches anything, it forks a copy for each of several
 kills, one after the other, and goes on itself only when these are dead.
 """
 
@@ -165,6 +165,8 @@ def _fork(kills: list[dict[str, Any]]) -> None:
         _, status = os.waitpid(copy, 0)
         if not os.WIFSIGNALED(status):  # it was done before its moment
             os._exit(os.waitstatus_to_exitcode(status))
+        if "ending" in Path(kill["diary"]).read_text(encoding="utf-8"):
+            os.kill(os.getpid(), signal.SIGKILL)  # its cell may be done, and nobody runs it again
 
 
 def _process() -> str:
