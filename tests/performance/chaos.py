@@ -88,7 +88,7 @@ Victim = Literal["self", "other", "both"]
 Places = tuple[tuple[Process, str, int, float], ...]
 
 EARLY: Places = (
-    ("parent", "starting", 5000, 6.0),
+    ("parent", "other", 5000, 6.0),
     ("parent", "opening the store", 600, 2.5),
     ("parent", "planning", 40, 1.0),
 )
@@ -105,7 +105,10 @@ CELL: Places = (
     ("child", "ending a run", 50, 0.2),
 )
 LATE: Places = (("parent", "watching", 8, 25.0), ("parent", "report", 125, 1.7))
-"""Processes and phases, each with about how many writes and seconds it has."""
+"""Processes and phases, each with about how many writes and seconds it has.
+
+What is no named phase, "other", is the imports of a parent, and the little between phases.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ PHASES = {
 """The phase of a process by the innermost of these functions that runs."""
 
 RANKS = {
-    "starting": 0,
+    "other": 0,
     "opening the store": 1,
     "beginning a run": 2,
     "set-up": 3,
@@ -83,7 +83,7 @@ def _phase(frame: FrameType | None) -> str:
             if code.co_name == function and code.co_filename.endswith(file):
                 return phase
         frame = frame.f_back
-    return "starting"
+    return "other"
 
 
 def _kill(kill: dict[str, Any], phase: str) -> None:
@@ -165,7 +165,7 @@ def _fork(kills: list[dict[str, Any]]) -> None:
         _, status = os.waitpid(copy, 0)
         if not os.WIFSIGNALED(status):  # it was done before its moment
             os._exit(os.waitstatus_to_exitcode(status))
-        if "ending" in Path(kill["diary"]).read_text(encoding="utf-8"):
+        if Path(kill["diary"]).read_text(encoding="utf-8").endswith(("ending a run\n", "other\n")):
             os.kill(os.getpid(), signal.SIGKILL)  # its cell may be done, and nobody runs it again
 
 
