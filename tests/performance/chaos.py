@@ -269,10 +269,12 @@ def starts(chance: random.Random, folder: Path) -> Iterator[list[Kill]]:
         )
 
     yield [kill(EARLY, "self")]
-    for _ in range(3):
-        cells = [kill(CELL, "self") for _ in range(chance.randrange(16))]
+    yield [kill(EARLY, "self")]
+    for others in (24, 24, 12):
+        cells = [kill(CELL, "self") for _ in range(others)]
         last = kill(CELL, "other", "both") if chance.random() < 0.5 else kill(LATE, "self", "both")
         yield [*cells, last]
+    yield [kill(LATE, "self", "both")]
 
 
 def one_round(suite: Path, folder: Path, plan: Iterable[Sequence[Kill]], calm: Ended) -> list[str]:

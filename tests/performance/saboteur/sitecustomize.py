@@ -56,7 +56,7 @@ RANKS = {
 }
 """The order of the phases; a kill whose phase does not come falls on the next that does."""
 
-KILLS_A_PROCESS = 6
+KILLS_A_PROCESS = 12
 
 WRITES = {
     "open",
