@@ -225,12 +225,12 @@ def run(suite: Path, results: Path, kills: Sequence[Kill] = ()) -> None:
         _wait_for_children(results)
         output.seek(0)
         printed = output.read()
-    if not any(map(_diary, kills)):
+    if not any(map(killed, kills)):
         assert code == 0, f"exit code {code}: {printed[-3000:]}"
     assert "Traceback" not in printed, printed[-3000:]
 
 
-def _diary(kill: Kill) -> list[str]:
+def killed(kill: Kill) -> list[str]:
     """What is written down of the kill: nothing where it has not happened."""
     path = Path(kill.diary)
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -254,19 +254,23 @@ def _working_in(results: Path) -> Iterator[list[str]]:
             yield words
 
 
+def random_kill(
+    places: Places, victims: Sequence[Victim], diary: Path, chance: random.Random
+) -> Kill:
+    """A kill at a random moment of one of the `places`, written down in the file `diary`."""
+    process, phase, writes, seconds = chance.choice(places)
+    victim = chance.choice(victims)
+    if chance.random() < 0.5:
+        return Kill(process, victim, phase, "write", chance.randrange(writes), str(diary))
+    return Kill(process, victim, phase, "time", chance.uniform(0, seconds), str(diary))
+
+
 def starts(chance: random.Random, folder: Path) -> Iterator[list[Kill]]:
     """The kills of each start of a round, at random moments."""
     number = itertools.count()
 
     def kill(places: Places, *victims: Victim) -> Kill:
-        process, phase, writes, seconds = chance.choice(places)
-        diary = str(folder / f"kill-{next(number)}")
-        if chance.random() < 0.5:
-            at = float(chance.randrange(writes))
-            return Kill(process, chance.choice(victims), phase, "write", at, diary)
-        return Kill(
-            process, chance.choice(victims), phase, "time", chance.uniform(0, seconds), diary
-        )
+        return random_kill(places, victims, folder / f"kill-{next(number)}", chance)
 
     yield [kill(EARLY, "self")]
     yield [kill(EARLY, "self")]
@@ -287,7 +291,7 @@ def one_round(suite: Path, folder: Path, plan: Iterable[Sequence[Kill]], calm: E
     found = []
     for kills in plan:
         run(suite, results, kills)
-        found += [line for kill in kills for line in _diary(kill)]
+        found += [line for kill in kills for line in killed(kill)]
         if (results / "mlflow.db").exists():
             Store(_uri(results)).cells(SUITE)
     run(suite, results)
