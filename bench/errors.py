@@ -1,4 +1,4 @@
-"""Errors that a user can fix, each reported in one line."""
+"""Errors that a user can fix, each reported in one line, and how an error is said in one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ LONGEST = 100  # characters of a name in one message
 
 class UserError(Exception):
     """Bad input: the message says what is wrong and what to do; the program exits with 2."""
+
+
+class Invalid(Exception):
+    """A model broke a rule of the comparison: its figures are void. The message says which."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import torch
 
 from bench import atomic, records
-from bench.errors import UserError, described
+from bench.errors import Invalid, UserError, described
 from bench.records import Status
 from bench.run import plan
 from bench.run.attempt import Attempt, Interrupted
@@ -27,7 +27,6 @@ from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
 from bench.store.mlflow import Store, store_uri
 from bench.suite.cell import Cell
-from bench.train.held_out import Invalid
 from bench.train.loop import Diverged, Unrestorable
 from datasets.contract import DataMissing
 

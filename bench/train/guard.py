@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from bench.train.held_out import Invalid
+from bench.errors import Invalid
 from bench.train.hidden_state import changed, hidden_state, recorded
 
 TOLERANCE = {"32": 1e-3, "bf16": 1e-2}

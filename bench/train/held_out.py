@@ -31,10 +31,6 @@ Forward = Callable[[Tensor], Tensor]
 """The output of a model for what it is given of clips, [B,T,C,H,W] in [0,1]."""
 
 
-class Invalid(Exception):
-    """The model broke a rule of the comparison: its figures are void. The message says which."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pass:
     """A batch of held-out clips with the model's output.

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.train.held_out import Batch, Forward, HeldOut, Invalid, Pass
+from bench.errors import Invalid
+from bench.train.held_out import Batch, Forward, HeldOut, Pass
 from datasets.contract import Dataset, LabelledDataset, Spec, TaskName, to_unit
 from models.contract import Classifier, Predictor, TrainingBatch
 

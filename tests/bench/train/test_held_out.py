@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.errors import Invalid
 from bench.score.frame_scores import FrameScores
 from bench.score.measure import measure
 from bench.train.guard import Guard
-from bench.train.held_out import Forward, HeldOut, Invalid
+from bench.train.held_out import Forward, HeldOut
 from bench.train.task import NotFinite, task_of
 from datasets.contract import Spec
 from models.contract import Predictor

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import Invalid
 from bench.suite.cell import settle
 from bench.suite.suite import load_suite
-from bench.train.held_out import Invalid
 from bench.train.hidden_state import changed, hidden_state, restore, same
 from bench.train.loop import Diverged, Loop
 
