@@ -1,4 +1,4 @@
-"""Errors that a user can fix, each reported in one line, and how an error is said in one."""
+"""Errors that end a verb or a cell in one line, and how any error is said in one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ from bench.run.leftovers import Leftovers
 from bench.run.record import Record, folder_tag
 from bench.run.stop import stop_signals
 from bench.run.streams import lasting_output
-from bench.store.mlflow import Store, store_exists, store_uri
+from bench.store.address import store_uri
+from bench.store.errors import NoStore
+from bench.store.mlflow import Store
 from bench.suite.cell import Cell
 from bench.suite.suite import Suite
 
@@ -65,7 +67,10 @@ class Invocation:
 
     def dry_run(self) -> int:
         """Show the plan and write nothing; the exit code."""
-        store = Store(self._uri) if store_exists(self._uri) else None
+        try:
+            store = Store(self._uri, create=False)
+        except NoStore:
+            store = None
         with self.screen.display(sys.stdout) as display:
             recorded = plan.Recorded(store, self.suite.name)
             display.plan(self._plan(recorded), plan.settings(self.cells))

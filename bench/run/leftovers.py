@@ -10,7 +10,8 @@ from bench.errors import UserError, described
 from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.run.record import folder_tag
-from bench.store.mlflow import RecordedCell, Store, store_exists
+from bench.store.errors import NoStore
+from bench.store.mlflow import RecordedCell, Store
 
 
 class Leftovers:
@@ -51,8 +52,9 @@ class Leftovers:
         run_id, uri = self._remembered()
         if uri not in ("", store.uri):
             try:
-                if store_exists(uri):
-                    self.close_runs(Store(uri), parent=run_id)
+                self.close_runs(Store(uri, create=False), parent=run_id)
+            except NoStore:
+                pass
             except UserError as error:
                 self._announce(f"runs of an earlier invocation stay open: {error}")
         self.close_runs(store, parent=run_id)

@@ -25,7 +25,8 @@ from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.record import Record
 from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
-from bench.store.mlflow import Store, store_uri
+from bench.store.address import store_uri
+from bench.store.mlflow import Store
 from bench.suite.cell import Cell
 from bench.train.loop import Diverged, Unrestorable
 from datasets.contract import DataMissing

@@ -13,5 +13,9 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached, read or written now; the same call may do later."""
 
 
+class NoStore(StoreUnavailable):
+    """There is no store, or one that was half made and holds nothing."""
+
+
 class UnknownRun(StoreError):
     """The store has no such run, or its run was deleted."""

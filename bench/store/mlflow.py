@@ -39,10 +39,8 @@ from bench import records
 from bench.errors import unknown
 from bench.records import Point
 from bench.store import ui
-from bench.store.address import database_file, is_server, shown
-from bench.store.address import store_exists as store_exists
-from bench.store.address import store_uri as store_uri
-from bench.store.errors import StoreError, StoreUnavailable, UnknownRun
+from bench.store.address import database_file, is_server, shown, store_exists
+from bench.store.errors import NoStore, StoreError, StoreUnavailable, UnknownRun
 from bench.store.guard import RAISED, Guarded, reason, reported
 from bench.store.sqlite import OURS, TRAINING_PAGES, Database
 
@@ -101,15 +99,14 @@ class Store:
             create: whether a SQLite database that is not there yet is made.
 
         Raises:
-            StoreUnavailable: the store is not there, or cannot be opened.
+            NoStore: it is not there, and not to be made.
+            StoreUnavailable: it cannot be opened.
         """
         self.uri, self._announce = uri, announce
         self._places: dict[str, str] = {}  # of each run's artifacts
         self._own: dict[str, str] = {}  # the place of each experiment that is kept beside SQLite
         if not create and not store_exists(uri):
-            raise StoreUnavailable(
-                f"there is no MLflow store {shown(uri)}: say --results or --tracking-uri"
-            )
+            raise NoStore(f"there is no MLflow store {shown(uri)}: say --results or --tracking-uri")
         file = database_file(uri)
         self._database = (
             Database(file.parent.resolve() / file.name, announce) if file is not None else None

@@ -21,7 +21,7 @@ from filelock import FileLock
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from bench.store import address
-from bench.store.errors import StoreUnavailable
+from bench.store.errors import NoStore, StoreUnavailable
 
 OURS = ("bench.artifacts", "beside the database")
 """Tag of the experiments whose artifacts lie in our folder, wherever that goes."""
@@ -63,12 +63,13 @@ class Database:
             create: whether to make it where it is absent, or half made and empty.
 
         Raises:
-            StoreUnavailable: it is absent, another MLflow's, or no database of MLflow.
+            NoStore: it is absent, or half made, and not to be made.
+            StoreUnavailable: it is another MLflow's, or no database of MLflow.
             OSError, sqlite3.Error, SQLAlchemyError: it cannot be read or made.
         """
         if not self._is_whole():
             if not create:
-                raise StoreUnavailable(
+                raise NoStore(
                     f"there is no MLflow store {self.file}: say --results or --tracking-uri"
                 )
             self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from bench.store.mlflow import RecordedCell, Store, store_uri
+from bench.store.address import store_uri
+from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import Bench
 
 EXPECTED = {

@@ -9,7 +9,8 @@ import pytest
 from bench import records
 from bench.errors import UserError
 from bench.records import Status
-from bench.store.mlflow import Point, Store, store_uri
+from bench.store.address import store_uri
+from bench.store.mlflow import Point, Store
 
 
 @pytest.fixture

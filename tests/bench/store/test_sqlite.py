@@ -24,8 +24,9 @@ from sqlalchemy import create_engine
 from bench import records
 from bench.errors import UserError
 from bench.records import Status
+from bench.store.address import store_uri
 from bench.store.errors import StoreUnavailable
-from bench.store.mlflow import Store, store_uri
+from bench.store.mlflow import Store
 from tests.bench.conftest import environment
 
 SCRIPTS = str(Path(mlflow.store.db_migrations.__path__[0]))
