@@ -137,16 +137,16 @@ class Ended:
     weights: dict[str, dict[str, np.ndarray]]  # type: ignore[type-arg]
 
     @classmethod
-    def read(cls, results: Path, cells: int) -> Ended:
-        """What `results` holds of a suite of `cells`.
+    def read(cls, uri: str, cells: int) -> Ended:
+        """What the store at `uri` holds of the suite, which has that many `cells`.
 
         Raises:
             AssertionError: a run is open, or a cell was done not just once.
         """
-        store = Store(_uri(results))
+        store = Store(uri)
         runs = store.cells(SUITE)
         left_open = [run.name for run in runs if run.tags[records.STATUS] == "running"]
-        left_open += _open_runs(results)
+        left_open += _open_runs(uri)
         assert not left_open, f"left RUNNING: {left_open}"
         done = collections.Counter(run.name for run in runs if run.is_done)
         assert sorted(done.values()) == [1] * cells, f"done: {done}"
@@ -178,13 +178,14 @@ class Ended:
                 assert np.array_equal(value, other.weights[name][key]), f"{name}: {key}"
 
 
-def _uri(results: Path) -> str:
+def store_in(results: Path) -> str:
+    """The URI of the store in the results folder."""
     return f"sqlite:///{results}/mlflow.db"
 
 
-def _open_runs(results: Path) -> list[str]:
+def _open_runs(uri: str) -> list[str]:
     """The names of the runs of any kind that MLflow takes for running."""
-    client = MlflowClient(tracking_uri=_uri(results))
+    client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(SUITE)
     assert experiment, "no experiment"
     found = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
@@ -293,9 +294,9 @@ def one_round(suite: Path, folder: Path, plan: Iterable[Sequence[Kill]], calm: E
         run(suite, results, kills)
         found += [line for kill in kills for line in killed(kill)]
         if (results / "mlflow.db").exists():
-            Store(_uri(results)).cells(SUITE)
+            Store(store_in(results)).cells(SUITE)
     run(suite, results)
-    Ended.read(results, CELLS).check_same(calm)
+    Ended.read(store_in(results), CELLS).check_same(calm)
     return found
 
 
@@ -313,7 +314,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base:
         suite = write_suite(Path(base))
         run(suite, Path(base) / "calm")
-        calm = Ended.read(Path(base) / "calm", CELLS)
+        calm = Ended.read(store_in(Path(base) / "calm"), CELLS)
 
         def attempt(number: int) -> None:
             if sum(found.values()) >= wanted.kills:

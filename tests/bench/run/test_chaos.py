@@ -6,7 +6,16 @@ from itertools import chain
 from pathlib import Path
 
 from tests.bench.conftest import run_here
-from tests.performance.chaos import CELL, EARLY, Ended, killed, random_kill, run, write_suite
+from tests.performance.chaos import (
+    CELL,
+    EARLY,
+    Ended,
+    killed,
+    random_kill,
+    run,
+    store_in,
+    write_suite,
+)
 
 CELLS = 2
 
@@ -23,7 +32,8 @@ def test_kills_of_parent_and_children_change_no_figure(tmp_path: Path, empty_sto
     run(suite, rough, plan[1:])
     assert len([*chain.from_iterable(map(killed, plan))]) >= 5
     _run_here(suite, rough)
-    Ended.read(calm, CELLS).check_same(Ended.read(rough, CELLS))
+    ended = [Ended.read(store_in(results), CELLS) for results in (calm, rough)]
+    ended[0].check_same(ended[1])
 
 
 def _run_here(suite: Path, results: Path) -> None:
