@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import atomic, locks, records, report
 from bench.errors import UserError, described
 from bench.records import Status
-from bench.run import plan
+from bench.run import plan, recording
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
@@ -257,7 +257,7 @@ class Invocation:
                 checkpoint.forget_record()  # artifacts without one are half ones
                 record = Record.of(cell, self.results, self._command(cell), self._run_id)
                 record.end(finished.status, finished.error)
-            finished = record.finished(record.send(store, checkpoint))
+            finished = record.finished(recording.send(record, store, checkpoint))
             checkpoint.tidy()
         return finished
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench import atomic, records
 from bench.errors import UserError, described
 from bench.records import Status
+from bench.run import recording
 from bench.run.checkpoint import Checkpoint
 from bench.run.record import folder_tag
 from bench.store.errors import NoStore
@@ -32,7 +33,7 @@ class Leftovers:
                 with checkpoint.held():
                     record = checkpoint.record
                     if record is not None:
-                        record.send(store, checkpoint)
+                        recording.send(record, store, checkpoint)
                         self._announce(f"{record.name}: recorded, as an earlier run could not")
             except Exception as error:  # whatever a store raises: it stays where it is
                 self._announce(f"{path.parent} is not recorded yet: {described(error)}")

@@ -1,23 +1,19 @@
-"""What MLflow is to hold of a cell that ended: kept as a file until it does, sent as one."""
+"""What MLflow is to hold of a cell that ended: kept as a file until it does."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from bench import records
 from bench.records import Point, Status
 from bench.run.events import Finished
-from bench.store.mlflow import RecordedCell, Store
+from bench.store.mlflow import RecordedCell
 from bench.suite import fingerprint
 from bench.suite.cell import Cell
-
-if TYPE_CHECKING:
-    from bench.run.checkpoint import Checkpoint
 
 LONGEST_VALUE = 5000  # characters of a parameter
 
@@ -82,46 +78,6 @@ class Record(BaseModel):
         """Whether `run` is one of the same cell with the same settings, which may hold this."""
         same = all(run.params.get(key, value) == value for key, value in self.params.items())
         return same and run.tags.get(records.CELL) == self.tags[records.CELL]
-
-    def begin(self, store: Store, checkpoint: Checkpoint) -> str:
-        """The id of a new run for it, which the checkpoint keeps."""
-        run_id = store.begin(self.suite, self.name, self.tags, self.parent)
-        checkpoint.run_id = run_id
-        return run_id
-
-    def describe(self, store: Store, run_id: str) -> None:
-        """Send what is known before the cell starts."""
-        store.params(run_id, self.params)
-        store.tag(run_id, {k: v for k, v in self.tags.items() if k != records.STATUS})
-        if self.data_digests:
-            store.data_set(run_id, *self.data_source, self.data_digests)
-
-    def send(self, store: Store, checkpoint: Checkpoint) -> str:
-        """Send all of it, with artifacts and log, to the cell's run in `store`; the run's id.
-
-        A store that does not know the run gets a new one. Afterwards the checkpoint is what the
-        cell needs to go on, if anything.
-        """
-        run_id = checkpoint.run_id
-        run = store.run(run_id) if run_id else None
-        if run_id is None or run is None or not self.describes(run):
-            run_id = self.begin(store, checkpoint)
-        self.describe(store, run_id)
-        store.points(run_id, self.points)
-        if checkpoint.artifacts.is_dir():
-            store.attach(run_id, checkpoint.artifacts)
-        if checkpoint.log.exists():
-            store.attach(run_id, checkpoint.log)
-        store.end(run_id, self.status, self.error)
-        if self.status is Status.DONE:
-            checkpoint.remove()
-            return run_id
-        if self.status in (Status.DIVERGED, Status.INVALID):
-            checkpoint.forget_state()  # going on would only end in the same way
-        if self.status is not Status.INTERRUPTED:
-            checkpoint.forget_run()  # it may hold points beyond the state
-        checkpoint.forget_record()
-        return run_id
 
 
 def folder_tag(results: Path) -> str:

@@ -17,7 +17,7 @@ import torch
 from bench import atomic, records
 from bench.errors import Invalid, UserError, described
 from bench.records import Status
-from bench.run import plan
+from bench.run import plan, recording
 from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
@@ -95,7 +95,7 @@ class Worker:
         record = checkpoint.record
         if record is None:
             return None
-        run_id = record.send(self.store, checkpoint)
+        run_id = recording.send(record, self.store, checkpoint)
         is_this = record.tags.get(records.CELL) == self.cell.scored
         return record.finished(run_id) if is_this and record.status is Status.DONE else None
 
@@ -126,8 +126,8 @@ class Worker:
         run_id = self._run_to_go_on_with(record, checkpoint, state is not None)
         same_run = run_id is not None
         if run_id is None:
-            run_id = record.begin(self.store, checkpoint)
-        record.describe(self.store, run_id)
+            run_id = recording.begin(record, self.store, checkpoint)
+        recording.describe(record, self.store, run_id)
         self._attach_settled(run_id, checkpoint)
         send = partial(self.store.points, run_id)
         with self.store.system_metrics(run_id, same_run):
@@ -172,7 +172,7 @@ class Worker:
         except OSError as error:
             emit(Note(f"the result cannot be kept in {checkpoint.folder}: {described(error)}"))
         try:
-            return record.finished(record.send(self.store, checkpoint))
+            return record.finished(recording.send(record, self.store, checkpoint))
         except Exception as error:  # whatever a store raises: the result is kept
             how = f"{record.status}: {record.error}" if record.error else record.status
             why = f"it cannot be recorded{kept}: {described(error)}; it ended as {how}"
