@@ -135,10 +135,9 @@ def test_results_that_cannot_be_a_folder_are_one_line(
     user_suite: Path,
     place: str,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     before = {*tmp_path.rglob("*")}
-    words = ["run", "--suite", str(user_suite), "--results", place]
+    words = ["run", "--suite", str(user_suite), "--results", str(tmp_path / place)]
     _one_line(words, "--debug", monkeypatch, capsys)
     assert {*tmp_path.rglob("*")} == before
 
