@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-import torch
 from safetensors.torch import load_file
 
 from bench import records
@@ -27,7 +26,6 @@ from bench.score.result import Result
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.loop import Loop, Unrestorable
-from bench.train.step import seed_of
 
 SAVING_SHARE = 0.01  # of the run time, for checkpoints and sending points
 LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints at most
@@ -128,7 +126,6 @@ class Attempt:
         with self.loop.timed("test"):
             held_out = self.loop.held_out("test", partial(self.heartbeat, "test"))
             showcase_clips = self.cell.evaluation.showcase_clips
-            torch.manual_seed(seed_of(self.cell.seed, "test"))
             return measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
 
     def _record(self, result: Result, final: dict[str, float]) -> None:

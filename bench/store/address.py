@@ -8,9 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
-
 from bench.errors import UserError
 
 DATABASE = "mlflow.db"  # in the results folder
@@ -53,6 +50,9 @@ def database_file(uri: str) -> Path | None:
     """
     if urlsplit(uri).scheme.partition("+")[0].lower() != "sqlite":
         return None
+    from sqlalchemy import make_url  # not at the start of every verb
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(uri)
     except ArgumentError as error:
@@ -66,6 +66,8 @@ def database_file(uri: str) -> Path | None:
 
 def uri_of(file: Path) -> str:
     """The URI of the SQLite database `file`, as short as SQLAlchemy understands it."""
+    from sqlalchemy import URL, make_url
+
     path = str(sayable(file.absolute()))
     plain = f"sqlite:///{path}"
     url = make_url(plain)

@@ -14,7 +14,10 @@ class StoreUnavailable(StoreError):
 
 
 class NoStore(StoreUnavailable):
-    """There is no store, or one that was half made and holds nothing."""
+    """There is no store at `place`, or one that was half made and holds nothing."""
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"there is no MLflow store {place}: say --results or --tracking-uri")
 
 
 class UnknownRun(StoreError):

@@ -106,7 +106,7 @@ class Store:
         self._places: dict[str, str] = {}  # of each run's artifacts
         self._own: dict[str, str] = {}  # the place of each experiment that is kept beside SQLite
         if not create and not store_exists(uri):
-            raise NoStore(f"there is no MLflow store {shown(uri)}: say --results or --tracking-uri")
+            raise NoStore(shown(uri))
         file = database_file(uri)
         self._database = (
             Database(file.parent.resolve() / file.name, announce) if file is not None else None

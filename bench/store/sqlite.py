@@ -69,9 +69,7 @@ class Database:
         """
         if not self._is_whole():
             if not create:
-                raise NoStore(
-                    f"there is no MLflow store {self.file}: say --results or --tracking-uri"
-                )
+                raise NoStore(self.file)
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():  # two migrations at once would break each other
                 if not self._is_whole():

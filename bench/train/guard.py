@@ -33,7 +33,7 @@ class Guard:
         self._weights = {
             name: value.detach().clone() for name, value in recorded(self._model).items()
         }
-        self._hidden = hidden_state(self._model)
+        self._hidden = hidden_state(self._model) if self._repeated else {}
         self._outputs.clear()
 
     def seen(self, first: int, output: Tensor) -> None:

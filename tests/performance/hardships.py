@@ -94,6 +94,11 @@ class Trial:
             time.sleep(0.02)
         raise AssertionError(f"nothing trains: {self.printed[-2000:]}")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the parent."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def ended(self) -> int:
         """The exit code, once the run has ended."""
         assert self.process is not None
@@ -276,10 +281,9 @@ def parent_stopped_for_10_s(trial: Trial) -> str:
     """SIGSTOP to the parent while a cell trains, SIGCONT after 10 s."""
     trial.start()
     trial.child()
-    assert trial.process is not None
-    trial.process.send_signal(signal.SIGSTOP)
+    trial.signal(signal.SIGSTOP)
     time.sleep(10)
-    trial.process.send_signal(signal.SIGCONT)
+    trial.signal(signal.SIGCONT)
     return f"exit code {trial.ended()}"
 
 
@@ -288,8 +292,7 @@ def hang_up(trial: Trial) -> str:
     """SIGHUP to the parent while a cell trains."""
     trial.start()
     child = trial.child()
-    assert trial.process is not None
-    trial.process.send_signal(signal.SIGHUP)
+    trial.signal(signal.SIGHUP)
     code = trial.ended()
     child.wait(60)
     return f"exit code {code}"
@@ -377,8 +380,7 @@ def interrupted(trial: Trial) -> str:
     """Ctrl-C once while a cell trains."""
     trial.start()
     trial.child()
-    assert trial.process is not None
-    trial.process.send_signal(signal.SIGINT)
+    trial.signal(signal.SIGINT)
     return f"exit code {trial.ended()}"
 
 
@@ -387,10 +389,9 @@ def interrupted_twice(trial: Trial) -> str:
     """Ctrl-C twice within half a second while a cell trains."""
     trial.start()
     trial.child()
-    assert trial.process is not None
-    trial.process.send_signal(signal.SIGINT)
+    trial.signal(signal.SIGINT)
     time.sleep(0.5)
-    trial.process.send_signal(signal.SIGINT)
+    trial.signal(signal.SIGINT)
     return f"exit code {trial.ended()}"
 
 

@@ -14,6 +14,13 @@ from bench.suite.suite import Suite, load_suite, select, suite_names
 VALID = 'models = ["copy_last", "convlstm"]\ndatasets = ["moving_mnist"]\nbudget = "8steps"\n'
 
 
+def _is_refused(suite: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_suite(suite)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def _write(tmp_path: Path, text: str) -> str:
     path = tmp_path / "own.toml"
     path.write_text(text, encoding="utf-8")
@@ -58,10 +65,7 @@ def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> 
 def test_a_mistake_is_one_line_that_names_the_place(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    with pytest.raises(UserError) as caught:
-        load_suite(_write(tmp_path, text))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    _is_refused(_write(tmp_path, text), message)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +110,7 @@ def test_a_name_that_is_no_folder_of_the_results_is_refused(tmp_path: Path, name
 def test_what_is_out_of_its_range_is_one_line_that_names_the_place(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    with pytest.raises(UserError) as caught:
-        load_suite(_write(tmp_path, text))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    _is_refused(_write(tmp_path, text), message)
 
 
 @pytest.mark.parametrize(
