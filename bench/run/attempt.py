@@ -25,7 +25,7 @@ from bench.score.measure import measure
 from bench.score.result import Result
 from bench.suite.cell import Cell
 from bench.train import hardware
-from bench.train.loop import Loop, Unrestorable
+from bench.train.loop import Loop, going_on
 
 SAVING_SHARE = 0.01  # of the run time, for checkpoints and sending points
 LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints at most
@@ -81,10 +81,8 @@ class Attempt:
             Unrestorable: the `state` does not fit.
         """
         if state is not None:
-            try:
+            with going_on():
                 self._go_on_from(state, same_run)
-            except (KeyError, TypeError, ValueError) as error:
-                raise Unrestorable(described(error)) from error
         try:
             self.loop.run(state)
             if self.loop.trains:

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from bench.errors import described
 from bench.kernels.fit import fit, shared_filters
 from bench.train import hardware
 from bench.train.budget import Clock
@@ -34,10 +35,8 @@ VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels in an evaluation batch
 WARM_UP_STEPS = 3
 WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # of training between two reads of the loss
-REPEATED_BATCHES = {
-    "validation": 1,
-    "test": 2,
-}  # shown again: of the first validation, and the test
+REPEATED_BATCHES = {"validation": 1, "test": 2}
+"""How many are shown again: of the first validation, and of the test."""
 EXPLODED = 1e3  # a training loss or weight beyond it explains an output that is not finite
 
 
@@ -47,6 +46,15 @@ class Diverged(Exception):
 
 class Unrestorable(Exception):
     """The state is not one to go on from."""
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Read a state during the block; one that does not fit is `Unrestorable`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unrestorable(described(error)) from error
 
 
 class Watcher(Protocol):
@@ -112,10 +120,8 @@ class Loop:
             if self.trains:
                 self._warm_up()
             if state is not None:
-                try:
+                with going_on():
                     self.restore(state)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise Unrestorable(f"{type(error).__name__}: {error}") from error
         if self.trains:
             self._train()
         else:
