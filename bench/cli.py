@@ -276,6 +276,75 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """Time training steps and predictions of models, beside what the device can do.
+
+    Each model has a process of its own. Rows are recorded in MLflow's experiment `speed`.
+    """
+
+    models: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL ...]")
+    ] = ()
+    """Names, globs such as 'conv*', or path/to/file.py:Class (default: all for the data set)."""
+    dataset: str = "moving_mnist"
+    """Name of the data set, with options, or path/to/file.py:Class."""
+    size: str = "auto"
+    """Size of the models, such as published or small; all measures each (auto: small on a CPU)."""
+    batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Clips in a training step (default: as many as the model's recipe has)."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """Arithmetic (auto: bf16 on CUDA, else 32)."""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Of PyTorch on the CPU (default: as many as it takes)."""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
+    """About how long steps are timed, of each side of a pair; seven stretches at least."""
+    against: Literal["literal"] | None = None
+    """Alternate with steps of the literal transcription of the published code, where there is one.
+    """
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Markdown file for the table."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+    cell: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Measure this settled cell in this process, unrecorded; there is one such process a model."""
+    events: Annotated[
+        int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
+    ] = None
+
+    def __call__(self) -> int:
+        """Measure, and print the table."""
+        if not 0 < self.seconds <= 86400:
+            raise UserError(f"--seconds is above 0 and at most 86400, not {self.seconds:g}")
+        if self.threads is not None and not 0 < self.threads <= 4096:
+            raise UserError(f"--threads is from 1 to 4096, not {self.threads}")
+        if self.cell is not None:
+            return self._alone(self.cell)
+        from bench.console import SCREEN
+        from bench.speed.speed import Measuring, Subjects
+        from bench.store.mlflow import Store
+
+        subjects = Subjects(
+            self.models, self.dataset, self.size, self.batch, self.device, self.precision
+        )
+        cells = subjects.cells()
+        store = Store(self.places.uri, SCREEN.announce)
+        how = (self.places.results, self.seconds, self.threads, self.against, self.out)
+        return Measuring(cells, store, *how).run()
+
+    def _alone(self, cell: Path) -> int:
+        """Measure one cell in this process."""
+        import torch
+
+        from bench.speed import measure
+        from bench.suite.cell import read
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        return measure.run_alone(read(cell), self.seconds, self.against, self.events)
+
+
+@dataclass(frozen=True)
 class DataPrepare:
     """Decode the files of a data set, once; goes on where it was interrupted."""
 
@@ -411,7 +480,7 @@ class Ui:
         return ui.serve(self.places.uri, self.host, self.port)
 
 
-Verb = Run | Rescore | Clear | Cell | Report | Ls | Check | Data | Predict | Ui
+Verb = Run | Rescore | Clear | Cell | Report | Ls | Check | Speed | Data | Predict | Ui
 
 
 def main(arguments: list[str]) -> int:

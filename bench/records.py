@@ -97,6 +97,30 @@ COST = {
 }
 """The costs of a cell, by metric key."""
 
+SPEED = "speed"
+"""The experiment of the rows of `bench speed`, and their kind."""
+LOWER_QUARTILE, UPPER_QUARTILE = ".lower_quartile", ".upper_quartile"
+"""Endings of the metrics beside a median."""
+
+STEP_SECONDS = "speed/step_seconds"
+STEP_CPU_SECONDS = "speed/step_cpu_seconds"  # of the process, all threads
+TURNS = "speed/turns"  # how many stretches of steps were timed: the quartiles are theirs
+FRAMES_PER_SECOND = "speed/train_frames_per_second"
+FLOPS_PER_STEP = "speed/flops_per_step"  # nominal, as `bench.train.cost` counts them
+FLOPS_PER_SECOND = "speed/flops_per_second"
+PEAK_FLOPS_PER_SECOND = "speed/peak_flops_per_second"  # of the device: a large matrix product
+PEAK_BYTES_PER_SECOND = "speed/peak_bytes_per_second"  # of its memory: a large copy
+SHARE_OF_PEAK = "speed/share_of_peak"
+OPERATIONS_PER_STEP = "speed/operations_per_step"
+BYTES_PER_STEP = "speed/bytes_per_step"  # what the operations read and write, none kept in caches
+KERNELS_PER_STEP = "speed/kernels_per_step"
+IDLE_SHARE = "speed/idle_share"  # of a step's time in which the device runs nothing
+LATENCY_SECONDS = "speed/latency_seconds"  # of one clip's output, from idle device to idle device
+LITERAL_STEP_SECONDS = "speed/literal_step_seconds"
+LITERAL_RATIO = "speed/literal_over_ours"
+LITERAL_CPU_RATIO = "speed/literal_over_ours_cpu"
+PAIRS = "speed/pairs"
+
 WEIGHTS_OF = "bench.weights_of"  # the run whose weights were scored again
 SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
 """Prefixes of the metrics that do not come from training."""
@@ -116,7 +140,7 @@ STATUS = "bench.status"
 ERROR = "bench.error"
 COMMAND = "bench.command"  # the line that runs this one cell again
 FOLDER = "bench.folder"  # digest of machine and results folder: whose run it is, should it be left
-KIND = "bench.kind"  # "cell", or "suite" for the parent run of one invocation
+KIND = "bench.kind"  # "cell", "suite" for the parent run of one invocation, or "speed"
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import records
 from bench.escape import file_stem
 from bench.literature.claims import all_claims
 from bench.literature.published import all_rows
+from bench.report import speed
 from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
@@ -53,6 +55,8 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
     Raises:
         UserError: the store holds no cell of one of them.
     """
+    if suite == records.SPEED:
+        return speed.build(store, out)
     found = cell_table(store, suite, other)
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)

@@ -6,8 +6,9 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -37,16 +38,16 @@ from bench.score.metrics import RECORDED
 UNFINISHED = ".new-"  # begins the name of the folder where a report is made
 LEFT_SECONDS = 3600  # after which such a folder is nobody's
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
-_TEMPLATES.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
-_TEMPLATES.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
-_TEMPLATES.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 - our own SVG
+TEMPLATES.filters["breakable"] = lambda name: escape(name).replace("_", Markup("_<wbr>"))
+TEMPLATES.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
+TEMPLATES.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 - our own SVG
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,21 @@ class Report:
 def write(report: Report, out: Path) -> Path:
     """The path of report.html, after everything is written under `out`.
 
+    Raises:
+        UserError: `out` cannot be written to; it holds the report that it held.
+    """
+    return put(partial(_write_files, report), out)
+
+
+def put(write_files: Callable[[Path], Iterable[str]], out: Path) -> Path:
+    """The path of report.html, after everything is written under `out`.
+
     All files are complete before the first takes its place, the page last: until then `out` holds
     the report that it held.
+
+    Args:
+        write_files: writes them under a folder, the page last, and gives their names.
+        out: where they go.
 
     Raises:
         UserError: `out` cannot be written to; it holds the report that it held.
@@ -156,7 +170,7 @@ def write(report: Report, out: Path) -> Path:
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(left)
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=out) as new:
-            names = [*_write_files(report, Path(new))]
+            names = [*write_files(Path(new))]
             for name in names:
                 (Path(new) / name).replace(out / name)
         for stale in (out / "plots").glob("[0-9]*-*.png"):  # of a report that numbered otherwise
@@ -187,7 +201,7 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
 
 
 def _page(report: Report) -> str:
-    template = _TEMPLATES.get_template("report.html")
+    template = TEMPLATES.get_template("report.html")
     return template.render(
         report=report,
         words=status_words,

@@ -62,6 +62,8 @@ class Finished:
     run_id: Annotated[str, Field(max_length=100)] = ""
     """The MLflow run that holds all of it; "" where nothing was recorded yet."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What only its process knew, for its run."""
     event: Literal["finished"] = "finished"
 
 

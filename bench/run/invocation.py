@@ -92,7 +92,7 @@ class Invocation:
             todo = [(cell, p) for cell, p in states if p.state in PENDING]
             blocked = [cell for cell, p in states if p.state == "blocked"]
             borrowed = self._borrowed(store, recorded, states)
-            with _passing_signals_to(launcher.stop):
+            with passing_signals_to(launcher.stop):
                 if todo or blocked or borrowed:
                     self._run_id = self._begin(store, leftovers)
                 for cell in blocked:
@@ -275,7 +275,7 @@ class Invocation:
 
 
 @contextlib.contextmanager
-def _passing_signals_to(stop: Callable[[], None]) -> Iterator[None]:
+def passing_signals_to(stop: Callable[[], None]) -> Iterator[None]:
     """During the block the signals that ask this process to stop only call `stop`."""
     before = {number: signal.signal(number, lambda *_: stop()) for number in stop_signals()}
     try:

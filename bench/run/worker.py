@@ -216,7 +216,7 @@ class Worker:
             record.end(Status.FAILED, f"its checkpoint did not fit: {error}")
         except (Exception, SystemExit) as error:
             traceback.print_exc(file=log)
-            record.end(_status_of(error), described(error))
+            record.end(status_of(error), described(error))
 
     def _rescore(self, attempt: Attempt, record: Record) -> dict[str, float]:
         """Figures of the earlier run's weights, beside the curves and costs recorded then."""
@@ -231,7 +231,8 @@ class Worker:
         return costs | final
 
 
-def _status_of(error: BaseException) -> Status:
+def status_of(error: BaseException) -> Status:
+    """How a cell ended that raised `error`."""
     text = str(error).lower()
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in text for words in OUT_OF_MEMORY_WORDS

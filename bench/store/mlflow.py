@@ -228,9 +228,9 @@ class Store:
         """The names of the suites that have runs here."""
         return sorted(e.name for e in self._client.search_experiments() if e.name != "Default")
 
-    def cells(self, suite: str) -> list[RecordedCell]:
-        """The runs of all cells of `suite`, newest first."""
-        return [self._recorded(run) for run in self._search(suite, "cell")]
+    def cells(self, suite: str, kind: str = "cell") -> list[RecordedCell]:
+        """The runs of all cells of `suite`, or of another kind, newest first."""
+        return [self._recorded(run) for run in self._search(suite, kind)]
 
     def planned(self, suite: str) -> list[RecordedCell]:
         """The cells of the newest invocation of `suite`, as if each had a run yet to begin."""

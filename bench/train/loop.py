@@ -118,7 +118,7 @@ class Loop:
         """
         with self.timed("setup"):
             if self.trains:
-                self._warm_up()
+                self.warm_up()
             if state is not None:
                 with going_on():
                     self.restore(state)
@@ -129,7 +129,7 @@ class Loop:
         if self._best is not None:
             self._model.load_state_dict(self._best)
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
         """Run a few steps and undo them: the first ones allocate, tune and compile.
 
         So is what they did to the state that the model keeps outside its `state_dict`, but for what

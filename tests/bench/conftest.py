@@ -129,7 +129,7 @@ def bench(tmp_path: Path, empty_store: Path) -> Bench:
 
     def run(*arguments: object, children: bool = False) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
-        if words[0] in ("run", "rescore", "clear", "cell", "report", "ls"):
+        if words[0] in ("run", "rescore", "clear", "cell", "report", "ls", "speed"):
             words += ["--results", str(tmp_path / "results")]
         return run_here(*words, children=children)
 

@@ -24,7 +24,7 @@ PHASES = {
     ("bench/run/attempt.py", "_test"): "test",
     ("bench/run/attempt.py", "_save"): "saving",
     ("bench/train/loop.py", "_validate"): "validation",
-    ("bench/train/loop.py", "_warm_up"): "warm-up",
+    ("bench/train/loop.py", "warm_up"): "warm-up",
     ("bench/train/loop.py", "_train_until"): "training",
     ("bench/train/loop.py", "_fit"): "training",
     ("bench/train/loop.py", "_build"): "set-up",

@@ -1,0 +1,40 @@
+"""The table of speeds in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.console import UNLIMITED_WIDTH
+from bench.console.tables import empty_table, in_parts
+from bench.console.words import one_line
+from bench.report.speed import Column, Section
+
+
+def print_sections(sections: Sequence[Section], stream: TextIO) -> None:
+    """Print the table of each section, in parts where it is wider than the terminal."""
+    terminal = stream.isatty()
+    width = None if terminal else UNLIMITED_WIDTH
+    console = Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    for section in sections:
+        console.print(Text(f"{section.title} · {section.setting}\n", style="bold"))
+        for part in in_parts(section.columns, partial(_table, section), console):
+            console.print(part)
+        for row in section.rows:
+            if row.trouble:
+                console.print(Text(f"{one_line(row.label)}: {one_line(row.trouble)}"))
+
+
+def _table(section: Section, columns: Sequence[Column]) -> Table:
+    table = empty_table()
+    table.add_column("model", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for row in section.rows:
+        table.add_row(Text(one_line(row.label)), *(column.text(row) for column in columns))
+    return table
