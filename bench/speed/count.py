@@ -33,17 +33,22 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        # Storages before the call: an operation may resize or replace what it is given.
+        schema = func._schema
         given = _tensors((args, kwargs))
+        # Before the call, which may change what it is given.
         read = sum(map(_bytes, given))
-        known = {tensor.untyped_storage()._cdata for tensor in given}
+        places = {tensor.untyped_storage()._cdata for tensor in given}
+        by_name = dict(zip((known.name for known in schema.arguments), args, strict=False)) | kwargs
+        changed = [
+            by_name.get(known.name)
+            for known in schema.arguments
+            if known.alias_info is not None and known.alias_info.is_write
+        ]
         result = func(*args, **kwargs)
-        made = _tensors(result)
-        writes_in_place = func._schema.is_mutable
-        is_new = any(tensor.untyped_storage()._cdata not in known for tensor in made)
-        if (is_new and "empty" not in func._schema.name) or writes_in_place:
+        made = [t for t in _tensors(result) if t.untyped_storage()._cdata not in places]
+        if changed or (made and "empty" not in schema.name):
             self.count += 1
-            self.bytes += read + sum(map(_bytes, made))
+            self.bytes += read + sum(map(_bytes, [*made, *_tensors(changed)]))
         return result
 
 

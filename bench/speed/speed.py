@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import atomic, records, report
+from bench import atomic, records
 from bench.console import SCREEN
 from bench.errors import UserError, described
 from bench.records import Point, Status
@@ -221,7 +221,7 @@ class Measuring:
         if self.out is not None:
             atomic.write_text(self.out, "\n".join(map(rows.markdown, sections)))
         if any(run.run_id for run in runs):
-            path = report.build(self.store, records.SPEED, self.results / records.SPEED / "report")
+            path = rows.build(self.store, self.results / records.SPEED / "report")
             sys.stdout.write(f"{path}\n")
 
 

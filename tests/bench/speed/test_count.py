@@ -33,6 +33,9 @@ def test_what_is_changed_in_place_is_read_and_written() -> None:
     with Operations() as seen:
         a.add_(1.0)
     assert (seen.count, seen.bytes) == (1, FLOAT_BYTES * 16)
+    with Operations() as seen:
+        torch._foreach_add_([a, torch.ones(4)], 1.0)
+    assert (seen.count, seen.bytes) == (2, FLOAT_BYTES * (4 + 2 * (8 + 4)))  # and the ones
 
 
 def test_the_backward_pass_and_the_update_count() -> None:
