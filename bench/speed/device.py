@@ -13,7 +13,10 @@ SIDES = (512, 1024, 2048, 4096, 8192, 16384)
 LONG_SECONDS = 0.1  # of a product after which no larger one is tried
 COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 30, "mps": 1 << 28}
 """More than any cache holds."""
-REPEATS = 5
+REPEATS, REPEAT_SECONDS = (
+    5,
+    0.3,
+)  # of each call at least: others may have the machine, but not always
 
 
 def peak_flops_per_second(device: torch.device, precision: hardware.Precision) -> float:
@@ -41,8 +44,8 @@ def peak_bytes_per_second(device: torch.device) -> float:
 
 def _shortest(work: Callable[[], object], device: torch.device) -> float:
     """The shortest time of some calls: what others do on the machine only lengthens it."""
-    seconds = []
-    for _ in range(1 + REPEATS):
+    seconds: list[float] = []
+    while len(seconds) < 1 + REPEATS or sum(seconds) < REPEAT_SECONDS:
         hardware.synchronize(device)
         began = time.perf_counter()
         work()

@@ -37,3 +37,4 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.speed.speed.LocalLauncher", LauncherHere)
     monkeypatch.setattr("bench.speed.device.SIDES", (64,))
     monkeypatch.setattr("bench.speed.device.COPIED_BYTES", {"cpu": 1 << 16})
+    monkeypatch.setattr("bench.speed.device.REPEAT_SECONDS", 0.0)
