@@ -21,7 +21,7 @@ from bench.run.launchers.local import LocalLauncher
 from bench.run.streams import lasting_output
 from bench.speed import literal
 from bench.speed.measure import Rival
-from bench.speed.table import print_sections
+from bench.speed.table import print_pointers, print_sections
 from bench.store.mlflow import RecordedCell, Store
 from bench.suite import catalogue, fingerprint
 from bench.suite.cell import Cell, settle
@@ -222,7 +222,7 @@ class Measuring:
             atomic.write_text(self.out, "\n".join(map(rows.markdown, sections)))
         if any(run.run_id for run in runs):
             path = rows.build(self.store, self.results / records.SPEED / "report")
-            sys.stdout.write(f"{path}\n")
+            print_pointers(path, self.store.ui_command, sys.stdout)
 
 
 def _name(cell: Cell) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.console import UNLIMITED_WIDTH
+from bench.console.summary import pointers
 from bench.console.tables import empty_table, in_parts
 from bench.console.words import one_line
 from bench.report.speed import Column, Section
@@ -18,9 +20,7 @@ from bench.report.speed import Column, Section
 
 def print_sections(sections: Sequence[Section], stream: TextIO) -> None:
     """Print the table of each section, in parts where it is wider than the terminal."""
-    terminal = stream.isatty()
-    width = None if terminal else UNLIMITED_WIDTH
-    console = Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    console = _console(stream)
     for section in sections:
         console.print(Text(f"{section.title} · {section.setting}\n", style="bold"))
         for part in in_parts(section.columns, partial(_table, section), console):
@@ -28,6 +28,19 @@ def print_sections(sections: Sequence[Section], stream: TextIO) -> None:
         for row in section.rows:
             if row.trouble:
                 console.print(Text(f"{one_line(row.label)}: {one_line(row.trouble)}"))
+
+
+def print_pointers(report: Path, ui_command: str, stream: TextIO) -> None:
+    """Print where the report is, and what opens MLflow's pages."""
+    console = _console(stream)
+    for line in pointers(report, ui_command):
+        console.print(line, soft_wrap=True)
+
+
+def _console(stream: TextIO) -> Console:
+    terminal = stream.isatty()
+    width = None if terminal else UNLIMITED_WIDTH
+    return Console(file=stream, force_terminal=terminal, width=width, highlight=False)
 
 
 def _table(section: Section, columns: Sequence[Column]) -> Table:
