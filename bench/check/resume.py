@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from bench.check.promises import FRAME, require
 from bench.train.hidden_state import changed, hidden_state, recorded
-from bench.train.step import Training
+from bench.train.step import Training, fabric_on
 from bench.train.task import task_of
 from datasets.contract import LabelledClips, LabelledDataset, Spec, TaskName
 from models.contract import Recipe
@@ -53,7 +52,7 @@ def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) 
     if not [*build().parameters()]:
         return
     recipe = replace(recipe, batch_size=2)
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    fabric = fabric_on("cpu", "32")
 
     def training() -> Training:
         spec = _SPECS[task]
