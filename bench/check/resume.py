@@ -20,13 +20,13 @@ from models.contract import Recipe
 STEPS = 1
 """Before the stop, and after it."""
 CLASSES = tuple("abcde")
-_SPECS: dict[TaskName, Spec] = {
+SPECS: dict[TaskName, Spec] = {
     "prediction": Spec(FRAME, 3, 2),
     "recognition": Spec(FRAME, 4, 0, CLASSES),
 }
 
 
-class _Noise(LabelledDataset):
+class Noise(LabelledDataset):
     """Random clips of random classes, to train on alone."""
 
     def __init__(self, spec: Spec) -> None:
@@ -55,8 +55,8 @@ def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) 
     fabric = fabric_on("cpu", "32")
 
     def training() -> Training:
-        spec = _SPECS[task]
-        return Training(build(), recipe, task_of(task, spec), _Noise(spec), 0, fabric)
+        spec = SPECS[task]
+        return Training(build(), recipe, task_of(task, spec), Noise(spec), 0, fabric)
 
     def train(one: Training, first: int) -> None:
         for number in range(first, first + STEPS):

@@ -55,8 +55,7 @@ class NoHostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
             NotStatic: it reads a tensor, has an output whose shape depends on values, or copies
                 between the host and the device.
         """
-        tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-        if tags & {*func.tags}:
+        if _reads_values(func, args):
             raise NotStatic(f"{_line()} branches on the value of a tensor ({func})")
         out = func(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
@@ -65,7 +64,16 @@ class NoHostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+_OF_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+_MASKS = (torch.bool, torch.uint8)
 _COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+
+
+def _reads_values(func: Any, args: Any) -> bool:
+    """Whether an output of `func`, or its shape, needs values on the host."""
+    if func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_):
+        return any(index is not None and index.dtype in _MASKS for index in args[1])
+    return bool(_OF_VALUES & {*func.tags})
 
 
 def _line() -> str:
