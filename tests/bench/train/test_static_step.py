@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.check.promises import small_size
-from bench.check.resume import CLASSES, Noise
 from bench.check.tape import Tape
+from bench.check.training import CLASSES, Noise
 from bench.suite import catalogue
 from bench.train.step import Training, fabric_on
 from bench.train.task import task_of
