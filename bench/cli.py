@@ -85,11 +85,17 @@ class Overrides:
     """Where to train."""
     precision: Literal["auto", "32", "bf16"] | None = None
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
+    step: Literal["auto", "eager", "graph"] | None = None
+    """Training steps one by one, or as a CUDA graph (auto: where that is found to work)."""
 
     def apply(self, suite: Suite) -> Suite:
         """The suite with these overrides."""
         return suite.with_overrides(
-            budget=self.budget, size=self.size, device=self.device, precision=self.precision
+            budget=self.budget,
+            size=self.size,
+            device=self.device,
+            precision=self.precision,
+            step=self.step,
         )
 
 
@@ -188,6 +194,8 @@ class Cell:
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     profile: bool = False
     """Record a few training steps with torch.profiler, after the budget."""
+    step: Literal["auto", "eager", "graph"] | None = None
+    """Training steps one by one, or as a CUDA graph (default: as settled)."""
     weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: only score its weights again.")] = ""
     events: Annotated[
         int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
@@ -201,7 +209,7 @@ class Cell:
         from bench.store.mlflow import Store
         from bench.suite.cell import read
 
-        cell = read(self.file)
+        cell = read(self.file).with_step(self.step)
         cell.check_data()
         store = Store(self.places.uri, SCREEN.announce)
         one = worker.Worker(
@@ -296,6 +304,8 @@ class Speed:
     """Where to compute."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
+    step: Literal["auto", "eager", "graph"] = "auto"
+    """Training steps one by one, or as a CUDA graph (auto: where that is found to work)."""
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Of PyTorch on the CPU (default: as many as it takes)."""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
@@ -324,10 +334,8 @@ class Speed:
         from bench.speed.speed import Measuring, Subjects
         from bench.store.mlflow import Store
 
-        subjects = Subjects(
-            self.models, self.dataset, self.size, self.batch, self.device, self.precision
-        )
-        cells = subjects.cells()
+        arithmetic = (self.device, self.precision, self.step)
+        cells = Subjects(self.models, self.dataset, self.size, self.batch, *arithmetic).cells()
         store = Store(self.places.uri, SCREEN.announce)
         how = (self.places.results, self.seconds, self.threads, self.against, self.out)
         return Measuring(cells, store, *how).run()

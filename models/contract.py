@@ -125,11 +125,17 @@ class TrainingBatch:
     Attributes:
         clip: context and future frames together, [B,T+horizon,C,H,W] in [0,1].
         context_frames: how many of them are given at test time.
-        progress: fraction of the budget spent, in [0,1]; schedules are functions of it.
+        progress: fraction of the budget spent, in [0,1], as a float32 tensor without dimensions on
+            the clip's device; schedules are functions of it.
         generator: the source of random numbers, on the clip's device; None for PyTorch's own.
             Layers that draw from PyTorch's global state, such as dropout, may: it is seeded for
             every step.
         logged: scalars to be recorded beside the loss, by name.
+
+    A step is *static* where Python does the same in each: shapes stay, and it reads the value of no
+    tensor, `progress` included (no `if`, `max`, `float` or `.item()` of one: write `clamp`, `where`
+    and masks that are always drawn). Then the whole step can be one CUDA graph, which spares the
+    device thousands of launches. A model that needs values works, too, and runs eagerly.
     """
 
     # No dataclass: Fabric takes those apart on their way to a model, and passes a copy.
@@ -137,12 +143,12 @@ class TrainingBatch:
         self,
         clip: Tensor,
         context_frames: int,
-        progress: float,
+        progress: Tensor | float,
         generator: torch.Generator | None = None,
     ) -> None:
         self.clip = clip
         self.context_frames = context_frames
-        self.progress = progress
+        self.progress = torch.as_tensor(progress, dtype=torch.float32, device=clip.device)
         self.generator = generator
         self.logged: dict[str, Tensor] = {}
 

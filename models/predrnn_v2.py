@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -98,16 +97,13 @@ class PredRNNV2(PredRNN):
         return [True, *context, *future]
 
 
-def context_rate(progress: float) -> float:
+def context_rate(progress: Tensor) -> Tensor:
     """Probability of reading a true frame of the context: half, then exponentially towards 1."""
-    if progress < SAMPLING_BEGINS:
-        return 0.5
-    if progress < SAMPLING_ENDS:
-        return 1.0 - 0.5 * math.exp((SAMPLING_BEGINS - progress) / SAMPLING_DECAY)
-    return 1.0
+    rising = 1.0 - 0.5 * ((SAMPLING_BEGINS - progress) / SAMPLING_DECAY).exp()
+    return rising.where(progress < SAMPLING_ENDS, 1.0).where(progress >= SAMPLING_BEGINS, 0.5)
 
 
-def future_rate(progress: float) -> float:
+def future_rate(progress: Tensor) -> Tensor:
     """Probability of reading a true frame after the context: half, then linearly towards 0."""
     left = (SAMPLING_ENDS - progress) / (SAMPLING_ENDS - SAMPLING_BEGINS)
-    return 0.5 * min(1.0, max(0.0, left))
+    return 0.5 * left.clamp(0.0, 1.0)

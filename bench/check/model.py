@@ -21,6 +21,7 @@ from bench.check.promises import (
     video,
 )
 from bench.check.resume import require_resumable
+from bench.check.static import require_static
 from models.contract import FrameShape
 
 Losses = Callable[[Any, Tensor, float, torch.Generator | None], Iterator[Tensor]]
@@ -95,6 +96,24 @@ class SharedChecks:
                 loss.backward()  # type: ignore[no-untyped-call]
             require_gradients(model)
 
+    def rounded_gradients(self, model_class: type[Any]) -> None:
+        """Under bfloat16 autocast losses are finite, in float32, and so are their gradients."""
+        model = self.build(model_class, FRAME).train()
+        parameters = list(model.parameters())
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = self.losses(model, video(2, 5, FRAME), 0.5, seeded())
+            for loss in losses if parameters else ():
+                require_loss(loss)
+                require(loss.dtype == torch.float32, f"a training loss is {loss.dtype}")
+                with torch.autocast("cpu", enabled=False):
+                    loss.backward()  # type: ignore[no-untyped-call]
+        require_gradients(model)
+
+    def static(self, model_class: type[Any]) -> None:
+        """A training step can be recorded once and replayed: nothing in it is up to the host."""
+        recipe = small_size(model_class).recipe
+        require_static(lambda: self.build(model_class, FRAME), model_class.task, recipe)
+
     def meta(self, model_class: type[Any]) -> None:
         """The model runs on the meta device, where its FLOPs are counted without computing."""
         model, clips = self.build(model_class, FRAME).to("meta"), video(2, 5, FRAME).to("meta")
@@ -132,9 +151,11 @@ class SharedChecks:
             "batch": self.batch,
             "no state": self.no_state,
             "gradients": self.gradients,
+            "rounded gradients": self.rounded_gradients,
             "meta device": self.meta,
             "round trip": self.round_trip,
             "resume": self.resume,
+            "static step": self.static,
         }
 
     def _frames(self, model_class: type[Any], frame_shape: FrameShape) -> None:

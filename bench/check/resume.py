@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor
 
-from bench.check.promises import FRAME, require
+from bench.check.promises import require
+from bench.check.training import training_on_noise
 from bench.train.hidden_state import changed, hidden_state, recorded
 from bench.train.step import Training
-from bench.train.task import task_of
-from datasets.contract import LabelledClips, LabelledDataset, Spec, TaskName
+from datasets.contract import TaskName
 from models.contract import Recipe
 
 STEPS = 1
 """Before the stop, and after it."""
-CLASSES = tuple("abcde")
-_SPECS: dict[TaskName, Spec] = {
-    "prediction": Spec(FRAME, 3, 2),
-    "recognition": Spec(FRAME, 4, 0, CLASSES),
-}
-
-
-class _Noise(LabelledDataset):
-    """Random clips of random classes, to train on alone."""
-
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-
-    def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        shape = (count, self.spec.clip_frames, *self.spec.frame_shape)
-        clips = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
-        return clips, torch.randint(len(CLASSES), (count,), generator=generator)
-
-    def held_out(self, split: object) -> LabelledClips:
-        raise NotImplementedError
 
 
 def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) -> None:
@@ -52,19 +29,14 @@ def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) 
     """
     if not [*build().parameters()]:
         return
-    recipe = replace(recipe, batch_size=2)
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-
-    def training() -> Training:
-        spec = _SPECS[task]
-        return Training(build(), recipe, task_of(task, spec), _Noise(spec), 0, fabric)
 
     def train(one: Training, first: int) -> None:
         for number in range(first, first + STEPS):
             one.step(number, number / (2 * STEPS))
         one.batches.drop()
 
-    whole, resumed, file = training(), training(), io.BytesIO()
+    whole, resumed = (training_on_noise(build(), task, recipe) for _ in range(2))
+    file = io.BytesIO()
     train(whole, 0)
     torch.save(whole.state(), file)
     file.seek(0)

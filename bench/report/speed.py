@@ -132,6 +132,16 @@ def _intensity(row: Row) -> float | None:
     return flops / moved if flops and moved else None
 
 
+def _run_as(tag: str) -> Callable[[Row], str]:
+    """How steps ran, where not one by one because no more was asked for."""
+
+    def text(row: Row) -> str:
+        said = one_line(row.run.tags.get(tag, ""))
+        return "" if said == "eager" else said
+
+    return text
+
+
 def _flops_a_byte(row: Row) -> str:
     value = _intensity(row)
     return "" if value is None else figure(value)
@@ -150,10 +160,12 @@ COLUMNS = (
     Column("operations", _whole(records.OPERATIONS_PER_STEP)),
     Column("kernels", _whole(records.KERNELS_PER_STEP)),
     Column("idle", _share(records.IDLE_SHARE)),
+    Column("run as", _run_as(records.STEP)),
     Column("latency (ms)", _spread(records.LATENCY_SECONDS, 1e3)),
     Column("literal (ms)", _spread(records.LITERAL_STEP_SECONDS, 1e3)),
     Column("literal / ours", _spread(records.LITERAL_RATIO)),
     Column("by CPU time", _spread(records.LITERAL_CPU_RATIO)),
+    Column("literal run as", _run_as(records.LITERAL_STEP)),
     Column("pairs", _whole(records.PAIRS)),
     Column("parameters", _whole("model/parameters")),
 )
@@ -272,7 +284,8 @@ def markdown(section: Section) -> str:
         "|---|" + "--:|" * len(columns),
     ]
     for row in section.rows:
-        texts = (column.text(row) for column in columns)
+        found = [column.text(row) for column in columns]
+        texts = [text if text[:1].isdigit() else plain(text) for text in found]
         lines.append(" | ".join([f"| {plain(row.label)}", *texts]) + " |")
     lines += [f"\n{plain(row.label)}: {plain(row.trouble)}" for row in section.rows if row.trouble]
     return "\n".join(lines) + "\n"

@@ -86,6 +86,7 @@ class Attempt:
         try:
             self.loop.run(state)
             if self.loop.trains:
+                self.record.tags[records.STEP] = self.loop.steps_run_as
                 self._save()
             peak_bytes = hardware.peak_memory_bytes(self.cell.device)
             result = self._test()

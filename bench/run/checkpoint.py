@@ -104,8 +104,8 @@ class Checkpoint:
             torch.save(state, cast(IO[bytes], _Digesting(file, digest)))
             file.write(digest.digest())
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The kept state with its tensors on `device`, or None where there is none to go on from.
+    def load(self) -> dict[str, Any] | None:
+        """The kept state, its tensors on the CPU, or None where there is none to go on from.
 
         A file that is not what `save` wrote for this very cell is set aside.
         """
@@ -115,12 +115,10 @@ class Checkpoint:
             if _hash(self._key, content).digest() != digest:
                 raise ValueError("it is damaged, or of another cell")
             state: dict[str, Any] = torch.load(
-                io.BytesIO(content), map_location=device, weights_only=True
+                io.BytesIO(content), map_location="cpu", weights_only=True
             )
         except FileNotFoundError:
             return None
-        except torch.OutOfMemoryError:
-            raise
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             self.set_state_aside(error)
             return None

@@ -122,7 +122,7 @@ class Worker:
         checkpoint.forget_record()  # artifacts that a killed attempt left without one
         record = Record.of(self.cell, self.results, self.command, self.parent)
         record.tags[records.THREADS] = str(torch.get_num_threads())
-        state = None if self.weights_of else checkpoint.load(torch.device(self.cell.device))
+        state = None if self.weights_of else checkpoint.load()
         run_id = self._run_to_go_on_with(record, checkpoint, state is not None)
         same_run = run_id is not None
         if run_id is None:

@@ -122,6 +122,7 @@ class Measurement:
         metrics[records.OPERATIONS_PER_STEP] = operations.count
         metrics[records.BYTES_PER_STEP] = operations.bytes
         loop.warm_up()
+        self.tags[records.STEP] = loop.steps_run_as
         (turns,) = self._turns(loop.device).take(loop.step_again)
         metrics["memory/peak_bytes"] = hardware.peak_memory_bytes(cell.device)
         metrics |= spread(records.STEP_SECONDS, map(wall, turns))
@@ -170,6 +171,7 @@ class Measurement:
         ours, theirs = (Loop(kind.model_validate_json(settled), self) for kind in kinds)
         for loop in (ours, theirs):
             loop.warm_up()
+        self.tags[records.LITERAL_STEP] = theirs.steps_run_as
         loss, expected = (float(loop.step_again(0)) for loop in (ours, theirs))
         if not abs(loss - expected) <= TOLERANCE[self._cell.precision] * abs(expected):
             raise Mismatch(

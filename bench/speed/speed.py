@@ -42,6 +42,7 @@ class Subjects:
         batch: clips in a training step; None is as many as the recipe has.
         device: "auto" or a type.
         precision: "auto", "32" or "bf16".
+        step: "auto", "eager" or "graph".
     """
 
     models: Sequence[str]
@@ -50,6 +51,7 @@ class Subjects:
     batch: int | None
     device: str
     precision: str
+    step: str = "auto"
 
     def cells(self) -> list[Cell]:
         """A settled cell of each model and size, in order of the models.
@@ -67,6 +69,7 @@ class Subjects:
             "budget": "1steps",
             "device": self.device,
             "precision": self.precision,
+            "step": self.step,
             "evaluation": {"test_clips": 1, "validation_clips": 1, "evaluations": 1},
         }
         suite = Suite.model_validate(fields, strict=False)
@@ -193,7 +196,7 @@ class Measuring:
     def _params(self, cell: Cell) -> dict[str, object]:
         """The settings that a row depends on."""
         spec = cell.data.spec
-        names = ("task", "model", "size", "dataset", "device", "precision")
+        names = ("task", "model", "size", "dataset", "device", "precision", "step")
         kinds = ("model.", "recipe.", records.MODEL_REFERENCE, records.DATASET_REFERENCE)
         return {
             **{k: v for k, v in cell.params.items() if k in names or k.startswith(kinds)},
@@ -209,6 +212,7 @@ class Measuring:
         words = ["python", "-m", "bench", "speed", cell.model, "--dataset", cell.dataset]
         words += ["--size", cell.size, "--batch", str(cell.recipe.batch_size)]
         words += ["--device", cell.device, "--precision", cell.precision]
+        words += ["--step", cell.step]
         words += ["--seconds", f"{self.seconds:g}"]
         words += ["--threads", str(self.threads)] if self.threads else []
         words += ["--against", self.against] if self.against else []

@@ -56,6 +56,8 @@ class Cell(BaseModel):
     limits: Limits
     device: hardware.Device
     precision: hardware.Precision
+    step: hardware.Step
+    """How training steps are asked to run; the tag `bench.step` says how they did."""
     settled_data: dict[HeldOutName, str] = {}
     """The digests that `data_digests` had when it was settled; none where data were missing."""
 
@@ -160,7 +162,7 @@ class Cell(BaseModel):
         return fingerprint.digest(
             [
                 [self.task, self.model_name, self.dataset_name, self.seed, self.device],
-                [asdict(self.budget), recipe, self.options, self.precision],
+                [asdict(self.budget), recipe, self.options, self.precision, self.step],
                 self.evaluation.evaluations,
                 fingerprint.code_digest(self.model_class, self.dataset_class),
                 fingerprint.harness_digest("trained"),
@@ -209,6 +211,7 @@ class Cell(BaseModel):
             f"budget.{self.budget.kind}": self.budget.amount,
             "device": self.device,
             "precision": self.precision,
+            "step": self.step,
             "recipe": self._recipe_name,
             records.MODEL_REFERENCE: self.model,
             records.DATASET_REFERENCE: self.dataset,
@@ -241,6 +244,17 @@ class Cell(BaseModel):
             records.DEVICE: hardware.device_name(self.device),
             **fingerprint.versions(),
         }
+
+    def with_step(self, step: hardware.Step | None) -> Cell:
+        """This cell with its training steps run as `step`, where one is given: another cell.
+
+        Raises:
+            UserError: its device has none.
+        """
+        if step is None:
+            return self
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**fields | {"step": hardware.resolve_step(step, self.device)})
 
     # --- as a file -----------------------------------------------------------------------------
 
@@ -298,6 +312,7 @@ def settle(suite: Suite) -> list[Cell]:
     suite.check_labels()
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
+    step = hardware.resolve_step(suite.step, device)
     usual = "small" if device == "cpu" else "published"
     size = usual if suite.size == "auto" else suite.size
 
@@ -319,6 +334,7 @@ def settle(suite: Suite) -> list[Cell]:
             limits=suite.limits,
             device=device,
             precision=precision,
+            step=step,
         )
         if cell.missing_data:
             return cell

@@ -114,6 +114,8 @@ class Suite(_Strict):
     """A size by name; "auto" means published on an accelerator, small on a CPU."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
+    step: Literal["auto", "eager", "graph"] = "auto"
+    """"graph": training steps replayed from one CUDA graph; "auto": where that is found to work."""
     recipe: Literal["published"] | Recipe = "published"
     """"published": each model's own; else one recipe for all."""
     evaluation: Evaluation = Evaluation()

@@ -50,7 +50,8 @@ class Cost:
         return _count(self._train)
 
     def _train(self) -> None:
-        arguments = self._task.loss_arguments(self._batch, 0.5, None)
+        progress = torch.tensor(0.5, device="meta")
+        arguments = self._task.loss_arguments(self._batch, progress, None)
         for name in self._task.losses(self._model):
             loss: Tensor = getattr(self._model, name)(*arguments)
             loss.backward()  # type: ignore[no-untyped-call]

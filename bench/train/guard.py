@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from bench.errors import Invalid
 from bench.train.hidden_state import changed, hidden_state, recorded
 
-TOLERANCE = {"32": 1e-3, "bf16": 1e-2}
-"""By precision, how far an output may be from that of the same batch before: the root mean square
-of the difference, relative to that of the output or 1. A CPU repeats itself to the bit; on a GPU
-the order of sums may vary, and bfloat16 has 8 bits."""
+TOLERANCE = 1e-3
+"""How far an output may be from that of the same batch before: the root mean square of the
+difference, relative to that of the output or 1. A CPU repeats itself to the bit; on a GPU the order
+of sums may vary."""
 
 
 class Guard:
     """Watches one model during one pass."""
 
-    def __init__(self, model: nn.Module, precision: str, repeated: int) -> None:
-        """Watch `model`, which computes in `precision`; `repeated` batches are shown again."""
-        self._model, self._tolerance, self._repeated = model, TOLERANCE[precision], repeated
+    def __init__(self, model: nn.Module, repeated: int) -> None:
+        """Watch `model`; `repeated` batches are shown again."""
+        self._model, self._repeated = model, repeated
         self._outputs: dict[int, Tensor] = {}
 
     def begin(self) -> None:
@@ -63,7 +63,7 @@ class Guard:
 
     def _require_same_output(self, before: Tensor, after: Tensor) -> None:
         apart = _size(after.float() - before.float()) if after.shape == before.shape else 1e9
-        if apart <= self._tolerance * max(1.0, _size(before.float())):
+        if apart <= TOLERANCE * max(1.0, _size(before.float())):
             return
         suspects = changed(self._hidden, hidden_state(self._model))
         kept = f": it changes {_named(suspects)}" if suspects else ""

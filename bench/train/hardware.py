@@ -6,7 +6,7 @@ import platform
 import resource
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +14,9 @@ from bench.errors import UserError
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
+Step = Literal["auto", "eager", "graph"]
+"""Whether training steps are replayed from one CUDA graph; "auto" does where that is found to work.
+"""
 
 
 def resolve_device(asked: str) -> Device:
@@ -42,10 +45,28 @@ def resolve_precision(asked: str, device: Device) -> Precision:
     return "32"
 
 
+def resolve_step(asked: Step, device: Device) -> Step:
+    """How training steps run: "eager" without CUDA; with it "auto" is decided for each model.
+
+    Raises:
+        UserError: a graph is asked for without CUDA.
+    """
+    if asked == "graph" and device != "cuda":
+        raise UserError(f"--step graph needs CUDA, and this runs on {device}: use --step auto")
+    return asked if device == "cuda" else "eager"
+
+
 def set_arithmetic() -> None:
-    """Turn TF32 off, and cuDNN deterministic with autotuning."""
+    """Float32 means float32 everywhere, whatever was set before; cuDNN deterministic, autotuned."""
+    # The settings by operation decide. Older names of theirs must agree: PyTorch refuses to
+    # multiply, or to enter `cudnn.flags`, where the two differ.
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    operations = (cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    for each in (backends, backends.cuda.matmul, *operations):
+        each.fp32_precision = "ieee"
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = True
 
@@ -70,7 +91,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: Device) -> int:
-    """The most memory used so far: allocated on CUDA, resident in the process elsewhere."""
+    """The most memory used so far: allocated on CUDA since `reset_peak_memory`, else resident."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
@@ -80,6 +101,13 @@ def peak_memory_bytes(device: Device) -> int:
             return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Count `peak_memory_bytes` anew, from what is in use now; only CUDA can."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def kernel_oom_kills() -> int:

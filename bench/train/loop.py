@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import described
 from bench.kernels.fit import fit, shared_filters
@@ -21,9 +20,9 @@ from bench.train.cost import Cost
 from bench.train.curves import Curves
 from bench.train.guard import Guard
 from bench.train.held_out import Batch, HeldOut, to_float
-from bench.train.hidden_state import changed, hidden_state, restore
-from bench.train.step import Training, seed_of
+from bench.train.step import Training, fabric_on, seed_of
 from bench.train.task import NotFinite
+from bench.train.warm_up import copied, warm_up
 
 if TYPE_CHECKING:  # training depends on the values of a cell, not on its code
     from bench.suite.cell import Cell
@@ -32,8 +31,6 @@ if TYPE_CHECKING:  # training depends on the values of a cell, not on its code
 FIT_FRAMES = 40_000  # of the training clips that a model without parameters is fitted to
 EVALUATION_BATCH = 32
 VALUES_AT_ONCE = 2_000 * 64 * 64  # pixels times channels in an evaluation batch at most
-WARM_UP_STEPS = 3
-WARM_UP_SECONDS = 10.0  # after which no further warm-up step is begun
 STRETCH_SECONDS = 1.0  # of training between two reads of the loss
 REPEATED_BATCHES = {"validation": 1, "test": 2}
 """How many are shown again: of the first validation, and of the test."""
@@ -84,12 +81,8 @@ class Loop:
 
     def _build(self) -> None:
         cell = self._cell
-        fabric = Fabric(
-            accelerator=cell.device,
-            devices=1,
-            precision="bf16-mixed" if cell.precision == "bf16" else "32-true",
-        )
         hardware.set_arithmetic()
+        fabric = fabric_on(cell.device, cell.precision)
         self.device = fabric.device
         torch.manual_seed(seed_of(cell.seed, "weights"))
         self.task = cell.in_training
@@ -99,9 +92,7 @@ class Loop:
         self.trains = any(p.requires_grad for p in model.parameters())
         if self.trains:
             self._training = Training(model, cell.recipe, self.task, cell.data, cell.seed, fabric)
-            self._model: Any = self._training.model
-        else:
-            self._model = fabric.setup_module(model)
+        self._model: nn.Module = model.to(self.device)
         self.clock = Clock(
             cell.budget, partial(hardware.synchronize, self.device), self.cost.train_flops or None
         )
@@ -130,24 +121,8 @@ class Loop:
             self._model.load_state_dict(self._best)
 
     def warm_up(self) -> None:
-        """Run a few steps and undo them: the first ones allocate, tune and compile.
-
-        So is what they did to the state that the model keeps outside its `state_dict`, but for what
-        cannot be copied. Where steps go on changing it, the watcher is warned.
-        """
-        model = self._model.module
-        before, hidden = _copy(self._training.state()), hidden_state(model)
-        after_one = hidden
-        began = time.monotonic()
-        for number in range(-WARM_UP_STEPS, 0):
-            if time.monotonic() - began < WARM_UP_SECONDS:
-                self._training.step(number, 0.0)
-                if number == -WARM_UP_STEPS:
-                    after_one = hidden_state(model)
-        hardware.synchronize(self.device)
-        lost = changed(after_one, hidden_state(model))
-        self._training.restore(before)
-        restore(model, hidden)
+        """Run a few steps and undo them; warn of state that no checkpoint would hold."""
+        lost = warm_up(self._training, self._cell.step, self.device)
         if lost:
             self._watcher.warn(
                 f"training changes {', '.join(lost[:3])}, which the model's state_dict lacks: if an"
@@ -168,7 +143,7 @@ class Loop:
                 clips, *labels = self.task.draw(dataset, batch_size, generator)
                 yield to_float(clips, self.device), *labels
 
-        self.task.fit(self._model.module, batches())
+        self.task.fit(self._model, batches())
         self._validate()
 
     def _train(self) -> None:
@@ -220,7 +195,7 @@ class Loop:
             if self.trains:
                 self._training.validated(value)
             if self.curves.add_validation(value):
-                self._best = _copy(self._model.state_dict())
+                self._best = copied(self._model.state_dict())
         if not math.isfinite(value):
             raise Diverged(f"{self.task.validation} became {value} by step {self.clock.steps}")
 
@@ -246,7 +221,7 @@ class Loop:
             self.device,
             heartbeat,
             seed_of(self._cell.seed, split),
-            Guard(self._model.module, self._cell.precision, repeated),
+            Guard(self._model, repeated),
         )
 
     @property
@@ -256,10 +231,18 @@ class Loop:
         return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
 
     def forward(self, context: Tensor) -> Tensor:
-        """The output of the model in evaluation for the `context` [B,T,C,H,W] of clips."""
+        """The output of the model in evaluation for the `context` [B,T,C,H,W] of clips.
+
+        In float32, whatever precision it was trained in.
+        """
         self._model.eval()
         with shared_filters():
             return self.task.forward(self._model, context)
+
+    @property
+    def steps_run_as(self) -> str:
+        """How training steps ran: "graph", or "eager", with the reason where there is one."""
+        return self._training.run_as
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -303,14 +286,3 @@ class Loop:
         began = time.perf_counter()
         yield
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - began
-
-
-def _copy(tree: Any) -> Any:
-    """A deep copy of nested state, tensors cloned on their device."""
-    if isinstance(tree, Tensor):
-        return tree.detach().clone()
-    if isinstance(tree, dict):
-        return {key: _copy(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_copy(value) for value in tree]
-    return tree

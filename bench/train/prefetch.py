@@ -17,7 +17,8 @@ class Batches:
     A batch depends on the number of its step alone, so drawing ahead changes nothing.
 
     Attributes:
-        waited_seconds: how long the last `take` waited for its batch.
+        waited_seconds: how long the host waited in the last `take`. The device may have been busy
+            meanwhile with steps queued before, or idle: it is not asked.
     """
 
     def __init__(self, draw: Callable[[int], Batch], device: torch.device) -> None:

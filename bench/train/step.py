@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 
 from bench.kernels.fit import shared_filters
+from bench.train.hardware import Device, Precision
 from bench.train.held_out import Batch, to_float
 from bench.train.prefetch import Batches
+from bench.train.static import Outcome, Recorder, Recording
 from bench.train.task import Task
 from datasets.contract import Dataset
 from models.contract import Model, Recipe
@@ -26,6 +29,20 @@ ONE_CYCLE_WARM_UP = 0.3  # fraction of the budget; these three are PyTorch's def
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = 1e-4 / 25
 PLATEAU_THRESHOLD = 1e-4  # smaller relative gains do not count; PyTorch's default
+
+
+def fabric_on(device: Device, precision: Precision) -> Fabric:
+    """One device, and the precision of losses and their gradients.
+
+    The environment is named, since Fabric would take that of SLURM for its own: there a job with
+    several tasks, each of them a process of ours, is refused.
+    """
+    return Fabric(
+        accelerator=device,
+        devices=1,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        plugins=[LightningEnvironment()],
+    )
 
 
 def seed_of(*parts: object) -> int:
@@ -87,8 +104,14 @@ class Plateau:
 class Training:
     """A model in training. Each step draws its randomness from the seed and the step's number.
 
-    So a run resumed from a checkpoint repeats an uninterrupted one exactly, and two models with the
-    same batch size and seed see the same clips.
+    So on a CPU a run resumed from a checkpoint repeats an uninterrupted one to the bit, and two
+    models with the same batch size and seed see the same clips. On CUDA the clips, masks and
+    dropout are the same again, but cuDNN's autotuning may pick other algorithms in another process,
+    and so other roundings.
+
+    A step has two parts. The host's takes the batch, seeds, and fills in the progress and the
+    learning rates; `work` is all that the device does. Where the host has no say in `work` it can
+    be recorded once and replayed: see `record`.
     """
 
     def __init__(
@@ -116,46 +139,79 @@ class Training:
         self._clip_generator, self._generator = torch.Generator(device), torch.Generator(device)
         self.batches = Batches(self._draw, device)
         self.model, self._optimizer = fabric.setup(model, self._new_optimizer(model))
-        for group in self._optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+        self._progress = torch.zeros((), device=device)
         self._plateau = Plateau(recipe) if recipe.schedule == "plateau" else None
         self.logged: dict[str, Tensor] = {}
         """Values the model logged in the last step, by name: scalars on the device."""
         self._losses = task.losses(model)
-        for name in self._losses:
-            self.model.mark_forward_method(name)
+        self.run_as = "eager"
+        """How steps are run: as one "graph", or "eager", with the reason where there is one."""
+        self._recording: Recording | None = None
 
     def _new_optimizer(self, model: Model) -> torch.optim.Optimizer:
-        recipe = self.recipe
+        recipe, device = self.recipe, self._fabric.device
         options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
         if recipe.optimizer == "sgd":
             options["momentum"] = recipe.momentum
         else:
             options["betas"] = recipe.betas
+            options["capturable"] = device.type == "cuda"
         # One fused update is six times faster than a loop over the parameters, on a CPU too.
-        options["fused"] = self._fabric.device.type in ("cpu", "cuda")
+        options["fused"] = fused = device.type in ("cpu", "cuda")
         optimizer: torch.optim.Optimizer = OPTIMIZERS[recipe.optimizer](
             model.parameter_groups(recipe), **options
         )
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+            # On the device no step waits for it; a loop over parameters reads it on the host.
+            group["lr"] = torch.tensor(
+                group["lr"], dtype=torch.float32, device=device if fused else "cpu"
+            )
         return optimizer
 
     def step(self, number: int, progress: float) -> Tensor:
         """Loss of training step `number` at `progress` of the budget, on the device."""
-        clips, *labels = self.batches.take(number)
-        batch = (to_float(clips, self._fabric.device), *labels)
+        batch = self.batches.take(number)
         torch.manual_seed(seed_of(self._seed, number, "model"))
         self._generator.manual_seed(seed_of(self._seed, number, "loss"))
-        self.model.train()
+        self._progress.fill_(progress)
         factor = learning_rate_factor(self.recipe, progress)
         if self._plateau is not None:
             factor *= self._plateau.factor
         for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        arguments = self._task.loss_arguments(batch, progress, self._generator)
+            group["lr"].fill_(group["initial_lr"] * factor)
+        if self._recording is not None and not _alike(self._recording.batch, batch):
+            self.forget_recording("batches change their shape")
+        if self._recording is not None:
+            loss, self.logged = _replayed(self._recording, batch)
+        else:
+            loss, self.logged = self.work(batch)
+        return loss
+
+    def work(self, batch: Batch) -> Outcome:
+        """The updates of one step on `batch` as stored: all that happens on the device."""
+        clips, *labels = batch
+        self.model.train()
+        floats = (to_float(clips, self._fabric.device), *labels)
+        arguments = self._task.loss_arguments(floats, self._progress, self._generator)
         for name in self._losses:
             loss = self._update(name, arguments)
-        self.logged = getattr(arguments[0], "logged", {})
-        return loss
+        return loss, getattr(arguments[0], "logged", {})
+
+    def record(self, recorder: Recorder, number: int) -> None:
+        """Replay from now on what `recorder` records of the work of step `number`.
+
+        A recorder may do the work or not: the state is to be restored afterwards.
+        """
+        batch = tuple(tensor.clone() for tensor in self.batches.take(number))
+        self.batches.drop()  # nothing else may use the device meanwhile
+        self._optimizer.zero_grad()  # gradients are made anew, where the recording keeps them
+        self._recording = recorder(self.work, batch, self._generator)
+        self.run_as = "graph"
+
+    def forget_recording(self, why: str) -> None:
+        """Run steps eagerly from now on."""
+        self._recording, self.run_as = None, f"eager: {why}"
 
     def validated(self, value: float) -> None:
         """Pass the result of a validation, the lower the better, to a plateau schedule."""
@@ -167,7 +223,9 @@ class Training:
         # No gradient, unlike one of zero, leaves a parameter and its optimiser state alone.
         self._optimizer.zero_grad(set_to_none=True)
         with shared_filters():
-            loss: Tensor = getattr(self.model, loss_name)(*arguments)
+            # On one device Fabric enters this around `forward` alone.
+            with self._fabric.autocast():
+                loss: Tensor = getattr(self.model.module, loss_name)(*arguments)
             if loss.dim():
                 raise ValueError(f"{loss_name} has shape {[*loss.shape]}, not a scalar's")
             self._fabric.backward(loss)
@@ -197,8 +255,57 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from an earlier `state`."""
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        """Go on from an earlier `state`, in the memory in use: a recording goes on with it.
+
+        Raises:
+            KeyError: it lacks a part.
+            ValueError: it is that of another model.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+        self._restore_optimizer(state["optimizer"]["state"])
         if self._plateau is not None:
             self._plateau.restore(state["plateau"])
+
+    @torch.no_grad()
+    def _restore_optimizer(self, saved: dict[int, dict[str, Tensor]]) -> None:
+        """Set the moments and counts of each parameter; rates are set at each step.
+
+        What is not in `saved` becomes zero, which is how each of them begins.
+        """
+        groups = self._optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        if not saved.keys() <= {*range(len(parameters))}:
+            raise ValueError(f"an optimiser of more than {len(parameters)} parameters")
+        for number, parameter in enumerate(parameters):
+            values = saved.get(number, {})
+            if values or parameter in self._optimizer.state:
+                _fill(self._optimizer.state[parameter], values, parameter)
+
+
+def _alike(recorded: Batch, batch: Batch) -> bool:
+    """Whether `batch` has the shapes of the recorded one."""
+    return [tensor.shape for tensor in recorded] == [tensor.shape for tensor in batch]
+
+
+def _replayed(recording: Recording, batch: Batch) -> Outcome:
+    """The recorded work, on `batch`; the outcome stays when the next is there."""
+    for ours, given in zip(recording.batch, batch, strict=True):
+        ours.copy_(given, non_blocking=True)
+    recording.replay()
+    loss, logged = recording.outcome
+    return loss.clone(), {name: value.clone() for name, value in logged.items()}
+
+
+def _fill(state: dict[str, Tensor], values: dict[str, Tensor], parameter: Tensor) -> None:
+    """Make `state`, which the optimiser keeps of `parameter`, hold `values`."""
+    for name, value in values.items():
+        if value.dim() and value.shape != parameter.shape:
+            raise ValueError(f"{name} of the optimiser has another shape than its parameter")
+        if name not in state:
+            state[name] = torch.empty_like(value, device=parameter.device)
+        state[name].copy_(value)
+    for name in state.keys() - values.keys():
+        state[name].zero_()

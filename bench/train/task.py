@@ -64,7 +64,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss_arguments(
-        self, batch: Batch, progress: float, generator: torch.Generator | None
+        self, batch: Batch, progress: Tensor, generator: torch.Generator | None
     ) -> tuple[object, ...]:
         """The arguments of each of these methods for a `batch`, float."""
 
@@ -127,7 +127,7 @@ class Prediction(Task):
         return model.losses
 
     def loss_arguments(
-        self, batch: Batch, progress: float, generator: torch.Generator | None
+        self, batch: Batch, progress: Tensor, generator: torch.Generator | None
     ) -> tuple[object, ...]:
         """One `TrainingBatch`."""
         (clips,) = batch
@@ -190,7 +190,7 @@ class Recognition(Task):
         return ("training_loss",)
 
     def loss_arguments(
-        self, batch: Batch, progress: float, generator: torch.Generator | None
+        self, batch: Batch, progress: Tensor, generator: torch.Generator | None
     ) -> tuple[object, ...]:
         """Clips and their classes."""
         return batch

@@ -76,22 +76,20 @@ class FrameByFrame(Predictor):
             yield prediction, state
 
 
-def sampling_rate(progress: float, ends_at: float) -> float:
+def sampling_rate(progress: Tensor, ends_at: float) -> Tensor:
     """Probability of reading the true frame: 1 at the start, falling linearly to 0 at `ends_at`.
 
     Bengio et al. 2015, "Scheduled Sampling for Sequence Prediction with Recurrent Neural
     Networks", linear decay, over the fraction `progress` of the budget instead of steps.
     """
-    return max(0.0, 1.0 - progress / ends_at)
+    return (1.0 - progress / ends_at).clamp(min=0.0)
 
 
-def draw_forcing(batch: TrainingBatch, steps: int, rate: float) -> list[TeacherForcing]:
+def draw_forcing(batch: TrainingBatch, steps: int, rate: Tensor) -> list[TeacherForcing]:
     """For each of `steps` whether the true frame is read, drawn for each sequence at `rate`.
 
-    Nothing is drawn where the rate leaves nothing to chance.
+    Drawn at rates 0 and 1, too, so that a step is the same work at all of them.
     """
-    if rate in (0.0, 1.0):
-        return [rate == 1.0] * steps
     shape, device = (steps, len(batch.clip), 1, 1, 1), batch.clip.device
     draws = torch.rand(shape, generator=batch.generator, device=device)
     return list((draws < rate).unbind(0))

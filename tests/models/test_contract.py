@@ -100,6 +100,25 @@ class _LooksAtValues(_Good):
         return super().forward(context, horizon) * (1.0 if context.sum().item() > 0 else 2.0)
 
 
+class _LooksAtProgress(_Good):
+    """Written to an older contract, in which `progress` was a number."""
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        return super().training_loss(batch) * max(0.5, 1 - batch.progress)
+
+
+class _OverflowsInTraining(_Good):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        rounded = torch.is_autocast_enabled("cpu") and self.training
+        return super().training_loss(batch) * (torch.inf if rounded else 1.0)
+
+
+class _LosesInBfloat16(_Good):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        loss = super().training_loss(batch)
+        return loss.bfloat16() if torch.is_autocast_enabled("cpu") and self.training else loss
+
+
 class _HiddenWeight(_Good):
     def __init__(self, frame_shape: tuple[int, int, int]) -> None:
         super().__init__(frame_shape)
@@ -107,6 +126,16 @@ class _HiddenWeight(_Good):
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         return super().forward(context, horizon) * self.hidden
+
+
+class _Counts(_Good):
+    """Its loss depends on how often it was called, which a resumed run forgets."""
+
+    calls = 0
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        self.calls += 1
+        return super().training_loss(batch) * self.calls
 
 
 class _Draws(_Good):
@@ -151,6 +180,11 @@ def test_checks_pass_a_good_model(model_class: type[Predictor], check: str) -> N
         ("gradients", _DeadParameter),
         ("randomness", _ForeignNoise),
         ("round trip", _HiddenWeight),
+        ("rounded gradients", _OverflowsInTraining),
+        ("rounded gradients", _LosesInBfloat16),
+        ("static step", _ForeignNoise),
+        ("static step", _Counts),
+        ("static step", _LooksAtValues),
     ],
 )
 def test_checks_catch_a_broken_model(check: str, model_class: type[Predictor]) -> None:
@@ -161,6 +195,12 @@ def test_checks_catch_a_broken_model(check: str, model_class: type[Predictor]) -
 def test_meta_check_catches_a_model_that_reads_values() -> None:
     with pytest.raises(RuntimeError, match="meta"):
         CHECKS["meta device"](_LooksAtValues)
+
+
+def test_a_model_that_reads_progress_works_but_is_told_where_it_stops_being_static() -> None:
+    CHECKS["gradients"](_LooksAtProgress)
+    with pytest.raises(ContractBroken, match=r"run eagerly: test_contract\.py:\d+ branches"):
+        CHECKS["static step"](_LooksAtProgress)
 
 
 class _GoodClassifier(Classifier):
@@ -229,16 +269,6 @@ def test_checks_pass_a_good_classifier(check: str) -> None:
 def test_checks_catch_a_broken_classifier(check: str, model_class: type[Classifier]) -> None:
     with pytest.raises(ContractBroken):
         classifier.CHECKS[check](model_class)
-
-
-class _Counts(_Good):
-    """Its loss depends on how often it was called, which a resumed run forgets."""
-
-    calls = 0
-
-    def training_loss(self, batch: TrainingBatch) -> Tensor:
-        self.calls += 1
-        return super().training_loss(batch) * self.calls
 
 
 class _HiddenBuffer(_Good):

@@ -11,8 +11,6 @@ from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.run.record import Record
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture
 def told() -> list[str]:
@@ -44,7 +42,7 @@ def _plain(_: bytes) -> bytes:
 
 
 def test_a_state_comes_back_as_it_was(checkpoint: Checkpoint, told: list[str]) -> None:
-    state = checkpoint.load(CPU)
+    state = checkpoint.load()
     assert state is not None
     assert state["steps"] == 7
     assert torch.equal(state["weights"], torch.arange(1000.0))
@@ -68,14 +66,14 @@ def test_a_damaged_state_is_set_aside(
     path = checkpoint.folder / "state.pt"
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
-    assert checkpoint.load(CPU) is None
+    assert checkpoint.load() is None
     assert not checkpoint.has_state
     assert [str(path) in line for line in told] == [True]
     aside = path.with_name("state.pt.unreadable")
     assert aside.read_bytes() == damaged
     assert aside.name in told[0]
     checkpoint.save({"steps": 8})
-    assert checkpoint.load(CPU) == {"steps": 8}
+    assert checkpoint.load() == {"steps": 8}
 
 
 def test_the_state_of_another_cell_is_none(
@@ -83,7 +81,7 @@ def test_the_state_of_another_cell_is_none(
 ) -> None:
     other = _of("b" * 32, tmp_path, told)
     (other.folder / "state.pt").replace(checkpoint.folder / "state.pt")
-    assert checkpoint.load(CPU) is None
+    assert checkpoint.load() is None
     assert len(told) == 1
 
 

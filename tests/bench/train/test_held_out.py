@@ -34,7 +34,7 @@ def _clips(dark: bool = False) -> Tensor:
 
 
 def _held_out(clips: Tensor, model: nn.Module | None = None) -> HeldOut:
-    guard = None if model is None else Guard(model, "32", repeated=2)
+    guard = None if model is None else Guard(model, repeated=2)
     return HeldOut(clips, len(clips), 3, CPU, lambda _: None, 1, guard)
 
 

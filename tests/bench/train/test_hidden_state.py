@@ -181,7 +181,7 @@ def test_the_warm_up_is_undone_where_the_model_counts_and_the_user_is_warned(
     watcher = Watcher()
     loop = _loop(tmp_path, "Counts", watcher)
     loop.run(None)
-    assert loop._model.module.count == loop.clock.steps == 2
+    assert loop._model.count == loop.clock.steps == 2
     (warning,) = watcher.warnings
     assert "training changes count" in warning
     assert "\n" not in warning

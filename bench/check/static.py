@@ -1,0 +1,52 @@
+"""The check that a training step is static: recorded once, its replays are the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.check.promises import require
+from bench.check.tape import Tape
+from bench.check.training import training_on_noise
+from bench.train.static import NotStatic
+from bench.train.warm_up import copied
+from datasets.contract import TaskName
+from models.contract import Recipe
+
+WHY = "the training step cannot be replayed as one CUDA graph, so that it will run eagerly"
+
+
+def require_static(build: Callable[[], Any], task: TaskName, recipe: Recipe) -> None:
+    """Raise `ContractBroken` where a step, recorded at one progress, is not that at another.
+
+    Args:
+        build: a new model.
+        task: its task.
+        recipe: how it is trained.
+    """
+    model = build()
+    if not [*model.parameters()]:
+        return
+    training = training_on_noise(model, task, recipe)
+    start = copied(training.state())
+
+    def step(number: int, progress: float) -> list[Tensor]:
+        """The loss of that step from the start, and the weights after it."""
+        loss = training.step(number, progress)
+        training.batches.drop()
+        weights = [each.clone() for each in training.state()["model"].values()]
+        training.restore(start)
+        return [loss, *weights]
+
+    eager = step(1, 0.3)
+    try:
+        training.record(Tape, 0)
+    except NotStatic as error:
+        require(False, f"{WHY}: {error}")
+    training.restore(start)
+    step(0, 0.9)
+    same = all(map(torch.equal, eager, step(1, 0.3)))
+    require(same, f"{WHY}: it depends on more than its clips, `progress` and PyTorch's generators")

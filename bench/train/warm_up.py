@@ -1,0 +1,150 @@
+"""Steps before the clock, all undone: the first ones allocate, tune and compile.
+
+On CUDA the step is recorded here as one graph, where its replays are found to be the step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UserError, described
+from bench.train.graph import CudaGraph
+from bench.train.hardware import Step, reset_peak_memory
+from bench.train.hidden_state import changed, hidden_state, restore
+from bench.train.static import NoHostReads, NotStatic, Recorder
+from bench.train.step import Training
+
+STEPS = 3
+SECONDS = 10.0  # after which no further step is begun
+LOSS_TOLERANCE = 1e-2
+"""How far the losses of replayed steps may be from those of the same steps run eagerly, relative to
+these. A CPU repeats itself to the bit; on a GPU the order of sums may vary."""
+MOVE_TOLERANCE = 0.1
+"""How far the weights may be apart after them, relative to how far they moved: Adam divides by the
+size of a gradient, so that where one is near zero its rounding alone moves a weight. Another mask
+or another clip leaves more than half of the way."""
+
+
+def recorder_for(device: torch.device) -> Recorder | None:
+    """What records a step on `device`, if there is a gain in that."""
+    return CudaGraph if device.type == "cuda" else None
+
+
+def warm_up(training: Training, asked: Step, device: torch.device) -> list[str]:
+    """Warm `training` up, and have it run its steps as `asked`, from the state that it has.
+
+    That state includes what the model keeps outside its `state_dict`, but for what cannot be
+    copied. Returned are the names of such attributes that steps go on changing.
+
+    Raises:
+        UserError: a graph was demanded, and the step cannot be one.
+    """
+    start, recorder = _Start(training), None if asked == "eager" else recorder_for(device)
+    with _aside(device):
+        losses, lost = _steps(training)
+        moved = start.moved() if recorder is not None else []
+    start.return_to()
+    reset_peak_memory(device)  # tuning tries algorithms that need much of it
+    if recorder is None:
+        return lost
+    try:
+        if lost:
+            raise NotStatic(f"training changes {lost[0]}, which the model's state_dict lacks")
+        with NoHostReads():  # type: ignore[no-untyped-call]
+            training.step(-1, 0.0)
+        start.return_to()
+        training.record(recorder, -1)
+        start.return_to()
+        _require_same(losses, _steps(training, len(losses))[0], moved, start.moved())
+    except Exception as error:  # whatever the model, or the device, has against it
+        why = str(error) if isinstance(error, NotStatic) else described(error)
+        if asked == "graph":
+            raise UserError(f"the training step cannot be a CUDA graph: {why}") from error
+        training.forget_recording(why)
+        start.return_to()
+        reset_peak_memory(device)
+    else:
+        start.return_to()
+    return lost
+
+
+class _Start:
+    """The state that warm-up is to leave, kept on the CPU."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self._state = copied(training.state())
+        self._hidden = hidden_state(training.model.module)
+
+    def return_to(self) -> None:
+        """Undo all steps since."""
+        model = self._training.model.module
+        self._training.batches.drop()
+        self._training.restore(self._state)
+        restore(model, self._hidden)
+        self._hidden = hidden_state(model)  # what was set belongs to the model now
+
+    def moved(self) -> list[Tensor]:
+        """How far each parameter is from where it was."""
+        parameters = self._training.model.module.named_parameters()
+        return [each.detach().cpu() - self._state["model"][name] for name, each in parameters]
+
+
+def _steps(training: Training, count: int = STEPS) -> tuple[list[float], list[str]]:
+    """The losses of up to `count` steps, and what they go on changing outside the state."""
+    model, began = training.model.module, time.monotonic()
+    losses: list[Tensor] = []
+    for number in range(count):
+        if time.monotonic() - began < SECONDS:
+            losses.append(training.step(number - STEPS, number / max(1, STEPS - 1)))
+            if number == 0:
+                after_one = hidden_state(model)
+    return torch.stack(losses).tolist(), changed(after_one, hidden_state(model))
+
+
+def _require_same(
+    losses: list[float], again: list[float], moved: list[Tensor], moved_again: list[Tensor]
+) -> None:
+    """Raise `NotStatic` where replayed steps are others than those run eagerly."""
+    for number, (one, other) in enumerate(zip(losses, again, strict=True)):
+        if not math.isclose(one, other, rel_tol=LOSS_TOLERANCE):
+            raise NotStatic(f"replayed, step {number} has the loss {other:.6g}, not {one:.6g}")
+    apart = _length([one - other for one, other in zip(moved, moved_again, strict=True)])
+    share = apart / max(_length(moved), 1e-30)
+    if not share <= MOVE_TOLERANCE:
+        raise NotStatic(f"replayed, {len(losses)} steps end {share:.2g} of their way elsewhere")
+
+
+def _length(tensors: list[Tensor]) -> float:
+    return math.sqrt(sum(float(tensor.double().square().sum()) for tensor in tensors))
+
+
+@contextmanager
+def _aside(device: torch.device) -> Iterator[None]:
+    """On CUDA on a stream of its own, as what comes before a capture has to be."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def copied(tree: Any) -> Any:
+    """A deep copy of nested state, tensors on the CPU."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, dict):
+        return {key: copied(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [copied(value) for value in tree]
+    return tree
