@@ -63,7 +63,7 @@ class LiteralCell(Cell):
     def model_class(self) -> type[Model]:
         """The transcription, with the weights that the model would begin with."""
         cls = catalogue.predictors()[catalogue.model(self.model).name]
-        return _as_model(cls, transcription(cls))
+        return as_model(cls, transcription(cls))
 
 
 class ComparableCell(Cell):
@@ -73,10 +73,12 @@ class ComparableCell(Cell):
     def model_class(self) -> type[Model]:
         """The model, whose dropout and drop path are off."""
         cls = catalogue.predictors()[catalogue.model(self.model).name]
-        return _without_chance(cls, getattr(transcription(cls), "MODE", "train") == "train")
+        return without_chance(cls, transcription(cls))
 
 
-def _as_model(cls: type[Predictor], literal: Transcription) -> type[Predictor]:
+def as_model(cls: type[Predictor], literal: Transcription) -> type[Predictor]:
+    """The transcription of `cls` as a model: built alike, with the weights of one built so."""
+
     class Literal(Predictor):
         name = cls.name
         sizes = cls.sizes
@@ -85,7 +87,7 @@ def _as_model(cls: type[Predictor], literal: Transcription) -> type[Predictor]:
             super().__init__(frame_shape)
             self._learnt, self._kept = nn.ParameterList(), nn.Module()
             self._names: list[str] = []
-            self._settings: dict[str, Tensor] = {}
+            self._settings: dict[str, Any] = {}
             for name, value in literal.weights(cls(frame_shape, **options)).items():
                 copy = value.detach().clone(memory_format=torch.contiguous_format)
                 if value.requires_grad:
@@ -93,10 +95,10 @@ def _as_model(cls: type[Predictor], literal: Transcription) -> type[Predictor]:
                     self._learnt.append(nn.Parameter(copy))
                 elif value.is_floating_point():
                     self._kept.register_buffer(name.replace(".", "/"), copy)
-                else:  # read by the host in every step: it stays there
-                    self._settings[name] = copy
+                else:  # a number of groups: the host's, which reads no tensor in a step
+                    self._settings[name] = copy if copy.is_meta else copy.item()
 
-        def _weights(self) -> dict[str, Tensor]:
+        def _weights(self) -> dict[str, Any]:
             learnt = dict(zip(self._names, self._learnt, strict=True))
             kept = {name.replace("/", "."): value for name, value in self._kept.named_buffers()}
             return {**learnt, **kept, **self._settings}
@@ -110,7 +112,10 @@ def _as_model(cls: type[Predictor], literal: Transcription) -> type[Predictor]:
     return Literal
 
 
-def _without_chance(cls: type[Predictor], normalises_batches: bool) -> type[Predictor]:
+def without_chance(cls: type[Predictor], literal: Transcription) -> type[Predictor]:
+    """`cls` where it does what its transcription does: dropout and drop path off, one loss."""
+    normalises_batches = getattr(literal, "MODE", "train") == "train"
+
     class Comparable(cls):  # type: ignore[valid-type, misc]
         name = cls.name
 
