@@ -101,7 +101,7 @@ class SharedChecks:
         model = self.build(model_class, FRAME).train()
         parameters = list(model.parameters())
         with torch.autocast("cpu", torch.bfloat16):
-            losses = self.losses(model, video(2, 5, FRAME), 0.5, seeded())
+            losses = self.losses(model, video(1, 4, FRAME), 0.5, seeded())
             for loss in losses if parameters else ():
                 require_loss(loss)
                 require(loss.dtype == torch.float32, f"a training loss is {loss.dtype}")

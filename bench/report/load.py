@@ -296,6 +296,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
+        "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),
         "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),
         "not_measured": no_figures | _not_measured(tags),

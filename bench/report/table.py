@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # the report needs no torch
 
 ROW_FIELDS = (
     *("label", "model", "baseline", "seeds", "status", "reason", "command"),
-    *("other_code", "damaged"),
+    *("other_code", "damaged", "eager"),
 )
-MARK, DAMAGED = "†", "‡"
+MARK, DAMAGED, EAGER = "†", "‡", "§"
 PERFECT = 1e-7
 """How near to perfect copy-last is where nothing moves: nobody can be so many per cent better."""
 COMMIT_DIGITS = 8
@@ -59,11 +59,14 @@ class Row:
     That is code of the harness or the data set, or the model's own where its seeds differ."""
     damaged: str = ""
     """Why some of its stored tables or frames cannot be used; else ""."""
+    eager: str = ""
+    """How its training steps ran, where that was "eager" and other rows' were a graph; else ""."""
 
     @property
     def name(self) -> str:
-        """The label, marked where other code made the figures or an artifact is damaged."""
+        """The label, marked where its figures were made in another way, or a part is damaged."""
         marks = MARK * bool(self.other_code) + DAMAGED * bool(self.damaged)
+        marks += EAGER * bool(self.eager)
         return f"{self.label} {marks}".strip()
 
     @property
@@ -86,7 +89,10 @@ class Table:
         damaged = [f"{row.label}, {row.damaged}" for row in self.rows if row.damaged]
         code = f"{MARK} Made by other code than the rest: {'; '.join(other)}." if other else ""
         lost = f"{DAMAGED} Left out of plots and comparisons: {'; '.join(damaged)}."
-        return " ".join(filter(None, (code, lost if damaged else "")))
+        eager = "; ".join(f"{row.label}, {row.eager}" for row in self.rows if row.eager)
+        slow = f"{EAGER} Trained step by step, the rest by replays of one CUDA graph: {eager}."
+        notes = (code, lost if damaged else "", slow if eager else "")
+        return " ".join(filter(None, notes))
 
 
 def summary(section: Section) -> pd.DataFrame:
@@ -95,7 +101,7 @@ def summary(section: Section) -> pd.DataFrame:
     Each figure is the mean over finished seeds, beside `<name>_half_width`, half its 95 %
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
-    cells = _with_ratios(_with_other_code(section.cells))
+    cells = _with_ratios(_with_eager(_with_other_code(section.cells)))
     columns = tuple(dict.fromkeys((*COLUMNS[section.task], *_skills(section.task))))
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
@@ -172,12 +178,20 @@ def _with_other_code(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(other_code=cells["commit"].where(other, ""))
 
 
+def _with_eager(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` with `eager`, as `Row` has it."""
+    graphs = bool((cells["ran_step"] == "graph").any())
+    is_eager = cells["ran_step"].str.startswith("eager") & graphs
+    return cells.assign(eager=cells["ran_step"].where(is_eager, ""))
+
+
 def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
     """The row of the cells `seeds` of one model."""
     first = seeds.iloc[0]
     row = {name: first[name] for name in ("label", "model", "size", "baseline", "status")}
     commits = sorted({_short(commit) for commit in seeds["other_code"] if commit})
     row["other_code"] = " and ".join(commits)
+    row["eager"] = "; ".join(sorted({how for how in seeds["eager"] if how}))
     row["seeds"] = " ".join(map(str, sorted(seeds["seed"])))
     row["n"] = len(seeds)
     for column in columns:

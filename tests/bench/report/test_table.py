@@ -163,6 +163,25 @@ def test_verdict_names_the_baseline_that_nothing_beats(store: FakeStore) -> None
     assert "No trained model beats mean_frame (0.00100)." in said
 
 
+def test_rows_trained_step_by_step_are_marked_where_others_were_replayed(
+    store: FakeStore,
+) -> None:
+    def shown() -> table.Table:
+        return table.printed(only_section(store), table.summary(only_section(store)))
+
+    why = "eager: mine.py:7 branches on the value of a tensor"
+    for run in store.runs:
+        run.tags[records.STEP] = why
+    assert shown().note == ""
+    for run in store.runs:
+        if run.params["model"] == "convlstm":
+            run.tags[records.STEP] = "graph"
+    assert f"predrnn-small, {why}" in shown().note
+    marked = {row.label for row in shown().rows if "§" in row.name}
+    assert "predrnn-small" in marked
+    assert "convlstm-small" not in marked
+
+
 def test_rows_made_by_other_code_are_marked(store: FakeStore) -> None:
     assert table.printed(only_section(store), table.summary(only_section(store))).note == ""
     digests = {records.CODE_DIGEST: "new", records.COMMON_CODE: "c"}

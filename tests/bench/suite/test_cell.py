@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.suite.cell import read, settle
+from bench.suite.cell import Cell, read, settle
 from bench.suite.suite import load_suite
 
 BROKEN = {
@@ -75,3 +75,16 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in (".", "pipe", "absent", "x" * 300, "nul\0"):
         _refused(tmp_path / name, "there is no cell file")
+
+
+def test_another_kind_of_step_is_another_cell_where_there_are_two(
+    fields: dict[str, object],
+) -> None:
+    on_cuda = Cell.model_validate_json(json.dumps(fields | {"device": "cuda", "step": "auto"}))
+    eager = on_cuda.with_step("eager")
+    assert eager.step == "eager"
+    assert eager.trained != on_cuda.trained == on_cuda.with_step(None).trained
+    on_cpu = Cell.model_validate_json(json.dumps(fields))
+    assert on_cpu.with_step("auto").trained == on_cpu.trained
+    with pytest.raises(UserError, match="needs CUDA"):
+        on_cpu.with_step("graph")

@@ -70,5 +70,30 @@ def test_twenty_replayed_steps_are_twenty_eager_ones_to_the_bit(model_class: typ
     assert all(map(torch.equal, _weights(replayed), _weights(eager)))
 
 
+@every_model
+def test_bf16_is_autocast_in_every_loss_and_nowhere_else(
+    model_class: type[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss here costs nothing: what Fabric makes of the call is what is asked."""
+    training, inside = _training(model_class, "bf16"), []
+    model = training.model.module
+
+    def loss(*_: object) -> Tensor:
+        inside.append(torch.is_autocast_enabled("cpu"))
+        weights = torch.ones(2, 2, requires_grad=True)
+        product = weights @ weights
+        product.register_hook(lambda _: inside.append(not torch.is_autocast_enabled("cpu")))
+        assert product.dtype == torch.bfloat16
+        return product.float().sum() + sum(each.sum() for each in model.parameters()) * 0
+
+    names = task_of(model_class.task, SPECS[model_class.task]).losses(model)
+    for name in names:
+        monkeypatch.setattr(model, name, loss)
+    training.step(0, 0.5)
+    training.batches.drop()
+    assert inside == [True, True] * len(names)
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def _copied(tree: Any) -> Any:
     return torch.utils._pytree.tree_map_only(Tensor, torch.clone, tree)

@@ -4,12 +4,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from bench.train.held_out import to_float
-from bench.train.step import Training, learning_rate_factor, seed_of
+from bench.train.loop import Unrestorable, going_on
+from bench.train.step import Training, fabric_on, learning_rate_factor, seed_of
 from bench.train.task import task_of
+from bench.train.warm_up import copied
 from datasets.contract import (
     Clips,
     Dataset,
@@ -49,7 +50,7 @@ class Filter(Predictor):
 def _training(seed: int = 0, **fields: object) -> Training:
     recipe = Recipe(**({"source": "", "learning_rate": 0.1, "batch_size": 4} | fields))  # type: ignore[arg-type]
     torch.manual_seed(1)
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    fabric = fabric_on("cpu", "32")
     task = task_of("prediction", Noise.spec)
     return Training(Filter(FRAME), recipe, task, Noise(), seed, fabric)
 
@@ -80,6 +81,76 @@ def test_a_state_taken_before_warm_up_undoes_it() -> None:
     for training in (plain, warmed):
         training.step(0, 0.0)
     assert all(map(torch.equal, _weights(plain), _weights(warmed)))
+
+
+def test_a_state_is_restored_in_the_memory_in_use() -> None:
+    """A recorded step goes on in it, where it would not see other tensors."""
+    training = _training()
+    training.step(0, 0.0)
+    state, tensors = copied(training.state()), _all_tensors(training)
+    places = [tensor.data_ptr() for tensor in tensors]
+    training.step(1, 0.5)
+    training.restore(state)
+    assert [tensor.data_ptr() for tensor in _all_tensors(training)] == places
+    assert [each.tolist() for each in _all_tensors(training)] == [
+        *(each.tolist() for each in state["model"].values()),
+        *(each.tolist() for kept in state["optimizer"]["state"].values() for each in kept.values()),
+    ]
+
+
+def _all_tensors(training: Training) -> list[Tensor]:
+    kept = training.state()["optimizer"]["state"].values()
+    return [*training.state()["model"].values(), *(each for one in kept for each in one.values())]
+
+
+def test_what_a_state_lacks_begins_again() -> None:
+    training, fresh = _training(), _training()
+    start = copied(training.state())
+    training.step(0, 0.0)
+    training.restore(start)
+    for each in (training, fresh):
+        each.step(0, 0.0)
+        each.step(1, 0.0)
+    assert all(map(torch.equal, _weights(training), _weights(fresh)))
+
+
+def test_a_state_saved_when_rates_were_numbers_is_gone_on_from() -> None:
+    old, new = _training(), _training()
+    for number in range(3):
+        old.step(number, number / 6)
+    state = copied(old.state())
+    for group in state["optimizer"]["param_groups"]:
+        group["lr"] = float(group["lr"])
+    new.restore(state)
+    for each in (old, new):
+        each.step(3, 0.5)
+    assert all(map(torch.equal, _weights(old), _weights(new)))
+
+
+class Wider(Filter):
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.filter = nn.Conv2d(1, 1, 5, padding=2)
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+def test_a_state_that_does_not_fit_is_unrestorable(part: str) -> None:
+    training = _training()
+    task, fabric = task_of("prediction", Noise.spec), fabric_on("cpu", "32")
+    other = Training(Wider(FRAME), training.recipe, task, Noise(), 0, fabric)
+    for each in (training, other):
+        each.step(0, 0.0)
+    state = copied(training.state()) | {part: copied(other.state())[part]}
+    for damaged in (state, {part: state[part]}):
+        with pytest.raises(Unrestorable), going_on():
+            training.restore(damaged)
+
+
+def test_a_job_of_several_slurm_tasks_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"NTASKS": "8", "PROCID": "3", "JOB_ID": "1", "JOB_NAME": "train"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fabric = fabric_on("cpu", "bf16")
+    assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
 
 
 def test_drawing_ahead_changes_nothing_in_what_is_learnt() -> None:
@@ -158,7 +229,7 @@ class TwoRates(Filter):
 
 def test_a_model_groups_its_parameters_and_logs_what_it_likes() -> None:
     recipe = Recipe("", learning_rate=0.1, batch_size=4, schedule="cosine")
-    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("prediction", Noise.spec), fabric_on("cpu", "32")
     training = Training(TwoRates(FRAME), recipe, task, Noise(), 0, fabric)
     loss = training.step(0, 0.5)
     assert float(training.logged["half"]) == pytest.approx(float(loss) / 2)
@@ -182,7 +253,7 @@ class TwoPhases(Filter):
 
 def test_each_loss_of_a_step_updates_its_own_parameters_alone() -> None:
     recipe = Recipe("", learning_rate=0.1, batch_size=4)
-    task, fabric = task_of("prediction", Noise.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("prediction", Noise.spec), fabric_on("cpu", "32")
     training = Training(TwoPhases(FRAME), recipe, task, Noise(), 0, fabric)
     training.step(0, 0.0)
     training.step(1, 0.0)
@@ -221,7 +292,7 @@ class Linear(Classifier):
 
 
 def test_a_classifier_learns_the_classes_of_its_clips() -> None:
-    task, fabric = task_of("recognition", Halves.spec), Fabric(accelerator="cpu", devices=1)
+    task, fabric = task_of("recognition", Halves.spec), fabric_on("cpu", "32")
     model = task.build(Linear, {})
     training = Training(model, Recipe("", 0.1, 8), task, Halves(), 0, fabric)
     losses = [float(training.step(number, 0.0)) for number in range(20)]
