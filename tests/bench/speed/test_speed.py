@@ -13,6 +13,7 @@ from bench.speed.measure import measured
 from bench.speed.speed import Subjects
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import Bench
+from tests.bench.run.test_recognition import MINE as RECOGNITION
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -82,6 +83,33 @@ def test_every_model_has_a_row_in_mlflow_the_table_and_the_report(
     again = bench("report", "--suite", "speed", "--out", tmp_path / "again")
     assert again.returncode == 0
     assert (tmp_path / "again" / "plots" / drawn.name).read_bytes() == picture
+
+
+def test_classifiers_are_measured_on_a_data_set_of_their_own(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "seen.py").write_text(RECOGNITION, encoding="utf-8")
+    dataset = ("--dataset", f"{tmp_path}/seen.py:Corners")
+    models = ("class_frequency", f"{tmp_path}/seen.py:Pixels")
+    ended = bench("speed", *models, *dataset, "--seconds", 0.01)
+    assert ended.returncode == 0, ended.stderr
+    rows = recorded(tmp_path / "results")
+    trained = rows["Pixels/Corners"].metrics
+    assert trained[records.FRAMES_PER_SECOND] == pytest.approx(
+        16 * 3 / trained[records.STEP_SECONDS]
+    )
+    assert rows["class_frequency/Corners"].metrics[records.LATENCY_SECONDS] > 0
+
+
+def test_what_cannot_be_recorded_is_shown(
+    bench: Bench, user_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Store, "points", fail)
+    ended = bench("speed", f"{user_models}:Tiny", *FAST)
+    assert ended.returncode == 1
+    assert "no space left" in ended.stderr
+    assert "samples/s" in ended.stdout
 
 
 def test_a_row_says_how_to_measure_it_again_and_the_newest_counts(
