@@ -144,6 +144,7 @@ KIND = "bench.kind"  # "cell", "suite" for the parent run of one invocation, or 
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
+ALLOCATOR = "bench.allocator"  # whether the process kept the memory that steps freed
 KERNELS = "bench.kernels"  # convolutions that replaced PyTorch's, such as "winograd 5x5: 8"
 STEP = "bench.step"  # how training steps ran: "graph", or "eager", with the reason where one is
 LITERAL_STEP = "bench.literal_step"  # the same of the transcription beside it

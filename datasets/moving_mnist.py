@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,10 @@ STEP = 0.1
 """How far a digit moves between frames; 1 is the whole way across, CANVAS - DIGIT pixels."""
 
 Blend = Callable[[Tensor, Tensor], Tensor]
-"""What is seen where digits overlap: takes what is below and what is drawn above."""
+"""What is seen where digits overlap: takes what is below and what is drawn above; 0 is no ink."""
 
 _HELD_OUT_CLIPS = 10_000
 _LONGEST_CONTEXT = 2_000
-_FRAMES_AT_ONCE = 64  # pasted together; bounds the memory of long clips
 _SEEDS: dict[HeldOutName, int] = {"validation": 1, "test": 2}
 _TRAIN_SEED = 3  # draws a share of the training digits
 
@@ -182,9 +182,9 @@ def trajectories(start: Tensor, angle: Tensor, frames: int) -> Tensor:
     velocity = STEP * torch.stack((angle.sin(), angle.cos()), dim=-1)
     visited = []
     for _ in range(frames):
-        position = position + velocity
-        velocity = torch.where((position <= 0) | (position >= 1), -velocity, velocity)
-        position = position.clamp(0, 1)
+        position = (position + velocity).clamp_(0, 1)
+        between = position.frac() != 0  # neither 0 nor 1: one comparison instead of two
+        velocity = torch.where(between, velocity, -velocity)
         visited.append(position)
     return (torch.stack(visited, dim=2) * (CANVAS - DIGIT)).long()
 
@@ -195,22 +195,26 @@ def render(images: Tensor, corners: Tensor, blend: Blend = torch.maximum) -> Ten
     Where digits overlap `blend` says what is seen: by default the brighter pixel wins.
     """
     clips, _, frames, _ = corners.shape
-    canvas = images.new_zeros(clips, frames, CANVAS * CANVAS)
-    origins = corners[..., 0] * CANVAS + corners[..., 1]
-    for first in range(0, frames, _FRAMES_AT_ONCE):
-        part = slice(first, first + _FRAMES_AT_ONCE)
-        _paste(images, origins[..., part], canvas[:, part], blend)
-    return canvas.view(clips, frames, 1, CANVAS, CANVAS)
+    strips, origins = _strips(images)
+    shifts = corners[..., 0] * CANVAS + corners[..., 1]
+    starts = origins[..., None] - shifts
+    layers = (strips.index_select(0, one.flatten()) for one in starts.unbind(1))
+    return reduce(blend, layers).view(clips, frames, 1, CANVAS, CANVAS)
 
 
-def _paste(images: Tensor, origins: Tensor, canvas: Tensor, blend: Blend) -> None:
-    """Draw `images` [B,D,h,w] into `canvas` [B,T,64*64], their corners at `origins` [B,D,T]."""
-    rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
-    pixels = (rows[:, None] * CANVAS + columns).flatten()
-    for image, origin in zip(images.flatten(2).unbind(1), origins.unbind(1), strict=True):
-        where = origin[..., None] + pixels
-        ink = image[:, None].expand(-1, canvas.shape[1], -1)
-        canvas.scatter_(2, where, blend(canvas.gather(2, where), ink))
+def _strips(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames [N,64*64] that overlap in memory, and which show `images` [B,D,h,w] top left [B,D].
+
+    A digit is moved by k pixels, row after row, in the frame that begins k pixels earlier: black
+    lies before each. So a frame is one run of memory, copied at once.
+    """
+    *shape, height, width = images.shape
+    black = (CANVAS - height) * CANVAS + CANVAS - width
+    pixels = images.new_zeros(*shape, black + CANVAS * CANVAS)
+    pixels[..., black:].view(*shape, CANVAS, CANVAS)[..., :height, :width] = images
+    strips = pixels.flatten().unfold(0, CANVAS * CANVAS, 1)
+    origins = torch.arange(black, pixels.numel(), pixels.shape[-1], device=images.device)
+    return strips, origins.view(shape)
 
 
 class RenderedClips:

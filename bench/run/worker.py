@@ -28,6 +28,7 @@ from bench.run.streams import copied_to, lasting, lasting_output
 from bench.store.address import store_uri
 from bench.store.mlflow import Store
 from bench.suite.cell import Cell
+from bench.train.allocator import keep_freed_memory
 from bench.train.loop import Diverged, Unrestorable
 from datasets.contract import DataMissing
 
@@ -122,6 +123,7 @@ class Worker:
         checkpoint.forget_record()  # artifacts that a killed attempt left without one
         record = Record.of(self.cell, self.results, self.command, self.parent)
         record.tags[records.THREADS] = str(torch.get_num_threads())
+        record.tags[records.ALLOCATOR] = keep_freed_memory()
         state = None if self.weights_of else checkpoint.load()
         run_id = self._run_to_go_on_with(record, checkpoint, state is not None)
         same_run = run_id is not None

@@ -27,6 +27,7 @@ from bench.speed.literal import ComparableCell, LiteralCell, has_transcription
 from bench.speed.turns import Turn, Turns, ratios, spread
 from bench.suite.cell import Cell
 from bench.train import hardware
+from bench.train.allocator import keep_freed_memory
 from bench.train.held_out import to_float
 from bench.train.loop import Loop
 
@@ -100,6 +101,7 @@ class Measurement:
     def _alone(self) -> torch.device:
         """Measure step, memory and latency; the device."""
         cell = self._cell
+        self.tags[records.ALLOCATOR] = keep_freed_memory()
         loop = Loop(cell, self)
         self.tags |= {
             records.DEVICE: hardware.device_name(cell.device),

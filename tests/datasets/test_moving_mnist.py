@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from datasets import moving_mnist
 from datasets.contract import DataMissing, HeldOutName
 from datasets.moving_mnist import (
     LongMovingMNIST,
@@ -258,9 +257,3 @@ def test_long_clips_are_the_motion_of_the_short_ones_later() -> None:
 def test_a_context_beyond_the_longest_is_refused() -> None:
     with pytest.raises(ValueError, match="to 2,000, not 2001"):
         LongMovingMNIST(2001)
-
-
-def test_pasting_in_parts_is_pasting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = MovingMNIST().held_out("test")[:2]
-    monkeypatch.setattr(moving_mnist, "_FRAMES_AT_ONCE", 7)
-    assert torch.equal(clips, MovingMNIST().held_out("test")[:2])

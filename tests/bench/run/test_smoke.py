@@ -62,6 +62,7 @@ def test_every_cell_says_what_it_cost(runs: dict[str, RecordedCell]) -> None:
         assert (metrics["train/steps"], metrics["train/samples"]) == (4, 8)
         assert set(records.COST) <= set(metrics)
         assert metrics["time/train_seconds"] > 0
+        assert runs[name].tags[records.ALLOCATOR]
         assert metrics["train/flops"] > metrics["train/samples"] * metrics["model/flops_per_sample"]
     assert runs["copy_last"].metrics["time/train_seconds"] == 0
 
