@@ -138,7 +138,6 @@ class TrainingBatch:
     device thousands of launches. A model that needs values works, too, and runs eagerly.
     """
 
-    # No dataclass: Fabric takes those apart on their way to a model, and passes a copy.
     def __init__(
         self,
         clip: Tensor,

@@ -12,7 +12,6 @@ from bench.check.promises import (
     FRAME,
     require,
     require_close,
-    require_loss,
     seeded,
     small_size,
     video,
@@ -32,15 +31,13 @@ def check_any_length(model_class: type[Predictor]) -> None:
 
 
 def check_autocast(model_class: type[Predictor]) -> None:
-    """Under bfloat16 autocast predictions and loss stay near those of float32."""
+    """Under bfloat16 autocast predictions stay near those of float32."""
     model, clip = build(model_class, FRAME), video(1, 3, FRAME)
     with torch.no_grad():
         exact = model(clip[:, :2], 1)
         with torch.autocast("cpu", torch.bfloat16):
             rounded = model(clip[:, :2], 1)
-            loss = model.training_loss(TrainingBatch(clip, 2, 0.5, seeded()))
     _check_prediction(rounded, clip[:, :2], 1)
-    require_loss(loss)
     distance = (rounded.float() - exact).abs().max().item()
     near = is_stochastic(model_class) or distance < 0.1
     require(near, f"bfloat16 autocast moves a prediction by {distance:.2g}")

@@ -31,8 +31,9 @@ class Noise(LabelledDataset):
     def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Clips [count,T,C,H,W] and their classes."""
         shape = (count, self.spec.clip_frames, *self.spec.frame_shape)
-        clips = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
-        return clips, torch.randint(len(CLASSES), (count,), generator=generator)
+        drawn: Any = {"generator": generator, "device": generator.device}
+        clips = torch.randint(256, shape, dtype=torch.uint8, **drawn)
+        return clips, torch.randint(len(CLASSES), (count,), **drawn)
 
     def held_out(self, split: object) -> LabelledClips:
         """None."""

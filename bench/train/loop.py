@@ -75,6 +75,7 @@ class Loop:
         self._cell, self._watcher = cell, watcher
         self.seconds = {"setup": 0.0, "validation": 0.0}
         self._validations_done = 0
+        self._ran_before = ""
         self._best: dict[str, Tensor] | None = None
         with self.timed("setup"):
             self._build()
@@ -242,7 +243,8 @@ class Loop:
     @property
     def steps_run_as(self) -> str:
         """How training steps ran: "graph", or "eager", with the reason where there is one."""
-        return self._training.run_as
+        before, now = self._ran_before, self._training.run_as
+        return now if before in ("", now) else f"eager: in part; {before}, then {now}"
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -268,6 +270,7 @@ class Loop:
             "clock": self.clock.state(),
             "curves": self.curves.state(),
             "validations_done": self._validations_done,
+            "steps_run_as": self.steps_run_as,
             "seconds": self.seconds,
         }
 
@@ -278,6 +281,7 @@ class Loop:
         self.clock.restore(state["clock"])
         self.curves.restore(state["curves"])
         self._validations_done = state["validations_done"]
+        self._ran_before = state["steps_run_as"]
         self.seconds = {part: self.seconds[part] + state["seconds"][part] for part in self.seconds}
 
     @contextmanager

@@ -15,9 +15,11 @@ from bench.suite import catalogue
 from models.contract import Classifier, Predictor, TrainingBatch
 
 MODELS = [*catalogue.predictors().values()]
+# Twenty static steps of each model are replayed in tests/bench/train/test_static_step.py.
+TESTED = [name for name in CHECKS if name != "static step"]
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", TESTED)
 @pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.name)
 def test_model_keeps_the_contract(model_class: type[Predictor], check: str) -> None:
     CHECKS[check](model_class)
@@ -26,7 +28,7 @@ def test_model_keeps_the_contract(model_class: type[Predictor], check: str) -> N
 CLASSIFIERS = [c for c in catalogue.all_models().values() if issubclass(c, Classifier)]
 
 
-@pytest.mark.parametrize("check", classifier.CHECKS)
+@pytest.mark.parametrize("check", [name for name in classifier.CHECKS if name != "static step"])
 @pytest.mark.parametrize("model_class", CLASSIFIERS, ids=lambda model: model.name)
 def test_classifier_keeps_the_contract(model_class: type[Classifier], check: str) -> None:
     classifier.CHECKS[check](model_class)

@@ -13,8 +13,10 @@ from bench.check.promises import small_size
 from bench.check.tape import Tape
 from bench.check.training import CLASSES, Noise
 from bench.suite import catalogue
+from bench.train.hardware import set_arithmetic
 from bench.train.step import Training, fabric_on
 from bench.train.task import task_of
+from bench.train.warm_up import warm_up
 from datasets.contract import Spec
 from models.contract import Model
 
@@ -33,10 +35,10 @@ TRAINED = [c for c in catalogue.all_models().values() if any(True for _ in _buil
 every_model = pytest.mark.parametrize("model_class", TRAINED, ids=lambda c: c.name)
 
 
-def _training(model_class: type[Model], precision: str = "32") -> Training:
+def _training(model_class: type[Model], precision: str = "32", device: str = "cpu") -> Training:
     recipe = replace(small_size(model_class).recipe, batch_size=1)
     spec = SPECS[model_class.task]
-    fabric = fabric_on("cpu", precision)  # type: ignore[arg-type]
+    fabric = fabric_on(device, precision)  # type: ignore[arg-type]
     task = task_of(model_class.task, spec)
     return Training(_build(model_class), recipe, task, Noise(spec), 0, fabric)
 
@@ -93,6 +95,20 @@ def test_bf16_is_autocast_in_every_loss_and_nowhere_else(
     training.batches.drop()
     assert inside == [True, True] * len(names)
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@every_model
+def test_on_cuda_a_graph_takes_the_same_steps(model_class: type[Model], precision: str) -> None:
+    set_arithmetic()
+    replayed, eager = (_training(model_class, precision, "cuda") for _ in range(2))
+    for training, asked in ((replayed, "graph"), (eager, "eager")):
+        warm_up(training, asked, torch.device("cuda"))  # type: ignore[arg-type]
+    got, expected = (torch.stack(_losses(each, range(STEPS))) for each in (replayed, eager))
+    assert replayed.run_as == "graph"
+    torch.testing.assert_close(got, expected, rtol=0.02, atol=0)
 
 
 def _copied(tree: Any) -> Any:
