@@ -38,7 +38,7 @@ def rows(suite: str | None, store: Store, results: Path) -> list[dict[str, objec
     asked = load_suite(suite)
     recorded = store.cells_and_borrowed(asked.name)
     known = {run.tags.get(records.CELL) for run in recorded}
-    missing = [
+    missing: list[dict[str, object]] = [
         {"suite": asked.name, "cell": cell.name, "status": "not run"}
         for cell in settle(asked)
         if cell.scored not in known

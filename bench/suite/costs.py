@@ -56,4 +56,6 @@ class _Kept(dict[str, float | None]):
 
 
 def _is_count(value: object) -> bool:
-    return value is None or (type(value) in (int, float) and value >= 0)
+    if isinstance(value, bool):
+        return False
+    return value is None or (isinstance(value, int | float) and value >= 0)
