@@ -262,9 +262,10 @@ class Ls:
     def _listed(self) -> tuple[list[dict[str, object]], list[str]]:
         """The rows and the names of their columns; each list imports what it needs, and no more."""
         if self.what == "models":
+            from bench.console import announce
             from bench.listing import models
 
-            return models.rows(), models.COLUMNS
+            return models.rows(announce), models.COLUMNS
         if self.what == "datasets":
             from bench.listing import datasets
 

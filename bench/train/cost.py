@@ -58,6 +58,11 @@ class Cost:
         """FLOPs to train on one clip, forward and backward."""
         return self._of("train_flops", lambda: _flops(self._train) if self.parameters else 0.0)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether parameters and `predict_flops` need not be counted."""
+        return {"parameters", "predict_flops"} <= self._known.keys()
+
     def _of(self, name: str, count: Callable[[], float | None]) -> float | None:
         if name not in self._known:
             self._known[name] = count()
