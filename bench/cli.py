@@ -261,12 +261,31 @@ class Ls:
 
     def __call__(self) -> int:
         """Print the list."""
-        from bench import listing
         from bench.console.rows import print_rows
 
-        rows = listing.rows(self.what, self.suite, self.places.store, self.places.results)
-        print_rows(rows, listing.COLUMNS[self.what], self.format)
+        rows, columns = self._listed()
+        print_rows(rows, columns, self.format)
         return 0
+
+    def _listed(self) -> tuple[list[dict[str, object]], list[str]]:
+        """The rows and the names of their columns; each list imports what it needs, and no more."""
+        if self.what == "models":
+            from bench.console import announce
+            from bench.listing import models
+
+            return models.rows(announce), models.COLUMNS
+        if self.what == "datasets":
+            from bench.listing import datasets
+
+            return datasets.rows(), datasets.COLUMNS
+        if self.what == "suites":
+            from bench.listing import suites
+
+            return suites.rows(), suites.COLUMNS
+        from bench.listing import cells
+
+        store = self.places.store()
+        return cells.rows(self.suite, store, self.places.results), cells.COLUMNS
 
 
 @dataclass(frozen=True)

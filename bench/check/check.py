@@ -9,7 +9,7 @@ from typing import Any
 from bench.check import classifier, dataset, metrics, predictor
 from bench.errors import UserError, one_line, unknown
 from bench.suite import catalogue
-from bench.suite.reference import Reference
+from bench.suite.reference import Reference, is_file_reference
 from models.contract import Model, Predictor
 
 
@@ -50,7 +50,7 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     if reference == "metrics":
         return metrics.CHECKS, metrics.this_device()
     written = Reference.parse(reference)
-    if catalogue.is_file_reference(reference):
+    if is_file_reference(reference):
         try:
             return _model(catalogue.model(reference), written)
         except UserError as no_model:

@@ -9,13 +9,15 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-import torch
 from pydantic import ValidationError
 
 from bench import atomic, locks, records
 from bench.run.record import Record
+
+if TYPE_CHECKING:
+    import torch
 
 DIGEST_BYTES = 32
 BUSY = "another process is running this cell: wait for it"
@@ -99,6 +101,8 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the kept state by `state`; a kill during the call leaves the old one intact."""
+        import torch  # here, for `ls` reads checkpoints without their states
+
         with atomic.replacing(self._state, durable=True) as path, path.open("wb") as file:
             digest = _hash(self._key)
             torch.save(state, cast(IO[bytes], _Digesting(file, digest)))
@@ -109,6 +113,8 @@ class Checkpoint:
 
         A file that is not what `save` wrote for this very cell is set aside.
         """
+        import torch
+
         try:
             data = self._state.read_bytes()
             content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]

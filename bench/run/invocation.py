@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import atomic, locks, records, report
+from bench import atomic, locks, records
 from bench.errors import UserError, described
 from bench.records import Status
 from bench.run import plan, recording
@@ -263,6 +263,8 @@ class Invocation:
 
     def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
+        from bench import report  # its imports take seconds, which a dry run and the cells save
+
         folder = self.results / self.suite.name / "report"
         path, tables = None, {}
         with self._surviving("the report is not written"):

@@ -6,16 +6,17 @@ import fnmatch
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import records
 from bench.errors import UserError
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PlannedCell, RunSettings, State
 from bench.score.metrics import LEADING
-from bench.store.mlflow import RecordedCell, Store
-from bench.suite.cell import Cell
-from bench.train.cost import Cost
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import RecordedCell, Store
+    from bench.suite.cell import Cell
 
 OTHER_SECONDS = 45.0  # a guess, before anything is known: set-up, validation and test of a cell
 BASELINE_SECONDS = 15.0  # the same for a model that is not trained
@@ -126,7 +127,7 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
 
 def _guessed_seconds(cell: Cell) -> float | None:
     try:
-        parameters = Cost(cell.model_class, cell.options, cell.data.spec).parameters
+        parameters = cell.cost.parameters
     except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
         return None
     if parameters == 0:

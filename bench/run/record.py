@@ -5,15 +5,18 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from bench import records
 from bench.records import Point, Status
 from bench.run.events import Finished
-from bench.store.mlflow import RecordedCell
 from bench.suite import fingerprint
-from bench.suite.cell import Cell
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import RecordedCell
+    from bench.suite.cell import Cell
 
 LONGEST_VALUE = 5000  # characters of a parameter
 

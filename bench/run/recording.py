@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench import records
 from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.run.record import Record
-from bench.store.mlflow import Store
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import Store
 
 
 def begin(record: Record, store: Store, checkpoint: Checkpoint) -> str:

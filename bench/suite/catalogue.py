@@ -24,7 +24,7 @@ from typing import Any, TypeVar, get_args
 import datasets
 import models
 from bench.errors import UserError, one_line, unknown
-from bench.suite.reference import Reference, split
+from bench.suite.reference import Reference, is_file_reference, split
 from datasets.contract import DataMissing, Dataset, TaskName
 from models.contract import Model, Predictor, Size
 
@@ -140,11 +140,6 @@ def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
     if len(cls.sizes) == 1:
         return next(iter(cls.sizes.items()))
     raise unknown(f"size of {cls.name}", asked, cls.sizes)
-
-
-def is_file_reference(reference: str) -> bool:
-    """Whether `reference` has the form `path/to/file.py:Class`."""
-    return split(reference)[0].rpartition(":")[0].endswith(".py")
 
 
 def absolute(reference: str) -> str:

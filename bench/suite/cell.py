@@ -17,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench import atomic, records
 from bench.errors import UserError, one_line, unknown
 from bench.suite import catalogue, fingerprint
+from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
 from bench.suite.suite import Coordinates, Evaluation, FolderName, Limits, Seed, Suite
 from bench.train import hardware
 from bench.train.budget import Budget
+from bench.train.cost import Cost
 from bench.train.task import Task, task_of
 from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
@@ -92,6 +94,11 @@ class Cell(BaseModel):
     def in_training(self) -> Task:
         """The task of its clips, for training and test."""
         return task_of(self.task, self.data.spec)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Parameters and FLOPs of its model on these clips."""
+        return cost_of(self.model_class, self.options, self.data.spec)
 
     @property
     def model_name(self) -> str:

@@ -8,10 +8,10 @@ import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 PACKAGES = ("models", "datasets")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def digest(value: object) -> str:
 def harness_digest(part: Literal["trained", "scored"]) -> str:
     """Digest of all code of the harness that the weights, or the figures beyond them, depend on."""
     files = [path for room in ROOMS[part] for path in sorted((REPOSITORY / room).rglob("*.py"))]
-    return digest([_normalised(_parsed(path)) for path in files])
+    return digest([_read(path.read_bytes()).normalised for path in files])
 
 
 @cache
@@ -45,29 +45,38 @@ def code_digest(*classes: type) -> str:
     seen: dict[Path, str] = {}
     while files:
         path = files.pop()
-        tree = _parsed(path)
-        files |= _imported(tree, path) - seen.keys() - {path}
-        seen[path] = _normalised(tree)
+        code = _read(path.read_bytes())
+        files |= _first_party(code.imports, path) - seen.keys() - {path}
+        seen[path] = code.normalised
     return digest(sorted(seen.values()))
 
 
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())  # which heeds a declared encoding
+class _Code(NamedTuple):
+    """What counts of a file: its code without comments and layout, and what it imports."""
+
+    normalised: str
+    imports: frozenset[str]
 
 
-def _imported(tree: ast.Module, path: Path) -> set[Path]:
-    """The first-party files that `tree`, read from `path`, imports."""
-    found: set[str] = set()
+@cache
+def _read(content: bytes) -> _Code:
+    tree = ast.parse(content)  # which heeds a declared encoding
+    imports: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return _Code(_normalised(tree), frozenset(imports))
+
+
+def _first_party(imports: Collection[str], path: Path) -> set[Path]:
+    """The files of `imports`, by the file at `path`, that are first-party."""
     ours = path.is_relative_to(REPOSITORY)
     roots = [REPOSITORY] if ours else [REPOSITORY, path.parent]
     return {
         place
-        for name in found
+        for name in imports
         for root in roots
         if root != REPOSITORY or name.partition(".")[0] in PACKAGES
         if (place := root.joinpath(*name.split(".")).with_suffix(".py")).is_file()

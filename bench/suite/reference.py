@@ -103,6 +103,11 @@ def split(text: str) -> tuple[str, str]:
     return name, opening + inside
 
 
+def is_file_reference(reference: str) -> bool:
+    """Whether `reference` has the form `path/to/file.py:Class`."""
+    return split(reference)[0].rpartition(":")[0].endswith(".py")
+
+
 def _options(inside: str) -> dict[str, Any]:
     """The options written as `inside`, such as "(width=8)".
 

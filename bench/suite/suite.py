@@ -1,4 +1,8 @@
-"""A suite file, read into a frozen `Suite`, and its cells: model x data set x seed."""
+"""A suite file, read into a frozen `Suite`, and its cells: model x data set x seed.
+
+What looks up models and data sets imports the catalogue, and with it torch, when it is called: a
+suite can be read and listed without.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,11 +28,13 @@ from pydantic import (
 )
 
 from bench.errors import UserError, one_line, unknown
-from bench.suite import catalogue
-from bench.suite.reference import Reference
+from bench.suite.reference import Reference, is_file_reference
 from bench.train.budget import Budget
-from datasets.contract import Dataset, HeldOutName, TaskName
-from models.contract import Model, Recipe
+from models.recipe import Recipe, TaskName
+
+if TYPE_CHECKING:
+    from datasets.contract import Dataset, HeldOutName
+    from models.contract import Model
 
 SUITES = Path(__file__).parent / "suites"
 LONGEST_NAME = 100
@@ -134,6 +140,8 @@ class Suite(_Strict):
         Raises:
             UserError: two are the same, or one is too long.
         """
+        from bench.suite import catalogue
+
         for find, references in (
             (catalogue.model, self.models),
             (catalogue.dataset, self.datasets),
@@ -155,10 +163,14 @@ class Suite(_Strict):
 
     def select_models(self, patterns: Sequence[str]) -> list[str]:
         """The models that `patterns` pick, as `select` says; built-in ones only of its task."""
+        from bench.suite import catalogue
+
         return select(patterns, self.models, self._offered(catalogue.all_models(), patterns))
 
     def select_datasets(self, patterns: Sequence[str]) -> list[str]:
         """The data sets that `patterns` pick, as `select` says; built-in ones only of its task."""
+        from bench.suite import catalogue
+
         return select(patterns, self.datasets, self._offered(catalogue.all_datasets(), patterns))
 
     def _offered(
@@ -193,21 +205,35 @@ def suite_names() -> list[str]:
 
 
 def load_suite(reference: str) -> Suite:
-    """The suite named `reference`, or the one in that TOML file.
+    """The suite named `reference`, or the one in that TOML file, with models and data sets found.
+
+    Raises:
+        UserError: as `read_suite`, or it names models or data sets that are not there or not for
+            its task.
+    """
+    suite = read_suite(reference)
+    _check_references(suite, _file(reference).name)
+    return suite
+
+
+def read_suite(reference: str) -> Suite:
+    """As `load_suite`, but what the suite names is not looked for.
 
     Raises:
         UserError: there is none, or its content is wrong; the message names the place.
     """
-    path = Path(reference) if reference.endswith(".toml") else SUITES / f"{reference}.toml"
+    path = _file(reference)
     if reference.endswith(".toml"):
         if not os.path.isfile(path):  # noqa: PTH113, which raises where a name is too long
             shown = path if reference.isprintable() else repr(reference)
             raise UserError(f"there is no suite file {shown}")
     elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
-    suite = _validated({"name": path.stem} | _toml(path), path.name)
-    _check_references(suite, path.name)
-    return suite
+    return _validated({"name": path.stem} | _toml(path), path.name)
+
+
+def _file(reference: str) -> Path:
+    return Path(reference) if reference.endswith(".toml") else SUITES / f"{reference}.toml"
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -234,7 +260,7 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
     """
     picked: list[str] = []
     for pattern in patterns:
-        if catalogue.is_file_reference(pattern) or "(" in pattern:
+        if is_file_reference(pattern) or "(" in pattern:
             picked.append(pattern)
             continue
         matches = fnmatch.filter(listed, pattern) or fnmatch.filter(known, pattern)
@@ -245,6 +271,8 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
 
 
 def _check_references(suite: Suite, place: str) -> None:
+    from bench.suite import catalogue
+
     try:
         for model in suite.models:
             catalogue.model_for(suite.task, model)

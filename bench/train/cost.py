@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.train.held_out import Batch
 from bench.train.task import task_of
 from datasets.contract import Spec
 from models.contract import Model
@@ -23,31 +24,66 @@ class Cost:
     model needs values, not shapes alone.
     """
 
-    def __init__(self, cls: type[Model], options: Mapping[str, Any], spec: Spec) -> None:
-        """Build `cls` with `options` for the clips of `spec`."""
+    def __init__(
+        self,
+        cls: type[Model],
+        options: Mapping[str, Any],
+        spec: Spec,
+        known: MutableMapping[str, float | None] | None = None,
+    ) -> None:
+        """Count for `cls` with `options` on the clips of `spec`, once a count is asked for.
+
+        Args:
+            cls: the model's class.
+            options: the keyword arguments that build it.
+            spec: the clips.
+            known: counts by name that need not be counted again; it gets the others.
+        """
+        self._cls, self._options = cls, options
         self._task = task_of(cls.task, spec)
-        with torch.device("meta"):
-            self._model = self._task.build(cls, options)
-            self._batch = self._task.blank()
+        self._known = {} if known is None else known
 
     @property
     def parameters(self) -> int:
         """The number of trainable parameters."""
-        return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
+        return int(self._of("parameters", self._count_parameters) or 0)
 
-    @cached_property
+    @property
     def predict_flops(self) -> float | None:
         """FLOPs to predict one sequence, or to recognise one clip."""
-        with torch.no_grad():
-            context = self._batch[0][:, : self._task.spec.context_frames]
-            return _count(lambda: self._task.forward(self._model, context))
+        return self._of("predict_flops", lambda: _flops(self._predict))
 
-    @cached_property
+    @property
     def train_flops(self) -> float | None:
         """FLOPs to train on one clip, forward and backward."""
-        if not self.parameters:
-            return 0.0
-        return _count(self._train)
+        return self._of("train_flops", lambda: _flops(self._train) if self.parameters else 0.0)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether parameters and `predict_flops` need not be counted."""
+        return {"parameters", "predict_flops"} <= self._known.keys()
+
+    def _of(self, name: str, count: Callable[[], float | None]) -> float | None:
+        if name not in self._known:
+            self._known[name] = count()
+        return self._known[name]
+
+    @cached_property
+    def _model(self) -> Any:
+        with torch.device("meta"):
+            return self._task.build(self._cls, self._options)
+
+    @cached_property
+    def _batch(self) -> Batch:
+        with torch.device("meta"):
+            return self._task.blank()
+
+    def _count_parameters(self) -> int:
+        return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def _predict(self) -> None:
+        self._task.forward(self._model, self._batch[0][:, : self._task.spec.context_frames])
 
     def _train(self) -> None:
         progress = torch.tensor(0.5, device="meta")
@@ -57,7 +93,7 @@ class Cost:
             loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _count(work: Callable[[], object]) -> float | None:
+def _flops(work: Callable[[], None]) -> float | None:
     try:
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             work()

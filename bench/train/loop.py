@@ -16,7 +16,6 @@ from bench.errors import described
 from bench.kernels.fit import fit, shared_filters
 from bench.train import hardware
 from bench.train.budget import Clock
-from bench.train.cost import Cost
 from bench.train.curves import Curves
 from bench.train.guard import Guard
 from bench.train.held_out import Batch, HeldOut, to_float
@@ -88,7 +87,7 @@ class Loop:
         torch.manual_seed(seed_of(cell.seed, "weights"))
         self.task = cell.in_training
         model = self.task.build(cell.model_class, cell.options)
-        self.cost = Cost(cell.model_class, cell.options, cell.data.spec)
+        self.cost = cell.cost
         self.kernels = fit(model, cell.device, cell.precision)
         self.trains = any(p.requires_grad for p in model.parameters())
         if self.trains:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from bench.report.statistics.interval import CONFIDENCE
 
@@ -158,7 +158,7 @@ def _widening(count: int) -> float:
     if count < 2:
         return float("nan")
     upper = (1 + CONFIDENCE) / 2
-    ratio = stats.t.ppf(upper, count - 1) / stats.norm.ppf(upper)
+    ratio = stdtrit(count - 1, upper) / ndtri(upper)
     return float(ratio * np.sqrt(count / (count - 1)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -18,5 +18,5 @@ def half_width(values: Sequence[float]) -> float:
     count = len(values)
     if count < 2:
         return float("nan")
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+    quantile = stdtrit(count - 1, (1 + CONFIDENCE) / 2)
     return float(quantile * np.std(values, ddof=1) / np.sqrt(count))

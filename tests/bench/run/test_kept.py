@@ -283,7 +283,7 @@ def test_a_report_that_cannot_be_written_is_one_line(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bench.run.invocation.report.build", fail)
+    monkeypatch.setattr("bench.report.build", fail)
     done = bench("run", "--suite", user_suite, "--models", "copy_last")
     assert done.returncode == 1
     assert "the report is not written: OSError: [Errno 28] No space left on device" in done.stderr

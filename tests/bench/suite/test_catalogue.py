@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
 from bench.suite.cell import settle
-from bench.suite.reference import Reference
+from bench.suite.reference import Reference, is_file_reference
 from bench.suite.suite import load_suite
 from models.contract import Predictor
 
@@ -67,7 +67,7 @@ def test_options_are_written_behind_the_name() -> None:
 
 
 def test_options_of_a_users_file_are_written_behind_the_class(user_models: Path) -> None:
-    assert catalogue.is_file_reference(f"{user_models}:Tiny(width=3)")
+    assert is_file_reference(f"{user_models}:Tiny(width=3)")
     with pytest.raises(UserError, match=r"unknown option of .*Tiny 'width'"):
         catalogue.model(f"{user_models}:Tiny(width=3)")
 

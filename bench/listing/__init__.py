@@ -1,0 +1,1 @@
+"""The rows of `ls`: models, data sets, suites, and cells, whether run or not, one file each."""

@@ -1,0 +1,76 @@
+"""The rows of `ls cells`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import records
+from bench.records import Status
+from bench.run.checkpoint import Checkpoint
+from bench.score.metrics import LEADING
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import RecordedCell, Store
+
+RESULTS = {measure.key.replace("/", "_"): measure.key for measure in LEADING.values()}
+"""The leading measure of each task: the name of its column, and its metric."""
+COLUMNS = [
+    "suite",
+    "cell",
+    "status",
+    *RESULTS,
+    "train_seconds",
+    "weights_mib",
+    "started",
+    "error",
+]
+
+
+def rows(suite: str | None, store: Store, results: Path) -> list[dict[str, object]]:
+    """One row for each cell of `suite`, whether run or not; of every suite those that were run."""
+    if suite is None:
+        names = store.suites()
+        return [row for name in names for row in _recorded(name, store.cells(name), results)]
+    from bench.suite.cell import settle  # and with it torch
+    from bench.suite.suite import load_suite
+
+    asked = load_suite(suite)
+    recorded = store.cells_and_borrowed(asked.name)
+    known = {run.tags.get(records.CELL) for run in recorded}
+    missing: list[dict[str, object]] = [
+        {"suite": asked.name, "cell": cell.name, "status": "not run"}
+        for cell in settle(asked)
+        if cell.scored not in known
+    ]
+    return [*_recorded(asked.name, recorded, results), *missing]
+
+
+def _recorded(suite: str, runs: list[RecordedCell], results: Path) -> list[dict[str, object]]:
+    """The newest run of each cell."""
+    newest: dict[str, RecordedCell] = {}
+    for run in runs:
+        newest.setdefault(run.tags.get(records.CELL, run.run_id), run)
+    return [
+        {
+            "suite": suite,
+            "cell": run.name,
+            "status": _status(run, results),
+            **{name: run.metrics.get(metric) for name, metric in RESULTS.items()},
+            "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
+            "weights_mib": run.weights_bytes / 2**20 if run.weights_bytes else None,
+            "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
+            "error": run.tags.get(records.ERROR, ""),
+        }
+        for run in newest.values()
+    ]
+
+
+def _status(run: RecordedCell, results: Path) -> str:
+    """The recorded status; "running" without a live process counts as interrupted."""
+    status = run.tags.get(records.STATUS, "")
+    checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
+    is_ours = checkpoint.run_id == run.run_id
+    if status == Status.RUNNING and is_ours and not checkpoint.is_held:
+        return Status.INTERRUPTED
+    return status

@@ -1,0 +1,61 @@
+"""Parameters and FLOPs of models, kept between processes: counting them takes seconds a model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.suite import fingerprint
+from bench.train.cost import Cost
+from bench.train.task import task_of
+from datasets.contract import Spec
+from models.contract import Model
+
+
+def cost_of(cls: type[Model], options: Mapping[str, Any], spec: Spec) -> Cost:
+    """The cost of `cls` with `options` on the clips of `spec`; of our own models it is kept.
+
+    What is kept counts for the same code, options, clips and PyTorch. The code of a user's model
+    may depend on what no digest covers, so it is counted each time.
+    """
+    if cls.__module__.partition(".")[0] != "models":
+        return Cost(cls, options, spec)
+    code = fingerprint.code_digest(cls, type(task_of(cls.task, spec)), Cost)
+    key = [cls.__qualname__, options, str(spec), code, torch.__version__]
+    return Cost(cls, options, spec, _Kept(_folder() / f"{fingerprint.digest(key)}.json"))
+
+
+def _folder() -> Path:
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    return Path(caches, "nextframe", "costs")  # where there is no home, below this folder
+
+
+class _Kept(dict[str, float | None]):
+    """Counts by name, in a file as well; one that cannot be read or written holds nothing."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(file.read_bytes())
+            if isinstance(found, dict) and all(map(_is_count, found.values())):
+                self.update(found)
+
+    def __setitem__(self, name: str, count: float | None) -> None:
+        super().__setitem__(name, count)
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            new = self._file.with_suffix(f".{os.getpid()}")  # others may be writing, too
+            new.write_text(json.dumps(self), encoding="utf-8")
+            new.replace(self._file)
+
+
+def _is_count(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return value is None or (isinstance(value, int | float) and value >= 0)
