@@ -17,6 +17,7 @@ from bench.score.frame_scores import FrameScores
 from bench.score.lpips import Perceptual, WeightsMissing
 from bench.score.measure import measure
 from bench.score.metrics import METRICS, RECORDED
+from bench.score.outside import lpips_network
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
@@ -24,6 +25,7 @@ from datasets.sources.folders import find
 from tests.bench.literature import literal_conventions as literal
 
 CPU = torch.device("cpu")
+ALL = METRICS["prediction"].keys()
 TOLERANCE = {"rel": 1e-4, "abs": 1e-5}
 
 
@@ -55,7 +57,7 @@ class Case:
         task = task_of("prediction", Spec(self.frame_shape, 1, self.prediction.shape[1]))
         held_out = HeldOut(self.clips, len(self.clips), 2, CPU, lambda _: None)
         batches = iter(self.prediction.split(2))
-        scores = measure(task, lambda clips: next(batches), held_out, 0)
+        scores = measure(task, lambda clips: next(batches), held_out, 0, ALL)
         assert isinstance(scores, FrameScores)
         return scores.frames
 
@@ -129,14 +131,12 @@ def test_lmc(example: Case, batch_size: int) -> None:
 def test_lpips_of_every_convention_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     if not find("lpips/alexnet_torchvision_features.npz"):
         pytest.skip("AlexNet's weights are not in the data folder")
-    metric = Perceptual.load(CPU)
+    metric, network = Perceptual.load(CPU), lpips_network()
     monkeypatch.setattr(lpips, "loaded", lambda device: metric)
 
     def distance(first: literal.Array, second: literal.Array) -> Any:
         with torch.no_grad():
-            distances: literal.Array = metric.package(
-                *map(torch.from_numpy, (first, second))
-            ).numpy()
+            distances: literal.Array = network(*map(torch.from_numpy, (first, second))).numpy()
         return distances
 
     for channels in (1, 3):
