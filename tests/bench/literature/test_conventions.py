@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.literature.conventions import CONVENTIONS, figures
+from bench.literature.conventions import CONVENTIONS, columns, figures
+from bench.literature.published import all_rows
 from bench.score import lpips
 from bench.score.frame_scores import FrameScores
 from bench.score.lpips import Perceptual, WeightsMissing
@@ -231,6 +232,26 @@ def test_conventions_are_made_of_stored_columns_and_use_all_that_are_stored_for_
     used = {figure.column for each in CONVENTIONS.values() for figure in each.figures.values()}
     assert metrics.keys() - RECORDED["prediction"].keys() <= used
     assert all(metrics[column].scope == "frame" for column in used)
+
+
+@pytest.mark.parametrize("variant", ["", "/official", "(context_frames=10)"])
+def test_a_cell_has_the_columns_of_every_figure_that_the_report_sets_beside_it(
+    variant: str,
+) -> None:
+    shown = [row for row in all_rows() if row.model and row.convention]
+    for row in shown:
+        of_convention = CONVENTIONS[row.convention].figures
+        found = columns(row.model, row.dataset + variant, int(row.context_frames), int(row.horizon))
+        needed = {of_convention[name].column for name in row.figures.keys() & of_convention.keys()}
+        assert needed <= found
+
+
+def test_other_cells_have_none_of_them() -> None:
+    assert columns("predrnn", "moving_mnist", 10, 10) >= {"lpips_unscaled", "ssim_range2"}
+    assert "lpips_unscaled" not in columns("simvp", "moving_mnist", 10, 10)
+    assert not columns("predrnn", "moving_mnist", 10, 11)
+    assert not columns("predrnn", "moving_mnist/noisy", 10, 10)
+    assert not columns("copy_last", "moving_mnist", 10, 10)
 
 
 def test_frames_too_small_for_ssim_have_the_other_figures() -> None:
