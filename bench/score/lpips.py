@@ -56,11 +56,11 @@ class Perceptual:
         """
         path = weights_file()
         try:
-            features = alexnet.read(read(path), device)
+            features, linear = alexnet.read(read(path), device), _linear()
         except Exception as error:  # an unusable file costs only this metric
             reason = str(error).strip().partition("\n")[0]
             raise WeightsMissing(f"AlexNet's weights in {path} are unusable: {reason}") from error
-        return cls(features, [weights.to(device) for weights in _linear()])
+        return cls(features, [weights.to(device) for weights in linear])
 
     @torch.no_grad()
     def __call__(

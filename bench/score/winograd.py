@@ -78,10 +78,10 @@ def _axis(side: int, kernel: int, order: str) -> _Axis:
     tile = min(TILES, key=lambda length: -(-side // length) * (length + kernel - 1))
     line, tiles, margin = tile + kernel - 1, -(-side // tile), kernel // 2
     padding = (margin, tile * tiles - side + margin)
-    seen = F.pad(torch.eye(side, dtype=torch.float64), padding).unfold(1, line, tile)
+    seen = F.pad(torch.eye(side, dtype=torch.float64, device="cpu"), padding).unfold(1, line, tile)
     evaluate = torch.linalg.inv(_powers(line, line)).T
     inputs = torch.einsum(f"fk,stk->{order}s", evaluate, seen)
-    places = torch.eye(tiles, dtype=torch.float64)
+    places = torch.eye(tiles, dtype=torch.float64, device="cpu")
     outputs = torch.einsum(f"fk,tu->uk{order}", _powers(line, tile), places)
     return _Axis(
         line,
@@ -92,6 +92,6 @@ def _axis(side: int, kernel: int, order: str) -> _Axis:
 
 def _powers(line: int, count: int) -> Tensor:
     """Values [line,count] of the first powers at the points; at infinity only the last counts."""
-    points = torch.tensor(POINTS[: line - 1], dtype=torch.float64)
-    infinity = torch.eye(count, dtype=torch.float64)[-1:]
+    points = torch.tensor(POINTS[: line - 1], dtype=torch.float64, device="cpu")
+    infinity = torch.eye(count, dtype=torch.float64, device="cpu")[-1:]
     return torch.cat((torch.vander(points, count, increasing=True), infinity))

@@ -61,11 +61,12 @@ def test_batches_equal_the_package_one_frame_at_a_time(
     metric: Perceptual, shape: tuple[int, int, int], slope: int, offset: int
 ) -> None:
     prediction, truth = torch.rand(2, 2, 3, *shape)
-    prediction[0] = truth[0] + 0.01 * prediction[0]
+    prediction[0] = (truth[0] + 0.01 * prediction[0]).clamp(0, 1)
     distances = metric(prediction, truth, slope, offset)
     expected = lpips(slope, offset).compute(prediction.numpy(), truth.numpy())
     assert distances.shape == (2, 3)
-    np.testing.assert_allclose(distances, expected, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(distances, expected, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(distances[0], expected[0], rtol=2e-3, atol=1e-7)
 
 
 def test_the_outside_network_is_the_packages() -> None:
