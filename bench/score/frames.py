@@ -21,7 +21,7 @@ from bench.score.metrics import PERFECT_PSNR, NotMeasured
 _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 _COVARIANCE_NORM = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)
-_PIXELS_IN_CACHE, _PIXELS_ON_ACCELERATOR = 2**16, 2**24
+_PIXELS_IN_CACHE, _PIXELS_ON_ACCELERATOR = 2**16, 2**22
 """Of the planes whose SSIM is computed at once, by measurement."""
 
 
