@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.literature.published import all_rows
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -133,6 +135,18 @@ CONVENTIONS = {
 """By name."""
 
 
+def columns(model: str, dataset: str, context_frames: int, horizon: int) -> frozenset[str]:
+    """The columns that the published figures of a cell's model and task are compared in."""
+    rows = [row for row in all_rows() if row.is_of(dataset, context_frames, horizon)]
+    return frozenset(
+        figure.column
+        for row in rows
+        if row.model == model and row.convention
+        for name, figure in CONVENTIONS[row.convention].figures.items()
+        if name in row.figures
+    )
+
+
 def described(names: Iterable[str]) -> list[str]:
     """A line for each of the conventions of these names, which may come more than once."""
     return [f"{name}: {CONVENTIONS[name].description}" for name in dict.fromkeys(names)]
@@ -144,7 +158,7 @@ def figures(
     """A cell's figures under the named convention, from its table by frame.
 
     NaN where a frame's value is NaN or the metric could not be computed; None where the table does
-    not hold the column, as those of cells that ran before there was one.
+    not hold the column, as those of cells that no published figure was compared with when they ran.
     """
     horizon = table["frame"].nunique()
     return {

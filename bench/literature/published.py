@@ -11,6 +11,9 @@ FILE = Path(__file__).parent / "published.csv"  # the file in results/, which a 
 FIGURES = ("mse", "mse_per_frame", "mae", "psnr", "ssim", "ssim_colour", "lpips")
 """Its columns of figures, named as in `conventions.CONVENTIONS`."""
 
+VARIANTS = ("", "/official", "/long", "/study")
+"""Of a data set: those whose frames are the published ones. Others pose a task of their own."""
+
 CERTAINTY = {
     "V": "read in the study's own code or output",
     "S": "from a secondary source",
@@ -54,6 +57,15 @@ class PublishedRow:
     figures: dict[str, str]
     certainty: str
     source: str
+
+    def is_of(self, dataset: str, context_frames: int | str, horizon: int | str) -> bool:
+        """Whether a cell on `dataset`, with these frames, has the task of the row."""
+        name = dataset.partition("(")[0]
+        frames = (self.context_frames, self.horizon)
+        return name in {self.dataset + variant for variant in VARIANTS} and frames == (
+            str(context_frames),
+            str(horizon),
+        )
 
 
 @cache

@@ -20,9 +20,6 @@ from bench.suite.reference import Reference
 if TYPE_CHECKING:  # the report needs no torch
     from models.contract import FrameShape
 
-VARIANTS = ("", "/official", "/long", "/study")
-"""Of a data set: those whose frames are the published ones. Others pose a task of their own."""
-
 OF_THE_TASK = {"context_frames", "horizon"}
 """Options of a data set that change nothing else than what is asked, which is compared apart."""
 
@@ -114,13 +111,7 @@ def published_tables(
 
 def _is_of(row: PublishedRow, section: Section) -> bool:
     """Whether the section has the task of the row, and models to compare with."""
-    name = section.dataset.partition("(")[0]
-    frames = (row.context_frames, row.horizon)
-    return (
-        bool(row.model)
-        and name in {row.dataset + variant for variant in VARIANTS}
-        and frames == (section.context_frames, section.horizon)
-    )
+    return bool(row.model) and row.is_of(section.dataset, section.context_frames, section.horizon)
 
 
 def _beside(

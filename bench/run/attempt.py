@@ -125,7 +125,8 @@ class Attempt:
         with self.loop.timed("test"):
             held_out = self.loop.held_out("test", partial(self.heartbeat, "test"))
             showcase_clips = self.cell.evaluation.showcase_clips
-            return measure(self.loop.task, self.loop.forward, held_out, showcase_clips)
+            compared = self.cell.compared
+            return measure(self.loop.task, self.loop.forward, held_out, showcase_clips, compared)
 
     def _record(self, result: Result, final: dict[str, float]) -> None:
         """Add the result to the record; its files become artifacts."""

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from bench.score import lpips
 from bench.score.metrics import PERFECT_PSNR, NotMeasured
-from bench.score.precision import full_precision
 
 _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 _COVARIANCE_NORM = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)
+_PIXELS_IN_CACHE, _PIXELS_ON_ACCELERATOR = 2**16, 2**22
+"""Of the planes whose SSIM is computed at once, by measurement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,21 +85,15 @@ class Frames:
         Raises:
             NotMeasured: where a side of the frame is shorter than the window.
         """
-        with full_precision(self.truth.device):
-            return _similarity(self._window_statistics, data_range).mean(-1).float()
+        return ssim(self.prediction, self.truth, data_range)
 
-    @cached_property
-    def lpips(self) -> dict[str, Tensor]:
-        """The LPIPS distance of each frame [B,T], by the names that `Perceptual` gives.
+    def lpips(self, slope: float = 2, offset: float = -1) -> Tensor:
+        """The LPIPS distance of each frame [B,T], of frames brought to `slope` x + `offset`.
 
         Raises:
             NotMeasured: where AlexNet's weights are missing or it cannot take such frames.
         """
-        return lpips.loaded(self.truth.device)(self.prediction, self.truth)
-
-    @cached_property
-    def _window_statistics(self) -> tuple[Tensor, Tensor]:
-        return _window_statistics(self.prediction, self.truth)
+        return lpips.loaded(self.truth.device)(self.prediction, self.truth, slope, offset)
 
 
 def mse(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -116,20 +111,26 @@ def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
     return _decibels(mse(prediction, truth))
 
 
-def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
+def ssim(prediction: Tensor, truth: Tensor, data_range: int = 1) -> Tensor:
     """Structural similarity of each frame, in [-1,1], as scikit-image's defaults have it.
 
-    7x7 uniform window where it fits whole, sample covariance, data range 1, channels averaged
-    (Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity").
-    Written in the sum s and the difference d of the frames, it needs four window means, not five:
+    7x7 uniform window where it fits whole, sample covariance, channels averaged (Wang et al. 2004,
+    "Image quality assessment: from error visibility to structural similarity"). Written in the sum
+    s and the difference d of the frames, it needs four window means, not five:
 
         SSIM = (s² - d² + 2 C1) / (s² + d² + 2 C1) * (var s - var d + 2 C2) / (var s + var d + 2 C2)
 
     Raises:
         NotMeasured: where a side of the frame is shorter than the window.
     """
-    with full_precision(prediction.device):
-        return _similarity(_window_statistics(prediction, truth)).mean(-1).float()
+    height, width = prediction.shape[-2:]
+    if min(height, width) < _SSIM_WINDOW:
+        raise NotMeasured(f"SSIM needs frames of at least 7x7 pixels, not {height}x{width}")
+    pixels = _PIXELS_IN_CACHE if prediction.device.type == "cpu" else _PIXELS_ON_ACCELERATOR
+    at_once = max(1, pixels // (height * width))
+    planes = (torch.split(x.flatten(0, -3).float(), at_once) for x in (prediction, truth))
+    similarities = [_similarity(p, t, data_range) for p, t in zip(*planes, strict=True)]
+    return torch.cat(similarities).reshape(prediction.shape[:-2]).mean(-1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -160,34 +161,26 @@ def _cut_to_bytes(frames: Tensor) -> Tensor:
     return (frames.float() * 255).floor_().div_(255)
 
 
-def _window_statistics(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared means and variances of sum and difference in every window: both [2,...,H-6,W-6].
-
-    Raises:
-        NotMeasured: where a side of the frame is shorter than the window.
-    """
-    *_, height, width = prediction.shape
-    if min(height, width) < _SSIM_WINDOW:
-        raise NotMeasured(f"SSIM needs frames of at least 7x7 pixels, not {height}x{width}")
-    # In float64 on CUDA, whose float32 products may be TensorFloat-32.
-    dtype = torch.float64 if prediction.is_cuda else torch.float32
-    prediction, truth = prediction.to(dtype), truth.to(dtype)
-    values = torch.stack((prediction + truth, prediction - truth))
-    # Squares of centred values keep the digits that the variances are made of; the work is done
-    # in place because fresh memory costs a CPU more than the arithmetic.
-    offset = values.mean((-2, -1), keepdim=True)
-    values -= offset
-    mean, mean_square = _window_means(values), _window_means(values.square_())
-    variance = mean_square.addcmul_(mean, mean, value=-1).mul_(_COVARIANCE_NORM)
-    return mean.add_(offset).square_(), variance
-
-
-def _similarity(statistics: tuple[Tensor, Tensor], data_range: int = 1) -> Tensor:
-    """SSIM [...,C] of frames and channels with these window statistics."""
-    power, variance = statistics
-    luminance = _contrast(power, 2 * _SSIM_C1 * data_range**2)
-    structure = _contrast(variance, 2 * _SSIM_C2 * data_range**2)
-    return luminance.mul_(structure).mean((-2, -1))
+def _similarity(prediction: Tensor, truth: Tensor, data_range: int) -> Tensor:
+    """SSIM [N] of planes [N,H,W], float32."""
+    count, height, width = truth.shape
+    # In one row per plane: a window that runs over a line's end has a place that is cut at last.
+    prediction, truth = prediction.reshape(count, -1), truth.reshape(count, -1)
+    values = truth.new_empty(4, *truth.shape)
+    centred, squares = values[:2], values[2:]
+    torch.add(prediction, truth, out=centred[0])
+    torch.sub(prediction, truth, out=centred[1])
+    # Squares of centred values keep the digits that the variances are made of.
+    offset = centred.mean(-1, keepdim=True)
+    centred -= offset
+    torch.mul(centred, centred, out=squares)
+    means = _window_sums(_window_sums(values, 1), width).div_(_SSIM_WINDOW**2)
+    mean, variance = means[:2], means[2:]
+    variance.addcmul_(mean, mean, value=-1).mul_(_COVARIANCE_NORM)
+    luminance = _contrast(mean.add_(offset).square_(), 2 * _SSIM_C1 * data_range**2)
+    similarity = luminance.mul_(_contrast(variance, 2 * _SSIM_C2 * data_range**2))
+    whole = count, height - _SSIM_WINDOW + 1, width - _SSIM_WINDOW + 1
+    return similarity.as_strided(whole, (similarity.shape[1], width, 1)).mean((-2, -1))
 
 
 def _contrast(of_sum_and_difference: Tensor, stabiliser: float) -> Tensor:
@@ -196,16 +189,9 @@ def _contrast(of_sum_and_difference: Tensor, stabiliser: float) -> Tensor:
     return (total - difference).add_(stabiliser).div_((total + difference).add_(stabiliser))
 
 
-def _window_means(values: Tensor) -> Tensor:
-    """Means over the windows that fit in `values` [...,H,W]: [...,H-6,W-6].
-
-    Two products with banded matrices: quicker than pooling on a CPU, exact on every device.
-    """
-    height, width = values.shape[-2:]
-    return _band(height, values) @ (values @ _band(width, values).T)
-
-
-def _band(size: int, like: Tensor) -> Tensor:
-    """The matrix [size-6,size] that averages every 7 neighbours, on the device of `like`."""
-    ones = like.new_ones(size - _SSIM_WINDOW + 1, size)
-    return ones.triu().tril(_SSIM_WINDOW - 1) / _SSIM_WINDOW
+def _window_sums(values: Tensor, step: int) -> Tensor:
+    """Sums of 7 of the `values` [...,L], `step` apart, from each on: [...,L-6*step]."""
+    length = values.shape[-1] - (_SSIM_WINDOW - 1) * step
+    pairs = values[..., :-step] + values[..., step:]
+    sums = pairs[..., :length] + pairs.narrow(-1, 2 * step, length)
+    return sums.add_(pairs.narrow(-1, 4 * step, length)).add_(values[..., 6 * step :])

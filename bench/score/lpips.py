@@ -1,42 +1,36 @@
-"""LPIPS (AlexNet, version 0.1) with the weights of the `lpips` package, batched, on two scales.
+"""LPIPS (AlexNet, version 0.1) with the weights of the `lpips` package, batched.
 
-The forward pass equals the package's but is our own: half of the package's time on a CPU is not
-spent in convolutions, and here both scales share the first layer.
+The forward pass equals the package's but is our own, and needs neither torchvision nor the package
+to be imported, which takes longer than a small test.
 """
 
 from __future__ import annotations
 
 import socket
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from bench.score import alexnet
 from bench.score.metrics import NotMeasured
 from bench.score.precision import full_precision
 from datasets.sources.folders import find
-from datasets.sources.torchvision_import import import_torchvision
 
 _WEIGHTS = "alexnet-owt-7be5be79.pth"
 _URL = f"https://download.pytorch.org/models/{_WEIGHTS}"
 _SHA256_PREFIX = "7be5be79"
 _SILENCE_SECONDS = 10.0
-_SMALLEST_SIDE = 31
-_CHUNK_FRAMES = 128
 _EPSILON = 1e-10  # the package's
-_SCALES = {"lpips": (2, -1), "lpips_unscaled": (1, 0)}  # a and b of the input a x + b
 
 
 class WeightsMissing(NotMeasured):
-    """AlexNet's ImageNet weights are not available; the message is the reason, in one line."""
+    """The weights are not available; the message is the reason, in one line."""
 
 
 class Perceptual:
@@ -46,13 +40,8 @@ class Perceptual:
     linear weights v0.1 from the package, backbone torchvision's ImageNet AlexNet.
     """
 
-    package: Any
-    """The network of the `lpips` package, for frames [N,3,H,W] on the scale that is asked for."""
-
-    def __init__(self, network: Any) -> None:
-        self.package = network
-        self._slices = [getattr(network.net, f"slice{number}") for number in range(1, 6)]
-        self._linear = [layer.model[-1].weight.flatten() for layer in network.lins]
+    def __init__(self, features: alexnet.Features, linear: list[Tensor]) -> None:
+        self._features, self._linear = features, linear
 
     @classmethod
     def load(cls, device: torch.device) -> Perceptual:
@@ -65,21 +54,22 @@ class Perceptual:
         Raises:
             WeightsMissing: where the weights can be neither found, fetched nor read.
         """
-        path = _weights_file()
+        path = weights_file()
         try:
-            with _quiet():
-                network = _network(_read(path))
+            features, linear = alexnet.read(read(path), device), _linear()
         except Exception as error:  # an unusable file costs only this metric
             reason = str(error).strip().partition("\n")[0]
             raise WeightsMissing(f"AlexNet's weights in {path} are unusable: {reason}") from error
-        return cls(network.to(device))
+        return cls(features, [weights.to(device) for weights in linear])
 
     @torch.no_grad()
-    def __call__(self, prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """The distances of each frame [...] of prediction and truth [...,C,H,W] in [0,1], by name.
+    def __call__(
+        self, prediction: Tensor, truth: Tensor, slope: float = 2, offset: float = -1
+    ) -> Tensor:
+        """The distance of each frame [...] of prediction and truth [...,C,H,W] in [0,1].
 
-        `lpips` is of frames brought to [-1,1], on which it was calibrated, `lpips_unscaled` of
-        frames left in [0,1], as some published code has it. Grey is repeated to three channels.
+        Of frames brought to `slope` x + `offset`: by default to [-1,1], on which it was calibrated.
+        Grey is repeated to three channels.
 
         Raises:
             NotMeasured: where AlexNet cannot take frames of that shape.
@@ -87,44 +77,24 @@ class Perceptual:
         *leading, channels, height, width = truth.shape
         if channels not in (1, 3):
             raise NotMeasured(f"LPIPS needs grey or colour frames, not {channels} channels")
-        if min(height, width) < _SMALLEST_SIDE:
-            smallest = f"{_SMALLEST_SIDE}x{_SMALLEST_SIDE}"
+        if min(height, width) < alexnet.SMALLEST_SIDE:
+            smallest = f"{alexnet.SMALLEST_SIDE}x{alexnet.SMALLEST_SIDE}"
             raise NotMeasured(f"LPIPS needs frames of at least {smallest}, not {height}x{width}")
+        at_once = max(1, self._features.pixels_at_once // (height * width))
+        chunks = [torch.split(x.flatten(0, -4).float(), at_once) for x in (prediction, truth)]
         with full_precision(truth.device):
-            chunks = zip(_chunks(prediction), _chunks(truth), strict=True)
-            distances = torch.cat([self._distances(*pair) for pair in chunks], 1)
-        return dict(zip(_SCALES, distances.reshape(-1, *leading), strict=True))
+            distances = [
+                self._distance(*(self._features(frames, slope, offset) for frames in pair))
+                for pair in zip(*chunks, strict=True)
+            ]
+        return torch.cat(distances).reshape(leading)
 
-    def _distances(self, prediction: Tensor, truth: Tensor) -> Tensor:
-        """The distance on every scale of frames [N,C,H,W]: [scales,N]."""
-        pairs = zip(self._first_layer(prediction), self._first_layer(truth), strict=True)
-        return torch.stack([self._distance(*pair) for pair in pairs])
-
-    def _first_layer(self, frames: Tensor) -> list[Tensor]:
-        """The first features of `frames` on every scale.
-
-        They are of a (linear) convolution: that of a x + b is a times that of x and that of b.
-        """
-        convolution, activation = self._slices[0]
-        shift, scale = self.package.scaling_layer.shift, self.package.scaling_layer.scale
-        kernel = convolution.weight / scale
-        if frames.shape[1] == 1:
-            kernel = kernel.sum(1, keepdim=True)
-        filtered = F.conv2d(frames, kernel, None, convolution.stride, convolution.padding)
-        size = 1, 3, *frames.shape[2:]
-        constants = [((b - shift) / scale).expand(size) for _, b in _SCALES.values()]
-        return [
-            activation(convolution(constant).add(filtered, alpha=a))
-            for (a, _), constant in zip(_SCALES.values(), constants, strict=True)
-        ]
-
-    def _distance(self, prediction: Tensor, truth: Tensor) -> Tensor:
-        """The distance [N] of frames whose first features are given."""
-        total: Tensor = _difference(prediction, truth) @ self._linear[0]
-        for layers, linear in zip(self._slices[1:], self._linear[1:], strict=True):
-            prediction, truth = layers(prediction), layers(truth)
-            total += _difference(prediction, truth) @ linear
-        return total
+    def _distance(self, prediction: Iterator[Tensor], truth: Iterator[Tensor]) -> Tensor:
+        """The distance [N] of frames with these features."""
+        layers = zip(prediction, truth, self._linear, strict=True)
+        return torch.stack([_difference(ours, true) @ linear for ours, true, linear in layers]).sum(
+            0
+        )
 
 
 @cache
@@ -138,22 +108,25 @@ def loaded(device: torch.device) -> Perceptual:
 
 
 def _difference(prediction: Tensor, truth: Tensor) -> Tensor:
-    """The squared difference of unit features [N,C,H,W], mean over pixels: [N,C]."""
-    return _unit(prediction).sub_(_unit(truth)).square_().mean((-2, -1))
+    """The squared difference of unit features [H,W,N,C], mean over pixels: [N,C]."""
+    return _unit(prediction).sub_(_unit(truth)).square_().mean((0, 1))
 
 
 def _unit(features: Tensor) -> Tensor:
-    """`features` [N,C,H,W] divided by their length in each pixel."""
-    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    """`features` [H,W,N,C] divided by their length in each pixel."""
+    length: Tensor = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
     return features / length.add_(_EPSILON)
 
 
-def _chunks(frames: Tensor) -> tuple[Tensor, ...]:
-    """The frames [...,C,H,W] in float chunks [N,C,H,W]."""
-    return torch.split(frames.flatten(0, -4).float(), _CHUNK_FRAMES)
+def _linear() -> list[Tensor]:
+    """The weights [C] of each layer's features, from the package."""
+    package = find_spec("lpips")  # which does not import it
+    folder = Path(str(package and package.origin)).with_name("weights")
+    weights = torch.load(folder / "v0.1" / "alex.pth", map_location="cpu", weights_only=True)
+    return [weights[f"lin{layer}.model.1.weight"].flatten() for layer in range(5)]
 
 
-def _weights_file() -> Path:
+def weights_file() -> Path:
     """The file of AlexNet's ImageNet weights, downloaded where it is not here."""
     cached = Path(torch.hub.get_dir(), "checkpoints", _WEIGHTS)
     if cached.exists():
@@ -181,30 +154,10 @@ def _download(target: Path) -> str:
     return ""
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read(path: Path) -> dict[str, Tensor]:
     """AlexNet's parameters by torchvision's names, from its own file or an npz of `features`."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return weights
-
-
-def _network(backbone: dict[str, Tensor]) -> nn.Module:
-    """The package's network around `backbone`."""
-    import_torchvision()
-    import lpips
-
-    network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    # The package's slices keep the layer numbers: "slice2.3.weight" is "features.3.weight".
-    names = {name: "features." + name.partition(".")[2] for name in network.net.state_dict()}
-    network.net.load_state_dict({name: backbone[source] for name, source in names.items()})
-    return cast(nn.Module, network.requires_grad_(False).eval())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without third-party deprecation warnings, and without a trace in the random state."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        yield

@@ -65,7 +65,7 @@ class Metric(Measure):
         perfect: its value for a perfect prediction; None where no gain is so many per cent of
             the way to it, as with decibels.
         shown: "table": in tables, curves and MLflow; "skill": in the table of skills and MLflow;
-            "stored": in the table by frame alone, for the conventions of published figures.
+            "stored": in the table by frame alone, where published figures are compared in it.
     """
 
     function: Callable[..., Any]
@@ -121,7 +121,7 @@ PREDICTION = (
         label="LPIPS",
         better="lower",
         perfect=0.0,
-        function=lambda frames: frames.lpips["lpips"],
+        function=lambda frames: frames.lpips(),
         outside=outside.lpips(2, -1),
         definition="AlexNet, version 0.1, on [-1, 1]; grey repeated to three channels",
     ),
@@ -212,7 +212,7 @@ PREDICTION = (
         better="lower",
         perfect=0.0,
         shown="stored",
-        function=lambda frames: frames.lpips["lpips_unscaled"],
+        function=lambda frames: frames.lpips(slope=1, offset=0),
         outside=outside.lpips(1, 0),
         definition="LPIPS of frames left in [0, 1]",
     ),

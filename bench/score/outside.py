@@ -6,9 +6,10 @@ logits [N,classes], labels and videos [N].
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -99,14 +100,37 @@ def lpips(slope: int, offset: int) -> Outside:
     def of_frame(prediction: Array, truth: Array) -> float:
         import torch
 
-        from bench.score.lpips import loaded
-
-        network = loaded(torch.device("cpu")).package
+        network = lpips_network()
         frames = (torch.from_numpy(x)[None].float() * slope + offset for x in (prediction, truth))
         with torch.no_grad():
             return float(network(*(frame.expand(-1, 3, -1, -1) for frame in frames)))
 
     return each_frame("the lpips package", of_frame, clamped)
+
+
+@cache
+def lpips_network() -> Any:
+    """The network of the lpips package, for frames [N,3,H,W] on the scale that is asked for.
+
+    Raises:
+        NotMeasured: where AlexNet's weights are missing.
+    """
+    import torch
+
+    from bench.score.lpips import read, weights_file
+    from datasets.sources.torchvision_import import import_torchvision
+
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        import_torchvision()
+        import lpips
+
+        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    parameters = read(weights_file())
+    # The package's slices keep the layer numbers: "slice2.3.weight" is "features.3.weight".
+    names = {name: "features." + name.partition(".")[2] for name in network.net.state_dict()}
+    network.net.load_state_dict({name: parameters[source] for name, source in names.items()})
+    return network.requires_grad_(False).eval()
 
 
 def top_k(k: int, by_video: bool) -> Outside:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bench.score.frame_scores import FrameScorer, FrameScores
+from bench.score.metrics import PREDICTION
 from bench.score.result import usual_speed
 from bench.score.showcase import Showcase, chosen
 from bench.train.held_out import Forward, HeldOut
@@ -10,9 +13,15 @@ from bench.train.task import Task
 
 
 def score_predictions(
-    task: Task, forward: Forward, held_out: HeldOut, showcase_clips: int
+    task: Task,
+    forward: Forward,
+    held_out: HeldOut,
+    showcase_clips: int,
+    compared: Collection[str],
 ) -> FrameScores:
     """A score for every predicted frame; of `showcase_clips` the pixels, too.
+
+    Of the metrics that are only stored, those whose name is in `compared` are computed.
 
     Raises:
         ValueError: where a prediction has another shape than the truth.
@@ -20,7 +29,8 @@ def score_predictions(
     """
     context_frames = task.spec.context_frames
     showcase = Showcase(chosen(held_out, context_frames, showcase_clips))
-    scorer, speeds = FrameScorer(), []
+    metrics = [metric for metric in PREDICTION if metric.is_recorded or metric.name in compared]
+    scorer, speeds = FrameScorer(metrics), []
     for batch in held_out.passes(forward, context_frames):
         task.check(batch)
         scorer.add(batch.output, batch.truth)

@@ -13,7 +13,7 @@ from bench.train.task import Task
 from datasets.contract import LabelledClips
 
 
-def score_clips(task: Task, forward: Forward, held_out: HeldOut, showcase_clips: int) -> ClipScores:
+def score_clips(task: Task, forward: Forward, held_out: HeldOut) -> ClipScores:
     """A row for every clip and for every video; no pixels are kept.
 
     Raises:

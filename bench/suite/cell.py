@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench import atomic, records
 from bench.errors import UserError, one_line, unknown
+from bench.literature.conventions import columns
+from bench.score.metrics import RECORDED
 from bench.suite import catalogue, fingerprint
 from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
@@ -160,6 +162,17 @@ class Cell(BaseModel):
                     f"with: bring the same data here, or run the suite again"
                 )
 
+    @cached_property
+    def compared(self) -> frozenset[str]:
+        """The metrics that published figures are compared in, which few cells need.
+
+        Raises:
+            DataMissing: its data are not on this machine.
+        """
+        spec = self.data.spec
+        found = columns(self.model_name, self.dataset_name, spec.context_frames, spec.horizon)
+        return found - RECORDED[self.task].keys()
+
     # --- what it is ----------------------------------------------------------------------------
 
     @cached_property
@@ -181,7 +194,8 @@ class Cell(BaseModel):
     def scored(self) -> str:
         """Digest of everything its figures depend on: its weights, the test clips, the metrics."""
         harness = fingerprint.harness_digest("scored")
-        return fingerprint.digest([self.trained, harness, self._digest_of("test")])
+        metrics = None if self.missing_data else sorted(self.compared)
+        return fingerprint.digest([self.trained, harness, self._digest_of("test"), metrics])
 
     def _digest_of(self, split: HeldOutName) -> str | None:
         return None if self.missing_data else self.data_digests[split]

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.literature.conventions import CONVENTIONS, figures
+from bench.literature.conventions import CONVENTIONS, columns, figures
+from bench.literature.published import all_rows
 from bench.score import lpips
 from bench.score.frame_scores import FrameScores
 from bench.score.lpips import Perceptual, WeightsMissing
 from bench.score.measure import measure
 from bench.score.metrics import METRICS, RECORDED
+from bench.score.outside import lpips_network
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
@@ -24,6 +26,7 @@ from datasets.sources.folders import find
 from tests.bench.literature import literal_conventions as literal
 
 CPU = torch.device("cpu")
+ALL = METRICS["prediction"].keys()
 TOLERANCE = {"rel": 1e-4, "abs": 1e-5}
 
 
@@ -55,7 +58,7 @@ class Case:
         task = task_of("prediction", Spec(self.frame_shape, 1, self.prediction.shape[1]))
         held_out = HeldOut(self.clips, len(self.clips), 2, CPU, lambda _: None)
         batches = iter(self.prediction.split(2))
-        scores = measure(task, lambda clips: next(batches), held_out, 0)
+        scores = measure(task, lambda clips: next(batches), held_out, 0, ALL)
         assert isinstance(scores, FrameScores)
         return scores.frames
 
@@ -129,14 +132,12 @@ def test_lmc(example: Case, batch_size: int) -> None:
 def test_lpips_of_every_convention_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     if not find("lpips/alexnet_torchvision_features.npz"):
         pytest.skip("AlexNet's weights are not in the data folder")
-    metric = Perceptual.load(CPU)
+    metric, network = Perceptual.load(CPU), lpips_network()
     monkeypatch.setattr(lpips, "loaded", lambda device: metric)
 
     def distance(first: literal.Array, second: literal.Array) -> Any:
         with torch.no_grad():
-            distances: literal.Array = metric.package(
-                *map(torch.from_numpy, (first, second))
-            ).numpy()
+            distances: literal.Array = network(*map(torch.from_numpy, (first, second))).numpy()
         return distances
 
     for channels in (1, 3):
@@ -231,6 +232,26 @@ def test_conventions_are_made_of_stored_columns_and_use_all_that_are_stored_for_
     used = {figure.column for each in CONVENTIONS.values() for figure in each.figures.values()}
     assert metrics.keys() - RECORDED["prediction"].keys() <= used
     assert all(metrics[column].scope == "frame" for column in used)
+
+
+@pytest.mark.parametrize("variant", ["", "/official", "(context_frames=10)"])
+def test_a_cell_has_the_columns_of_every_figure_that_the_report_sets_beside_it(
+    variant: str,
+) -> None:
+    shown = [row for row in all_rows() if row.model and row.convention]
+    for row in shown:
+        of_convention = CONVENTIONS[row.convention].figures
+        found = columns(row.model, row.dataset + variant, int(row.context_frames), int(row.horizon))
+        needed = {of_convention[name].column for name in row.figures.keys() & of_convention.keys()}
+        assert needed <= found
+
+
+def test_other_cells_have_none_of_them() -> None:
+    assert columns("predrnn", "moving_mnist", 10, 10) >= {"lpips_unscaled", "ssim_range2"}
+    assert "lpips_unscaled" not in columns("simvp", "moving_mnist", 10, 10)
+    assert not columns("predrnn", "moving_mnist", 10, 11)
+    assert not columns("predrnn", "moving_mnist/noisy", 10, 10)
+    assert not columns("copy_last", "moving_mnist", 10, 10)
 
 
 def test_frames_too_small_for_ssim_have_the_other_figures() -> None:

@@ -1,6 +1,6 @@
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,9 +49,9 @@ class Split:
 class Lightness:
     """In the place of LPIPS: the difference of mean lightness."""
 
-    def __call__(self, prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def __call__(self, prediction: Tensor, truth: Tensor, slope: float, offset: float) -> Tensor:
         lightness = (prediction.mean((-3, -2, -1)) - truth.mean((-3, -2, -1))).abs()
-        return {"lpips": lightness, "lpips_unscaled": lightness / 2}
+        return lightness * slope / 2
 
 
 def missing(device: torch.device) -> Lightness:
@@ -74,10 +74,12 @@ def run(
     batch_size: int = 3,
     showcase_clips: int = 0,
     heard: list[float] | None = None,
+    compared: Collection[str] = METRICS["prediction"],
 ) -> FrameScores:
     hear = heard.append if heard is not None else lambda _: None
     held_out = HeldOut(split or Split(), count, batch_size, CPU, hear)
-    scores = measure(TASK, lambda clips: TASK.forward(predict, clips), held_out, showcase_clips)
+    forward = lambda clips: TASK.forward(predict, clips)  # noqa: E731
+    scores = measure(TASK, forward, held_out, showcase_clips, compared)
     assert isinstance(scores, FrameScores)
     return scores
 
@@ -89,6 +91,16 @@ def test_one_row_per_sequence_and_predicted_frame() -> None:
     assert frames["frame"].tolist() == [1, 2] * 7
     assert frames.notna().all(axis=None)
     assert set(frames.dtypes.astype(str)) == {"int64", "float64"}
+
+
+@pytest.mark.parametrize("compared", [(), ("ssim_range2", "lpips_unscaled")])
+def test_of_the_stored_metrics_those_that_figures_are_compared_in_are_computed(
+    compared: tuple[str, ...],
+) -> None:
+    few, everything = run(compared=compared).frames, run().frames
+    wanted = [name for name in METRICS["prediction"] if name in QUALITY or name in compared]
+    assert list(few.columns) == ["sequence", "frame", *wanted]
+    pd.testing.assert_frame_equal(few, everything[few.columns])
 
 
 def test_rows_hold_the_metrics_of_their_own_frame() -> None:

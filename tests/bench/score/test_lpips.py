@@ -11,8 +11,10 @@ from matplotlib.image import imread
 from torch import Tensor
 
 from bench.score import lpips as perceptual
+from bench.score.alexnet import Products
 from bench.score.lpips import Perceptual, WeightsMissing
 from bench.score.metrics import NotMeasured
+from bench.score.outside import lpips, lpips_network
 from datasets.sources.folders import find
 
 CPU = torch.device("cpu")
@@ -44,7 +46,7 @@ def image(name: str) -> Tensor:
 
 def test_the_published_reference_values(metric: Perceptual) -> None:
     predictions = torch.stack([image("ex_p0"), image("ex_p1")])
-    distances = metric(predictions, image("ex_ref").expand(2, -1, -1, -1))["lpips"].tolist()
+    distances = metric(predictions, image("ex_ref").expand(2, -1, -1, -1)).tolist()
     assert distances == pytest.approx([0.721881, 0.137566], abs=1e-5)
     expected = find("lpips/expected.json")
     assert expected
@@ -53,46 +55,59 @@ def test_the_published_reference_values(metric: Perceptual) -> None:
     )
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("slope", "offset"), [(2, -1), (1, 0)])
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 40, 33), (1, 31, 100), (3, 128, 95)])
 def test_batches_equal_the_package_one_frame_at_a_time(
-    metric: Perceptual, channels: int, monkeypatch: pytest.MonkeyPatch
+    metric: Perceptual, shape: tuple[int, int, int], slope: int, offset: int
 ) -> None:
-    monkeypatch.setattr(perceptual, "_CHUNK_FRAMES", 4)  # 6 frames: a whole chunk and a rest
-    prediction, truth = torch.rand(2, 2, 3, channels, 40, 33)
-    network = metric.package
-    assert type(network).__module__ == "lpips.lpips"
-    colour = [frames.flatten(0, 1).expand(-1, 3, -1, -1) for frames in (prediction, truth)]
-    distances = metric(prediction, truth)
-    for name, scaled in {
-        "lpips": [frames * 2 - 1 for frames in colour],
-        "lpips_unscaled": colour,
-    }.items():
-        with torch.no_grad():
-            singly = [network(p[None], t[None]).item() for p, t in zip(*scaled, strict=True)]
-        assert distances[name].shape == (2, 3)
-        np.testing.assert_allclose(distances[name].flatten(), singly, atol=1e-6)
+    prediction, truth = torch.rand(2, 2, 3, *shape)
+    prediction[0] = (truth[0] + 0.01 * prediction[0]).clamp(0, 1)
+    distances = metric(prediction, truth, slope, offset)
+    expected = lpips(slope, offset).compute(prediction.numpy(), truth.numpy())
+    assert distances.shape == (2, 3)
+    np.testing.assert_allclose(distances, expected, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(distances[0], expected[0], rtol=2e-3, atol=1e-7)
+
+
+def test_the_outside_network_is_the_packages() -> None:
+    assert type(lpips_network()).__module__ == "lpips.lpips"
+
+
+def test_frames_are_taken_in_parts(metric: Perceptual, monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction, truth = torch.rand(2, 6, 1, 40, 33)
+    whole = metric(prediction, truth)
+    monkeypatch.setattr(Products, "pixels_at_once", 4 * 40 * 33)  # a whole chunk and a rest
+    torch.testing.assert_close(metric(prediction, truth), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_equal_frames_have_no_distance_and_order_does_not_matter(metric: Perceptual) -> None:
     prediction, truth = torch.rand(2, 3, 1, 32, 32)
-    for distances in metric(truth, truth).values():
-        assert distances.tolist() == [0, 0, 0]
-    torch.testing.assert_close(metric(prediction, truth), metric(truth, prediction))
-    assert all(distances.min() > 0 for distances in metric(prediction, truth).values())
+    assert metric(truth, truth).tolist() == [0, 0, 0]
+    distances = metric(prediction, truth)
+    assert distances.min() > 0
+    torch.testing.assert_close(distances, metric(truth, prediction))
+
+
+def test_a_broken_frame_spoils_no_other(metric: Perceptual) -> None:
+    prediction, truth = torch.rand(2, 3, 1, 32, 32)
+    sound = metric(prediction, truth)
+    prediction[1, 0, 5, 5] = torch.nan
+    assert metric(prediction, truth).isnan().tolist() == [False, True, False]
+    assert torch.equal(metric(prediction, truth)[::2], sound[::2])
 
 
 def test_float32_and_no_gradient_whatever_the_caller_runs_under(metric: Perceptual) -> None:
     prediction, truth = torch.rand(2, 3, 1, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         distances = metric(prediction.requires_grad_(), truth)
-    assert not distances["lpips"].requires_grad
+    assert not distances.requires_grad
     torch.testing.assert_close(distances, metric(prediction, truth), rtol=0, atol=0)
 
 
 def test_the_smallest_frame_that_alexnet_takes(metric: Perceptual) -> None:
-    assert metric(torch.rand(1, 1, 31, 31), torch.rand(1, 1, 31, 31))["lpips"].isfinite()
+    assert metric(torch.rand(1, 1, 31, 31), torch.rand(1, 1, 31, 31)).isfinite()
     with pytest.raises(RuntimeError, match="too small"):
-        metric.package(torch.rand(1, 3, 30, 31), torch.rand(1, 3, 30, 31))
+        lpips_network()(torch.rand(1, 3, 30, 31), torch.rand(1, 3, 30, 31))
     with pytest.raises(NotMeasured, match="at least 31x31, not 16x64"):
         metric(torch.rand(1, 1, 16, 64), torch.rand(1, 1, 16, 64))
 
@@ -113,13 +128,9 @@ def test_loading_leaves_the_random_state_and_the_terminal_alone(
 
 
 def test_the_hub_cache_comes_first(metric: Perceptual, nowhere: Path) -> None:
-    backbone = {
-        name.partition(".")[2]: values
-        for name, values in metric.package.net.state_dict().items()  # type: ignore[union-attr]
-    }
+    assert FOLDER
     nowhere.mkdir()
-    weights = {f"features.{name}": values for name, values in backbone.items()}
-    torch.save(weights, nowhere / "alexnet-owt-7be5be79.pth")
+    torch.save(perceptual.read(FOLDER), nowhere / "alexnet-owt-7be5be79.pth")
     prediction, truth = torch.rand(2, 2, 1, 32, 32)
     again = Perceptual.load(CPU)(prediction, truth)
     torch.testing.assert_close(again, metric(prediction, truth), rtol=0, atol=0)
@@ -171,5 +182,4 @@ def test_a_broken_file_is_a_reason(nowhere: Path, content: bytes) -> None:
 def test_cuda_agrees_with_the_cpu(metric: Perceptual) -> None:
     prediction, truth = torch.rand(2, 8, 1, 64, 64)
     on_cuda = Perceptual.load(torch.device("cuda"))(prediction.cuda(), truth.cuda())
-    for name, distances in metric(prediction, truth).items():
-        torch.testing.assert_close(on_cuda[name].cpu(), distances, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(on_cuda.cpu(), metric(prediction, truth), rtol=1e-5, atol=1e-5)

@@ -3,11 +3,13 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.errors import UserError
+from bench.literature import conventions, published
 from bench.suite import catalogue, fingerprint
 from bench.suite.cell import Cell, read, settle
 from bench.suite.suite import load_suite
@@ -78,6 +80,23 @@ def test_another_choice_is_trained_anew(overrides: dict[str, object]) -> None:
 def test_other_test_clips_are_scored_anew() -> None:
     other = _cell(evaluation=EVALUATION | {"test_clips": 7})
     assert (other.trained == _cell().trained, other.scored == _cell().scored) == (True, False)
+
+
+def test_a_newly_published_figure_scores_anew_the_cells_that_it_is_compared_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def digests() -> list[tuple[str, str]]:
+        return [(cell.trained, cell.scored) for cell in (_cell(), _cell(models=["predrnn"]))]
+
+    known, before = published.all_rows(), digests()
+    row = next(row for row in known if row.model == "convlstm" and row.convention == "predrnn")
+    monkeypatch.setattr(conventions, "all_rows", lambda: (*known, replace(row, model="simvp")))
+    assert digests() == before
+    new = replace(row, figures=row.figures | {"lpips": "0.2"})
+    monkeypatch.setattr(conventions, "all_rows", lambda: (*known, new))
+    (trained, scored), other = digests()
+    assert (trained, other) == (before[0][0], before[1])
+    assert scored != before[0][1]
 
 
 @pytest.mark.parametrize(
