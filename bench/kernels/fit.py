@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from torch import nn
 
 from bench.kernels import winograd
@@ -14,11 +16,11 @@ DIRECT = "direct"
 
 
 def fit(model: nn.Module, device: str, precision: str) -> str:
-    """The kernels `model` uses from now on, such as "winograd 5x5: 8 convolutions".
+    """The kernels `model` uses from now on, such as "winograd 3x3: 2, 5x5: 8 convolutions".
 
     Its weights, and what it computes but for rounding, stay as they are. They take effect inside
-    `shared_filters`, which goes around a training step or a forward pass; outside it, and on
-    larger maps, PyTorch's own convolution is used.
+    `shared_filters`, which goes around a training step or a forward pass; outside it, and on few
+    and small maps, PyTorch's own convolution is used.
 
     Args:
         model: any module, a user's own too.
@@ -35,7 +37,11 @@ def fit(model: nn.Module, device: str, precision: str) -> str:
     for conv in served:
         # A function of the module, not a method: copies of the model use their own weights.
         conv._conv_forward = winograd.convolution  # type: ignore[assignment, method-assign]
-    return f"winograd 5x5: {len(served)} convolutions" if served else DIRECT
+    if not served:
+        return DIRECT
+    kernels = Counter(conv.kernel_size for conv in served)
+    counts = ", ".join(f"{a}x{b}: {count}" for (a, b), count in sorted(kernels.items()))
+    return f"winograd {counts} convolutions"
 
 
 def _is_plain(conv: nn.Conv2d) -> bool:
