@@ -27,10 +27,11 @@ from torch import Tensor, nn
 TILE, BLOCK = 4, 16
 """Outputs of a tile and of a block along one side."""
 
-POINTS = {6: (0.0, 1.0, -1.0, 2.0, -2.0), 8: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}
+ROOT = math.sqrt(2.0)
+POINTS = {6: (0.0, ROOT, -ROOT, 1 / ROOT, -1 / ROOT), 8: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)}
 """Where Toom and Cook evaluate polynomials, beside infinity, by the frequencies of one side.
 
-The most accurate of nine sets.
+The most accurate of hundreds of sets tried; 0, +-1 and +-2 make errors five times larger for 3x3.
 """
 
 
@@ -105,8 +106,8 @@ def _whole_tiles(shape: torch.Size) -> int:
 def winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution [B,O,H,W] of x [B,C,H,W], zeros around it, with weight [O,C,k,k], k 3 or 5.
 
-    In float32 its errors are some ten times those of the direct convolution: 2e-5 for outputs of
-    up to 5.
+    In float32 errors are 2e-5 for outputs of up to 5; those of the gradients are 5e-6 of the
+    gradient by norm. That is ten times the direct convolution's for 5x5, twice for 3x3.
     """
     spectra = _shared.get()
     if spectra is None:
