@@ -32,7 +32,7 @@ def fit(model: nn.Module, device: str, precision: str) -> str:
     served = [
         module
         for module in model.modules()
-        if isinstance(module, nn.Conv2d) and _is_plain(module) and winograd.fits(module)
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and _is_plain(module) and winograd.fits(module)
     ]
     for conv in served:
         # A function of the module, not a method: copies of the model use their own weights.
@@ -40,11 +40,11 @@ def fit(model: nn.Module, device: str, precision: str) -> str:
     if not served:
         return DIRECT
     kernels = Counter(conv.kernel_size for conv in served)
-    counts = ", ".join(f"{a}x{b}: {count}" for (a, b), count in sorted(kernels.items()))
-    return f"winograd {counts} convolutions"
+    counts = (f"{'x'.join(map(str, size))}: {kernels[size]}" for size in sorted(kernels))
+    return f"winograd {', '.join(counts)} convolutions"
 
 
-def _is_plain(conv: nn.Conv2d) -> bool:
-    """Whether its class convolves as `nn.Conv2d` does."""
-    cls = type(conv)
-    return (cls.forward, cls._conv_forward) == (nn.Conv2d.forward, nn.Conv2d._conv_forward)
+def _is_plain(conv: nn.Conv2d | nn.Conv3d) -> bool:
+    """Whether its class convolves as PyTorch's own does."""
+    cls, own = type(conv), nn.Conv2d if isinstance(conv, nn.Conv2d) else nn.Conv3d
+    return (cls.forward, cls._conv_forward) == (own.forward, own._conv_forward)

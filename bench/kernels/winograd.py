@@ -5,6 +5,8 @@ Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks"
 it is A'[(G g G') * (B' d B)]A for the filter g. The product * is one matrix product over channels
 for each frequency; A, B and G are small. Each gradient is the adjoint of its linear map.
 
+A kernel over time as well is several over space: their products are added up.
+
 Maps are convolved block by block, so that what lies between is small, and A and B are one dense
 matrix for all tiles of a block: a transform is then two large matrix products, and the order of
 their axes leaves nothing to be copied.
@@ -13,7 +15,7 @@ their axes leaves nothing to be copied.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -39,12 +41,15 @@ class Worth(NamedTuple):
     """From where on it is faster, by forward and backward passes of one thread with AVX2."""
 
     channels: int
-    """Harmonic mean of the channels that come in and go out: products outgrow transforms."""
+    """Harmonic mean of the channels that come in and go out: products outgrow transforms.
+
+    A third does with a kernel over three frames, for three products share the transforms.
+    """
     tiles: int
     """In all maps of a batch: rows for each of the filters' frequencies that are read."""
 
 
-WORTH = {3: Worth(64, 32), 5: Worth(24, 16)}
+WORTH = {3: Worth(64, 40), 5: Worth(24, 16)}
 """By the side of the kernel."""
 
 Spectra = dict[tuple[int, int, bool], tuple[Tensor, Tensor]]
@@ -63,26 +68,25 @@ def shared_filters() -> Iterator[None]:
         _shared.reset(outer)
 
 
-def fits(conv: nn.Conv2d) -> bool:
+def fits(conv: nn.Conv2d | nn.Conv3d) -> bool:
     """Whether `convolution` computes what `conv` does, and has enough channels to be faster."""
-    side = conv.kernel_size[0]
+    side = conv.kernel_size[-1]
     between = conv.in_channels * conv.out_channels / (conv.in_channels + conv.out_channels)
     return (
         side in WORTH
-        and conv.kernel_size == (side, side)
-        and conv.padding in ("same", (side // 2, side // 2))
+        and conv.kernel_size == (side,) * len(conv.kernel_size)
+        and conv.padding in ("same", tuple(extent // 2 for extent in conv.kernel_size))
         and conv.padding_mode == "zeros"
-        and conv.stride == conv.dilation == (1, 1)
-        and conv.groups == 1
-        and 2 * between >= WORTH[side].channels
+        and {*conv.stride, *conv.dilation, conv.groups} == {1}
+        and 2 * between * _taps(conv.weight) >= WORTH[side].channels
     )
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution [B,O,H,W] of x [B,C,H,W], zeros around it: by the faster way.
 
-    That is Winograd's in float32 on a CPU, unless the maps are few and small, inside
-    `shared_filters`.
+    With a time axis before H, that of space and time. The faster way is Winograd's in float32 on a
+    CPU, unless the maps are few and small, inside `shared_filters`.
     """
     side = weight.shape[-1]
     if (
@@ -90,24 +94,32 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and x.dim() == 4
+        and x.dim() == weight.dim()
         and _whole_tiles(x.shape) >= WORTH[side].tiles
     ):
         return winograd(x, weight, bias)
-    return F.conv2d(x, weight, bias, padding=side // 2)
+    direct = F.conv3d if weight.dim() == 5 else F.conv2d
+    return direct(x, weight, bias, padding=side // 2)
 
 
 def _whole_tiles(shape: torch.Size) -> int:
-    """Tiles that lie wholly on maps [B,C,H,W]."""
-    batch, _, height, width = shape
-    return batch * (height // TILE) * (width // TILE)
+    """Tiles that lie wholly on maps [B,C,H,W] or [B,C,T,H,W]."""
+    batch, _, *time, height, width = shape
+    return math.prod((batch, *time, height // TILE, width // TILE))
+
+
+def _taps(weight: Tensor) -> int:
+    """Frames that a kernel covers."""
+    return weight.shape[2] if weight.dim() == 5 else 1
 
 
 def winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution [B,O,H,W] of x [B,C,H,W], zeros around it, with weight [O,C,k,k], k 3 or 5.
 
+    Or that [B,O,T,H,W] of x [B,C,T,H,W] with weight [O,C,t,k,k], t odd.
+
     In float32 errors are 2e-5 for outputs of up to 5; those of the gradients are 5e-6 of the
-    gradient by norm. That is ten times the direct convolution's for 5x5, twice for 3x3.
+    gradient by norm. That is ten times the direct convolution's for 5x5, two to five for 3x3.
     """
     spectra = _shared.get()
     if spectra is None:
@@ -116,27 +128,36 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     key = id(weight), weight._version, wants_gradient
     # Holding the weight keeps its identity from being given to another.
     _, filters = spectra.get(key) or (weight, _filter_spectrum(weight))
-    y, chained = _Convolution.apply(x, filters)  # type: ignore[no-untyped-call]
+    maps = x if weight.dim() == 4 else _frames(x, _taps(weight) // 2)
+    y, chained = _Convolution.apply(maps, filters)  # type: ignore[no-untyped-call]
     spectra[key] = weight, chained if wants_gradient else filters
-    outputs: Tensor = y if bias is None else y + bias.view(-1, 1, 1)
+    if weight.dim() == 5:
+        y = y.unflatten(0, (len(x), -1))[:, -x.shape[2] :].transpose(1, 2).contiguous()
+    outputs: Tensor = y if bias is None else y + bias.view(-1, *[1] * (weight.dim() - 2))
     return outputs
 
 
+def _frames(clips: Tensor, zeros: int) -> Tensor:
+    """All frames [B*(zeros+T),C,H,W] of clips [B,C,T,H,W], so many of zeros before each clip."""
+    return F.pad(clips.transpose(1, 2), (0,) * 6 + (zeros, 0)).flatten(0, 1)
+
+
 class _Convolution(torch.autograd.Function):
-    """Convolves x, and hands the filters on to the next convolution with them.
+    """Convolves maps, and hands the filters on to the next convolution with them.
 
     So their gradient comes back from call to call, and each adds its own in place. The backward
-    pass transforms x again: its frequencies are 2.25 to 4 times larger to keep.
+    pass transforms the maps again: their frequencies are 2.25 to 4 times larger to keep.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, filters)
         ctx.set_materialize_grads(False)
-        y = x.new_empty(len(x), filters.shape[1], *x.shape[2:])
+        y = x.new_empty(len(x), filters.shape[2], *x.shape[2:])
         for rows, columns in _blocks(x, filters):
             seen = x[:, :, rows.seen, columns.seen]
-            products = _to_frequencies(seen, rows.evaluate, columns.evaluate) @ filters.mT
+            inputs = _to_frequencies(seen, rows.evaluate, columns.evaluate)
+            products = _sum_of_products(inputs, filters.mT.unbind(1))
             y[:, :, rows.made, columns.made] = _from_frequencies(
                 products, rows.interpolate, columns.interpolate
             )
@@ -150,30 +171,54 @@ class _Convolution(torch.autograd.Function):
             return None, filters_grad
         x, filters = ctx.saved_tensors
         x_grad = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        if filters_grad is None and ctx.needs_input_grad[1]:
+            filters_grad = torch.zeros_like(filters)
         for rows, columns in _blocks(x, filters):
             made = grad[:, :, rows.made, columns.made]
             products = _to_frequencies(made, rows.interpolate, columns.interpolate)
             if x_grad is not None:
                 x_grad[:, :, rows.seen, columns.seen] += _from_frequencies(
-                    products @ filters, rows.evaluate, columns.evaluate
+                    _sum_of_products(products, filters.unbind(1)[::-1]),
+                    rows.evaluate,
+                    columns.evaluate,
                 )
-            if ctx.needs_input_grad[1]:
+            if filters_grad is not None and ctx.needs_input_grad[1]:
                 seen = x[:, :, rows.seen, columns.seen]
                 inputs = _to_frequencies(seen, rows.evaluate, columns.evaluate)
-                if filters_grad is None:
-                    filters_grad = products.mT @ inputs
-                elif torch.is_grad_enabled():  # the gradient may be differentiated again
-                    filters_grad = torch.baddbmm(filters_grad, products.mT, inputs)
+                pairs = _taps_of(products, inputs, filters.shape[1])
+                if torch.is_grad_enabled():  # the gradient may be differentiated again
+                    own = torch.stack([made.mT @ read for made, read in pairs], 1)
+                    filters_grad = filters_grad + own
                 else:
-                    filters_grad.baddbmm_(products.mT, inputs)
+                    for tap, (made, read) in enumerate(pairs):
+                        filters_grad[:, tap].baddbmm_(made.mT, read)
         return x_grad, filters_grad
 
 
+def _taps_of(made: Tensor, read: Tensor, taps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each tap over frames the rows [64,rows,O] and the rows [64,rows,C] that it reads."""
+    count = made.shape[1]
+    for offset in range(-(taps // 2), taps // 2 + 1):
+        first, last = max(0, -offset), count - max(0, offset)
+        yield made[:, first:last], read[:, first + offset : last + offset]
+
+
+def _sum_of_products(read: Tensor, filters: Sequence[Tensor]) -> Tensor:
+    """Rows [64,rows,O]: over the taps, the sum of rows [64,rows,C] by filters [64,C,O]."""
+    middle = len(filters) // 2
+    sums = read @ filters[middle]
+    for tap, (made, rows) in enumerate(_taps_of(sums, read, len(filters))):
+        if tap != middle:
+            made.baddbmm_(rows, filters[tap])
+    return sums
+
+
 def _filter_spectrum(weight: Tensor) -> Tensor:
-    """Frequencies [columns*rows,O,C] of filters [O,C,k,k]: G g G'."""
+    """Frequencies [columns*rows,taps,O,C] of filters [O,C,k,k] or [O,C,taps,k,k]: G g G'."""
     side = weight.shape[-1]
-    flat = weight.reshape(-1, side * side)
-    return (_filter_matrix(side, weight.dtype) @ flat.T).view(-1, *weight.shape[:2])
+    taps = weight.unsqueeze(2) if weight.dim() == 4 else weight
+    flat = taps.permute(2, 0, 1, 3, 4).reshape(-1, side * side)
+    return (_filter_matrix(side, weight.dtype) @ flat.T).view(-1, _taps(weight), *weight.shape[:2])
 
 
 def _to_frequencies(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

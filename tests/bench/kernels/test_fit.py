@@ -12,6 +12,7 @@ from bench.kernels.fit import fit, shared_filters
 from models.contract import FrameShape, Predictor, TrainingBatch
 from models.convlstm import ConvLSTM
 from models.predrnn import PredRNN
+from models.vgg3d_classifier import VGG3DClassifier
 
 
 class Users(Predictor):
@@ -97,6 +98,23 @@ def test_a_model_in_another_precision_or_alone_goes_the_direct_way() -> None:
         assert torch.equal(model(clip, 2), plain(clip, 2))
         with shared_filters():
             assert torch.equal(model.double()(clip.double(), 2), plain.double()(clip.double(), 2))
+
+
+@pytest.mark.parametrize("size", [{"width": 24}, {"width": 32}], ids=str)
+def test_convolutions_over_time_are_served(size: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    model = VGG3DClassifier((3, 32, 32), 5, **size).eval()
+    plain, clip = copy.deepcopy(model), torch.rand(4, 4, 3, 32, 32)
+    assert "3x3x3" in fit(model, "cpu", "32")
+    labels = torch.arange(4)
+    with shared_filters():
+        ours = model.training_loss(clip, labels)
+        ours.backward()  # type: ignore[no-untyped-call]
+    theirs = plain.training_loss(clip, labels)
+    theirs.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+    gradients = ([p.grad for p in m.parameters()] for m in (model, plain))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=2e-5)
 
 
 def test_what_serves_a_model_is_named_with_how_many_convolutions_it_serves() -> None:

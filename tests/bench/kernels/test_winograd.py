@@ -16,6 +16,7 @@ from bench.kernels.winograd import shared_filters, winograd
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 few = st.integers(1, 3)
+frames = st.integers(1, 4)
 side = st.integers(1, 13) | st.integers(14, 37)  # in one block, and in several
 kernel = st.sampled_from([3, 5])
 
@@ -88,6 +89,32 @@ def test_strided_inputs_and_gradients() -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([1, 3, 5]), kernel, few, few, few, frames, side, st.integers(1, 13))
+def test_convolutions_over_time_are_the_direct_ones(
+    taps: int,
+    kernel: int,
+    batch: int,
+    inputs: int,
+    outputs: int,
+    time: int,
+    height: int,
+    width: int,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, inputs, time, height, width), (outputs, inputs, taps, kernel, kernel)
+    x, weight, bias = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in (*shapes, (outputs,))
+    )
+    y = winograd(x, weight, bias)
+    expected = F.conv3d(x, weight, bias, padding=(taps // 2, kernel // 2, kernel // 2))
+    torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-10)
+    grad = torch.randn_like(y)
+    ours, theirs = (torch.autograd.grad(out, (x, weight, bias), grad) for out in (y, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
 def unroll(convolve: Convolve, x: Tensor, weight: Tensor) -> Tensor:
     """A recurrence of three steps."""
     y = convolve(x, weight, None)
@@ -140,3 +167,21 @@ def test_gradients_can_be_differentiated_again() -> None:
     with shared_filters():
         ours = penalties(winograd)
     torch.testing.assert_close(ours, penalties(direct), rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_over_time_can_be_differentiated_again() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in ((2, 2, 3, 5, 6), (2, 2, 3, 3, 3))
+    )
+
+    def penalties(convolve: Convolve) -> tuple[Tensor, ...]:
+        y = convolve(convolve(x, weight, None).tanh(), weight, None)
+        of_x, of_weight = torch.autograd.grad(y.square().sum(), (x, weight), create_graph=True)
+        return torch.autograd.grad(of_x.square().sum() + of_weight.square().sum(), (x, weight))
+
+    with shared_filters():
+        ours = penalties(winograd)
+    theirs = penalties(lambda x, weight, bias: F.conv3d(x, weight, bias, padding=1))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
