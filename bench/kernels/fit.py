@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from torch import nn
 
 from bench.kernels import winograd
@@ -14,11 +16,11 @@ DIRECT = "direct"
 
 
 def fit(model: nn.Module, device: str, precision: str) -> str:
-    """The kernels `model` uses from now on, such as "winograd 5x5: 8 convolutions".
+    """The kernels `model` uses from now on, such as "winograd 3x3: 2, 5x5: 8 convolutions".
 
     Its weights, and what it computes but for rounding, stay as they are. They take effect inside
-    `shared_filters`, which goes around a training step or a forward pass; outside it, and on
-    larger maps, PyTorch's own convolution is used.
+    `shared_filters`, which goes around a training step or a forward pass; outside it, and on few
+    and small maps, PyTorch's own convolution is used.
 
     Args:
         model: any module, a user's own too.
@@ -30,15 +32,19 @@ def fit(model: nn.Module, device: str, precision: str) -> str:
     served = [
         module
         for module in model.modules()
-        if isinstance(module, nn.Conv2d) and _is_plain(module) and winograd.fits(module)
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and _is_plain(module) and winograd.fits(module)
     ]
     for conv in served:
         # A function of the module, not a method: copies of the model use their own weights.
         conv._conv_forward = winograd.convolution  # type: ignore[assignment, method-assign]
-    return f"winograd 5x5: {len(served)} convolutions" if served else DIRECT
+    if not served:
+        return DIRECT
+    kernels = Counter(conv.kernel_size for conv in served)
+    counts = (f"{'x'.join(map(str, size))}: {kernels[size]}" for size in sorted(kernels))
+    return f"winograd {', '.join(counts)} convolutions"
 
 
-def _is_plain(conv: nn.Conv2d) -> bool:
-    """Whether its class convolves as `nn.Conv2d` does."""
-    cls = type(conv)
-    return (cls.forward, cls._conv_forward) == (nn.Conv2d.forward, nn.Conv2d._conv_forward)
+def _is_plain(conv: nn.Conv2d | nn.Conv3d) -> bool:
+    """Whether its class convolves as PyTorch's own does."""
+    cls, own = type(conv), nn.Conv2d if isinstance(conv, nn.Conv2d) else nn.Conv3d
+    return (cls.forward, cls._conv_forward) == (own.forward, own._conv_forward)
