@@ -209,11 +209,13 @@ def _strips(images: Tensor) -> tuple[Tensor, Tensor]:
     lies before each. So a frame is one run of memory, copied at once.
     """
     *shape, height, width = images.shape
-    black = (CANVAS - height) * CANVAS + CANVAS - width
-    pixels = images.new_zeros(*shape, black + CANVAS * CANVAS)
-    pixels[..., black:].view(*shape, CANVAS, CANVAS)[..., :height, :width] = images
+    count, black = math.prod(shape), (CANVAS - height) * CANVAS + CANVAS - width
+    # One more than there are images, so that of none there are frames too.
+    pixels = images.new_zeros(count + 1, black + CANVAS * CANVAS)
+    canvases = pixels[:count, black:].view(*shape, CANVAS, CANVAS)
+    canvases[..., :height, :width] = images
     strips = pixels.flatten().unfold(0, CANVAS * CANVAS, 1)
-    origins = torch.arange(black, pixels.numel(), pixels.shape[-1], device=images.device)
+    origins = black + pixels.shape[1] * torch.arange(count, device=images.device)
     return strips, origins.view(shape)
 
 

@@ -127,19 +127,21 @@ def bench(tmp_path: Path, empty_store: Path) -> Bench:
     """Runs `bench ARGUMENTS` as `run_here` does; results lie under `tmp_path`."""
     shutil.copytree(empty_store, tmp_path / "results")
 
-    def run(*arguments: object, children: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, **how: bool) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
         if words[0] in ("run", "rescore", "clear", "cell", "report", "ls", "speed"):
             words += ["--results", str(tmp_path / "results")]
-        return run_here(*words, children=children)
+        return run_here(*words, **how)
 
     return run
 
 
-def run_here(*words: object, children: bool = False) -> subprocess.CompletedProcess[str]:
+def run_here(
+    *words: object, children: bool = False, report: bool = True
+) -> subprocess.CompletedProcess[str]:
     """How `python -m bench WORDS` ends, in this process: a new one imports for seconds.
 
-    So do its cells, unless `children` are asked for.
+    So do its cells, unless `children` are asked for. A run whose `report` nobody reads draws none.
     """
     out, error = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
@@ -147,6 +149,8 @@ def run_here(*words: object, children: bool = False) -> subprocess.CompletedProc
         patch.setattr(sys, "argv", ["bench", *map(str, words)])
         if not children:
             patch.setattr("bench.run.invocation.LocalLauncher", LauncherHere)
+        if not report:
+            patch.setattr("bench.run.invocation.report.build", _empty_report)
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(error),
@@ -156,6 +160,12 @@ def run_here(*words: object, children: bool = False) -> subprocess.CompletedProc
     code = end.value.code
     assert isinstance(code, int)
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
+
+
+def _empty_report(store: object, suite: str, folder: Path) -> Path:
+    """A folder without a page, in the place of one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "report.html"
 
 
 class LauncherHere(LocalLauncher):

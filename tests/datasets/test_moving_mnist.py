@@ -61,6 +61,11 @@ def test_rendering_pastes_each_digit_and_keeps_the_brighter_pixel(seed: int) -> 
     assert torch.equal(render(images, corners), expected)
 
 
+def test_no_clips_are_rendered_to_none() -> None:
+    images, corners = torch.zeros(0, 2, 28, 28, dtype=torch.uint8), torch.zeros(0, 2, 5, 2).long()
+    assert render(images, corners).shape == (0, 5, 1, 64, 64)
+
+
 @given(unit, unit, angles)
 def test_digits_drift_at_constant_speed_and_turn_at_edges_only(
     y: float, x: float, angle: float

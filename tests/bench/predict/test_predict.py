@@ -101,7 +101,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, own: Pa
     text = SUITE.format(models=own).replace("moving_mnist", f"{own}:Noise")
     suite.write_text(text.replace("Tiny", "Filter"), encoding="utf-8")
     words = ("run", "--suite", suite, "--models", f"{own}:Filter", "--datasets", f"{own}:Noise")
-    done = run_here(*words, "--results", folder, "--device", "cpu")
+    done = run_here(*words, "--results", folder, "--device", "cpu", report=False)
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(f"sqlite:///{folder}/mlflow.db")
     _record(store, folder, "copy_last", f"{own}:Noise")

@@ -41,7 +41,7 @@ def test_every_way_to_fail_has_its_name_and_spares_the_others(
 ) -> None:
     words = ["run", "--suite", bad_suite]
     chosen = ["--models", *(f"{tmp_path}/mine.py:{name}" for name in OF_THEIR_OWN)]
-    first = bench(*words, *chosen, children=True)
+    first = bench(*words, *chosen, children=True, report=False)
     assert first.returncode == 1, first.stderr
     others = ["--models", "copy_last"]
     others += [f"{tmp_path}/mine.py:{name}" for name in ("Diverges", "RunsOut", "Tiny")]
@@ -72,7 +72,7 @@ def _the_failures_run_again_and_the_rest_does_not(
 ) -> None:
     before = _runs(tmp_path)
     words = [f"{tmp_path}/mine.py:{name}" for name in ("Raises", "Tiny")]
-    again = bench("run", "--suite", bad_suite, "--models", *words)
+    again = bench("run", "--suite", bad_suite, "--models", *words, report=False)
     assert again.returncode == 1, again.stderr
     after = _runs(tmp_path)
     assert after["Tiny"].run_id == before["Tiny"].run_id

@@ -17,7 +17,7 @@ from bench.store.errors import StoreUnavailable
 from bench.store.mlflow import RecordedCell, Store
 from bench.suite.cell import Cell, settle
 from bench.suite.suite import load_suite
-from tests.bench.conftest import Bench
+from tests.bench.conftest import SUITE, USER_MODELS, Bench
 
 
 @pytest.fixture
@@ -68,12 +68,17 @@ def _whole(run: RecordedCell, results: Path) -> dict[str, list[tuple[int, float]
     return {key: sorted(values) for key, values in found.items()}
 
 
-@pytest.fixture
-def undisturbed(cell: Cell, tmp_path: Path, empty_store: Path) -> dict[str, object]:
-    shutil.copytree(empty_store, tmp_path / "calm")
-    _work(cell, tmp_path / "calm")
-    (run,) = _store(tmp_path / "calm").cells("own")
-    whole = _whole(run, tmp_path / "calm")
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, object]:
+    """All that is recorded of the cell where nothing comes between."""
+    calm = shutil.copytree(empty_store, tmp_path_factory.mktemp("calm") / "results")
+    models = calm.parent / "mine.py"
+    models.write_text(USER_MODELS, encoding="utf-8")
+    suite = calm.parent / "own.toml"
+    suite.write_text(SUITE.format(models=models), encoding="utf-8")
+    _work(_settled(suite, f"{models}:Tiny"), calm)
+    (run,) = _store(calm).cells("own")
+    whole = _whole(run, calm)
     doubled = [key for key, values in whole.items() if max(Counter(values).values()) > 1]
     assert not doubled
     return dict(whole)
@@ -175,7 +180,7 @@ def test_a_result_that_cannot_be_recorded_is_recorded_by_the_next_run_untrained(
             real(store, run_id, *more)
 
         patch.setattr(Store, call, fail)
-        first = bench("run", "--suite", user_suite)
+        first = bench("run", "--suite", user_suite, report=False)
     assert first.returncode == 1, first.stdout
     assert "Traceback" not in first.stdout + first.stderr
     assert "the disk is full" in first.stdout
@@ -188,7 +193,7 @@ def test_a_result_that_cannot_be_recorded_is_recorded_by_the_next_run_untrained(
         pytest.fail("it is trained or tested again")
 
     monkeypatch.setattr("bench.run.worker.Attempt", no_training)
-    second = bench("run", "--suite", user_suite)
+    second = bench("run", "--suite", user_suite, report=False)
     assert second.returncode == 0, second.stdout + second.stderr
     (run,) = (run for run in _store(results).cells("own") if run.params["model"] == "Tiny")
     assert run.is_done
@@ -269,7 +274,7 @@ def test_a_cell_that_another_process_runs_is_skipped_in_one_line(
     checkpoint = Checkpoint(tmp_path / "results", cell.trained)
     with checkpoint.held():
         checkpoint.run_id = "0" * 32
-        done = bench("run", "--suite", user_suite, "--force", "*")
+        done = bench("run", "--suite", user_suite, "--force", "*", report=False)
         assert checkpoint.run_id == "0" * 32
     assert done.returncode == 1
     assert "another process is running this cell" in done.stdout
@@ -324,7 +329,8 @@ def test_a_model_that_cannot_be_built_costs_its_cell_alone(
 ) -> None:
     path = tmp_path / "broken.py"
     path.write_text(BROKEN, encoding="utf-8")
-    done = bench("run", "--suite", user_suite, "--models", f"{path}:{model}", "copy_last")
+    models = ["--models", f"{path}:{model}", "copy_last"]
+    done = bench("run", "--suite", user_suite, *models, report=False)
     assert done.returncode == 1, done.stdout + done.stderr
     runs = {run.params["model"]: run.tags for run in _store(tmp_path / "results").cells("own")}
     assert runs["copy_last"][records.STATUS] == "done"

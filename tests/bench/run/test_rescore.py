@@ -32,8 +32,8 @@ def _suite(folder: Path, name: str, **replaced: str) -> Path:
     return path
 
 
-def _bench(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    return run_here(*words, "--results", folder / "results")
+def _bench(folder: Path, *words: object, report: bool = False) -> subprocess.CompletedProcess[str]:
+    return run_here(*words, "--results", folder / "results", report=report)
 
 
 def _store(folder: Path) -> Store:
@@ -65,7 +65,7 @@ def test_other_test_clips_score_the_weights_anew(folder: Path) -> None:
 
 
 def test_a_suite_with_the_same_cells_counts_them_in(folder: Path) -> None:
-    counted = _bench(folder, "run", "--suite", _suite(folder, "third"))
+    counted = _bench(folder, "run", "--suite", _suite(folder, "third"), report=True)
     assert counted.returncode == 0, counted.stdout + counted.stderr
     assert "2 done; nothing to run" in counted.stdout
     assert not _store(folder).cells("third")

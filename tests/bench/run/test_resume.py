@@ -14,7 +14,7 @@ from tests.bench.conftest import SLOW_STEPS, run_here, start, wait_for_a_checkpo
 
 
 def _run(suite: Path, results: Path) -> RecordedCell:
-    done = run_here("run", "--suite", suite, "--results", results)
+    done = run_here("run", "--suite", suite, "--results", results, report=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = _cells(results)
     return run

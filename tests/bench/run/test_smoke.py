@@ -151,7 +151,8 @@ def test_two_runs_of_a_cell_give_identical_figures(
     smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
     words = ["run", "--suite", "smoke", "--device", "cpu"]
-    forced = _bench(smoke[0], *words, "--models", "maxvit", "--force", "maxvit*")
+    words += ["--models", "maxvit", "--force", "maxvit*"]
+    forced = run_here(*words, "--results", smoke[0], report=False)
     assert forced.returncode == 0, forced.stdout
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
     newest = next(run for run in store.cells("smoke") if run.params["model"] == "maxvit")
