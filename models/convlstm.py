@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
+from models.layers.precision import zero_state
 from models.layers.rollout import FrameByFrame
 
 CellState = tuple[Tensor, Tensor]
@@ -46,12 +47,11 @@ class ConvLSTMCell(nn.Module):
 
     def forward(self, x: Tensor, state: CellState | None) -> CellState:
         """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
-        hidden, cell = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),) * 2
+        hidden, cell = state or (zero_state(x, self.width),) * 2
         i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
-        cell = cell.to(i.dtype)  # under autocast the first zeros are wider than the gates
         if self.peephole is not None:
             i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
-        cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         if self.peephole is not None:
             o = o + self.peephole[2] * cell
         return o.sigmoid() * cell.tanh(), cell

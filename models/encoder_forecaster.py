@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.precision import widened, zero_state
 
 State = tuple[Tensor, ...]
 """What a cell remembers, each [B,width,h,w]; the hidden state, which it puts out, comes first."""
@@ -40,10 +41,9 @@ class ConvLSTMCell(nn.Module):
 
     def forward(self, x: Tensor, state: State | None) -> State:
         """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
-        hidden, cell = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),) * 2
+        hidden, cell = state or (zero_state(x, self.width),) * 2
         i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
-        cell = cell.to(i.dtype)  # under autocast the first zeros are wider than the gates
-        cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         return o.sigmoid() * cell.tanh(), cell
 
 
@@ -68,11 +68,10 @@ class ConvGRUCell(nn.Module):
 
     def forward(self, x: Tensor, state: State | None) -> State:
         """New hidden state for x [B,inputs,h,w]; a state of None is all zeros."""
-        (hidden,) = state or (x.new_zeros(len(x), self.width, *x.shape[2:]),)
+        (hidden,) = state or (zero_state(x, self.width),)
         z, r = self.gates(torch.cat((x, hidden), 1)).sigmoid().chunk(2, 1)
-        hidden = hidden.to(z.dtype)  # under autocast the first zeros are wider than the gates
         candidate = self.candidate(torch.cat((x, r * hidden), 1)).tanh()
-        return (hidden.lerp(candidate, z),)
+        return (hidden.lerp(widened(candidate), widened(z)),)
 
 
 class Stage(nn.Module):

@@ -20,6 +20,7 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.padding import repeat_first_frame
+from models.layers.precision import zero_state
 
 SHORTEST = 9  # frames: their eight differences can be halved three times
 
@@ -41,7 +42,7 @@ class ConvLSTMCell(nn.Module):
         """New hidden and cell state for x [B,width,h,w]."""
         hidden, cell = state
         i, g, f, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
-        cell = torch.addcmul(i.sigmoid() * g.tanh(), f.sigmoid(), cell)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         return o.sigmoid() * cell.tanh(), cell
 
 
@@ -207,7 +208,7 @@ class LMCMemory(Predictor):
     def continue_with(self, motion: Tensor | None, context: Tensor, horizon: int) -> Tensor:
         """The next frames [B,horizon,C,H,W] where `motion` [B,width,H/4,W/4] is remembered."""
         known = self.encoder(context.flatten(0, 1)).unflatten(0, context.shape[:2])
-        zeros = torch.zeros_like(known[:, 0])
+        zeros = zero_state(known[:, 0], known.shape[2])
         states: list[State] = [(zeros, zeros)] * len(self.cells)
         for features in known.unbind(1):
             states = self.step(features, states)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
+from models.layers.precision import zero_state
 from models.layers.rollout import FrameByFrame
 
 FORGET_BIAS = 1.0  # added to both forget gates, as the authors' code does
@@ -57,13 +58,11 @@ class STLSTMCell(nn.Module):
         """New state, zigzag memory, and increments of the two memories for x [B,inputs,h,w]."""
         hidden, cell = state
         i, f, g, o = self.temporal(torch.cat((x, hidden), 1)).chunk(4, 1)
-        # Under autocast the first zeros are wider than the gates.
-        cell, memory = cell.to(i.dtype), memory.to(i.dtype)
         cell_increment = i.sigmoid() * g.tanh()
-        cell = torch.addcmul(cell_increment, (f + FORGET_BIAS).sigmoid(), cell)
+        cell = (f + FORGET_BIAS).sigmoid() * cell + cell_increment
         i, f, g = self.spatial(torch.cat((x, memory), 1)).chunk(3, 1)
         memory_increment = i.sigmoid() * g.tanh()
-        memory = torch.addcmul(memory_increment, (f + FORGET_BIAS).sigmoid(), memory)
+        memory = (f + FORGET_BIAS).sigmoid() * memory + memory_increment
         memories = torch.cat((cell, memory), 1)
         gate = (o + self.memories_to_gate(memories)).sigmoid()
         hidden = gate * self.memories_to_hidden(memories).tanh()
@@ -116,7 +115,7 @@ class PredRNN(FrameByFrame):
     def step(self, frame: Tensor, state: StackState | None) -> tuple[Tensor, StackState]:
         """Hidden state of the top layer, and the state of the stack."""
         if state is None:
-            zeros = frame.new_zeros(len(frame), self.output.in_channels, *frame.shape[2:])
+            zeros = zero_state(frame, self.output.in_channels)
             state = StackState([(zeros, zeros)] * len(self.cells), zeros, [])
         features, memory, cells, increments = frame, state.memory, [], []
         for cell, old in zip(self.cells, state.cells, strict=True):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.precision import unrounded
 from models.layers.rollout import from_patches, patched_shape, to_patches
 
 CHUNK = 64
@@ -44,7 +45,9 @@ class LogMemory(nn.Module):
     No frames are kept. The functions lag^j e^(-k lag/tau) of the powers j = 0..k are turned into
     sums of each other by a delay (the binomial theorem), so that k+1 such sums a node are all that
     any later reading needs: a state of constant size, exact however long the stream. All weights
-    are positive, so nothing cancels; they are computed in float64 from logarithms.
+    are positive, so nothing cancels; they are computed in float64 from logarithms. Under mixed
+    precision the memory stays in float32: in bfloat16 the slowest node would be off by 15 % of its
+    deviation after 1,000 frames.
 
     Args:
         nodes: how many delays.
@@ -100,6 +103,7 @@ class LogMemory(nn.Module):
                 state = self.absorb(chunk, state)
         return torch.cat(memories, 1)
 
+    @unrounded
     def read(self, x: Tensor, state: Tensor | None) -> Tensor:
         """The memory after every frame, [B,T,nodes,...], of x [B,T,...] with T <= 64.
 
@@ -112,6 +116,7 @@ class LogMemory(nn.Module):
             return memories
         return memories + self._recall(state, slice(1, steps + 1))
 
+    @unrounded
     def absorb(self, x: Tensor, state: Tensor | None) -> Tensor:
         """The state [B,nodes,k+1,...] after x [B,T,...] with T <= 64; `state` is that before."""
         steps = x.shape[1]
@@ -121,6 +126,14 @@ class LogMemory(nn.Module):
             return new
         return new + torch.matmul(self.shift[steps], state.flatten(3)).view_as(state)
 
+    @unrounded
+    def newest(self, x: Tensor) -> Tensor:
+        """What is remembered of x [B,T,...] with T <= 64 after its last frame, [B,nodes,...]."""
+        steps = x.shape[1]
+        weights = self.within[steps - 1, :, :steps]
+        return torch.matmul(weights, x.flatten(2)).view(len(x), self.nodes, *x.shape[2:])
+
+    @unrounded
     def ahead(self, state: Tensor, steps: int) -> Tensor:
         """What the memory holds of `state` 0..`steps` <= 64 frames later, [B,steps+1,nodes,...]."""
         return self._recall(state, slice(steps + 1))
@@ -146,7 +159,8 @@ class Rollout:
 
     def _look_ahead(self, state: Tensor) -> None:
         # What is known by now is read for all frames to come at once.
-        self.state, self.recent = state, list[Tensor]()
+        self.state = state
+        self.recent: list[Tensor] = []
         self.ahead = self.memory.ahead(state, min(self.steps, CHUNK))
 
     def now(self) -> Tensor:
@@ -159,10 +173,7 @@ class Rollout:
             self.steps -= CHUNK
             self._look_ahead(self.memory.absorb(torch.stack(self.recent, 1), self.state))
         self.recent.append(frame)
-        steps = len(self.recent)
-        weights = self.memory.within[steps - 1, :, :steps]
-        new = torch.matmul(weights, torch.stack(self.recent, 1).flatten(2))
-        return self.ahead[:, steps] + new.view_as(self.ahead[:, steps])
+        return self.ahead[:, len(self.recent)] + self.memory.newest(torch.stack(self.recent, 1))
 
 
 class MemoryLayer(nn.Module):

@@ -23,6 +23,7 @@ from models.contract import (
     TrainingBatch,
     small_recipe,
 )
+from models.layers.precision import narrowed, widened
 from models.layers.window_partition import relative_position_index, window_partition, window_side
 
 EMBEDDED_AT_ONCE = 32  # frames: enough to fill the machine, bounded for contexts of thousands
@@ -76,9 +77,9 @@ class WindowAttention(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def bias(self) -> Tensor:
-        """What is added to the scores, [windows*heads,tokens,tokens]; -inf where masked."""
+        """What is added to the scores, [1,windows*heads,tokens,tokens]; -inf where masked."""
         bias = self.position_bias[:, self.index].masked_fill(self.mask[:, None], float("-inf"))
-        return bias.flatten(0, 1)
+        return narrowed(bias.flatten(0, 1)[None])
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Map [B,H,W,width] for x [B,H,W,width] and what `bias` gave for these weights."""
@@ -90,9 +91,9 @@ class WindowAttention(nn.Module):
         heads = self.query_key_value(x).view(
             batch, height // p, p, width // q, q, 3, self.heads, channels // self.heads
         )
-        heads = heads.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, batch, len(bias), p * q, -1)
+        heads = heads.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, batch, bias.shape[1], p * q, -1)
         query, key, value = heads.unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value, bias.to(query.dtype)[None])
+        mixed = F.scaled_dot_product_attention(query, key, value, bias)
         mixed = mixed.reshape(batch, height // p, width // q, self.heads, p, q, -1)
         y: Tensor = self.project(mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(x.shape))
         return y.roll((up, left), (1, 2)) if up or left else y
@@ -106,10 +107,14 @@ def attention_mask(
     A map rolled up and to the left by `shift` brings rows and columns that left it on one side
     back on the other: those are no neighbours of the ones they meet there.
     """
-    rows, columns = (torch.arange(n) >= n - by for n, by in zip(map_shape, shift, strict=True))
+    # On the CPU: see `relative_position_index`.
+    rows, columns = (
+        torch.arange(n, device="cpu") >= n - by for n, by in zip(map_shape, shift, strict=True)
+    )
     returned = 2 * rows[:, None].long() + columns[None, :].long()
     tokens = window_partition(returned[None, :, :, None], window, "block")[0, :, :, 0]
-    return tokens[:, :, None] != tokens[:, None, :]
+    mask = tokens[:, :, None] != tokens[:, None, :]
+    return mask.to(torch.get_default_device())
 
 
 class SwinBlock(nn.Module):
@@ -149,23 +154,19 @@ class SwinBlock(nn.Module):
             nn.Linear(4 * width, width),
         )
 
-    def forward(
-        self, x: Tensor, other: Tensor | None, bias: Tensor, drop_path: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, other: Tensor, bias: Tensor, drop_path: Tensor | None) -> Tensor:
         """Map [B,H,W,width] for the maps x and `other`, both [B,H,W,width].
 
         Args:
             x: the map that is passed on.
-            other: the map read beside it by a block that fuses; None for all zeros.
+            other: the map read beside it by a block that fuses.
             bias: of the attention, as its `bias()` gives it.
             drop_path: factors [2,B,1,1,1] of the two branches (`draw_drop_path`); None for 1.
         """
-        y: Tensor = self.norm(x)
-        if self.fuse is not None:
-            own, others = self.fuse.weight.chunk(2, 1)
-            # The norm of zeros is its bias, the same at every position.
-            fused = F.linear(self.norm.bias if other is None else self.norm(other), others)
-            y = F.linear(y, own, self.fuse.bias) + fused
+        if self.fuse is None:
+            y: Tensor = self.norm(x)
+        else:
+            y = self.fuse(self.norm(torch.stack((x, other), 3)).flatten(3))
         y = self.attention(y, bias)
         x = x + (y if drop_path is None else drop_path[0] * y)
         y = self.feed_forward(x)
@@ -227,7 +228,8 @@ class SwinLSTMCell(nn.Module):
             biases: what `biases` returned for these weights.
             drop_path: factors [blocks,2,B,1,1,1] of the blocks' branches; None for 1.
         """
-        hidden, cell = (None, None) if state is None else state
+        x = widened(x)  # the blocks add to it one after another, the cell from step to step
+        hidden, cell = (torch.zeros_like(x), None) if state is None else state
         features, other = x, hidden
         for n, block in enumerate(self.blocks):
             factors = None if drop_path is None else drop_path[n]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.precision import widened, zero_state
 from models.layers.window_partition import (
     Partition,
     relative_position_index,
@@ -140,11 +141,11 @@ class ReLUConvLSTMLayer(RecurrentLayer):
 
     def step(self, x: Tensor, state: State | None) -> State:
         """New hidden and cell state for x [B,inputs,H,W]; a state of None is all zeros."""
-        zeros = x.new_zeros(len(x), self.width, *x.shape[2:])
+        zeros = zero_state(x, self.width)
         hidden, cell = (zeros, zeros) if state is None else state
         i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
         i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
-        cell = torch.addcmul(i.sigmoid() * g.relu(), f.sigmoid(), cell)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.relu()
         return (o + self.peephole[2] * cell).sigmoid() * cell, cell
 
 
@@ -220,13 +221,11 @@ class TwoMemoryLayer(RecurrentLayer):
 
     def step(self, x: Tensor, state: State | None) -> State:
         """New hidden state, cell state and memory for x [B,inputs,H,W]."""
-        zeros = x.new_zeros(len(x), self.width, *x.shape[2:])
+        zeros = zero_state(x, self.width)
         hidden, cell, memory = (zeros, zeros, zeros) if state is None else state
         i, f, o, g, r = self.gates(torch.cat((x, hidden, memory), 1)).chunk(5, 1)
-        # Under autocast the first zeros are as wide as the frame, the gates narrower.
-        cell, memory = cell.to(i.dtype), memory.to(i.dtype)
-        cell = torch.addcmul(i.sigmoid() * g.relu(), f.sigmoid(), cell)
-        memory = cell.lerp(memory, r.sigmoid())
+        cell = f.sigmoid() * cell + i.sigmoid() * g.relu()
+        memory = cell.lerp(memory, widened(r.sigmoid()))
         return o.sigmoid() * (cell + memory), cell, memory
 
 

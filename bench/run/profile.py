@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch._C._autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
 
 WAIT_STEPS = 1
@@ -40,10 +42,17 @@ def profile_steps(step: Callable[[int], object], numbers: Sequence[int], folder:
     ]
 
 
-def _costliest(averages: Sequence[object], time: str) -> list[tuple[float, str, int]]:
-    """Share of the time, name and calls of the costliest operations."""
-    rows = [(float(getattr(row, time)), str(row.key), int(row.count)) for row in averages]  # type: ignore[attr-defined]
-    operations = [row for row in rows if not row[1].startswith("ProfilerStep")]
+def _costliest(averages: Sequence[FunctionEventAvg], time: str) -> list[tuple[float, str, int]]:
+    """Share of the time, name and calls of the costliest operations.
+
+    The device's time is kept twice: with the operation that launched a kernel and with the kernel.
+    Only the first counts; annotations such as `ProfilerStep` span operations.
+    """
+    operations = [
+        (float(getattr(row, time)), str(row.key), int(row.count))
+        for row in averages
+        if row.device_type == DeviceType.CPU and not row.is_user_annotation
+    ]
     total = sum(spent for spent, _, _ in operations) or 1.0
     ranked = sorted(operations, reverse=True)[:COSTLIEST]
     return [(spent / total, name, calls) for spent, name, calls in ranked]

@@ -17,7 +17,7 @@ import torch
 from bench import atomic, records
 from bench.errors import Invalid, UserError, described
 from bench.records import Status
-from bench.run import plan, recording
+from bench.run import gpus, plan, recording
 from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
@@ -33,7 +33,10 @@ from bench.train.loop import Diverged, Unrestorable
 from datasets.contract import DataMissing
 
 PATIENCE_SECONDS = 20.0  # for another process that runs the same cell
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+OUT_OF_MEMORY_WORDS = (
+    *("out of memory", "can't allocate memory", "not enough memory"),
+    "status_alloc_failed",  # as cuBLAS and cuDNN say it
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ class Worker:
         recording.describe(record, self.store, run_id)
         self._attach_settled(run_id, checkpoint)
         send = partial(self.store.points, run_id)
-        with self.store.system_metrics(run_id, same_run):
+        gpu = gpus.uuid() if self.cell.device == "cuda" else ""
+        with self.store.system_metrics(run_id, same_run, gpu):
             attempt = partial(Attempt, self.cell, record, checkpoint, publish, stop_asked, send)
             self._attempt(attempt, state, same_run, record, checkpoint, publish, log)
         log.write(f"{self.cell.name}: {record.status} {record.error}\n")

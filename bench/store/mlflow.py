@@ -33,6 +33,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench import records
@@ -208,14 +209,18 @@ class Store:
         self._client.set_terminated(run_id, ended.get(status, "FAILED"))
 
     @contextlib.contextmanager
-    def system_metrics(self, run_id: str, resumed: bool) -> Iterator[None]:
-        """Record system metrics in the run during the block."""
+    def system_metrics(self, run_id: str, resumed: bool, gpu: str) -> Iterator[None]:
+        """Record system metrics in the run during the block, of the GPU of that UUID alone."""
         monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
             run_id,
             sampling_interval=SYSTEM_METRICS_SECONDS,
             resume_logging=resumed,
             tracking_uri=self.uri,
         )
+        for part in monitor.monitors:
+            if isinstance(part, GPUMonitor):
+                handles = part.gpu_handles
+                part.gpu_handles = [each for each in handles if _uuid(each) == gpu]
         monitor.start()
         try:
             yield
@@ -422,6 +427,13 @@ def _hear(server: str) -> None:
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(getattr(error, "reason", None), TimeoutError):
             raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
+
+
+def _uuid(handle: object) -> str:
+    """The UUID of NVML's `handle` of a GPU, written as PyTorch does."""
+    import pynvml  # which there is where MLflow found a GPU
+
+    return str(pynvml.nvmlDeviceGetUUID(handle)).removeprefix("GPU-")
 
 
 def _start_of(run: Run) -> datetime:

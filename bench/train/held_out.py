@@ -109,4 +109,5 @@ class HeldOut:
 
 def to_float(clips: Tensor, device: torch.device) -> Tensor:
     """`clips` as float32 in [0,1] in fresh memory on `device`, transferred in their stored type."""
-    return to_unit(clips.to(device, non_blocking=True))
+    # Elsewhere than on CUDA, "mps" say, the source may be freed before it is copied.
+    return to_unit(clips.to(device, non_blocking=device.type == "cuda"))

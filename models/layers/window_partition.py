@@ -49,8 +49,10 @@ def relative_position_index(window: tuple[int, int]) -> Tensor:
     Offsets (dy, dx) count from 0 to (2p-1)(2q-1)-1, row by row.
     """
     p, q = window
-    y, x = (
-        axis.flatten() for axis in torch.meshgrid(torch.arange(p), torch.arange(q), indexing="ij")
-    )
+    # Numbers, also where a model is built on `meta` to be counted: there PyTorch would import its
+    # compiler for them.
+    token = torch.arange(p * q, device="cpu")
+    y, x = token // q, token % q
     dy, dx = y[:, None] - y[None, :], x[:, None] - x[None, :]
-    return (dy + p - 1) * (2 * q - 1) + dx + q - 1
+    index = (dy + p - 1) * (2 * q - 1) + dx + q - 1
+    return index.to(torch.get_default_device())

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from bench.records import Status
+from bench.run import gpus
 from bench.run.events import Event, Finished, Lines, Note, decode
+from bench.run.gpus import Slot
 from bench.run.launchers.launcher import Job, Started
 from bench.suite.fingerprint import REPOSITORY
 from bench.train import hardware
@@ -53,40 +53,59 @@ class LocalLauncher:
         return self._stops > 1
 
     @property
-    def slots(self) -> list[dict[str, str]]:
-        """The environment of each concurrent cell: one per GPU, else one."""
+    def slots(self) -> list[Slot]:
+        """A place for each concurrent cell: one per GPU, else one."""
         if self.device != "cuda":
-            return [{}]
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        names = visible if visible != [""] else map(str, range(torch.cuda.device_count()))
-        return [{"CUDA_VISIBLE_DEVICES": name} for name in names]
+            return [Slot()]
+        return [Slot(name, gpus.uuid(index)) for index, name in enumerate(gpus.visible())]
 
     @property
     def workers(self) -> int:
-        """As many as there are slots."""
-        return len(self.slots)
+        """How many cells run at once."""
+        return len(gpus.visible()) if self.device == "cuda" else 1
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
-        """The events of the jobs as they come; the last of each job is a `Finished`."""
-        waiting, free = deque(jobs), deque(self.slots)
-        running: dict[str, dict[str, str]] = {}
-        while running or (waiting and not self.stopped):
-            while waiting and free and not self.stopped:
-                job = waiting.popleft()
-                slot = running[job.name] = free.popleft()
-                threading.Thread(target=self._run_one, args=(job, slot), daemon=True).start()
-            try:
-                job, event = self._events.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                continue
-            if isinstance(event, Finished):
-                free.append(running.pop(job.name))
-            yield job, event
+        """The events of the jobs as they come; the last of each job is a `Finished`.
 
-    def _run_one(self, job: Job, slot: dict[str, str]) -> None:
+        A GPU that another run uses is waited for, as the others are used.
+        """
+        waiting, free = deque(jobs), self.slots
+        running: dict[str, Slot] = {}
+        told: set[str] = set()
+        try:
+            while running or (waiting and not self.stopped):
+                for slot in [*free]:
+                    if not waiting or self.stopped:
+                        break
+                    if slot.take():
+                        job = waiting.popleft()
+                        running[job.name] = slot
+                        free.remove(slot)
+                        self._start(job, slot)
+                    elif slot.name not in told:
+                        told.add(slot.name)
+                        text = f"GPU {slot.name} is used by another run: waiting until it is free"
+                        yield waiting[0], Note(text)
+                try:
+                    job, event = self._events.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    continue
+                if isinstance(event, Finished):
+                    slot = running.pop(job.name)
+                    slot.give_back()
+                    free.append(slot)
+                yield job, event
+        finally:
+            for slot in running.values():
+                slot.give_back()
+
+    def _start(self, job: Job, slot: Slot) -> None:
+        threading.Thread(target=self._run_one, args=(job, slot), daemon=True).start()
+
+    def _run_one(self, job: Job, slot: Slot) -> None:
         self._events.put((job, Started()))
         try:
-            finished = _Child(job, slot, self).outcome()
+            finished = _Child(job, slot.environment, self).outcome()
         except Exception as error:  # a thread cannot raise to its starter
             finished = Finished(Status.FAILED, f"{type(error).__name__}: {error}")
         self._events.put((job, finished))

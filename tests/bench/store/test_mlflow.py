@@ -3,12 +3,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bench import records
 from bench.errors import UserError
 from bench.records import Status
+from bench.store import mlflow
 from bench.store.address import store_uri
 from bench.store.mlflow import Point, Store
 
@@ -145,3 +147,16 @@ def test_weights_are_cleared_of_a_suite_that_is_there(store: Store) -> None:
     assert store.clear_weights("mnist") == 0
     with pytest.raises(UserError, match="did you mean 'mnist'"):
         store.clear_weights("mnits")
+
+
+@pytest.mark.parametrize(("gpu", "watched"), [("b", ["GPU-b"]), ("", [])])
+def test_a_cell_records_its_own_gpu_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, gpu: str, watched: list[str]
+) -> None:
+    every = mlflow.GPUMonitor.__new__(mlflow.GPUMonitor)
+    every.gpu_handles = ["GPU-a", "GPU-b"]
+    monitor = SimpleNamespace(monitors=[every], start=lambda: None, finish=lambda: None)
+    monkeypatch.setattr(mlflow, "SystemMetricsMonitor", lambda *words, **options: monitor)
+    monkeypatch.setattr(mlflow, "_uuid", lambda handle: handle.removeprefix("GPU-"))
+    with store.system_metrics(_cell_run(store), False, gpu):
+        assert every.gpu_handles == watched

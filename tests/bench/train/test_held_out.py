@@ -13,7 +13,7 @@ from bench.errors import Invalid
 from bench.score.frame_scores import FrameScores
 from bench.score.measure import measure
 from bench.train.guard import Guard
-from bench.train.held_out import Forward, HeldOut
+from bench.train.held_out import Forward, HeldOut, to_float
 from bench.train.task import NotFinite, task_of
 from datasets.contract import Spec
 from models.contract import Predictor
@@ -280,3 +280,15 @@ def test_the_guard_leaves_the_model_as_it_is() -> None:
     before = copy.deepcopy(model.state_dict())
     _score(_forward(model), _clips(), model)
     assert all(map(torch.equal, before.values(), model.state_dict().values()))
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cuda", False), ("mps", True), ("cpu", True)])
+def test_clips_may_be_freed_once_they_are_on_their_way(device: str, waits: bool) -> None:
+    class Source:
+        def to(self, device: torch.device, *, non_blocking: bool) -> Tensor:
+            self.waited = not non_blocking
+            return torch.zeros(1, dtype=torch.uint8)
+
+    source = Source()
+    to_float(source, torch.device(device))  # type: ignore[arg-type]
+    assert source.waited == waits

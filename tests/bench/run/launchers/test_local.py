@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from bench.records import Status
+from bench.run import gpus
 from bench.run.events import Finished, Note, Progress, decode, encode
 from bench.run.launchers import local
 from bench.run.launchers.launcher import Job, default_total_seconds
@@ -208,11 +209,89 @@ def test_an_event_says_no_more_than_can_be_sent() -> None:
         assert decode(encode(event)) is not None
 
 
-def test_one_cell_runs_on_each_visible_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    slots = LocalLauncher("cuda").slots
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["2", "5"]
-    assert LocalLauncher("cpu").slots == [{}]
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine with two GPUs, whose locks are the test's own."""
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "gpus")
+    monkeypatch.setattr(gpus, "uuid", lambda index=0: f"uuid-of-{index}")
+    monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.parametrize(
+    ("listed", "names"),
+    [
+        (None, ["0", "1"]),
+        ("2,5", ["2", "5"]),
+        ("0,1,-1", ["0", "1"]),
+        ("1,,0", ["1"]),
+        (" 3 , 4,", ["3", "4"]),
+        ("GPU-8932f937,MIG-1a2b", ["GPU-8932f937", "MIG-1a2b"]),
+    ],
+)
+@pytest.mark.usefixtures("two_gpus")
+def test_one_cell_runs_on_each_visible_gpu(
+    monkeypatch: pytest.MonkeyPatch, listed: str | None, names: list[str]
+) -> None:
+    if listed is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    launcher = LocalLauncher("cuda")
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in launcher.slots] == names
+    assert launcher.workers == len(names)
+
+
+def test_without_a_gpu_one_cell_runs_at_a_time() -> None:
+    launcher = LocalLauncher("cpu")
+    assert [slot.environment for slot in launcher.slots] == [{}]
+    assert launcher.workers == 1
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    others, _ = LocalLauncher("cuda").slots
+    assert others.take()
+    ran: list[str] = []
+
+    def child(job: Job, environment: dict[str, str], launcher: LocalLauncher) -> SimpleNamespace:
+        ran.append(environment["CUDA_VISIBLE_DEVICES"])
+        return SimpleNamespace(outcome=lambda: Finished(Status.DONE, ""))
+
+    monkeypatch.setattr(local, "_Child", child)
+    jobs = [Job(f"a/b/{seed}", [], tmp_path / "log", 30, None) for seed in range(2)]
+    events = [event for _, event in LocalLauncher("cuda").run(jobs)]
+    assert ran == ["7", "7"]
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert len(notes) == 1
+    assert "GPU 4" in notes[0]
+    others.give_back()
+    assert [slot.take() for slot in LocalLauncher("cuda").slots] == [True, True]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_run_waits_for_its_only_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    (others,) = LocalLauncher("cuda").slots
+    assert others.take()
+    done = SimpleNamespace(outcome=lambda: Finished(Status.DONE, ""))
+    monkeypatch.setattr(local, "_Child", lambda *arguments: done)
+    events = LocalLauncher("cuda").run([Job("a/b/0", [], tmp_path / "log", 30, None)])
+    _, note = next(events)
+    assert isinstance(note, Note)
+    others.give_back()
+    assert isinstance([event for _, event in events][-1], Finished)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_is_used_where_no_lock_can_be_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "file" / "gpus")
+    slot = gpus.Slot("0", "uuid-of-0")
+    assert slot.take()
+    slot.give_back()
 
 
 def test_the_hard_limit_is_known_only_for_seconds() -> None:
