@@ -9,15 +9,12 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from pydantic import ValidationError
 
 from bench import atomic, locks, records
 from bench.run.record import Record
-
-if TYPE_CHECKING:
-    import torch
 
 DIGEST_BYTES = 32
 BUSY = "another process is running this cell: wait for it"
