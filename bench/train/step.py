@@ -244,7 +244,8 @@ class Training:
     def _draw(self, number: int) -> Batch:
         self._clip_generator.manual_seed(seed_of(self._seed, number, "clips"))
         batch = self._task.draw(self._dataset, self.recipe.batch_size, self._clip_generator)
-        return tuple(tensor.to(self._fabric.device, non_blocking=True) for tensor in batch)
+        device = self._fabric.device  # on MPS memory freed too soon would be copied
+        return tuple(t.to(device, non_blocking=device.type == "cuda") for t in batch)
 
     def state(self) -> dict[str, Any]:
         """Weights, optimiser and schedule: the state for `restore`."""
