@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.records import Status
-from bench.run.worker import _status_of
+from bench.run.worker import status_of
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from bench.run.worker import _status_of
     ],
 )
 def test_lack_of_memory_is_told_from_other_failures(error: Exception) -> None:
-    assert _status_of(error) is Status.OUT_OF_MEMORY
+    assert status_of(error) is Status.OUT_OF_MEMORY
 
 
 def test_another_failure_is_none() -> None:
-    assert _status_of(RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")) is Status.FAILED
+    assert status_of(RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")) is Status.FAILED
