@@ -52,7 +52,7 @@ class Worth(NamedTuple):
 WORTH = {3: Worth(64, 40), 5: Worth(24, 16)}
 """By the side of the kernel.
 
-Below, no other way tried made a whole step a tenth faster: tiles along one side alone, FFTs,
+Below, no other way tried promised a tenth of a whole step: tiles along one side alone, FFTs,
 channels last, padded or unshuffled, convolutions split by input, weight gradients all at the end.
 """
 
