@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -141,6 +142,43 @@ def test_batches_of_another_shape_end_the_replays_and_are_trained_on() -> None:
     assert mixed.run_as == "eager: batches change their shape"
 
 
+@pytest.mark.usefixtures("replayed")
+def test_what_a_failed_recording_held_is_freed_before_the_peak_is_counted_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training, held, alive = _training(Static), weakref.WeakSet[Tensor](), []
+
+    def fails(*_: object) -> Any:
+        held.add(activation := torch.zeros(3))
+        raise RuntimeError(f"no room beside {len(activation)}")
+
+    monkeypatch.setattr(warm_up, "recorder_for", lambda _: fails)
+    monkeypatch.setattr(warm_up, "reset_peak_memory", lambda _: alive.append(len(held)))
+    warm_up.warm_up(training, "auto", CPU)
+    assert training.run_as == "eager: RuntimeError: no room beside 3"
+    assert alive == [0, 0]
+    assert all(each.grad is None for each in training.model.parameters())
+
+
+def test_after_the_end_steps_are_eager_and_no_recording_is_kept() -> None:
+    training, tapes = _training(Static), weakref.WeakSet[Tape]()
+
+    def recorder(*given: Any) -> Tape:
+        tapes.add(tape := Tape(*given))
+        return tape
+
+    training.step(-1, 0.0)
+    training.record(recorder, 0)
+    training.step(0, 0.0)
+    assert len(tapes) == 1
+    training.finish()
+    assert not tapes
+    assert training.run_as == "graph"
+    training.model.module.training_loss = lambda _: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        training.step(1, 0.0)
+
+
 def test_the_peak_of_memory_is_counted_after_the_steps_that_tune(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,10 +249,13 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Notes:
         "current_device": lambda: 0,
         "stream": lambda _: Block(notes.noted("stream left")),
         "graph": lambda *_, **__: Block(notes.noted("captured")),
+        "graph_pool_handle": lambda: (0, 1),
         "default_generators": [FakeGenerator(notes, "default")],
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
+    end = notes.noted("allocator freed")
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
     return notes
 
 
@@ -236,8 +277,19 @@ def test_replays_wait_for_the_one_two_before(cuda: Notes) -> None:
     ]
 
 
-def test_a_capture_that_fails_leaves_stream_and_generators_usable(cuda: Notes) -> None:
+def test_a_capture_that_fails_leaves_stream_allocator_and_generators_usable(cuda: Notes) -> None:
     generator: Any = FakeGenerator(cuda, "loss")
     with pytest.raises(RuntimeError, match="not permitted"):
         graph.CudaGraph(lambda _: cuda.noted("work", raises=True)(), (), generator)  # type: ignore[arg-type, return-value]
-    assert {"stream left", "default freed", "loss freed"} <= {*cuda}
+    assert {"stream left", "allocator freed", "default freed", "loss freed"} <= {*cuda}
+
+
+def test_waits_for_the_device_are_errors_in_a_block_and_allowed_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modes = ["default"]
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    cuda = torch.device("cuda")
+    with pytest.raises(IndexError), warm_up._no_waits(cuda):
+        modes[modes.index("error") + 1]
+    assert modes[1:] == ["error", "default"]
