@@ -106,7 +106,7 @@ def test_a_static_step_is_replayed_unless_it_is_not_to_be(asked: Any) -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (ReadsProgress, r"test_warm_up.py:\d+ branches on the value of a tensor"),
+        (ReadsProgress, r"test_warm_up.py:\d+ reads the value of a tensor"),
         (Counts, "training changes calls"),
         (CountsElsewhere, "replayed, step"),
     ],
