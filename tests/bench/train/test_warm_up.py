@@ -27,7 +27,8 @@ class Noise(Dataset):
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         shape = (count, self.frames(generator), *FRAME)
-        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        where: Any = {"generator": generator, "device": generator.device}
+        return torch.randint(0, 256, shape, dtype=torch.uint8, **where)
 
     def frames(self, generator: torch.Generator) -> int:
         return 3
@@ -75,11 +76,24 @@ class CountsElsewhere(Static):
         return super().training_loss(batch) * len(seen)
 
 
-def _training(model: type[Predictor], dataset: Dataset | None = None) -> Training:
+class CopiesFromTheHost(Static):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        return super().training_loss(batch) * torch.tensor(2.0, device=batch.clip.device)
+
+
+class WaitsForTheDevice(Static):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        torch.cuda.synchronize()
+        return super().training_loss(batch)
+
+
+def _training(
+    model: type[Predictor], dataset: Dataset | None = None, device: Any = "cpu"
+) -> Training:
     torch.manual_seed(0)
     recipe = Recipe("", 0.1, 4)
     task = task_of("prediction", Noise.spec)
-    return Training(model(FRAME), recipe, task, dataset or Noise(), 0, fabric_on("cpu", "32"))
+    return Training(model(FRAME), recipe, task, dataset or Noise(), 0, fabric_on(device, "32"))
 
 
 @pytest.fixture
@@ -189,6 +203,22 @@ def test_the_peak_of_memory_is_counted_after_the_steps_that_tune(
     warm_up.warm_up(training, "eager", CPU)
     assert happened[-1] == "reset"
     assert happened.count("step") == len(happened) - 1 > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("model", [CopiesFromTheHost, WaitsForTheDevice])
+def test_on_cuda_a_step_that_cannot_be_captured_runs_eagerly_and_keeps_no_memory(
+    model: type[Predictor],
+) -> None:
+    training = _training(model, device="cuda")
+    warm_up.warm_up(training, "auto", torch.device("cuda"))
+    assert training.run_as.startswith("eager: ")
+    active = []
+    for number in range(201):
+        assert training.step(number, 0.0).isfinite()
+        active.append(torch.cuda.memory_stats()["active_bytes.all.current"])
+    assert active[-1] - active[10] < 64 * 1024  # 190 batches are more
 
 
 # --- the graph itself, against a CUDA that takes notes ------------------------------------------
