@@ -150,7 +150,7 @@ def run_here(
         if not children:
             patch.setattr("bench.run.invocation.LocalLauncher", LauncherHere)
         if not report:
-            patch.setattr("bench.run.invocation.report.build", _empty_report)
+            patch.setattr("bench.report.build", _empty_report)
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(error),
