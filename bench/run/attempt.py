@@ -163,7 +163,10 @@ class Attempt:
         }
 
     def profile(self, folder: Path) -> list[str]:
-        """The ten costliest operations of a training step as lines; `folder` gets the trace."""
+        """The ten costliest operations of a training step as lines; `folder` gets the trace.
+
+        The steps are eager ones: the kernels of a CUDA graph belong to no operation.
+        """
         self._progress("profile", 1.0)
         first = self.loop.clock.steps
         return profile_steps(self.loop.step_again, range(first, first + PROFILED_STEPS), folder)

@@ -13,10 +13,8 @@ SIDES = (512, 1024, 2048, 4096, 8192, 16384)
 LONG_SECONDS = 0.1  # of a product after which no larger one is tried
 COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 30, "mps": 1 << 28}
 """More than any cache holds."""
-REPEATS, REPEAT_SECONDS = (
-    5,
-    0.3,
-)  # of each call at least: others may have the machine, but not always
+REPEATS = 5
+REPEAT_SECONDS = 0.3  # of each call at least: others may have the machine, but not always
 
 
 def peak_flops_per_second(device: torch.device, precision: hardware.Precision) -> float:

@@ -142,7 +142,7 @@ class Measuring:
                     break
                 SCREEN.announce(f"{_name(cell)}: measuring, {number + 1} of {len(self.cells)}")
                 finished = self._measured(launcher, cell)
-                if finished.status is not Status.INTERRUPTED:
+                if not (launcher.stopped and finished.status is Status.INTERRUPTED):
                     runs.append(self._recorded(cell, finished))
         if runs:
             self._show(runs)
@@ -164,7 +164,7 @@ class Measuring:
                 SCREEN.announce(f"{_name(cell)}: {event.text}")
             elif isinstance(event, Finished):
                 finished = event
-        if finished.status not in (Status.DONE, Status.INTERRUPTED):
+        if finished.status is not Status.DONE:
             SCREEN.announce(f"{_name(cell)}: {finished.status}: {finished.error} (log: {log})")
         return finished
 

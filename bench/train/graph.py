@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
+from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -27,14 +30,17 @@ class CudaGraph:
         self._graph.register_generator_state(generator)  # PyTorch's own one is by itself
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
+        pool = torch.cuda.graph_pool_handle()
+        gc.collect()  # nothing of earlier steps may be freed, or be in use, while they are captured
         try:
             # A capture that fails leaves its stream the current one: the outer block undoes that.
             with (
                 torch.cuda.stream(stream),
-                torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+                torch.cuda.graph(self._graph, pool, stream, capture_error_mode="thread_local"),
             ):
                 self.outcome = work(batch)
         except BaseException:
+            _end_allocation_from(pool)
             _end_capture_of(generator)
             _end_capture_of(torch.cuda.default_generators[torch.cuda.current_device()])
             raise
@@ -46,6 +52,16 @@ class CudaGraph:
         self._graph.replay()
         done.record()
         self._done.append(done)
+
+
+def _end_allocation_from(pool: Any) -> None:
+    """Let the allocator free memory again that two streams have used, such as that of each batch.
+
+    Until PyTorch has the mend of its pull request 180395 a capture that cannot be ended goes on for
+    the allocator, which frees no such memory meanwhile.
+    """
+    with suppress(RuntimeError):  # it is ended
+        torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
 
 
 def _end_capture_of(generator: torch.Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import resource
 import sys
@@ -106,6 +107,7 @@ def peak_memory_bytes(device: Device) -> int:
 def reset_peak_memory(device: torch.device) -> None:
     """Count `peak_memory_bytes` anew, from what is in use now; only CUDA can."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 

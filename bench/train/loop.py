@@ -152,7 +152,7 @@ class Loop:
             self._train_until((self._validations_done + 1) / validations)
             self._validate()
             self._validations_done += 1
-        self._training.batches.drop()
+        self._training.finish()  # its memory is for the test
 
     def _train_until(self, goal: float) -> None:
         """Train until the fraction `goal` of the budget is spent."""
@@ -256,7 +256,7 @@ class Loop:
         self._model.load_state_dict(state)
 
     def step_again(self, number: int) -> Tensor:
-        """One training step after the budget, not counted."""
+        """One training step, not counted: after `run` an eager one."""
         return self._training.step(number, 1.0)
 
     # --- state -----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class NoHostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 between the host and the device.
         """
         if _reads_values(func, args):
-            raise NotStatic(f"{_line()} branches on the value of a tensor ({func})")
+            raise NotStatic(f"{_line()} reads the value of a tensor ({func})")
         out = func(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
         if func in _COPIES and len({tensor.device.type for tensor in tensors}) > 1:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -155,7 +157,6 @@ class Training:
             options["momentum"] = recipe.momentum
         else:
             options["betas"] = recipe.betas
-            options["capturable"] = device.type == "cuda"
         # One fused update is six times faster than a loop over the parameters, on a CPU too.
         options["fused"] = fused = device.type in ("cpu", "cuda")
         optimizer: torch.optim.Optimizer = OPTIMIZERS[recipe.optimizer](
@@ -206,12 +207,37 @@ class Training:
         batch = tuple(tensor.clone() for tensor in self.batches.take(number))
         self.batches.drop()  # nothing else may use the device meanwhile
         self._optimizer.zero_grad()  # gradients are made anew, where the recording keeps them
-        self._recording = recorder(self.work, batch, self._generator)
+        with self._capturable():
+            self._recording = recorder(self.work, batch, self._generator)
         self.run_as = "graph"
+
+    @contextmanager
+    def _capturable(self) -> Iterator[None]:
+        """Inside, PyTorch lets a step of the optimiser be captured; outside, it would warn of that.
+
+        Its fused updates are the same either way.
+        """
+        for group in self._optimizer.param_groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group in self._optimizer.param_groups:
+                group["capturable"] = False
 
     def forget_recording(self, why: str) -> None:
         """Run steps eagerly from now on."""
-        self._recording, self.run_as = None, f"eager: {why}"
+        self.finish()
+        self.run_as = f"eager: {why}"
+
+    def finish(self) -> None:
+        """Free the memory of a recording, of gradients and of batches drawn ahead.
+
+        Further steps run eagerly; `run_as` still says how those before did.
+        """
+        self.batches.drop()
+        self._optimizer.zero_grad()  # a recording's gradients lie in its memory
+        self._recording = None
 
     def validated(self, value: float) -> None:
         """Pass the result of a validation, the lower the better, to a plateau schedule."""

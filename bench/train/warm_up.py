@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,11 +55,11 @@ def warm_up(training: Training, asked: Step, device: torch.device) -> list[str]:
     reset_peak_memory(device)  # tuning tries algorithms that need much of it
     if recorder is None:
         return lost
+    why = ""
     try:
         if lost:
             raise NotStatic(f"training changes {lost[0]}, which the model's state_dict lacks")
-        with NoHostReads():  # type: ignore[no-untyped-call]
-            training.step(-1, 0.0)
+        _work_without_host(training, device)
         start.return_to()
         training.record(recorder, -1)
         start.return_to()
@@ -67,11 +68,10 @@ def warm_up(training: Training, asked: Step, device: torch.device) -> list[str]:
         why = str(error) if isinstance(error, NotStatic) else described(error)
         if asked == "graph":
             raise UserError(f"the training step cannot be a CUDA graph: {why}") from error
+    if why:  # here, where no frame of the error keeps what a capture has allocated
         training.forget_recording(why)
-        start.return_to()
         reset_peak_memory(device)
-    else:
-        start.return_to()
+    start.return_to()
     return lost
 
 
@@ -107,6 +107,34 @@ def _steps(training: Training, count: int = STEPS) -> tuple[list[float], list[st
             if number == 0:
                 after_one = hidden_state(model)
     return torch.stack(losses).tolist(), changed(after_one, hidden_state(model))
+
+
+def _work_without_host(training: Training, device: torch.device) -> None:
+    """Do the work of a step; what would end a capture is an error.
+
+    Raises:
+        NotStatic: the host takes part in it.
+        RuntimeError: on CUDA, it waits for the device.
+    """
+    batch = training.batches.take(-1)
+    training.batches.drop()  # whoever draws may wait for the device
+    with _no_waits(device), NoHostReads():  # type: ignore[no-untyped-call]
+        training.work(batch)
+
+
+@contextmanager
+def _no_waits(device: torch.device) -> Iterator[None]:
+    """Inside, PyTorch raises an error where it would wait for CUDA."""
+    if device.type != "cuda":
+        yield
+        return
+    with warnings.catch_warnings():  # that it may overlook a wait
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def _require_same(

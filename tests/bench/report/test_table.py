@@ -169,7 +169,7 @@ def test_rows_trained_step_by_step_are_marked_where_others_were_replayed(
     def shown() -> table.Table:
         return table.printed(only_section(store), table.summary(only_section(store)))
 
-    why = "eager: mine.py:7 branches on the value of a tensor"
+    why = "eager: mine.py:7 reads the value of a tensor"
     for run in store.runs:
         run.tags[records.STEP] = why
     assert shown().note == ""

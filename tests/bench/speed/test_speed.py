@@ -3,12 +3,16 @@
 import csv
 import importlib
 import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench import records
+from bench.run.events import Finished
+from bench.run.launchers.launcher import Job
+from bench.run.launchers.local import LocalLauncher
 from bench.speed.measure import measured
 from bench.speed.speed import Subjects
 from bench.store.mlflow import RecordedCell, Store
@@ -150,6 +154,23 @@ def test_a_process_that_crashes_costs_its_row_which_says_so(
     assert row.tags[records.STATUS] == records.Status.FAILED
     assert "SIGABRT" in row.tags[records.ERROR]
     assert "SIGABRT" in ended.stdout
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_process_killed_from_outside_is_recorded_but_not_one_that_was_to_stop(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    def run(launcher: LocalLauncher, jobs: Sequence[Job]) -> Iterator[tuple[Job, Finished]]:
+        if stopped:
+            launcher.stop()
+        for job in jobs:
+            yield job, Finished(records.Status.INTERRUPTED, "killed")
+
+    monkeypatch.setattr("tests.bench.speed.conftest.LauncherHere.run", run)
+    ended = bench("speed", "copy_last", *FAST)
+    assert ended.returncode == (130 if stopped else 1)
+    assert "killed" in ended.stderr
+    assert bool(recorded(tmp_path / "results")) is not stopped
 
 
 def test_sides_that_do_not_compute_the_same_are_not_compared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,8 @@ class Noise(Dataset):
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         shape = (count, self.frames(generator), *FRAME)
-        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        where: Any = {"generator": generator, "device": generator.device}
+        return torch.randint(0, 256, shape, dtype=torch.uint8, **where)
 
     def frames(self, generator: torch.Generator) -> int:
         return 3
@@ -74,11 +76,24 @@ class CountsElsewhere(Static):
         return super().training_loss(batch) * len(seen)
 
 
-def _training(model: type[Predictor], dataset: Dataset | None = None) -> Training:
+class CopiesFromTheHost(Static):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        return super().training_loss(batch) * torch.tensor(2.0, device=batch.clip.device)
+
+
+class WaitsForTheDevice(Static):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        torch.cuda.synchronize()
+        return super().training_loss(batch)
+
+
+def _training(
+    model: type[Predictor], dataset: Dataset | None = None, device: Any = "cpu"
+) -> Training:
     torch.manual_seed(0)
     recipe = Recipe("", 0.1, 4)
     task = task_of("prediction", Noise.spec)
-    return Training(model(FRAME), recipe, task, dataset or Noise(), 0, fabric_on("cpu", "32"))
+    return Training(model(FRAME), recipe, task, dataset or Noise(), 0, fabric_on(device, "32"))
 
 
 @pytest.fixture
@@ -105,7 +120,7 @@ def test_a_static_step_is_replayed_unless_it_is_not_to_be(asked: Any) -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (ReadsProgress, r"test_warm_up.py:\d+ branches on the value of a tensor"),
+        (ReadsProgress, r"test_warm_up.py:\d+ reads the value of a tensor"),
         (Counts, "training changes calls"),
         (CountsElsewhere, "replayed, step"),
     ],
@@ -141,6 +156,43 @@ def test_batches_of_another_shape_end_the_replays_and_are_trained_on() -> None:
     assert mixed.run_as == "eager: batches change their shape"
 
 
+@pytest.mark.usefixtures("replayed")
+def test_what_a_failed_recording_held_is_freed_before_the_peak_is_counted_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training, held, alive = _training(Static), weakref.WeakSet[Tensor](), []
+
+    def fails(*_: object) -> Any:
+        held.add(activation := torch.zeros(3))
+        raise RuntimeError(f"no room beside {len(activation)}")
+
+    monkeypatch.setattr(warm_up, "recorder_for", lambda _: fails)
+    monkeypatch.setattr(warm_up, "reset_peak_memory", lambda _: alive.append(len(held)))
+    warm_up.warm_up(training, "auto", CPU)
+    assert training.run_as == "eager: RuntimeError: no room beside 3"
+    assert alive == [0, 0]
+    assert all(each.grad is None for each in training.model.parameters())
+
+
+def test_after_the_end_steps_are_eager_and_no_recording_is_kept() -> None:
+    training, tapes = _training(Static), weakref.WeakSet[Tape]()
+
+    def recorder(*given: Any) -> Tape:
+        tapes.add(tape := Tape(*given))
+        return tape
+
+    training.step(-1, 0.0)
+    training.record(recorder, 0)
+    training.step(0, 0.0)
+    assert len(tapes) == 1
+    training.finish()
+    assert not tapes
+    assert training.run_as == "graph"
+    training.model.module.training_loss = lambda _: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        training.step(1, 0.0)
+
+
 def test_the_peak_of_memory_is_counted_after_the_steps_that_tune(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,6 +203,22 @@ def test_the_peak_of_memory_is_counted_after_the_steps_that_tune(
     warm_up.warm_up(training, "eager", CPU)
     assert happened[-1] == "reset"
     assert happened.count("step") == len(happened) - 1 > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("model", [CopiesFromTheHost, WaitsForTheDevice])
+def test_on_cuda_a_step_that_cannot_be_captured_runs_eagerly_and_keeps_no_memory(
+    model: type[Predictor],
+) -> None:
+    training = _training(model, device="cuda")
+    warm_up.warm_up(training, "auto", torch.device("cuda"))
+    assert training.run_as.startswith("eager: ")
+    active = []
+    for number in range(201):
+        assert training.step(number, 0.0).isfinite()
+        active.append(torch.cuda.memory_stats()["active_bytes.all.current"])
+    assert active[-1] - active[10] < 64 * 1024  # 190 batches are more
 
 
 # --- the graph itself, against a CUDA that takes notes ------------------------------------------
@@ -211,10 +279,13 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Notes:
         "current_device": lambda: 0,
         "stream": lambda _: Block(notes.noted("stream left")),
         "graph": lambda *_, **__: Block(notes.noted("captured")),
+        "graph_pool_handle": lambda: (0, 1),
         "default_generators": [FakeGenerator(notes, "default")],
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
+    end = notes.noted("allocator freed")
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
     return notes
 
 
@@ -236,8 +307,19 @@ def test_replays_wait_for_the_one_two_before(cuda: Notes) -> None:
     ]
 
 
-def test_a_capture_that_fails_leaves_stream_and_generators_usable(cuda: Notes) -> None:
+def test_a_capture_that_fails_leaves_stream_allocator_and_generators_usable(cuda: Notes) -> None:
     generator: Any = FakeGenerator(cuda, "loss")
     with pytest.raises(RuntimeError, match="not permitted"):
         graph.CudaGraph(lambda _: cuda.noted("work", raises=True)(), (), generator)  # type: ignore[arg-type, return-value]
-    assert {"stream left", "default freed", "loss freed"} <= {*cuda}
+    assert {"stream left", "allocator freed", "default freed", "loss freed"} <= {*cuda}
+
+
+def test_waits_for_the_device_are_errors_in_a_block_and_allowed_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modes = ["default"]
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    cuda = torch.device("cuda")
+    with pytest.raises(IndexError), warm_up._no_waits(cuda):
+        modes[modes.index("error") + 1]
+    assert modes[1:] == ["error", "default"]
