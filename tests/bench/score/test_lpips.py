@@ -69,7 +69,7 @@ def test_batches_equal_the_package_one_frame_at_a_time(
     np.testing.assert_allclose(distances[0], expected[0], rtol=2e-3, atol=1e-7)
 
 
-def test_the_outside_network_is_the_packages() -> None:
+def test_the_outside_network_is_the_packages(metric: Perceptual) -> None:
     assert type(lpips_network()).__module__ == "lpips.lpips"
 
 
