@@ -265,6 +265,11 @@ def _readable(run: RecordedCell) -> RecordedCell:
     return replace(run, name=escape.name(run.name), params=params, tags=texts[1])
 
 
+def model_label(model: str, size: str) -> str:
+    """How tables and plots call a model in a size, which is not said where there is but one."""
+    return model if size == ONE_SIZE else f"{model}-{size}"
+
+
 def _row(run: RecordedCell) -> dict[str, Any]:
     params, tags = run.params, run.tags
     task = params.get("task", "prediction")
@@ -281,7 +286,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "started": run.started,
         "model": model,
         "size": size,
-        "label": model if size == ONE_SIZE else f"{model}-{size}",
+        "label": model_label(model, size),
         "seed": _seed(params),
         **{name: params.get(name, UNKNOWN) for name in chosen},
         "task": task if task in COLUMNS else "prediction",

@@ -14,6 +14,7 @@ from bench import records
 from bench.errors import UserError
 from bench.escape import csv_cell, file_stem, one_line
 from bench.escape import markdown as plain
+from bench.report.load import ONE_SIZE, model_label
 from bench.report.page import TEMPLATES, put
 from bench.report.plots.canvas import Picture
 from bench.report.plots.roofline import Roof, Spot, roofline
@@ -44,8 +45,8 @@ class Row:
     @property
     def label(self) -> str:
         """Model and size."""
-        size = self.run.params.get("size", "only")
-        return self.run.params.get("model", self.run.name) + ("" if size == "only" else f"-{size}")
+        params = self.run.params
+        return model_label(params.get("model", self.run.name), params.get("size", ONE_SIZE))
 
     @property
     def batch(self) -> str:
@@ -78,39 +79,45 @@ class Row:
         return self.run.metrics.get(key)
 
 
+Text = Callable[[Row], str]
+"""The text of a row in a column; "" where there is no figure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table: its heading, and its text of a row; "" where there is no figure."""
+    """A column of the table."""
 
     heading: str
-    text: Callable[[Row], str]
+    text: Text
 
 
-def _number(key: str, scale: float = 1.0) -> Callable[[Row], str]:
+def _shown(value: Callable[[Row], float | None], form: Callable[[float], str]) -> Text:
+    """A value in that form; "" where there is none."""
+
     def text(row: Row) -> str:
-        value = row.get(key)
-        return "" if value is None else figure(value * scale)
+        found = value(row)
+        return "" if found is None else form(found)
 
     return text
 
 
-def _whole(key: str) -> Callable[[Row], str]:
-    def text(row: Row) -> str:
-        value = row.get(key)
-        return "" if value is None else f"{value:,.0f}"
-
-    return text
+def _metric(key: str, form: Callable[[float], str]) -> Text:
+    return _shown(lambda row: row.get(key), form)
 
 
-def _share(key: str) -> Callable[[Row], str]:
-    def text(row: Row) -> str:
-        value = row.get(key)
-        return "" if value is None else f"{value * 100:.3g} %"
-
-    return text
+def _number(key: str, scale: float = 1.0) -> Text:
+    return _metric(key, lambda value: figure(value * scale))
 
 
-def _spread(key: str, scale: float = 1.0) -> Callable[[Row], str]:
+def _whole(key: str) -> Text:
+    return _metric(key, lambda value: f"{value:,.0f}")
+
+
+def _share(key: str) -> Text:
+    return _metric(key, lambda value: f"{value * 100:.3g} %")
+
+
+def _spread(key: str, scale: float = 1.0) -> Text:
     """The median and the quartiles."""
 
     def text(row: Row) -> str:
@@ -122,17 +129,12 @@ def _spread(key: str, scale: float = 1.0) -> Callable[[Row], str]:
     return text
 
 
-def _memory(row: Row) -> str:
-    value = row.get("memory/peak_bytes")
-    return "" if value is None else byte_size(value)
-
-
 def _intensity(row: Row) -> float | None:
     flops, moved = row.get(records.FLOPS_PER_STEP), row.get(records.BYTES_PER_STEP)
     return flops / moved if flops and moved else None
 
 
-def _run_as(tag: str) -> Callable[[Row], str]:
+def _run_as(tag: str) -> Text:
     """How steps ran, where not one by one because no more was asked for."""
 
     def text(row: Row) -> str:
@@ -142,21 +144,16 @@ def _run_as(tag: str) -> Callable[[Row], str]:
     return text
 
 
-def _flops_a_byte(row: Row) -> str:
-    value = _intensity(row)
-    return "" if value is None else figure(value)
-
-
 COLUMNS = (
     Column("batch", lambda row: row.batch if row.is_trained else ""),
     Column("step (ms)", _spread(records.STEP_SECONDS, 1e3)),
     Column("CPU (ms)", _spread(records.STEP_CPU_SECONDS, 1e3)),
     Column("samples/s", _number("speed/train_samples_per_second")),
     Column("frames/s", _number(records.FRAMES_PER_SECOND)),
-    Column("peak memory", _memory),
+    Column("peak memory", _metric("memory/peak_bytes", byte_size)),
     Column("GFLOP/s", _number(records.FLOPS_PER_SECOND, 1e-9)),
     Column("of peak", _share(records.SHARE_OF_PEAK)),
-    Column("FLOPs a byte", _flops_a_byte),
+    Column("FLOPs a byte", _shown(_intensity, figure)),
     Column("operations", _whole(records.OPERATIONS_PER_STEP)),
     Column("kernels", _whole(records.KERNELS_PER_STEP)),
     Column("idle", _share(records.IDLE_SHARE)),
