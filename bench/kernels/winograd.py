@@ -272,10 +272,10 @@ def _spans(side: int, frequencies: int, dtype: torch.dtype) -> list[Span]:
     margins = (reach, TILE * tiles - side + reach)
     positions = torch.eye(side, dtype=torch.float64, device="cpu")
     windows = F.pad(positions, margins).unfold(1, frequencies, TILE)
-    evaluate = torch.linalg.inv(_powers(frequencies, frequencies)).T
+    evaluate = torch.linalg.inv(powers(POINTS[frequencies], frequencies)).T
     evaluate = torch.einsum("fk,stk->fts", evaluate, windows).to(dtype)
     outputs = F.pad(positions, (0, TILE * tiles - side)).unfold(1, TILE, TILE)
-    interpolate = torch.einsum("fk,stk->fts", _powers(frequencies, TILE), outputs).to(dtype)
+    interpolate = torch.einsum("fk,stk->fts", powers(POINTS[frequencies], TILE), outputs).to(dtype)
     spans = []
     for start in range(0, side, BLOCK):
         made = slice(start, min(start + BLOCK, side))
@@ -295,12 +295,12 @@ def _spans(side: int, frequencies: int, dtype: torch.dtype) -> list[Span]:
 @cache
 def _filter_matrix(side: int, dtype: torch.dtype) -> Tensor:
     """G for columns and rows at once: [frequencies of both,side*side]."""
-    one = _powers(side + TILE - 1, side)
+    one = powers(POINTS[side + TILE - 1], side)
     return torch.einsum("ri,cj->crij", one, one).reshape(-1, side * side).to(dtype)
 
 
-def _powers(frequencies: int, count: int) -> Tensor:
-    """Values [frequencies,count] of the first powers at the points; at infinity the last's."""
-    points = torch.tensor(POINTS[frequencies], dtype=torch.float64, device="cpu")
+def powers(points: Sequence[float], count: int) -> Tensor:
+    """The first `count` powers, float64 [points+1,count], at the points; at infinity the last's."""
+    values = torch.tensor(points, dtype=torch.float64, device="cpu")
     infinity = torch.eye(count, dtype=torch.float64, device="cpu")[-1:]
-    return torch.cat((torch.vander(points, count, increasing=True), infinity))
+    return torch.cat((torch.vander(values, count, increasing=True), infinity))

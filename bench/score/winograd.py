@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.kernels.winograd import powers
+
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5)
 """Where Toom and Cook evaluate polynomials, as many as are needed, beside infinity."""
 
@@ -51,7 +53,7 @@ class Convolution:
         """The filters' frequencies [down*across,C,O], kept for the next maps."""
         if (down, across) not in self._filters:
             kernel = self._weight.shape[-1]
-            sides = _powers(down, kernel), _powers(across, kernel)
+            sides = [powers(POINTS[: line - 1], kernel) for line in (down, across)]
             found = torch.einsum("ai,bj,ocij->abco", *sides, self._weight.double())
             self._filters[down, across] = found.flatten(0, 1).float().contiguous()
         return self._filters[down, across]
@@ -79,19 +81,13 @@ def _axis(side: int, kernel: int, order: str) -> _Axis:
     line, tiles, margin = tile + kernel - 1, -(-side // tile), kernel // 2
     padding = (margin, tile * tiles - side + margin)
     seen = F.pad(torch.eye(side, dtype=torch.float64, device="cpu"), padding).unfold(1, line, tile)
-    evaluate = torch.linalg.inv(_powers(line, line)).T
+    points = POINTS[: line - 1]
+    evaluate = torch.linalg.inv(powers(points, line)).T
     inputs = torch.einsum(f"fk,stk->{order}s", evaluate, seen)
     places = torch.eye(tiles, dtype=torch.float64, device="cpu")
-    outputs = torch.einsum(f"fk,tu->uk{order}", _powers(line, tile), places)
+    outputs = torch.einsum(f"fk,tu->uk{order}", powers(points, tile), places)
     return _Axis(
         line,
         inputs.flatten(0, 1).float().contiguous(),
         outputs.flatten(2).flatten(0, 1)[:side].float().contiguous(),
     )
-
-
-def _powers(line: int, count: int) -> Tensor:
-    """Values [line,count] of the first powers at the points; at infinity only the last counts."""
-    points = torch.tensor(POINTS[: line - 1], dtype=torch.float64, device="cpu")
-    infinity = torch.eye(count, dtype=torch.float64, device="cpu")[-1:]
-    return torch.cat((torch.vander(points, count, increasing=True), infinity))
