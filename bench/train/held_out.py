@@ -110,4 +110,9 @@ class HeldOut:
 def to_float(clips: Tensor, device: torch.device) -> Tensor:
     """`clips` as float32 in [0,1] in fresh memory on `device`, transferred in their stored type."""
     # Elsewhere than on CUDA, "mps" say, the source may be freed before it is copied.
-    return to_unit(clips.to(device, non_blocking=device.type == "cuda"))
+    return to_unit(on_device(clips, device))
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`, without waiting for CUDA; MPS would copy from memory freed too soon."""
+    return tensor.to(device, non_blocking=device.type == "cuda")

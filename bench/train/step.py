@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.kernels.fit import shared_filters
 from bench.train.hardware import Device, Precision
-from bench.train.held_out import Batch, to_float
+from bench.train.held_out import Batch, on_device, to_float
 from bench.train.prefetch import Batches
 from bench.train.static import Outcome, Recorder, Recording
 from bench.train.task import Task
@@ -270,8 +270,7 @@ class Training:
     def _draw(self, number: int) -> Batch:
         self._clip_generator.manual_seed(seed_of(self._seed, number, "clips"))
         batch = self._task.draw(self._dataset, self.recipe.batch_size, self._clip_generator)
-        device = self._fabric.device  # on MPS memory freed too soon would be copied
-        return tuple(t.to(device, non_blocking=device.type == "cuda") for t in batch)
+        return tuple(on_device(tensor, self._fabric.device) for tensor in batch)
 
     def state(self) -> dict[str, Any]:
         """Weights, optimiser and schedule: the state for `restore`."""

@@ -184,17 +184,11 @@ def move(model: nn.Module) -> None:
                 module._buffers[name] = empty
 
 
-def progress_of(value: float) -> Any:
-    """Progress as a training step hands it over, by the contract: a float, or a tensor of it."""
-    is_float = TrainingBatch.__init__.__annotations__["progress"] == "float"
-    return value if is_float else torch.full((), value, device=CUDA)
-
-
 def losses(model: Model, batch: int, context: int, horizon: int, progress: float) -> list[Any]:
     """The losses of a training step, each a function without arguments."""
     clip = torch.rand(batch, context + horizon, *model.frame_shape, device=CUDA)
     if isinstance(model, Predictor):
-        given = TrainingBatch(clip, context, progress_of(progress))
+        given = TrainingBatch(clip, context, torch.full((), progress, device=CUDA))
         return [lambda loss=loss: getattr(model, loss)(given) for loss in model.losses]
     labels = torch.zeros(batch, dtype=torch.long, device=CUDA)
     return [lambda: model.training_loss(clip, labels)]
