@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection
+
+_WORK = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?) (flops|steps|samples)")
 
 
 def figure(value: float) -> str:
@@ -37,6 +41,31 @@ def byte_size(count: float) -> str:
     amount = count / 1024**power
     digits = 1 if power and amount < 9.95 else 0
     return f"{amount:.{digits}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
+def budget(recorded: str) -> str:
+    """A budget as it is recorded, such as 1e+13 flops, as it is read: 10 TFLOPs, 2,000 steps.
+
+    Any other text stays as it is.
+    """
+    found = _WORK.fullmatch(recorded)
+    if found is None or found[1].count(".") > 1:
+        return recorded
+    amount = float(found[1])
+    if found[2] != "flops":
+        return f"{amount:,.12g} {found[2]}"
+    power = min(int(math.log10(max(amount, 1))) // 3, 6)
+    return f"{amount / 1000**power:.12g} {('', 'k', 'M', 'G', 'T', 'P', 'E')[power]}FLOPs"
+
+
+def unequal_batches(batches: Collection[float]) -> str:
+    """What recipes of several batch sizes mean for a budget in steps; "" where they are alike."""
+    if len(set(batches)) < 2:
+        return ""
+    return (
+        f"Batches are of {min(batches):.0f} to {max(batches):.0f} clips: in the same number of"
+        " steps the models saw different numbers of samples."
+    )
 
 
 def _pair(count: int, per_large: int, large: str, small: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from bench.console.tables import empty_table, in_parts
 from bench.console.words import one_line, result
-from bench.run.display import PENDING, PlannedCell, RunSettings, State
+from bench.run.display import PENDING, Basis, PlannedCell, RunSettings, State
 from bench.units import duration
 
 STYLES: dict[State, str] = {
@@ -21,13 +22,18 @@ STYLES: dict[State, str] = {
     "rescore": "cyan",
     "blocked": "red",
 }
+BASES: dict[Basis, str] = {
+    "earlier": "from earlier cells",
+    "speed": "roughly, from the speed of this machine now, were it otherwise idle",
+}
 
 
 def plan(cells: Sequence[PlannedCell], settings: RunSettings, console: Console) -> Group:
     """The matrix, in as many parts as `console` is wide, and below it the totals."""
     datasets = list(dict.fromkeys(cell.dataset for cell in cells))
     matrices = in_parts(datasets, lambda some: _matrix(cells, some), console)
-    return Group(*matrices, *_blocked(cells), _totals(cells, settings), Text())
+    remarks = [Text(line) for line in (_basis(cells), settings.remark) if line]
+    return Group(*matrices, *_blocked(cells), _totals(cells, settings), *remarks, Text())
 
 
 def _matrix(cells: Sequence[PlannedCell], datasets: Sequence[str]) -> Table:
@@ -49,6 +55,10 @@ def _entry(seeds: Sequence[PlannedCell]) -> Text:
         word = state if len(seeds) == 1 else " ".join((state, *(str(c.seed) for c in alike)))
         if len(seeds) == 1 and alike[0].result is not None:
             word = f"{state}, {result(alike[0].task, alike[0].result)}"
+        training = [c.training_seconds for c in alike if c.training_seconds is not None]
+        if training:
+            each = " each" if len(alike) > 1 else ""
+            word += f", trains about {duration(sum(training) / len(training))}{each}"
         words.append(Text(word, STYLES[state]))
     return Text(", ").join(words)
 
@@ -70,7 +80,21 @@ def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:
         total = "nothing to run"
     elif known and len(known) < len(ahead):
         total += f" and {len(ahead) - len(known)} of unknown length"
+    training = sum(cell.training_seconds or 0.0 for cell in cells if cell.state in PENDING)
+    if training:
+        total += f", {duration(training / settings.workers)} of it training"
     how = f"on {settings.device}, precision {settings.precision}, size {settings.size}"
     number = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
     what = f"{number}: {', '.join(counts)}; {total}"
     return Text(f"{what}; {how}, budget {settings.budget}")
+
+
+def _basis(cells: Sequence[PlannedCell]) -> str:
+    """What the training times are estimated from; "" where the budget says them."""
+    bases = Counter(cell.basis for cell in cells if cell.training_seconds is not None)
+    said = [
+        f"{words} ({bases[basis]} cell{'s' if bases[basis] > 1 else ''})"
+        for basis, words in BASES.items()
+        if basis in bases
+    ]
+    return f"Training time is estimated {' and '.join(said)}." if said else ""

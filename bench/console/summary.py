@@ -50,7 +50,7 @@ def failures(ended: Sequence[Ended]) -> Iterator[Text]:
 def skipped(reasons: Mapping[str, str]) -> Iterator[Text]:
     """The cells without data, below each reason that keeps them from running."""
     if reasons:
-        text = "skipped for lack of data; once it is there, the same line runs them:"
+        text = "skipped; once the reason is gone, the same line runs them:"
         yield Text(f"\n{len(reasons)} {text}", "bold yellow")
     for reason in dict.fromkeys(reasons.values()):
         yield Text.assemble(("skipped  ", "yellow"), last_line(reason))

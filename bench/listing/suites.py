@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bench import units
 from bench.suite.suite import read_suite, suite_names
 
-COLUMNS = ["name", "task", "models", "datasets", "seeds", "budget"]
+COLUMNS = ["name", "task", "models", "datasets", "seeds", "budget", "budget_on_cpu"]
 
 
 def rows() -> list[dict[str, object]]:
@@ -16,7 +17,8 @@ def rows() -> list[dict[str, object]]:
             "models": " ".join(suite.models),
             "datasets": " ".join(suite.datasets),
             "seeds": " ".join(map(str, suite.seeds)),
-            "budget": str(suite.budget),
+            "budget": units.budget(str(suite.budget)),
+            "budget_on_cpu": units.budget(str(suite.budget_on("cpu"))),
         }
         for name in suite_names()
         for suite in [read_suite(name)]

@@ -46,7 +46,10 @@ def _fixed(decimals: int) -> Callable[[float], str]:
 
 
 def _count(value: float) -> str:
-    for size, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, suffix in (
+        *((1e18, " E"), (1e15, " P"), (1e12, " T")),
+        *((1e9, " G"), (1e6, " M"), (1e3, " k")),
+    ):
         if value >= size:
             return f"{value / size:.3g}{suffix}"
     return f"{value:.0f}"
@@ -78,6 +81,9 @@ _LEARNING = (
     Column("parameters", COST[PARAMETERS], _count),
     Column("flops_per_sample", COST["model/flops_per_sample"], _count),
     Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
+    Column("steps", COST["train/steps"], _whole),
+    Column("samples", COST["train/samples"], _count),
+    Column("train_flops", COST["train/flops"], _count),
     Column("waiting_share", WAITING, _fixed(1), 100),
     Column("setup_seconds", COST["time/setup_seconds"], _fixed(1)),
     Column("train_samples_per_second", COST["speed/train_samples_per_second"], _rate),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench import escape, records
+from bench import escape, records, units
 from bench.errors import UserError
 from bench.records import VALIDATION, Status
 from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
@@ -79,7 +79,7 @@ class Section:
         parts = (
             (frames[self.task], self.context_frames),
             (f"{self.classes} classes", self.classes),
-            (f"{self.budget} of training", self.budget),
+            (f"{units.budget(self.budget)} of training", self.budget),
             (self.device, self.device),
             (f"precision {self.precision}", self.precision),
             (f"{self.recipe} recipe{'s' if self.recipe == 'published' else ''}", self.recipe),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench import units
 from bench.errors import UserError
 from bench.escape import markdown as plain
 from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
@@ -129,7 +130,7 @@ def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> I
     if not row.convention:
         yield "convention: not known"
     if section.budget != f"{row.samples} samples":
-        yield f"budget: {row.budget}, here {section.budget}"
+        yield f"budget: {row.budget}, here {units.budget(section.budget)}"
     clips = cell["facts"].get("test_clips", "some")
     try:
         options = set(Reference.parse(section.dataset).options)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from bench import records
+from bench import records, units
 from bench.escape import csv_cell
 from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
@@ -81,17 +81,19 @@ class Table:
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    remark: str = ""
+    """What makes the same budget unequal between its models."""
 
     @property
     def note(self) -> str:
-        """Which rows are marked and why; "" where none is."""
+        """Which rows are marked and why, and the remark; "" where there is neither."""
         other = [f"{row.label} at commit {row.other_code}" for row in self.rows if row.other_code]
         damaged = [f"{row.label}, {row.damaged}" for row in self.rows if row.damaged]
         code = f"{MARK} Made by other code than the rest: {'; '.join(other)}." if other else ""
         lost = f"{DAMAGED} Left out of plots and comparisons: {'; '.join(damaged)}."
         eager = "; ".join(f"{row.label}, {row.eager}" for row in self.rows if row.eager)
         slow = f"{EAGER} Trained step by step, the rest by replays of one CUDA graph: {eager}."
-        notes = (code, lost if damaged else "", slow if eager else "")
+        notes = (code, lost if damaged else "", slow if eager else "", self.remark)
         return " ".join(filter(None, notes))
 
 
@@ -122,7 +124,8 @@ def printed(section: Section, summary: pd.DataFrame) -> Table:
     only, for a baseline costs next to nothing.
     """
     lead, *others = COLUMNS[section.task]
-    return _table(summary, (lead, *(c for c in others if _says_something(summary, c))))
+    table = _table(summary, (lead, *(c for c in others if _says_something(summary, c))))
+    return replace(table, remark=_unequal_batches(section))
 
 
 def against_copy_last(section: Section, summary: pd.DataFrame) -> Table | None:
@@ -131,6 +134,15 @@ def against_copy_last(section: Section, summary: pd.DataFrame) -> Table | None:
     columns = tuple(c for c in _skills(section.task) if bool(done[c.name].notna().any()))
     rest = done[done["model"] != REFERENCE["prediction"]]
     return _table(rest, columns) if columns and len(rest) else None
+
+
+def _unequal_batches(section: Section) -> str:
+    """That models trained on other numbers of samples, where the budget is in steps."""
+    if not section.budget.endswith(" steps"):
+        return ""
+    trained = section.done[~section.done["baseline"]]
+    batches = trained["train/samples"] / trained["train/steps"]
+    return units.unequal_batches(batches.dropna().round().tolist())
 
 
 def _table(summary: pd.DataFrame, columns: tuple[Column, ...]) -> Table:

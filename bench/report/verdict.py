@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench import records
+from bench import records, units
 from bench.report.columns import COLUMNS
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.statistics.bootstrap import Pairs
@@ -88,7 +88,8 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
 def _winner(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
     best, words, lead = trained.iloc[0], _WORDS[section.task], COLUMNS[section.task][0].name
     said = f"{best['label']} {words.does} {section.dataset} best of the trained models: "
-    said += f"{words.figure(best[lead])} after {section.budget} of training on {section.device}"
+    said += f"{words.figure(best[lead])} after {units.budget(section.budget)} of training"
+    said += f" on {section.device}"
     reference = baselines.loc[baselines["model"] == REFERENCE[section.task], lead]
     return (
         f"{said}, {words.beside(best[lead], reference.iloc[0])}." if len(reference) else f"{said}."

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from datasets.contract import TaskName
 
 State = Literal["done", "run", "resume", "rescore", "blocked"]
+Basis = Literal["budget", "earlier", "speed"]
+"""What expected seconds of training are reckoned from: a budget in seconds, an earlier cell, or the
+speed of this machine."""
 PENDING: tuple[State, ...] = ("run", "resume", "rescore")
 
 
@@ -38,11 +41,14 @@ class PlannedCell:
     task: TaskName = "prediction"
     weights_of: str = ""
     """Of a cell that is only scored again, the run that has its weights."""
+    training_seconds: float | None = None
+    """Expected seconds of training, where the budget is in something else and they can be told."""
+    basis: Basis = "budget"
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The settings common to all cells of a run, as text: `cpu`, `32`, `small`, `120 s`."""
+    """The settings common to all cells of a run, as people read them: `cpu`, `small`, `120 s`."""
 
     suite: str
     device: str
@@ -51,6 +57,8 @@ class RunSettings:
     budget: str
     workers: int = 1
     """How many cells run at the same time."""
+    remark: str = ""
+    """What makes the same budget unequal between models, in a sentence."""
 
 
 class Display(Protocol):

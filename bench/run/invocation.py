@@ -96,7 +96,7 @@ class Invocation:
                 if todo or blocked or borrowed:
                     self._run_id = self._begin(store, leftovers)
                 for cell in blocked:
-                    self._record_end(store, cell, Finished(Status.SKIPPED, cell.missing_data))
+                    self._record_end(store, cell, Finished(Status.SKIPPED, cell.obstacle))
                 self._launch(store, launcher, display, todo)
                 with self._surviving("what dead processes left open is not closed yet"):
                     leftovers.close_runs(store, but=self._run_id)
@@ -174,11 +174,12 @@ class Invocation:
 
     def _begin(self, store: Store, leftovers: Leftovers) -> str:
         """The id of a new parent run, with the settled suite and its cells as artifacts."""
-        name = f"{self.suite.name} {self.suite.budget}"
+        budget = str(self.cells[0].budget)
+        name = f"{self.suite.name} {budget}"
         tags = {records.KIND: "suite", records.FOLDER: folder_tag(self.results)}
         run_id = store.begin(self.suite.name, name, tags)
         leftovers.remember_invocation(run_id, self._uri)
-        fields = self.suite.model_dump(mode="json") | {"budget": str(self.suite.budget)}
+        fields = self.suite.model_dump(mode="json", exclude={"budget_on_cpu"}) | {"budget": budget}
         cells = [
             {
                 "name": cell.name,

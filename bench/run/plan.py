@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import records
+from bench import records, units
 from bench.errors import UserError
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PlannedCell, RunSettings, State
+from bench.run.estimate import training_seconds
 from bench.score.metrics import LEADING
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ def check(cells: Sequence[Cell]) -> None:
     """Check references and data of the cells before anything is written.
 
     Raises:
-        UserError: a reference is wrong, or no cell has data.
+        UserError: a reference is wrong, or no cell can run.
     """
     for cell in cells:
         _ = cell.name, cell.scored
-    missing = [cell.missing_data for cell in cells]
-    if all(missing):
-        raise UserError("; ".join(dict.fromkeys(missing)))
+    obstacles = [cell.obstacle for cell in cells]
+    if all(obstacles):
+        raise UserError("; ".join(dict.fromkeys(obstacles)))
 
 
 def plan(
@@ -58,7 +59,14 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
     """The common settings of the cells of one suite, for the display."""
     one, sizes = cells[0], dict.fromkeys(cell.size for cell in cells if cell.size != "only")
     size = ", ".join(sizes) or "only"
-    return RunSettings(one.suite, one.device, one.precision, size, str(one.budget), workers)
+    budget = units.budget(str(one.budget))
+    remark = _unequal_batches(cells) if one.budget.kind == "steps" else ""
+    return RunSettings(one.suite, one.device, one.precision, size, budget, workers, remark)
+
+
+def _unequal_batches(cells: Sequence[Cell]) -> str:
+    batches = [cell.recipe.batch_size for cell in cells if not cell.obstacle and _is_trained(cell)]
+    return units.unequal_batches(batches)
 
 
 def planned(cell: Cell, state: State = "run", **more: Any) -> PlannedCell:
@@ -79,18 +87,19 @@ class Recorded:
 
     def scored(self, cell: Cell) -> RecordedCell | None:
         """The newest run with the figures of `cell`."""
-        return self._newest(lambda run: run.tags.get(records.CELL) == cell.scored)
+        return self.newest(lambda run: run.tags.get(records.CELL) == cell.scored)
 
     def trained(self, cell: Cell) -> RecordedCell | None:
         """The newest run whose stored weights are those of `cell`."""
-        return self._newest(
+        return self.newest(
             lambda run: (
                 run.tags.get(records.TRAINED) == cell.trained
                 and run.tags.get(records.WEIGHTS_BYTES, "0") != "0"
             )
         )
 
-    def _newest(self, wanted: Callable[[RecordedCell], bool]) -> RecordedCell | None:
+    def newest(self, wanted: Callable[[RecordedCell], bool]) -> RecordedCell | None:
+        """The newest finished run that is `wanted`, of this suite where there is one."""
         done = (run for run in self.ours if run.is_done)
         found = next(filter(wanted, done), None)
         return found or next(filter(wanted, self._elsewhere), None)
@@ -112,8 +121,8 @@ class Recorded:
 
 
 def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> PlannedCell:
-    if cell.missing_data:
-        return planned(cell, "blocked", reason=cell.missing_data)
+    if cell.obstacle:
+        return planned(cell, "blocked", reason=cell.obstacle)
     if not forced:
         if run := recorded.scored(cell):
             return planned(cell, "done", result=run.metrics.get(LEADING[cell.task].key))
@@ -121,15 +130,28 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
             seconds = BASELINE_SECONDS
             return planned(cell, "rescore", estimated_seconds=seconds, weights_of=run.run_id)
     resumes = Checkpoint(results, cell.trained).has_state and not forced
-    known = recorded.seconds(cell) or _guessed_seconds(cell)
-    return planned(cell, "resume" if resumes else "run", estimated_seconds=known)
+    state: State = "resume" if resumes else "run"
+    if _is_trained(cell) is False:
+        known = recorded.seconds(cell) or BASELINE_SECONDS
+        return planned(cell, state, estimated_seconds=known)
+    training = training_seconds(cell, recorded)
+    if training is None:
+        return planned(cell, state, estimated_seconds=recorded.seconds(cell))
+    if training.basis == "budget":
+        known = recorded.seconds(cell) or training.seconds + OTHER_SECONDS
+        return planned(cell, state, estimated_seconds=known)
+    return planned(
+        cell,
+        state,
+        estimated_seconds=training.seconds + OTHER_SECONDS,
+        training_seconds=training.seconds,
+        basis=training.basis,
+    )
 
 
-def _guessed_seconds(cell: Cell) -> float | None:
+def _is_trained(cell: Cell) -> bool | None:
+    """Whether its model has parameters to train; None where it cannot be built."""
     try:
-        parameters = cell.cost.parameters
-    except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
+        return cell.cost.parameters > 0
+    except (Exception, SystemExit):  # its cell fails and says why
         return None
-    if parameters == 0:
-        return BASELINE_SECONDS
-    return cell.budget.amount + OTHER_SECONDS if cell.budget.kind == "seconds" else None

@@ -31,6 +31,10 @@ from models.contract import Model, Recipe
 
 NOT_OF_THE_FIGURES = ("source",)
 """Fields of a recipe that do not affect training."""
+UNCOUNTABLE = (
+    "its FLOPs cannot be counted, and its budget is in FLOPs: give one in seconds, steps or"
+    " samples, such as --budget 120s"
+)
 
 
 class Cell(BaseModel):
@@ -124,6 +128,17 @@ class Cell(BaseModel):
     def missing_data(self) -> str:
         """Why its data are missing; "" where they are not."""
         return _missing_data(self.dataset, self.evaluation)
+
+    @property
+    def obstacle(self) -> str:
+        """Why it cannot run here: for lack of data, or its FLOPs cannot be counted; else ""."""
+        return self.missing_data or self._uncountable
+
+    @cached_property
+    def _uncountable(self) -> str:
+        if self.budget.kind != "flops" or self.cost.train_flops or not self.cost.parameters:
+            return ""
+        return UNCOUNTABLE
 
     @cached_property
     def held_out_clips(self) -> dict[HeldOutName, int]:
@@ -350,7 +365,7 @@ def settle(suite: Suite) -> list[Cell]:
             size=name,
             recipe=content.recipe if suite.recipe == "published" else suite.recipe,
             recipe_of="published" if suite.recipe == "published" else "shared",
-            budget=suite.budget,
+            budget=suite.budget_on(device),
             evaluation=suite.evaluation,
             limits=suite.limits,
             device=device,

@@ -116,6 +116,8 @@ class Suite(_Strict):
     datasets: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: Annotated[Budget, BeforeValidator(_parse_budget)]
+    budget_on_cpu: Annotated[Budget | None, BeforeValidator(_parse_budget)] = None
+    """In its place on a CPU: in FLOPs, so that what else a CPU does changes no figure."""
     size: str = "auto"
     """A size by name; "auto" means published on an accelerator, small on a CPU."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -179,14 +181,23 @@ class Suite(_Strict):
         """The names of its task, and those written out in `patterns`, which are checked later."""
         return [name for name, cls in known.items() if cls.task == self.task or name in patterns]
 
+    def budget_on(self, device: str) -> Budget:
+        """The budget of each cell on a `device` of that type."""
+        return (self.budget_on_cpu if device == "cpu" else None) or self.budget
+
     def with_overrides(self, **overrides: Any) -> Suite:
         """This suite with every override that is not None, checked as the file is.
+
+        A `budget` holds on every device.
 
         Raises:
             UserError: an override is of the wrong type.
         """
-        fields = self.model_dump(mode="json", exclude={"budget"}) | {"budget": self.budget.exactly}
         given = {key: value for key, value in overrides.items() if value is not None}
+        budgets = {"budget": self.budget, "budget_on_cpu": self.budget_on_cpu}
+        fields = self.model_dump(mode="json", exclude=set(budgets))
+        if "budget" not in given:
+            fields |= {name: budget.exactly for name, budget in budgets.items() if budget}
         return _validated(fields | given, "command line")
 
 

@@ -93,9 +93,8 @@ class Loop:
         if self.trains:
             self._training = Training(model, cell.recipe, self.task, cell.data, cell.seed, fabric)
         self._model: nn.Module = model.to(self.device)
-        self.clock = Clock(
-            cell.budget, partial(hardware.synchronize, self.device), self.cost.train_flops or None
-        )
+        per_clip = self.cost.train_flops if self.trains else 1.0  # a baseline spends nothing
+        self.clock = Clock(cell.budget, partial(hardware.synchronize, self.device), per_clip)
         self.curves = Curves(self.clock, self.task.validation)
 
     # --- from start to end -----------------------------------------------------------------------

@@ -1,8 +1,11 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bench.units import byte_size, duration, figure
+from bench.train.budget import Budget, BudgetKind
+from bench.units import budget, byte_size, duration, figure
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,29 @@ def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None
 )
 def test_bytes_are_counted_in_binary_units(count: float, text: str) -> None:
     assert byte_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "text"),
+    [
+        ("120 s", "120 s"),
+        ("4 steps", "4 steps"),
+        ("100000 samples", "100,000 samples"),
+        ("1e+13 flops", "10 TFLOPs"),
+        ("200000000000 flops", "200 GFLOPs"),
+        ("1.25e+15 flops", "1.25 PFLOPs"),
+        ("1e+21 flops", "1000 EFLOPs"),
+        ("1 flops", "1 FLOPs"),
+        ("1.2.3 flops", "1.2.3 flops"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_a_budget_is_read_with_its_prefix(recorded: str, text: str) -> None:
+    assert budget(recorded) == text
+
+
+@given(st.sampled_from(["seconds", "steps", "samples", "flops"]), st.integers(1, 10**8))
+def test_budgets_that_differ_read_differently(kind: BudgetKind, amount: int) -> None:
+    texts = {budget(str(Budget(kind, float(a)))) for a in (amount, amount + 1)}
+    assert len(texts) == 2

@@ -471,7 +471,7 @@ def test_cells_without_data_are_told_last_and_loudly(clock: Clock) -> None:
     display.cell_finished("c/small/moving_mnist/0", late, COMMAND)
     display.summary({}, None, UI)
     lines = stream.getvalue().splitlines()
-    start = lines.index("3 skipped for lack of data; once it is there, the same line runs them:")
+    start = lines.index("3 skipped; once the reason is gone, the same line runs them:")
     assert lines[start + 1 :] == [
         f"skipped  {why}",
         "  a/small/kth/0",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.errors import UserError
 from bench.suite.cell import settle
 from bench.suite.suite import Suite, load_suite, select, suite_names
+from bench.train.budget import Budget
 
 VALID = 'models = ["copy_last", "convlstm"]\ndatasets = ["moving_mnist"]\nbudget = "8steps"\n'
 
@@ -47,6 +48,7 @@ def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> 
         (VALID + "seeds = []", "own.toml: seeds: "),
         (VALID.replace("8steps", "8"), "own.toml: budget: budget '8' is not understood"),
         (VALID.replace('"8steps"', "8"), "own.toml: budget: write it as text"),
+        (VALID + 'budget_on_cpu = "8"\n', "own.toml: budget_on_cpu: budget '8' is not understood"),
         (VALID + "[evaluation]\ntest_clip = 3", "evaluation.test_clip: unknown key, did you mean"),
         (VALID + "[recipe]\nlearning_rat = 3", "recipe.learning_rat: unknown key, did you mean"),
         (VALID + "recipe = 'best'", "own.toml: recipe"),
@@ -178,6 +180,44 @@ def test_a_budget_in_flops_may_be_overridden(tmp_path: Path) -> None:
     assert suite.with_overrides(device="cpu").budget == suite.budget
     third = suite.with_overrides(budget="0.3333333333333333h")
     assert third.with_overrides(device="cpu").budget == third.budget
+
+
+TWO_BUDGETS = VALID.replace('"8steps"', '"120s"\nbudget_on_cpu = "1e9flops"')
+
+
+@pytest.mark.parametrize(
+    ("device", "overrides", "budget"),
+    [
+        ("cpu", {}, "1e9flops"),
+        ("cuda", {}, "120s"),
+        ("mps", {}, "120s"),
+        ("cpu", {"seeds": [3]}, "1e9flops"),
+        ("cpu", {"budget": "60s"}, "60s"),
+        ("cuda", {"budget": "5steps"}, "5steps"),
+    ],
+)
+def test_a_cpu_may_have_a_budget_of_its_own_and_what_is_asked_for_wins(
+    tmp_path: Path, device: str, overrides: dict[str, object], budget: str
+) -> None:
+    suite = load_suite(_write(tmp_path, TWO_BUDGETS)).with_overrides(**overrides)
+    assert suite.budget_on(device) == Budget.parse(budget)
+
+
+def test_without_one_a_cpu_has_the_budget_of_all(tmp_path: Path) -> None:
+    suite = load_suite(_write(tmp_path, VALID))
+    assert suite.budget_on("cpu") == suite.budget_on("cuda") == Budget("steps", 8)
+
+
+def test_a_cell_is_settled_with_the_one_budget_of_its_device(tmp_path: Path) -> None:
+    suite = load_suite(_write(tmp_path, TWO_BUDGETS))
+    for cell in settle(suite.with_overrides(device="cpu")):
+        assert cell.budget == Budget("flops", 1e9)
+        assert Budget.parse(str(cell.params["budget"])) == cell.budget
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_no_built_in_suite_counts_time_on_a_cpu(name: str) -> None:
+    assert load_suite(name).budget_on("cpu").kind != "seconds"
 
 
 def test_a_path_that_is_not_utf_8_is_told(tmp_path: Path) -> None:

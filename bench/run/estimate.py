@@ -1,0 +1,117 @@
+"""How long cells will train whose budget is an amount of work, not of time."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench import records
+
+if TYPE_CHECKING:
+    from bench.run.display import Basis
+    from bench.run.plan import Recorded
+    from bench.store.mlflow import RecordedCell
+    from bench.suite.cell import Cell
+
+SHARE_OF_CONVOLUTION = 0.9
+"""Of the FLOP/s of a convolution, what a model is taken to reach: the median of fifteen predictors
+at their small sizes on one core, which reach 0.45 to 1.9 (results/reference/speed-cpu.md)."""
+CALIBRATION_SECONDS = 0.12
+_CLIPS, _CHANNELS, _KERNEL, _SIDE = 8, 64, 5, 16  # about what the small sizes convolve
+
+
+class Estimate(NamedTuple):
+    """Expected seconds of training, and what they are reckoned from."""
+
+    seconds: float
+    basis: Basis
+
+
+def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
+    """How long the trained `cell` will train; None where nothing tells.
+
+    Reckoned from the samples a second of the newest finished cell of the same model, size, shape of
+    clips, precision and device, by name; without one, on a CPU, from the speed of its cores now.
+    """
+    if cell.budget.kind == "seconds":
+        return Estimate(cell.budget.amount, "budget")
+    try:
+        flops = cell.cost.train_flops
+    except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
+        return None
+    batch = cell.recipe.batch_size
+    worth = {"samples": 1.0, "steps": 1 / batch, "flops": flops}[cell.budget.kind]
+    if not worth:
+        return None
+    samples = cell.budget.amount / worth
+    run = recorded.newest(lambda run: _is_alike(run, cell))
+    if run is not None:
+        return Estimate(samples / _samples_per_second(run), "earlier")
+    if cell.device != "cpu" or not flops:  # a GPU belongs to the cells that run on it
+        return None
+    return Estimate(samples * flops / usual_flops_per_second(), "speed")
+
+
+def _is_alike(run: RecordedCell, cell: Cell) -> bool:
+    spec = cell.data.spec
+    alike = {
+        "model": cell.model_name,
+        "size": cell.size,
+        "precision": cell.precision,
+        "context_frames": spec.context_frames,
+        "horizon": spec.horizon,
+        "frame_shape": "x".join(map(str, spec.frame_shape)),
+    }
+    same = all(run.params.get(name) == str(value) for name, value in alike.items())
+    on_this = run.tags.get(records.DEVICE) == cell.tags[records.DEVICE]
+    return same and on_this and _samples_per_second(run) > 0
+
+
+def _samples_per_second(run: RecordedCell) -> float:
+    seconds = run.metrics.get(records.TRAIN_SECONDS, 0.0)
+    return run.metrics.get("train/samples", 0.0) / seconds if seconds > 0 else 0.0
+
+
+def usual_flops_per_second() -> float:
+    """FLOP/s that a model is taken to reach in training on this CPU, were it otherwise idle."""
+    import torch
+
+    return SHARE_OF_CONVOLUTION * torch.get_num_threads() * convolution_flops_per_second()
+
+
+@cache
+def convolution_flops_per_second() -> float:
+    """FLOP/s of a convolution, forward and backward, on one core, by the time that it had the CPU.
+
+    So that what else the machine does now counts little.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _convolved_per_second()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _convolved_per_second() -> float:
+    import torch
+
+    shape = (_CLIPS, _CHANNELS, _SIDE, _SIDE)
+    maps, filters = torch.rand(shape), torch.rand(_CHANNELS, _CHANNELS, _KERNEL, _KERNEL)
+    for tensor in (maps, filters):
+        tensor.requires_grad_()
+
+    def work() -> None:
+        found = torch.nn.functional.conv2d(maps, filters, padding=_KERNEL // 2)
+        torch.autograd.grad(found, (maps, filters), torch.ones_like(found))
+
+    work()  # the first one also sets up
+    turns, began = 0, time.process_time()
+    while (elapsed := time.process_time() - began) < CALIBRATION_SECONDS:
+        work()
+        turns += 1
+    each = 3 * 2 * maps.numel() * _CHANNELS * _KERNEL**2  # both gradients cost as much as it
+    return each * turns / elapsed
