@@ -193,6 +193,38 @@ def test_the_plan_shows_every_state_and_the_totals() -> None:
     assert "on cpu, precision 32, size small, budget 120 s" in totals
 
 
+def test_the_plan_tells_how_long_work_is_expected_to_take_and_from_what() -> None:
+    text = shown(
+        80,
+        cell("copy_last", seconds=15.0),
+        cell("convlstm", seconds=105.0, training_seconds=60.0, basis="earlier"),
+        cell("maxvit", seconds=165.0, training_seconds=120.0, basis="speed"),
+        cell("maxvit", seconds=165.0, training_seconds=120.0, basis="speed", seed=1),
+        cell("predrnn", "done", None, result=0.03),
+    )
+    rows = {line.split()[0]: line for line in text.splitlines() if line.split()}
+    assert rows["copy_last"].split() == ["copy_last", "small", "run"]
+    assert "about 1 min" in rows["convlstm"]
+    assert "run 0 1, trains about 2 min each" in rows["maxvit"]
+    totals = " ".join(text.split())
+    assert "about 7 min 30 s, 5 min of it training;" in totals
+    assert "from earlier cells (1 cell)" in totals
+    assert "from the speed of this machine now, were it otherwise idle (2 cells)" in totals
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_a_budget_in_seconds_needs_no_estimate() -> None:
+    text = shown(80, cell("convlstm"), cell("predrnn"))
+    assert "trains" not in text
+    assert "estimated" not in text
+
+
+def test_the_plan_says_what_makes_a_budget_unequal() -> None:
+    stream, unequal = io.StringIO(), dataclasses.replace(SETTINGS, remark="Batches are of 4 to 16.")
+    PlainDisplay(Console(file=stream, width=80)).plan([cell("convlstm")], unequal)
+    assert "Batches are of 4 to 16." in stream.getvalue()
+
+
 def test_the_plan_shows_the_leading_measure_of_the_task() -> None:
     one = cell("vgg3d_classifier", "done", 0.0, result=0.4306, task="recognition")
     assert "done, top-1 43.1 %" in shown(80, one)

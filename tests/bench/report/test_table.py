@@ -91,6 +91,50 @@ def test_waiting_is_a_share_of_training_where_it_was_recorded(store: FakeStore) 
     assert rows["copy_last 0"]["waiting_share"].text == "—"
 
 
+def _trained_for(budget: str, **batches: int) -> FakeStore:
+    """A store of models trained for 500 steps of so many clips, and a baseline."""
+    store = FakeStore(Path())
+    base = {"train/steps": 0.0, "train/samples": 0.0, "model/parameters": 0.0, "test/mse": 0.07}
+    store.add("copy_last", None, size="only", params={"budget": budget}, metrics=base)
+    for model, batch in batches.items():
+        spent = {"train/steps": 500.0, "train/samples": 500.0 * batch, "train/flops": 1.25e16}
+        metrics = {**spent, "model/parameters": 1e6, "test/mse": 0.03}
+        store.add(model, None, params={"budget": budget}, metrics=metrics)
+    return store
+
+
+def test_what_was_spent_is_shown_in_every_unit_that_was_recorded(store: FakeStore) -> None:
+    spent = ("steps", "samples", "train_flops")
+    assert not {*spent} & entries(only_section(store))["maxvit-small 0"].keys()
+    row = entries(only_section(_trained_for("1.25e+16 flops", maxvit=16)))["maxvit-small 0"]
+    assert [row[name].text for name in spent] == ["500", "8 k", "12.5 P"]
+
+
+def test_a_budget_is_read_plainly_wherever_it_is_said() -> None:
+    store = _trained_for("1e+13 flops", maxvit=16, convlstm=16)
+    section = only_section(store)
+    assert "10 TFLOPs of training" in section.setting
+    assert "after 10 TFLOPs of training on" in verdict_of(store, section)
+
+
+@pytest.mark.parametrize(
+    ("budget", "batches", "said"),
+    [
+        ("500 steps", {"maxvit": 4, "convlstm": 160, "predrnn": 16}, "4 to 160 clips"),
+        ("500 steps", {"maxvit": 16, "convlstm": 16}, ""),
+        ("500 steps", {}, ""),
+        ("1e+13 flops", {"maxvit": 4, "convlstm": 160}, ""),
+    ],
+)
+def test_batches_that_differ_are_told_where_steps_are_the_budget(
+    budget: str, batches: dict[str, int], said: str
+) -> None:
+    section = only_section(_trained_for(budget, **batches))
+    note = table.printed(section, table.summary(section)).note
+    assert said in note
+    assert bool(said) == bool(note)
+
+
 def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
     store.add("convlstm", 0.03, params={"precision": "bf16"})
     store.add("convlstm", 0.02, size="published")
