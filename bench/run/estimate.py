@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import records
+from bench.suite.cell import QUICKLY_COUNTED
 
 if TYPE_CHECKING:
     from bench.run.display import Basis
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 SHARE_OF_CONVOLUTION = 0.9
 """Of the FLOP/s of a convolution, what a model is taken to reach: the median of fifteen predictors
-at their small sizes on one core, which reach 0.45 to 1.9 (results/reference/speed-cpu.md)."""
+at their small sizes on one core, which reach 0.45 to 1.9 (docs/budgets.md)."""
 CALIBRATION_SECONDS = 0.12
 _CLIPS, _CHANNELS, _KERNEL, _SIDE = 8, 64, 5, 16  # about what the small sizes convolve
 
@@ -36,21 +37,22 @@ def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
     """
     if cell.budget.kind == "seconds":
         return Estimate(cell.budget.amount, "budget")
+    amount, kind, batch = cell.budget.amount, cell.budget.kind, cell.recipe.batch_size
+    run = recorded.newest(lambda run: _is_alike(run, cell))
+    if run is not None:
+        per_sample = {"flops": _flops_per_sample(run), "steps": 1 / batch, "samples": 1.0}[kind]
+        return Estimate(amount / per_sample / _samples_per_second(run), "earlier")
+    # A GPU belongs to the cells that run on it.
+    if cell.device != "cpu" or cell.data.spec.clip_frames > QUICKLY_COUNTED:
+        return None
     try:
         flops = cell.cost.train_flops
     except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
         return None
-    batch = cell.recipe.batch_size
-    worth = {"samples": 1.0, "steps": 1 / batch, "flops": flops}[cell.budget.kind]
-    if not worth:
+    if not flops:
         return None
-    samples = cell.budget.amount / worth
-    run = recorded.newest(lambda run: _is_alike(run, cell))
-    if run is not None:
-        return Estimate(samples / _samples_per_second(run), "earlier")
-    if cell.device != "cpu" or not flops:  # a GPU belongs to the cells that run on it
-        return None
-    return Estimate(samples * flops / usual_flops_per_second(), "speed")
+    work = {"flops": amount, "steps": amount * batch * flops, "samples": amount * flops}[kind]
+    return Estimate(work / usual_flops_per_second(), "speed")
 
 
 def _is_alike(run: RecordedCell, cell: Cell) -> bool:
@@ -65,12 +67,18 @@ def _is_alike(run: RecordedCell, cell: Cell) -> bool:
     }
     same = all(run.params.get(name) == str(value) for name, value in alike.items())
     on_this = run.tags.get(records.DEVICE) == cell.tags[records.DEVICE]
-    return same and on_this and _samples_per_second(run) > 0
+    counted = cell.budget.kind != "flops" or _flops_per_sample(run) > 0
+    return same and on_this and counted and _samples_per_second(run) > 0
 
 
 def _samples_per_second(run: RecordedCell) -> float:
     seconds = run.metrics.get(records.TRAIN_SECONDS, 0.0)
     return run.metrics.get("train/samples", 0.0) / seconds if seconds > 0 else 0.0
+
+
+def _flops_per_sample(run: RecordedCell) -> float:
+    samples = run.metrics.get("train/samples", 0.0)
+    return run.metrics.get("train/flops", 0.0) / samples if samples > 0 else 0.0
 
 
 def usual_flops_per_second() -> float:

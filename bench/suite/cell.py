@@ -31,6 +31,8 @@ from models.contract import Model, Recipe
 
 NOT_OF_THE_FIGURES = ("source",)
 """Fields of a recipe that do not affect training."""
+QUICKLY_COUNTED = 60
+"""Frames of a clip up to which a plan may count FLOPs: for a thousand that takes minutes."""
 UNCOUNTABLE = (
     "its FLOPs cannot be counted, and its budget is in FLOPs: give one in seconds, steps or"
     " samples, such as --budget 120s"
@@ -136,9 +138,17 @@ class Cell(BaseModel):
 
     @cached_property
     def _uncountable(self) -> str:
-        if self.budget.kind != "flops" or self.cost.train_flops or not self.cost.parameters:
+        if self.budget.kind != "flops":
             return ""
-        return UNCOUNTABLE
+        spec = self.data.spec
+        if spec.clip_frames > QUICKLY_COUNTED:
+            context, horizon = min(20, spec.context_frames), min(20, spec.horizon)
+            spec = replace(spec, context_frames=context, horizon=horizon)
+        cost = cost_of(self.model_class, self.options, spec)
+        try:
+            return "" if cost.train_flops or not cost.parameters else UNCOUNTABLE
+        except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
+            return ""
 
     @cached_property
     def held_out_clips(self) -> dict[HeldOutName, int]:

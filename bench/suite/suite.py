@@ -104,7 +104,9 @@ class Limits(_Strict):
     silence_seconds: Seconds = 900
     """Without an event: a training step, or a batch evaluated."""
     cell_seconds: Seconds | None = None
-    """From start to end; None means ten budgets and an hour, for a budget in seconds."""
+    """From start to end; None means ten budgets and an hour, for a budget in seconds.
+
+    A budget of work has none then: it takes long on a slow machine that is not hung."""
 
 
 class Suite(_Strict):

@@ -44,5 +44,9 @@ class Launcher(Protocol):
 
 
 def default_total_seconds(budget_seconds: float | None) -> float | None:
-    """The hard limit where the suite names none: ten budgets and an hour."""
+    """The hard limit where the suite names none: ten budgets and an hour.
+
+    None for a budget of work, which takes long on a slow machine that is not hung: there silence
+    alone is the limit.
+    """
     return None if budget_seconds is None else 10 * budget_seconds + 3600

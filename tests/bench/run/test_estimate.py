@@ -47,7 +47,8 @@ def _run(cell: Cell, rate: float = RATE) -> RecordedCell:
     """A finished run of `cell`, which took `rate` samples a second."""
     record = Record.of(cell, results=Path(), command="", parent="")
     tags = record.tags | {records.STATUS: "done"}
-    metrics = {"train/samples": 100 * rate, "time/train_seconds": 100.0}
+    flops = 100 * rate * (cell.cost.train_flops or 0.0)
+    metrics = {"train/samples": 100 * rate, "train/flops": flops, "time/train_seconds": 100.0}
     return RecordedCell("r", cell.name, "", datetime.now(UTC), record.params, tags, metrics)
 
 
@@ -100,6 +101,13 @@ def test_without_a_record_the_speed_of_the_cores_tells_and_the_threads_stay() ->
     assert 0.1 < found.seconds < 10_000
     assert twice.seconds == pytest.approx(2 * found.seconds)
     assert torch.get_num_threads() == threads
+
+
+def test_a_long_clip_is_not_counted_for_the_plan() -> None:
+    long = {"datasets": ["moving_mnist/long(context_frames=100)"]}
+    cell = _cell("1e12flops", **long)
+    assert cell.obstacle == ""
+    assert estimate.training_seconds(cell, _recorded()) is None
 
 
 def test_only_trained_cells_of_a_budget_of_work_have_training_seconds_in_the_plan(
