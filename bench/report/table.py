@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench import records
 from bench.escape import csv_cell
-from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
+from bench.report.columns import COLUMNS, CONDITION_COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.marks import WHY, of_seeds
 from bench.report.statistics.interval import half_width
@@ -114,7 +114,9 @@ def summary(section: Section) -> pd.DataFrame:
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
     cells = _with_ratios(_with_eager(_with_other_code(section.cells)))
-    columns = tuple(dict.fromkeys((*COLUMNS[section.task], *_skills(section.task))))
+    columns = tuple(
+        dict.fromkeys((*COLUMNS[section.task], *_skills(section.task), *CONDITION_COLUMNS))
+    )
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
     lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
