@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,11 @@ class Processors:
     def now(cls) -> Processors:
         """As counted since the start of the process and of each thread that lives."""
         threads = {}
-        for task in _THREADS.iterdir() if _THREADS.exists() else ():
-            try:
-                ran, queued, *_ = (task / "schedstat").read_text("ascii").split()
-            except OSError:  # it has ended
-                continue
-            threads[task.name] = int(ran) / 1e9, int(queued) / 1e9
+        with suppress(OSError):  # not on Linux
+            for task in _THREADS.iterdir():
+                with suppress(OSError):  # it has ended
+                    ran, queued, *_ = (task / "schedstat").read_text("ascii").split()
+                    threads[task.name] = int(ran) / 1e9, int(queued) / 1e9
         return cls(time.process_time(), threads)
 
     def since(self, before: Processors) -> tuple[float, float]:
@@ -89,7 +89,8 @@ class Conditions:
         self._weigh(records.CPU_SHARE, ran, asked)
         self._weigh(records.STEP_WALL_SECONDS, seconds, steps)
         self._weigh(records.STEP_PROCESS_SECONDS, cpu_seconds, steps)
-        self._weigh(records.LOAD, os.getloadavg()[0] * seconds, seconds)
+        with suppress(OSError):
+            self._weigh(records.LOAD, os.getloadavg()[0] * seconds, seconds)
         if hertz := clock_hertz():
             self._weigh(records.CLOCK_HERTZ, hertz * seconds, seconds)
         if self.calibration is not None:

@@ -37,11 +37,13 @@ class Stopped:
     def seconds(self) -> float:
         """Seconds until now. Where a tick is late, waits for it: it tells why."""
         patience = time.monotonic() + LATEST_SECONDS
-        while (
-            self._thread.is_alive() and patience > time.monotonic() > self._due + SHORTEST_SECONDS
-        ):
+        while self._is_late and time.monotonic() < patience:
             time.sleep(TICK_SECONDS)
         return self._seconds
+
+    @property
+    def _is_late(self) -> bool:
+        return self._thread.is_alive() and time.monotonic() > self._due + SHORTEST_SECONDS
 
     @property
     def is_known(self) -> bool:
@@ -97,4 +99,13 @@ class _Thread:
         return self.at - before.at - (self.busy - before.busy) - asking
 
 
-_IS_KNOWN = _SCHEDULE.exists() and hasattr(resource, "RUSAGE_THREAD")
+def _counts() -> bool:
+    """Whether the system counts what is needed: a kernel that does not may say 0 of everything."""
+    try:
+        counted = Path("/proc/self/schedstat").read_text("ascii").split()
+    except OSError:
+        return False
+    return any(map(int, counted)) and _SCHEDULE.exists() and hasattr(resource, "RUSAGE_THREAD")
+
+
+_IS_KNOWN = _counts()
