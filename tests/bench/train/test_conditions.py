@@ -18,6 +18,7 @@ from bench import records
 from bench.train.budget import Budget, Clock
 from bench.train.conditions import Calibration, Conditions, Processors
 from bench.train.stopped import Stopped
+from tests.bench.conftest import environment
 
 needs_linux = pytest.mark.skipif(
     not Stopped().is_known or not Processors.now().threads,
@@ -45,7 +46,7 @@ def _child(
 ) -> dict[str, float]:
     """What a clock counts in a child process that trains for so long."""
     words = [sys.executable, "-c", CHILD, str(seconds), str(niceness)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         disturb(child.pid)
