@@ -77,6 +77,8 @@ VALIDATION: dict[TaskName, Measure] = {
 }
 """The metric that picks the checkpoint; `val/best_<name>` holds its best value."""
 
+TRAIN_STEPS = "train/steps"
+
 COST = {
     measure.key: measure
     for measure in (
@@ -85,7 +87,7 @@ COST = {
         Measure("time/setup_seconds", "set-up", "s", "lower"),
         Measure("time/test_seconds", "test", "s", "lower"),
         Measure("time/wall_seconds", "wall", "s", "lower"),
-        Measure("train/steps", "steps"),
+        Measure(TRAIN_STEPS, "steps"),
         Measure("train/samples", "samples"),
         Measure("train/flops", "training FLOPs"),
         Measure("speed/train_samples_per_second", "training speed", "samples/s", "higher"),
@@ -96,6 +98,37 @@ COST = {
     )
 }
 """The costs of a cell, by metric key."""
+
+# What a cell was told of the machine while it trained: see `bench.train.conditions`.
+TRAIN_CPU_SECONDS = "time/train_cpu_seconds"
+CPU_SHARE = "conditions/cpu_share"
+LOAD = "conditions/load"
+CLOCK_HERTZ = "conditions/clock_hertz"
+STOPPED_SECONDS = "conditions/stopped_seconds"
+STEP_WALL_SECONDS = "conditions/step_seconds"
+STEP_PROCESS_SECONDS = "conditions/step_cpu_seconds"
+CALIBRATION_STEP_SECONDS = "conditions/calibration_step_seconds"
+CALIBRATION_STEP_CPU_SECONDS = "conditions/calibration_step_cpu_seconds"
+SPEED_OF_CALIBRATION = "conditions/speed_of_calibration"
+OVERSPEND = "budget/overspend"
+
+CONDITIONS = {
+    measure.key: measure
+    for measure in (
+        Measure(TRAIN_CPU_SECONDS, "training, CPU time of all threads", "s"),
+        Measure(CPU_SHARE, "share of the processor time that training threads asked for"),
+        Measure(LOAD, "load average"),  # of one minute, mean over training
+        Measure(CLOCK_HERTZ, "clock speed", "Hz"),
+        Measure(STOPPED_SECONDS, "stopped, not counted as training", "s"),
+        Measure(STEP_WALL_SECONDS, "training step", "s"),
+        Measure(STEP_PROCESS_SECONDS, "training step, CPU time", "s"),
+        Measure(CALIBRATION_STEP_SECONDS, "step of the calibration", "s"),
+        Measure(CALIBRATION_STEP_CPU_SECONDS, "step of the calibration, CPU time", "s"),
+        Measure(SPEED_OF_CALIBRATION, "share of the calibration's speed"),
+        Measure(OVERSPEND, "share of the budget spent beyond it"),
+    )
+}
+"""The conditions under which a cell trained, by metric key; unknown where they are not recorded."""
 
 SPEED = "speed"
 """The experiment of the rows of `bench speed`, and their kind."""

@@ -16,6 +16,7 @@ from bench.literature.claims import Beats, Claim, Effect, Gains
 from bench.literature.conventions import CONVENTIONS, described
 from bench.literature.published import CERTAINTY, PublishedRow
 from bench.report.load import Section, each
+from bench.report.marks import WHY
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import (
@@ -155,6 +156,16 @@ class _Cells:
                 return f"{model} is perfect on {dataset}, of which nothing is so many per cent"
         return ""
 
+    def disturbed(self, asked: Asked) -> str:
+        """Why what was measured of what is asked decides nothing; "" where it may."""
+        found = [
+            f"{cell['name']} {cell['marked']}"
+            for model, dataset in asked.cells
+            for cell in each(self._of(model, dataset))
+            if cell["marked"]
+        ]
+        return f"{WHY}: {'; '.join(found)}" if found else ""
+
     def left_out(self, asked: Asked) -> str:
         """Which seeds have no result where others have, for they could be the bad ones; or ""."""
         found = [
@@ -212,6 +223,9 @@ def _outcome(cells: _Cells, test: Beats | Gains) -> Outcome:
     missing = cells.missing(test)
     if missing:
         return Outcome("not tested here", missing)
+    disturbed = cells.disturbed(test)
+    if disturbed:
+        return Outcome("cannot be told", disturbed + cells.left_out(test))
     told, said = _beats(cells, test) if isinstance(test, Beats) else _gains(cells, test)
     where = cells.behind_copying(test)
     if where and told in ("as claimed", "against it"):  # neither has learnt enough to compare
@@ -257,6 +271,8 @@ def _effect(cells: _Cells, effect: Effect) -> str:
     change = defective.mean(model) - sound.mean(model)
     seeds = {model: min(sound.seeds[model], defective.seeds[model])}
     unsure = "" if change.difference.is_sure else "; it may be chance"
+    if disturbed := cells.disturbed(effect):
+        unsure = f"; but {disturbed}"
     said = f"{label} on {effect.defective} against {effect.sound}: {_written(change, seeds)}"
     return f"{model}, {said}{unsure}{cells.left_out(effect)}"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.records import COST, Measure
+from bench.records import CONDITIONS, COST, TRAIN_STEPS, Measure
 from bench.score.metrics import RECORDED, Metric
 
 if TYPE_CHECKING:  # the report needs no torch
@@ -81,7 +81,7 @@ _LEARNING = (
     Column("parameters", COST[PARAMETERS], _count),
     Column("flops_per_sample", COST["model/flops_per_sample"], _count),
     Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
-    Column("steps", COST["train/steps"], _whole),
+    Column("steps", COST[TRAIN_STEPS], _whole),
     Column("samples", COST["train/samples"], _count),
     Column("train_flops", COST["train/flops"], _count),
     Column("waiting_share", WAITING, _fixed(1), 100),
@@ -92,6 +92,11 @@ _MEMORY = Column(
     "peak_bytes", Measure("memory/peak_bytes", "peak memory", "MiB", "lower"), _whole, 2**-20
 )
 _SPEED = "speed/predict_frames_per_second"
+
+CONDITION_COLUMNS = tuple(
+    Column(key.rpartition("/")[2], measure, _fixed(3)) for key, measure in CONDITIONS.items()
+)
+"""What a cell was told of the machine while it trained: in table.csv alone."""
 
 SKILLS: dict[str, Column] = {
     name: _skill(metric) for name, metric in RECORDED["prediction"].items()

@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.records import VALIDATION, Status
 from bench.report.artifacts import LARGEST, Artifacts, frames_shown, video_table
 from bench.report.columns import COLUMNS, PARAMETERS
+from bench.report.marks import mark
 from bench.score.metrics import RECORDED
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ NONE = ""
 TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
 SETTING = ["device", "precision", "budget", "recipe"]
 DEVICE_BOUND = ("time/", "speed/", "memory/")
+_COST = (*records.COST, *records.CONDITIONS)
 _QUALITY = {metric.key: metric for metrics in RECORDED.values() for metric in metrics.values()}
 _PER_RUN = {records.STATUS, records.ERROR, records.COMMAND, records.CELL, records.KIND}
 
@@ -116,6 +118,8 @@ class Showcase:
 def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFrame:
     """One row per cell of `suite`, newest first; columns of metrics have their MLflow names.
 
+    `marked` says why a finished cell decides nothing; it is "" where it may.
+
     With the trained cells of another suite they are of that suite by their label, and so are never
     taken for the same; baselines are the same in all. A cell that ended before it knew its task,
     data digest or device takes the newest known for the same data set or device kind, so that it
@@ -126,7 +130,7 @@ def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFra
     """
     rows = [_rows(store, name) for name in dict.fromkeys((suite, other or suite))]
     frame = pd.concat([pd.DataFrame(of_suite) for of_suite in rows], keys=range(len(rows)))
-    for column in (*records.COST, *_QUALITY):
+    for column in (*_COST, *_QUALITY):
         frame[column] = frame[column].astype(float) if column in frame else np.nan
     for column in ("classes", "context_frames", "horizon", "data_digest"):
         frame[column] = _fill(frame, column, "dataset")
@@ -298,6 +302,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "data_digest": tags.get(records.DATA_DIGEST) or None,
         "status": Status.INVALID.value if void else status,
         "reason": void or reason,
+        "marked": mark(figures) if status == Status.DONE else "",
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
@@ -312,7 +317,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
 
 def _figures(run: RecordedCell) -> tuple[dict[str, float], dict[str, str]]:
     """The known metrics that are figures, and by name the reasons for those that are none."""
-    known = {key: run.metrics[key] for key in (*records.COST, *_QUALITY) if key in run.metrics}
+    known = {key: run.metrics[key] for key in (*_COST, *_QUALITY) if key in run.metrics}
     figures = {key: value for key, value in known.items() if _is_figure(value)}
     none = (_QUALITY[key] for key in known.keys() - figures.keys() if key in _QUALITY)
     return figures, {metric.name: "it is recorded as no number" for metric in none}

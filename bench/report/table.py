@@ -11,8 +11,9 @@ import pandas as pd
 
 from bench import records, units
 from bench.escape import csv_cell
-from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
+from bench.report.columns import COLUMNS, CONDITION_COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
+from bench.report.marks import WHY, of_seeds
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:  # the report needs no torch
 
 ROW_FIELDS = (
     *("label", "model", "baseline", "seeds", "status", "reason", "command"),
-    *("other_code", "damaged", "eager"),
+    *("other_code", "damaged", "eager", "marked"),
 )
-MARK, DAMAGED, EAGER = "†", "‡", "§"
+MARK, DAMAGED, EAGER, DISTURBED = "†", "‡", "§", "¶"
 PERFECT = 1e-7
 """How near to perfect copy-last is where nothing moves: nobody can be so many per cent better."""
 COMMIT_DIGITS = 8
@@ -61,12 +62,14 @@ class Row:
     """Why some of its stored tables or frames cannot be used; else ""."""
     eager: str = ""
     """How its training steps ran, where that was "eager" and other rows' were a graph; else ""."""
+    marked: str = ""
+    """Why it is never the best: see `bench.report.marks`; "" where it may be."""
 
     @property
     def name(self) -> str:
         """The label, marked where its figures were made in another way, or a part is damaged."""
         marks = MARK * bool(self.other_code) + DAMAGED * bool(self.damaged)
-        marks += EAGER * bool(self.eager)
+        marks += EAGER * bool(self.eager) + DISTURBED * bool(self.marked)
         return f"{self.label} {marks}".strip()
 
     @property
@@ -93,8 +96,20 @@ class Table:
         lost = f"{DAMAGED} Left out of plots and comparisons: {'; '.join(damaged)}."
         eager = "; ".join(f"{row.label}, {row.eager}" for row in self.rows if row.eager)
         slow = f"{EAGER} Trained step by step, the rest by replays of one CUDA graph: {eager}."
-        notes = (code, lost if damaged else "", slow if eager else "", self.remark)
+        notes = (
+            *(code, lost if damaged else "", slow if eager else ""),
+            *(self._disturbed, self.remark),
+        )
         return " ".join(filter(None, notes))
+
+    @property
+    def _disturbed(self) -> str:
+        labels: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.marked:
+                labels.setdefault(row.marked, []).append(row.label)
+        said = "; ".join(f"{', '.join(of)} ({why})" for why, of in labels.items())
+        return f"{DISTURBED} {WHY.capitalize()}, so never named best: {said}." if said else ""
 
 
 def summary(section: Section) -> pd.DataFrame:
@@ -104,7 +119,9 @@ def summary(section: Section) -> pd.DataFrame:
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
     cells = _with_ratios(_with_eager(_with_other_code(section.cells)))
-    columns = tuple(dict.fromkeys((*COLUMNS[section.task], *_skills(section.task))))
+    columns = tuple(
+        dict.fromkeys((*COLUMNS[section.task], *_skills(section.task), *CONDITION_COLUMNS))
+    )
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
     lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
@@ -121,7 +138,7 @@ def printed(section: Section, summary: pd.DataFrame) -> Table:
     """`summary` as it is printed, in its order; a column without a figure is left out.
 
     The best figures share the mark when they print alike. Cost is compared among trained models
-    only, for a baseline costs next to nothing.
+    only, for a baseline costs next to nothing. A model of a marked cell competes in nothing.
     """
     lead, *others = COLUMNS[section.task]
     table = _table(summary, (lead, *(c for c in others if _says_something(summary, c))))
@@ -210,6 +227,7 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
         values = seeds[column.measure.key]
         row[column.name] = values.mean(skipna=False)
         row[f"{column.name}_half_width"] = half_width(values.tolist())
+    row["marked"] = of_seeds(dict(zip(seeds["seed"], seeds["marked"], strict=True)))
     row["damaged"] = "; ".join(
         f"seed {cell['seed']}: {cell['damaged']}" for cell in each(seeds) if cell.get("damaged")
     )
@@ -234,7 +252,8 @@ def _says_something(summary: pd.DataFrame, column: Column) -> bool:
 def _best(summary: pd.DataFrame, column: Column) -> str | None:
     """The best figure of `column` as printed; None where nothing competes for it."""
     rivals = summary if column.is_quality else summary[~summary["baseline"]]
-    values = rivals.loc[rivals["status"] == records.Status.DONE, column.name].dropna()
+    counts = (rivals["status"] == records.Status.DONE) & (rivals["marked"] == "")
+    values = rivals.loc[counts, column.name].dropna()
     if column.measure.better is None or len(values) < 2:
         return None
     return column.write(values.min() if column.measure.better == "lower" else values.max())
@@ -249,7 +268,7 @@ def _entry(row: dict[str, Any], column: Column, best: str | None) -> Entry:
         return Entry("not measured" if reason else "—", reason=reason)
     text, spread = column.write(value), column.write(float(row[f"{column.name}_half_width"]))
     certain = row["n"] < 2 or spread == column.write(0.0)
-    competes = column.is_quality or not row["baseline"]
+    competes = (column.is_quality or not row["baseline"]) and not row["marked"]
     return Entry(
         text,
         value,

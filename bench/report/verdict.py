@@ -11,6 +11,7 @@ import pandas as pd
 from bench import records, units
 from bench.report.columns import COLUMNS
 from bench.report.load import NEVER_BEGAN, Section, each
+from bench.report.marks import WHY
 from bench.report.statistics.bootstrap import Pairs
 from bench.report.statistics.significance import sentence
 from bench.report.table import PERFECT
@@ -70,8 +71,11 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
         return f"Nothing ran on {section.dataset}: {reasons or 'not yet'}"
     done = summary[summary["status"] == records.Status.DONE]
     trained, baselines = done[~done["baseline"]], done[done["baseline"]]
+    marked, trained = trained[trained["marked"] != ""], trained[trained["marked"] == ""]
     sentences = []
-    if trained.empty:
+    if trained.empty and len(marked):
+        sentences.append(f"No trained model is named best on {section.dataset}.")
+    elif trained.empty:
         sentences.append(f"No trained model has finished on {section.dataset}.")
     else:
         sentences.append(_winner(section, trained, baselines))
@@ -79,6 +83,8 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
             sentences.append(_runner_up(section, trained, pairs))
         if not baselines.empty:
             sentences.append(_beaten(section, trained, baselines))
+    if len(marked):
+        sentences.append(f"Not compared: {', '.join(marked['label'])}, {WHY}.")
     unfinished = summary[summary["status"] != records.Status.DONE]
     if not unfinished.empty:
         sentences.append(_unfinished(unfinished))

@@ -32,16 +32,18 @@ def quality(result: Result) -> dict[str, float]:
 
 
 def spent(clock: Clock, cost: Cost) -> dict[str, float]:
-    """The cost of training, in every unit of a budget, and of the model."""
+    """The cost of training, in every unit of a budget, its conditions, and the model's cost."""
     metrics: dict[str, float] = {
         records.TRAIN_SECONDS: clock.seconds,
         "time/waiting_seconds": clock.waiting_seconds,
-        "train/steps": clock.steps,
+        records.TRAIN_STEPS: clock.steps,
         "train/samples": clock.samples,
         "model/parameters": cost.parameters,
     }
     if clock.seconds:
         metrics["speed/train_samples_per_second"] = clock.samples / clock.seconds
+    if clock.steps:  # a model without parameters takes none
+        metrics |= clock.conditions.metrics() | {records.OVERSPEND: clock.overspend}
     if cost.predict_flops is not None:
         metrics["model/flops_per_sample"] = cost.predict_flops
     if cost.train_flops is not None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bench.errors import UserError
+from bench.train.conditions import Calibration, Conditions, Processors
+from bench.train.stopped import Stopped
+
+RECENT_STRETCHES = 5  # of training, whose median step tells how long the next one takes
 
 BudgetKind = Literal["seconds", "steps", "samples", "flops"]
 
@@ -89,7 +95,7 @@ class Clock:
 
     Time is read with the device synchronised at both ends of the block, so that it covers complete
     training steps, the wait for their batches included, and nothing else. Evaluation, logging and
-    checkpoints happen outside and are not counted.
+    checkpoints happen outside and are not counted; nor is time in which the process was stopped.
     """
 
     def __init__(
@@ -115,22 +121,41 @@ class Clock:
         self.samples = 0
         self.waiting_seconds = 0.0
         """The part of the training seconds in which steps waited for their batch."""
+        self.conditions = Conditions()
         self._flops_per_sample = flops_per_sample or 0.0
         self._synchronize = synchronize
         self._seconds_before = 0.0
+        self._steps_before = 0
+        self._step_seconds = deque[float](maxlen=RECENT_STRETCHES)
         self._since: float | None = None
+        self._stopped = Stopped()
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Expect steps to take as long as those of `calibration`, until some are counted."""
+        self.conditions.calibration = calibration
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the time of the block."""
+        """Count the time of the block, and the conditions in it."""
         self._synchronize()
-        self._since = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._synchronize()
-            self._seconds_before = self.seconds
-            self._since = None
+        processors = Processors.now()
+        with Stopped() as self._stopped:
+            self._steps_before = self.steps
+            self._since = time.perf_counter()
+            try:
+                yield
+            finally:
+                self._synchronize()
+                self._end_stretch(self.seconds, processors)
+
+    def _end_stretch(self, seconds: float, processors: Processors) -> None:
+        """Set the clock to `seconds`; the processors are as they were when the stretch began."""
+        took, steps = seconds - self._seconds_before, self.steps - self._steps_before
+        stopped = self._stopped.seconds if self._stopped.is_known else None
+        self.conditions.add(took, steps, stopped, processors)
+        if steps:
+            self._step_seconds.append(took / steps)
+        self._seconds_before, self._steps_before, self._since = seconds, self.steps, None
 
     def count_step(self, samples: int, waiting_seconds: float = 0.0) -> None:
         """Count one training step on `samples` clips, for which it waited."""
@@ -141,8 +166,10 @@ class Clock:
     @property
     def seconds(self) -> float:
         """Training seconds spent; inside `running()` by the host's clock."""
-        running = time.perf_counter() - self._since if self._since is not None else 0.0
-        return self._seconds_before + running
+        if self._since is None:
+            return self._seconds_before
+        stopped = self._stopped.seconds
+        return self._seconds_before + time.perf_counter() - self._since - stopped
 
     @property
     def flops(self) -> float:
@@ -159,22 +186,53 @@ class Clock:
         """The fraction of the budget spent, in [0, 1]."""
         return min(1.0, self.spent / self.budget.amount)
 
+    @property
+    def overspend(self) -> float:
+        """What was spent beyond the budget, as a fraction of it; below 0 where some is left."""
+        return self.spent / self.budget.amount - 1
+
+    def reaches(self, goal: float) -> bool:
+        """Whether the fraction `goal` of the budget is spent, but for less than half a step.
+
+        So the last step is the one that ends nearest to it. The first step is always to be taken.
+        """
+        if not self.steps:
+            return False
+        spent, step = self.spent, self.spent / self.steps
+        if self.budget.kind == "seconds":
+            # The device may be busy with queued steps for longer than the host's clock says.
+            step = self._usual_step_seconds
+            queued = self._seconds_before + (self.steps - self._steps_before) * step
+            spent = max(spent, queued)
+        return spent + step / 2 > goal * self.budget.amount
+
+    @property
+    def _usual_step_seconds(self) -> float:
+        if self._step_seconds:
+            return statistics.median(self._step_seconds)
+        calibration = self.conditions.calibration
+        return calibration.step_seconds if calibration is not None else 0.0
+
     def __str__(self) -> str:
         if self.budget.kind == "flops":
             return f"{self.spent:.3g}/{self.budget.amount:.3g} flops"
         return f"{self.spent:.0f}/{self.budget}"
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """The state for `restore`."""
         return {
             "seconds": self.seconds,
             "waiting_seconds": self.waiting_seconds,
             "steps": self.steps,
             "samples": self.samples,
+            "conditions": self.conditions.state(),
         }
 
-    def restore(self, state: dict[str, float]) -> None:
-        """Go on from an earlier `state`."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`, of which one of an older version lacks the conditions."""
         self._seconds_before = state["seconds"]
         self.waiting_seconds = state["waiting_seconds"]
         self.steps, self.samples = int(state["steps"]), int(state["samples"])
+        self._steps_before = self.steps
+        if "conditions" in state:
+            self.conditions.restore(state["conditions"])

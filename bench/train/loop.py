@@ -121,7 +121,9 @@ class Loop:
 
     def warm_up(self) -> None:
         """Run a few steps and undo them; warn of state that no checkpoint would hold."""
-        lost = warm_up(self._training, self._cell.step, self.device)
+        lost, calibration = warm_up(self._training, self._cell.step, self.device)
+        if calibration is not None:
+            self.clock.calibrate(calibration)
         if lost:
             self._watcher.warn(
                 f"training changes {', '.join(lost[:3])}, which the model's state_dict lacks: if an"
@@ -154,22 +156,27 @@ class Loop:
         self._training.finish()  # its memory is for the test
 
     def _train_until(self, goal: float) -> None:
-        """Train until the fraction `goal` of the budget is spent."""
-        while self.clock.progress < goal:
-            mark = min(goal, self.curves.next_mark)
-            losses, logged = self._train_stretch(mark)
+        """Train until the fraction `goal` of the budget is spent, to the nearest step."""
+        while not self.clock.reaches(goal):
+            mark = self.curves.next_mark
+            losses, logged = self._train_stretch(goal, mark)
             if not all(map(math.isfinite, losses)):
                 raise Diverged(f"the training loss became {losses[-1]} by step {self.clock.steps}")
-            self.curves.add_losses(losses, logged, due=self.clock.progress >= mark)
+            due = self.clock.progress >= mark or self.clock.reaches(goal)
+            self.curves.add_losses(losses, logged, due)
             self._watcher.stretch_done()
 
-    def _train_stretch(self, goal: float) -> tuple[list[float], dict[str, list[float]]]:
-        """Losses and logged values of about a second of steps, not beyond `goal`."""
+    def _train_stretch(
+        self, goal: float, mark: float
+    ) -> tuple[list[float], dict[str, list[float]]]:
+        """Losses and logged values of about a second of steps: one or more, to `goal` or `mark`."""
         losses: list[Tensor] = []
         logged: dict[str, list[Tensor]] = {}
         ends = time.monotonic() + STRETCH_SECONDS
         with self.clock.running():
-            while self.clock.progress < goal and (not losses or time.monotonic() < ends):
+            while not losses or not (
+                self.clock.reaches(goal) or self.clock.progress >= mark or time.monotonic() >= ends
+            ):
                 losses.append(self._training.step(self.clock.steps, self.clock.progress))
                 for name, value in self._training.logged.items():
                     logged.setdefault(name, []).append(value)

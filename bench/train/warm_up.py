@@ -1,6 +1,7 @@
 """Steps before the clock, all undone: the first ones allocate, tune and compile.
 
-On CUDA the step is recorded here as one graph, where its replays are found to be the step.
+On CUDA the step is recorded here as one graph, where its replays are found to be the step. The last
+steps are timed: they tell how fast training is where nothing disturbs it.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bench.errors import UserError, described
+from bench.train.conditions import Calibration
 from bench.train.graph import CudaGraph
-from bench.train.hardware import Step, reset_peak_memory
+from bench.train.hardware import Step, reset_peak_memory, synchronize
 from bench.train.hidden_state import changed, hidden_state, restore
 from bench.train.static import NoHostReads, NotStatic, Recorder
 from bench.train.step import Training
 
 STEPS = 3
 SECONDS = 10.0  # after which no further step is begun
+CALIBRATION_SECONDS = 0.2  # timed at least, unless that takes more steps than these
+CALIBRATION_STEPS = 20
 LOSS_TOLERANCE = 1e-2
 """How far the losses of replayed steps may be from those of the same steps run eagerly, relative to
 these. A CPU repeats itself to the bit; on a GPU the order of sums may vary."""
@@ -38,23 +42,42 @@ def recorder_for(device: torch.device) -> Recorder | None:
     return CudaGraph if device.type == "cuda" else None
 
 
-def warm_up(training: Training, asked: Step, device: torch.device) -> list[str]:
+class Warm(NamedTuple):
+    """What warm-up has found out."""
+
+    lost: list[str]
+    """Attributes of the model, outside its `state_dict`, that steps go on changing."""
+    calibration: Calibration | None
+    """None where the first step took all of the time."""
+
+
+def warm_up(training: Training, asked: Step, device: torch.device) -> Warm:
     """Warm `training` up, and have it run its steps as `asked`, from the state that it has.
 
     That state includes what the model keeps outside its `state_dict`, but for what cannot be
-    copied. Returned are the names of such attributes that steps go on changing.
+    copied.
 
     Raises:
         UserError: a graph was demanded, and the step cannot be one.
     """
-    start, recorder = _Start(training), None if asked == "eager" else recorder_for(device)
+    start = _Start(training)
+    lost, timed = _as_asked(training, asked, device, start)
+    if timed is not None and timed.step_seconds * (STEPS - 1) < CALIBRATION_SECONDS:
+        timed = _calibration(training, device, CALIBRATION_SECONDS / timed.step_seconds)
+        start.return_to()
+    return Warm(lost, timed)
+
+
+def _as_asked(training: Training, asked: Step, device: torch.device, start: _Start) -> Warm:
+    """Warm up as `asked`, and time the steps of that, from the `start` and back to it."""
+    recorder = None if asked == "eager" else recorder_for(device)
     with _aside(device):
-        losses, lost = _steps(training)
+        losses, lost, timed = _steps(training, device)
         moved = start.moved() if recorder is not None else []
     start.return_to()
     reset_peak_memory(device)  # tuning tries algorithms that need much of it
     if recorder is None:
-        return lost
+        return Warm(lost, timed)
     why = ""
     try:
         if lost:
@@ -63,7 +86,9 @@ def warm_up(training: Training, asked: Step, device: torch.device) -> list[str]:
         start.return_to()
         training.record(recorder, -1)
         start.return_to()
-        _require_same(losses, _steps(training, len(losses))[0], moved, start.moved())
+        again, _, replays = _steps(training, device, len(losses))
+        _require_same(losses, again, moved, start.moved())
+        timed = replays
     except Exception as error:  # whatever the model, or the device, has against it
         why = str(error) if isinstance(error, NotStatic) else described(error)
         if asked == "graph":
@@ -72,7 +97,7 @@ def warm_up(training: Training, asked: Step, device: torch.device) -> list[str]:
         training.forget_recording(why)
         reset_peak_memory(device)
     start.return_to()
-    return lost
+    return Warm(lost, timed)
 
 
 class _Start:
@@ -97,16 +122,49 @@ class _Start:
         return [each.detach().cpu() - self._state["model"][name] for name, each in parameters]
 
 
-def _steps(training: Training, count: int = STEPS) -> tuple[list[float], list[str]]:
-    """The losses of up to `count` steps, and what they go on changing outside the state."""
+def _steps(
+    training: Training, device: torch.device, count: int = STEPS
+) -> tuple[list[float], list[str], Calibration | None]:
+    """Losses of up to `count` steps, what they go on changing outside the state, and their time.
+
+    That is of the steps after the first, if there was time for any.
+    """
     model, began = training.model.module, time.monotonic()
-    losses: list[Tensor] = []
-    for number in range(count):
+    losses = [training.step(-STEPS, 0.0)]
+    after_one = hidden_state(model)
+    watch = _Watch(device)
+    for number in range(1, count):
         if time.monotonic() - began < SECONDS:
             losses.append(training.step(number - STEPS, number / max(1, STEPS - 1)))
-            if number == 0:
-                after_one = hidden_state(model)
-    return torch.stack(losses).tolist(), changed(after_one, hidden_state(model))
+    timed = watch.mean(len(losses) - 1) if len(losses) > 1 else None
+    return torch.stack(losses).tolist(), changed(after_one, hidden_state(model)), timed
+
+
+def _calibration(training: Training, device: torch.device, steps: float) -> Calibration:
+    """The time of one of about so many more `steps`, after one that is not timed."""
+    count = min(CALIBRATION_STEPS, math.ceil(steps))
+    training.step(-count - 1, 0.0)  # its batch is not drawn ahead
+    watch = _Watch(device)
+    for number in range(-count, 0):
+        training.step(number, 0.0)
+    return watch.mean(count)
+
+
+class _Watch:
+    """Times steps, the device idle at both ends."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._began = self._now()
+
+    def mean(self, steps: int) -> Calibration:
+        """The time of one of the `steps` since the watch was made."""
+        wall, cpu = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        return Calibration(wall / steps, cpu / steps)
+
+    def _now(self) -> tuple[float, float]:
+        synchronize(self._device)
+        return time.perf_counter(), time.process_time()
 
 
 def _work_without_host(training: Training, device: torch.device) -> None:

@@ -80,7 +80,7 @@ CELLS = 4  # of the suite with two seeds
 LONGEST_SECONDS = 300.0
 """For one start of the program."""
 
-NOT_REPEATED = ("time/", "speed/", "memory/", "system/")
+NOT_REPEATED = ("time/", "speed/", "memory/", "system/", "conditions/")
 """Prefixes of the figures that no two runs share."""
 
 Process = Literal["parent", "child"]

@@ -39,7 +39,7 @@ class Ranks:
     datasets: tuple[str, ...]
     rows: tuple[RankRow, ...]
     left_out: tuple[str, ...]
-    """Models that finished on some of the data sets only."""
+    """Models that finished on some of the data sets only, or have a marked cell."""
 
     @property
     def verdict(self) -> str:
@@ -54,7 +54,7 @@ class Ranks:
     def notes(self) -> list[str]:
         """Notes on models left out, and on the mark."""
         names = ", ".join(self.left_out)
-        left_out = f"Not ranked, for lack of a result on every data set: {names}."
+        left_out = f"Not ranked, for lack of a result that counts on every data set: {names}."
         marked = f"{MARK} Made by other code than the rest, as the tables of the data sets say."
         notes = [left_out] if self.left_out else []
         return notes + ([marked] if any(row.is_marked for row in self.rows) else [])
@@ -80,7 +80,9 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
     section = next(iter(by_dataset.values()))[0]
     lead = COLUMNS[section.task][0]
     done = {name: rows.set_index("label") for name, (_, rows) in by_dataset.items()}
-    figures = pd.DataFrame({name: rows[lead.name] for name, rows in done.items()})
+    figures = pd.DataFrame(
+        {name: rows[lead.name].where(rows["marked"] == "") for name, rows in done.items()}
+    )
     common = figures.dropna()
     ranked = common.rank(ascending=lead.measure.better == "lower")
     means = ranked.mean(axis=1).sort_values(kind="stable")

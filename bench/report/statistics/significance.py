@@ -23,7 +23,7 @@ def paired(section: Section, scores: pd.DataFrame) -> Pairs | None:
 
 
 def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:
-    """A sentence on each finished model against the next in the ranking, best first.
+    """A sentence on each finished model that is not marked against the next, best first.
 
     Args:
         section: the cells of the table.
@@ -32,7 +32,7 @@ def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> 
     """
     if pairs is None:
         return ()
-    done = summary[summary["status"] == records.Status.DONE]
+    done = summary[(summary["status"] == records.Status.DONE) & (summary["marked"] == "")]
     measure = COLUMNS[section.task][0].measure
     trained = set(done.loc[~done["baseline"], "label"])
     ranking = [label for label in done["label"] if label in pairs.seeds]

@@ -37,7 +37,13 @@ class Cells:
         self._hard = {"same": self._random.gamma(4, 0.25, (SEQUENCES, 1))}
 
     def add(
-        self, model: str, dataset: str, means: Sequence[float], digest: str = "same", **params: str
+        self,
+        model: str,
+        dataset: str,
+        means: Sequence[float],
+        digest: str = "same",
+        metrics: dict[str, float] | None = None,
+        **params: str,
     ) -> None:
         """A finished cell a seed, each sequence as hard as it is under that digest."""
         if digest not in self._hard:
@@ -45,7 +51,7 @@ class Cells:
         for seed, mean in enumerate(means):
             chosen = {"dataset": dataset, **params}
             tags = {records.DATA_DIGEST: digest}
-            run = self.store.add(model, mean, seed=seed, params=chosen, tags=tags)
+            run = self.store.add(model, mean, seed=seed, params=chosen, tags=tags, metrics=metrics)
             tremble = 1 + 0.01 * self._random.standard_normal((SEQUENCES, 10))
             scores = self._hard[digest] * tremble
             self.store.keep_scores(run, mean * scores / scores.mean())
@@ -106,6 +112,18 @@ def test_models_that_copying_beats_tell_nothing(cells: Cells, measure: str) -> N
     verdict, (said,) = cells.verdict(test)
     assert verdict == "cannot be told with this budget"
     assert said.endswith("3 seeds; but neither beats copy-last on near")
+
+
+@pytest.mark.parametrize("disturbed", ["a", "b"])
+def test_a_model_that_trained_under_disturbed_conditions_decides_no_claim(
+    cells: Cells, disturbed: str
+) -> None:
+    for model, mean in (("a", 0.01), ("b", 0.02)):
+        stopped = {records.STOPPED_SECONDS: 25.0 if model == disturbed else 0.0}
+        cells.add(model, "near", [mean, mean, mean], metrics=stopped)
+    (finding,) = cells.findings(CLAIM)
+    assert finding.tests[0].told == "cannot be told"
+    assert f"{disturbed}-small/moving_mnist/0 was stopped for 25.0 s" in finding.tests[0].said
 
 
 def test_what_seeds_leave_open_cannot_be_told(cells: Cells) -> None:

@@ -61,7 +61,9 @@ def _interrupted(cell: Cell, results: Path, calls: int = 6) -> Checkpoint:
 
 def _whole(run: RecordedCell, results: Path) -> dict[str, list[tuple[int, float]]]:
     """Every recorded value of what no two runs differ in."""
-    points = _store(results).history(run.run_id, ("system/", "time/", "speed/", "memory/"))
+    points = _store(results).history(
+        run.run_id, ("system/", "time/", "speed/", "memory/", "conditions/")
+    )
     found: dict[str, list[tuple[int, float]]] = {}
     for point in points:
         found.setdefault(point.key, []).append((point.step, point.value))

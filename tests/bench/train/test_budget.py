@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.train.budget import Budget, Clock
+from bench.train.budget import Budget, BudgetKind, Clock
+from bench.train.conditions import Calibration
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,70 @@ def test_progress_is_the_fraction_spent(budget: str, progress: float) -> None:
     assert clock.progress == pytest.approx(progress)
 
 
+@given(st.integers(1, 10**6), st.integers(1, 10**4))
+def test_training_ends_at_the_step_nearest_to_the_end_of_the_budget(
+    amount: int, batch: int
+) -> None:
+    clock = Clock(Budget("samples", amount), lambda: None)
+    before = max(0, amount // batch - 3)  # of the end are a few steps
+    clock.restore(clock.state() | {"steps": before, "samples": before * batch})
+    while not clock.reaches(1.0):
+        clock.count_step(batch)
+    assert clock.steps >= 1
+    if clock.steps > 1:
+        assert abs(clock.samples - amount) <= batch / 2
+        assert clock.overspend == pytest.approx(clock.samples / amount - 1)
+
+
+@pytest.mark.parametrize("kind", ["seconds", "steps", "samples", "flops"])
+def test_one_step_is_always_taken(kind: BudgetKind) -> None:
+    clock = Clock(Budget(kind, 1), lambda: None, flops_per_sample=1000)
+    clock.calibrate(Calibration(step_seconds=50.0, step_cpu_seconds=50.0))
+    assert not clock.reaches(1.0)
+    with clock.running():
+        clock.count_step(16)
+        assert clock.reaches(1.0)
+
+
+@pytest.mark.parametrize(("left", "begun"), [(0.6, True), (0.4, False)])
+def test_in_seconds_the_length_of_recent_steps_decides(
+    passing: Callable[[float], None], left: float, begun: bool
+) -> None:
+    clock = Clock(Budget("seconds", 40 + left), lambda: None)
+    clock.calibrate(Calibration(step_seconds=30.0, step_cpu_seconds=30.0))  # on another machine
+    for _ in range(40):
+        assert not clock.reaches(1.0)
+        with clock.running():
+            passing(1.0)
+            clock.count_step(4)
+    assert clock.reaches(1.0) is not begun
+
+
+def test_steps_that_the_device_has_still_to_run_are_foreseen(
+    passing: Callable[[float], None],
+) -> None:
+    queued = 0
+
+    def synchronize() -> None:
+        nonlocal queued
+        passing(2.0 * queued)
+        queued = 0
+
+    clock = Clock(Budget("seconds", 20), synchronize)
+    clock.calibrate(Calibration(step_seconds=2.0, step_cpu_seconds=0.1))
+    with clock.running():
+        while not clock.reaches(1.0):
+            clock.count_step(4)
+            queued += 1
+    assert (clock.steps, clock.seconds) == (10, 20)
+
+
+def test_a_clock_of_an_older_checkpoint_goes_on() -> None:
+    clock = Clock(Budget("steps", 10), lambda: None)
+    clock.restore({"seconds": 3.0, "waiting_seconds": 1.0, "steps": 2, "samples": 8})
+    assert (clock.steps, clock.seconds) == (2, 3.0)
+
+
 def test_a_restored_clock_goes_on_where_it_was() -> None:
     first = Clock(Budget("steps", 10), lambda: None)
     with first.running():
@@ -117,6 +182,7 @@ def test_a_restored_clock_goes_on_where_it_was() -> None:
     second.restore(first.state())
     assert (second.steps, second.samples, second.seconds) == (2, 8, first.seconds)
     assert second.waiting_seconds == first.waiting_seconds == 0.75
+    assert second.conditions.metrics() == first.conditions.metrics() != {}
 
 
 def test_flops_cannot_be_a_budget_where_they_cannot_be_counted() -> None:

@@ -106,7 +106,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("asked", ["auto", "graph", "eager"])
 def test_a_static_step_is_replayed_unless_it_is_not_to_be(asked: Any) -> None:
     training, untouched = _training(Static), _training(Static)
-    assert warm_up.warm_up(training, asked, CPU) == []
+    assert warm_up.warm_up(training, asked, CPU).lost == []
     assert training.run_as == ("eager" if asked == "eager" else "graph")
     for each in (training, untouched):
         for number in range(5):
@@ -135,6 +135,26 @@ def test_any_other_step_runs_eagerly_and_says_why(model: type[Predictor], reason
         warm_up.warm_up(training, "graph", CPU)
 
 
+@pytest.mark.usefixtures("replayed")
+@pytest.mark.parametrize("asked", ["eager", "graph"])
+def test_the_steps_that_training_will_run_are_timed_whatever_their_length(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shortest in (0.0, 1e-3):  # by the steps of warm-up, and by more
+        monkeypatch.setattr(warm_up, "CALIBRATION_SECONDS", shortest)
+        calibration = warm_up.warm_up(_training(Static), asked, CPU).calibration
+        assert calibration is not None
+        assert 0 < calibration.step_seconds < 60
+        assert calibration.step_cpu_seconds > 0
+
+
+def test_where_the_first_step_takes_too_long_no_more_are_run_to_time_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(warm_up, "SECONDS", 0.0)
+    assert warm_up.warm_up(_training(Static), "eager", CPU).calibration is None
+
+
 def test_without_cuda_steps_are_eager() -> None:
     training = _training(Static)
     warm_up.warm_up(training, "auto", CPU)
@@ -160,18 +180,23 @@ def test_batches_of_another_shape_end_the_replays_and_are_trained_on() -> None:
 def test_what_a_failed_recording_held_is_freed_before_the_peak_is_counted_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    training, held, alive = _training(Static), weakref.WeakSet[Tensor](), []
+    training, held = _training(Static), weakref.WeakSet[Tensor]()
+    alive: list[tuple[int, int]] = []
 
     def fails(*_: object) -> Any:
         held.add(activation := torch.zeros(3))
         raise RuntimeError(f"no room beside {len(activation)}")
 
     monkeypatch.setattr(warm_up, "recorder_for", lambda _: fails)
-    monkeypatch.setattr(warm_up, "reset_peak_memory", lambda _: alive.append(len(held)))
+
+    def count(_: object) -> None:
+        gradients = [each.grad for each in training.model.parameters() if each.grad is not None]
+        alive.append((len(held), len(gradients)))
+
+    monkeypatch.setattr(warm_up, "reset_peak_memory", count)
     warm_up.warm_up(training, "auto", CPU)
     assert training.run_as == "eager: RuntimeError: no room beside 3"
-    assert alive == [0, 0]
-    assert all(each.grad is None for each in training.model.parameters())
+    assert alive[-1] == (0, 0)
 
 
 def test_after_the_end_steps_are_eager_and_no_recording_is_kept() -> None:
@@ -201,8 +226,8 @@ def test_the_peak_of_memory_is_counted_after_the_steps_that_tune(
     monkeypatch.setattr(training, "step", lambda *at: happened.append("step") or step(*at))
     monkeypatch.setattr(warm_up, "reset_peak_memory", lambda _: happened.append("reset"))
     warm_up.warm_up(training, "eager", CPU)
-    assert happened[-1] == "reset"
-    assert happened.count("step") == len(happened) - 1 > 0
+    assert happened.count("reset") == 1
+    assert happened.index("reset") == warm_up.STEPS
 
 
 @pytest.mark.gpu
