@@ -64,6 +64,8 @@ class Cell(BaseModel):
     """How training steps are asked to run; the tag `bench.step` says how they did."""
     settled_data: dict[HeldOutName, str] = {}
     """The digests that `data_digests` had when it was settled; none where data were missing."""
+    settled_on: str = ""
+    """The device's name where the budget is in seconds, whose worth depends on it; else ""."""
 
     # --- what it names -----------------------------------------------------------------------
 
@@ -186,7 +188,8 @@ class Cell(BaseModel):
                 self.evaluation.evaluations,
                 fingerprint.code_digest(self.model_class, self.dataset_class),
                 fingerprint.harness_digest("trained"),
-                self._digest_of("validation"),
+                [fingerprint.arithmetic(), self.settled_on],
+                [self._digest_of("validation"), self._training_digest],
             ]
         )
 
@@ -196,6 +199,10 @@ class Cell(BaseModel):
         harness = fingerprint.harness_digest("scored")
         metrics = None if self.missing_data else sorted(self.compared)
         return fingerprint.digest([self.trained, harness, self._digest_of("test"), metrics])
+
+    @property
+    def _training_digest(self) -> list[str | None] | None:
+        return None if self.missing_data else _training_digest(self.task, self.dataset)
 
     def _digest_of(self, split: HeldOutName) -> str | None:
         return None if self.missing_data else self.data_digests[split]
@@ -356,6 +363,7 @@ def settle(suite: Suite) -> list[Cell]:
             device=device,
             precision=precision,
             step=step,
+            settled_on=hardware.device_name(device) if suite.budget.kind == "seconds" else "",
         )
         if cell.missing_data:
             return cell
@@ -423,6 +431,17 @@ def _clips_of(reference: str, split: HeldOutName, asked: int) -> int:
 def _data_digest(reference: str, split: HeldOutName, clips: int) -> str:
     """Digest of the pixels of the first `clips` of `split`."""
     return _opened(reference).digest(split, clips)
+
+
+@cache
+def _training_digest(task: TaskName, reference: str) -> list[str | None]:
+    """Digests of what trains: of some clips, and of all frames where a cache has one."""
+    data = _opened(reference)
+
+    def draw(count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return task_of(task, data.spec).draw(data, count, generator)
+
+    return [fingerprint.training_digest(draw), getattr(data, "frames_digest", "")]
 
 
 @cache
