@@ -281,8 +281,16 @@ class Cell(BaseModel):
         """
         if step is None:
             return self
+        return self._with(step=hardware.resolve_step(step, self.device))
+
+    def for_steps(self, steps: int) -> Cell:
+        """This cell with a budget of so many steps, the same on every device: another cell."""
+        return self._with(budget=Budget("steps", steps), settled_on="")
+
+    def _with(self, **changed: object) -> Cell:
+        """A new one: in a copy of this, what was computed of it would be copied, too."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**fields | {"step": hardware.resolve_step(step, self.device)})
+        return type(self)(**fields | changed)
 
     # --- as a file -----------------------------------------------------------------------------
 

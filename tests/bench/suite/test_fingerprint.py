@@ -82,9 +82,7 @@ def test_another_choice_is_trained_anew(overrides: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("variable", ["NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE"])
-def test_coarser_arithmetic_is_trained_anew(
-    monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
+def test_coarser_arithmetic_is_trained_anew(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     before = _cell().trained
     monkeypatch.setenv(variable, "1")
     assert _cell().trained != before
