@@ -164,7 +164,8 @@ def _figure(value: float | None) -> str:
 def _print(found: Diff) -> None:
     console = Console(file=sys.stdout, highlight=False)
     if found.is_empty:
-        console.print(Text(f"{found.first} and {found.second} are alike; only times may differ"))
+        words = f"{found.first} and {found.second} are alike; only times may differ"
+        console.print(Text(words), soft_wrap=True)
         return
     console.print(Text.assemble(("A  ", "bold"), found.first, ("\nB  ", "bold"), found.second))
     for title, rows in {**found.sections, "costs": found.costs}.items():

@@ -58,10 +58,20 @@ class Likeness:
 
     @property
     def verdict(self) -> Verdict:
-        """The one word; parts that could not be compared have no say in it."""
+        """The one word; parts that could not be compared have no say in it.
+
+        Other weights that score the same to the bit are not those that were scored.
+        """
         if not any(part.first for part in self.parts):
             return "bit-identical"
-        return "within tolerance" if self.apart <= TOLERANCE else "differs"
+        weights, scores = self.parts[:2]
+        were_scored = not (weights.first and scores.extent and not scores.first)
+        return "within tolerance" if self.apart <= TOLERANCE and were_scored else "differs"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 point`, or `12 points`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def likeness(then: Recorded, now: Recorded) -> Likeness:
@@ -82,7 +92,7 @@ def curves(then: Recorded, now: Recorded, until: int | None = None) -> Part:
         both = [_stretches(each.curve(key), key) for each in (then, now)]
         common = [at for at in both[0] if at in both[1] and (until is None or at[1] <= until)]
         if common:
-            extents.append(f"{key} at {len(common)} points")
+            extents.append(f"{key} at {counted(len(common), 'point')}")
         other = next((at for at in common if not _same(both[0][at], both[1][at])), None)
         if other:
             values = f"{both[0][other]:.9g} then, {both[1][other]:.9g} now"
@@ -100,7 +110,7 @@ def _weights(then: Recorded, now: Recorded) -> Part:
     first, second = then.weights, now.weights
     if first is None or second is None:
         return Part("weights", "")
-    extent = f"{len(first)} tensors"
+    extent = counted(len(first), "tensor")
     for name in sorted(first.keys() | second.keys()):
         a, b = first.get(name), second.get(name)
         if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
@@ -120,7 +130,7 @@ def _scores(then: Recorded, now: Recorded) -> Part:
     if first is None or second is None:
         return Part("scores", "")
     columns = [str(name) for name in first.columns if name in second.columns]
-    extent = f"{len(first)} rows of {', '.join(columns)}"
+    extent = f"{counted(len(first), 'row')} of {', '.join(columns)}"
     if not first.index.equals(second.index):
         return Part("scores", extent, "they are of other test sequences")
     other = ~np.column_stack([_equal(first[name], second[name]) for name in columns])
@@ -141,20 +151,30 @@ def _equal(first: pd.Series[Any], second: pd.Series[Any]) -> Any:
 
 def _figures(then: Recorded, now: Recorded) -> tuple[Part, float]:
     """The test figures, and their largest relative difference."""
-    a, b = then.run.metrics, now.run.metrics
-    names = [key for key in a if key.startswith("test/")]
+    a, b = _means(then), _means(now)
+    names = [name for name in a if name.startswith("test/") or name in b]
     lost = [name for name in names if name not in b]
     apart = {name: _relative(a[name], b[name]) for name in names if name in b}
     if lost:
-        return Part("figures", f"{len(names)}", f"{lost[0]} was measured then, not now"), math.inf
+        return Part(
+            "figures", counted(len(names), "mean"), f"{lost[0]} was measured then, not now"
+        ), math.inf
     if not apart:
         return Part("figures", ""), math.inf
     most = max(apart, key=apart.__getitem__)
     if not apart[most]:
-        return Part("figures", f"{len(apart)} means"), 0.0
+        return Part("figures", counted(len(apart), "mean")), 0.0
     values = f"{figure(a[most])} then, {figure(b[most])} now"
     words = f"{most} is furthest apart, {apart[most]:.2g} of it, {values}"
-    return Part("figures", f"{len(apart)} means", words), apart[most]
+    return Part("figures", counted(len(apart), "mean"), words), apart[most]
+
+
+def _means(recorded: Recorded) -> dict[str, float]:
+    """The test figures, and the means of the scores that are stored by sequence."""
+    table = recorded.scores
+    means = {} if table is None else table.select_dtypes("number").mean(skipna=False).to_dict()
+    figures = {key: v for key, v in recorded.run.metrics.items() if key.startswith("test/")}
+    return figures | {f"mean {name}": float(value) for name, value in means.items()}
 
 
 def _relative(first: float, second: float) -> float:

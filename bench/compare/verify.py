@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -55,7 +55,7 @@ def verify(store: Store, asked: str, screen: Screen, steps: int | None = None) -
         again = cell.for_steps(trained_steps)
     command = f"python -m bench verify {then.run.run_id}"
     until = 1.0 if steps is None else steps / trained_steps
-    with tempfile.TemporaryDirectory(prefix="nextframe-verify-") as folder:
+    with TemporaryDirectory(prefix="nextframe-verify-") as folder:
         try:
             end, now = repeat(again, Path(folder), screen, command, until)
         except Stopped:
