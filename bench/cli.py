@@ -493,6 +493,45 @@ class Predict:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Train and score a finished cell anew, elsewhere, and say whether that gives the same.
+
+    Exits with 1 where it differs. The store is only read.
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Only the first steps, whose training loss is compared (default: all, and the scores)."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Run it again and print the verdict."""
+        from bench.compare import verify
+        from bench.console import SCREEN
+
+        return verify.verify(self.places.store(), self.run, SCREEN, self.steps)
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Say what differs between two runs: settings, code, data, environment, scores, costs."""
+
+    first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
+    """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest run)."""
+    second: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
+    """The other."""
+    format: Literal["table", "json"] = "table"
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Print the differences."""
+        from bench.compare import diff
+
+        return diff.diff(self.places.store(), (self.first, self.second), self.format)
+
+
+@dataclass(frozen=True)
 class Ui:
     """Open MLflow's own pages on the store."""
 
@@ -507,7 +546,9 @@ class Ui:
         return ui.serve(self.places.uri, self.host, self.port)
 
 
-Verb = Run | Rescore | Clear | Cell | Report | Ls | Check | Speed | Data | Predict | Ui
+Verb = (
+    Run | Rescore | Clear | Cell | Report | Ls | Check | Speed | Data | Predict | Verify | Diff | Ui
+)
 
 
 def main(arguments: list[str]) -> int:

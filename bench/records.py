@@ -203,5 +203,6 @@ PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its
 CHECKPOINT = "model.safetensors"
 WEIGHTS_BYTES = "bench.weights_bytes"  # tag: the size of that file; 0 once it was cleared
 CLASSES = "classes"  # in its metadata: the names of a classifier's classes in order, as JSON
+ENVIRONMENT = "environment.json"  # packages, system, CPU, GPU, libraries, threads, variables
 LOG = "cell.log"  # what the cell printed
 PROFILE = "profile"

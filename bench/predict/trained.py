@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench import records
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.escape import one_line
 from bench.predict.own_clips import Window
-from bench.records import Status
 from bench.store.mlflow import RecordedCell, Store
+from bench.store.named import finished
 from bench.suite import catalogue
 from bench.suite.reference import Reference
 from bench.train import hardware
@@ -56,7 +56,7 @@ def load(asked: str, uri: str, device: str) -> Trained:
         UserError: there is no such finished cell, or its model is not what it was.
     """
     store = Store(uri, create=False)
-    run = _find(store, asked)
+    run = finished(store, asked)
     place = torch.device(hardware.resolve_device(device))
     hardware.set_arithmetic()
     weights = store.artifact(run.run_id, records.CHECKPOINT)
@@ -70,20 +70,6 @@ def load(asked: str, uri: str, device: str) -> Trained:
     except RuntimeError as error:
         raise UserError(_changed(run, "its parameters")) from error
     return Trained(run, model.to(place).eval(), place, spec, *_reading(run, spec))
-
-
-def _find(store: Store, asked: str) -> RecordedCell:
-    """The finished run that is `asked` for by its id or, the newest, by its cell's name."""
-    run = store.run(asked) if "/" not in asked else None
-    runs = [run] if run else [run for suite in store.suites() for run in store.cells(suite)]
-    found = [run for run in runs if asked in (run.name, run.run_id)]
-    if not found:
-        raise unknown("cell", asked, {run.name for run in runs})
-    done = [run for run in found if run.tags.get(records.STATUS) == Status.DONE]
-    if not done:
-        status = found[0].tags.get(records.STATUS, "no cell's")
-        raise UserError(f"{asked} has no model: its run is {status}")
-    return max(done, key=lambda run: run.started)
 
 
 def _stored(run: RecordedCell, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:

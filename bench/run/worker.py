@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ from bench.run import gpus, plan, recording
 from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
+from bench.run.environment import environment
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.record import Record
 from bench.run.stop import StopRequest
@@ -203,6 +205,7 @@ class Worker:
         """Run the cell; every outcome becomes the status of its `record`."""
         try:
             attempt = begin()
+            _keep_environment(self.cell, record, checkpoint)
             metrics = (
                 self._rescore(attempt, record) if self.weights_of else attempt.run(state, same_run)
             )
@@ -235,6 +238,14 @@ class Worker:
         final = attempt.rescore(weights)
         costs = {k: v for k, v in earlier.metrics.items() if not k.startswith(records.SCORES)}
         return costs | final
+
+
+def _keep_environment(cell: Cell, record: Record, checkpoint: Checkpoint) -> None:
+    """Write what the cell runs in among its artifacts, once its model has its kernels."""
+    tags = record.tags
+    chosen = {"kernels": tags[records.KERNELS], "allocator": tags[records.ALLOCATOR]}
+    found = environment(cell.device, **chosen)
+    atomic.write_text(checkpoint.artifacts / records.ENVIRONMENT, json.dumps(found, indent=2))
 
 
 def status_of(error: BaseException) -> Status:

@@ -70,6 +70,8 @@ class Cell(BaseModel):
     """How training steps are asked to run; the tag `bench.step` says how they did."""
     settled_data: dict[HeldOutName, str] = {}
     """The digests that `data_digests` had when it was settled; none where data were missing."""
+    settled_on: str = ""
+    """The device's name where the budget is in seconds, whose worth depends on it; else ""."""
 
     # --- what it names -----------------------------------------------------------------------
 
@@ -211,7 +213,8 @@ class Cell(BaseModel):
                 self.evaluation.evaluations,
                 fingerprint.code_digest(self.model_class, self.dataset_class),
                 fingerprint.harness_digest("trained"),
-                self._digest_of("validation"),
+                [fingerprint.arithmetic(), self.settled_on],
+                [self._digest_of("validation"), self._training_digest],
             ]
         )
 
@@ -221,6 +224,10 @@ class Cell(BaseModel):
         harness = fingerprint.harness_digest("scored")
         metrics = None if self.missing_data else sorted(self.compared)
         return fingerprint.digest([self.trained, harness, self._digest_of("test"), metrics])
+
+    @property
+    def _training_digest(self) -> list[str | None] | None:
+        return None if self.missing_data else _training_digest(self.task, self.dataset)
 
     def _digest_of(self, split: HeldOutName) -> str | None:
         return None if self.missing_data else self.data_digests[split]
@@ -299,8 +306,16 @@ class Cell(BaseModel):
         """
         if step is None:
             return self
+        return self._with(step=hardware.resolve_step(step, self.device))
+
+    def for_steps(self, steps: int) -> Cell:
+        """This cell with a budget of so many steps, the same on every device: another cell."""
+        return self._with(budget=Budget("steps", steps), settled_on="")
+
+    def _with(self, **changed: object) -> Cell:
+        """A new one: in a copy of this, what was computed of it would be copied, too."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**fields | {"step": hardware.resolve_step(step, self.device)})
+        return type(self)(**fields | changed)
 
     # --- as a file -----------------------------------------------------------------------------
 
@@ -381,6 +396,7 @@ def settle(suite: Suite) -> list[Cell]:
             device=device,
             precision=precision,
             step=step,
+            settled_on=hardware.device_name(device) if suite.budget.kind == "seconds" else "",
         )
         if cell.missing_data:
             return cell
@@ -448,6 +464,17 @@ def _clips_of(reference: str, split: HeldOutName, asked: int) -> int:
 def _data_digest(reference: str, split: HeldOutName, clips: int) -> str:
     """Digest of the pixels of the first `clips` of `split`."""
     return _opened(reference).digest(split, clips)
+
+
+@cache
+def _training_digest(task: TaskName, reference: str) -> list[str | None]:
+    """Digests of what trains: of some clips, and of all frames where a cache has one."""
+    data = _opened(reference)
+
+    def draw(count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return task_of(task, data.spec).draw(data, count, generator)
+
+    return [fingerprint.training_digest(draw), getattr(data, "frames_digest", "")]
 
 
 @cache

@@ -6,12 +6,16 @@ import ast
 import hashlib
 import inspect
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 PACKAGES = ("models", "datasets")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -19,6 +23,12 @@ ROOMS = {"trained": ("bench/train", "bench/kernels"), "scored": ("bench/score",)
 """The folders whose code is part of each digest; the rest of the harness is part of none."""
 PRESENTATION = {"label", "unit", "better", "perfect", "decimals", "outside", "definition"}
 """Fields of a metric that affect no figure."""
+COARSER = (
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
+"""The variables by which libraries compute in fewer bits than PyTorch asks them for."""
+TRAINING_CLIPS, TRAINING_SEED = 2, 0
 
 
 def digest(value: object) -> str:
@@ -92,6 +102,45 @@ def _normalised(tree: ast.Module) -> str:
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Metric":
             node.keywords = [word for word in node.keywords if word.arg not in PRESENTATION]
     return ast.unparse(tree)
+
+
+def arithmetic() -> dict[str, str]:
+    """What decides which arithmetic the code means: PyTorch's release, and `COARSER` where set.
+
+    A release may compute by another algorithm, begin from other weights or draw other numbers. Its
+    build, as for CUDA 12.6 or 13.0, is left out, and so are threads, CPU, GPU, driver and their
+    libraries: they round otherwise, which moves a figure by less than another seed does. A month of
+    cells is not trained again for it; `bench.run.environment` records it, so that `bench verify`
+    and `bench diff` can name it. Precision, kind of device and how steps run are the cell's own.
+    """
+    import torch
+
+    release = torch.__version__.partition("+")[0]
+    return {"torch": release} | {name: os.environ[name] for name in COARSER if name in os.environ}
+
+
+def training_digest(draw: Callable[[int, Generator], tuple[Tensor, ...]]) -> str | None:
+    """Digest of a few training clips, with their labels, that `draw` gives for a fixed generator.
+
+    A sample: it tells other sources, motion, order or augmentation, and not one altered frame in a
+    thousand. None where the clips cannot be drawn, or are others the second time, which
+    `bench check` reports: such cells are known by all the rest.
+    """
+    import torch
+
+    def sample() -> str:
+        generator = torch.Generator().manual_seed(TRAINING_SEED)
+        return digest([_pixels(part) for part in draw(TRAINING_CLIPS, generator)])
+
+    try:
+        first, second = sample(), sample()
+    except (Exception, SystemExit):  # a data set is anybody's code: its cells say what it was
+        return None
+    return first if first == second else None
+
+
+def _pixels(values: Tensor) -> str:
+    return hashlib.sha256(values.cpu().contiguous().numpy().data).hexdigest()
 
 
 @cache

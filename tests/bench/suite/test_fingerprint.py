@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.errors import UserError
 from bench.literature import conventions, published
 from bench.suite import catalogue, fingerprint
+from bench.suite import cell as cell_module
 from bench.suite.cell import Cell, read, settle
 from bench.suite.suite import load_suite
+from bench.train import hardware
+from datasets.moving_mnist import MovingMNIST
 
 SOURCE = '''"""Doc."""
 from models.contract import Predictor
@@ -75,6 +79,63 @@ EVALUATION = {"test_clips": 8, "validation_clips": 4, "evaluations": 2, "showcas
 )
 def test_another_choice_is_trained_anew(overrides: dict[str, object]) -> None:
     assert _cell(**overrides).trained != _cell().trained
+
+
+@pytest.mark.parametrize("variable", ["NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE"])
+def test_coarser_arithmetic_is_trained_anew(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    before = _cell().trained
+    monkeypatch.setenv(variable, "1")
+    assert _cell().trained != before
+
+
+def test_another_release_of_torch_is_trained_anew_and_another_build_of_it_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for version in ("2.12.1+cpu", "2.12.1+cu130", "2.13.0+cpu"):
+        monkeypatch.setattr(torch, "__version__", version)
+        found.append(_cell().trained)
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(("budget", "same"), [("60s", False), ("4steps", True), ("1e9flops", True)])
+def test_only_seconds_are_worth_another_amount_on_another_device(
+    monkeypatch: pytest.MonkeyPatch, budget: str, same: bool
+) -> None:
+    found = []
+    for name in ("Slow CPU, 2 threads", "Fast CPU, 64 threads"):
+        monkeypatch.setattr(hardware, "device_name", lambda _, name=name: name)
+        found.append(_cell(budget=budget).trained)
+    assert (found[0] == found[1]) is same
+
+
+CLIPS = torch.arange(4 * 6, dtype=torch.uint8).view(2, 3, 1, 2, 2)
+
+
+def _digest_of(*, add: int = 0, label: int = 0) -> str | None:
+    labels = torch.full((2,), label)
+    return fingerprint.training_digest(lambda count, generator: (CLIPS + add, labels))
+
+
+def test_other_training_clips_or_labels_have_another_digest() -> None:
+    assert len({_digest_of(), _digest_of(add=1), _digest_of(label=1)}) == 3
+    assert _digest_of() == _digest_of()
+
+
+def test_clips_that_cannot_be_drawn_or_come_otherwise_each_time_have_no_digest() -> None:
+    def fails(count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        raise LookupError("no such file")
+
+    assert fingerprint.training_digest(fails) is None
+    assert fingerprint.training_digest(lambda count, generator: (torch.rand(count),)) is None
+
+
+def test_other_training_clips_are_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, draw = _cell().trained, MovingMNIST.train_clips
+    cell_module._training_digest.cache_clear()
+    monkeypatch.setattr(MovingMNIST, "train_clips", lambda *given: draw(*given).flip(1))
+    assert _cell().trained != before
+    cell_module._training_digest.cache_clear()
 
 
 def test_other_test_clips_are_scored_anew() -> None:

@@ -1,0 +1,1 @@
+"""Sets two runs of cells side by side: one with its repetition (verify), or any two (diff)."""
