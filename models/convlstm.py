@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
+from models.layers.initial_weights import initialised_apart
 from models.layers.precision import zero_state
 from models.layers.rollout import FrameByFrame
 
@@ -108,6 +109,8 @@ class ConvLSTM(FrameByFrame):
             )
             for layer in range(layers)
         )
+        for layer, cell in enumerate(self.cells):  # x and h are convolved apart in that code
+            initialised_apart(cell.gates, width if layer else channels, width, biases=1)
 
     def step(self, frame: Tensor, state: list[CellState] | None) -> tuple[Tensor, list[CellState]]:
         """Hidden state of the top layer, and the states of all layers."""

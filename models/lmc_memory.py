@@ -19,6 +19,7 @@ from models.contract import (
     TrainingBatch,
     small_recipe,
 )
+from models.layers.initial_weights import initialised_apart
 from models.layers.padding import repeat_first_frame
 from models.layers.precision import zero_state
 
@@ -31,12 +32,13 @@ State = tuple[Tensor, Tensor]
 class ConvLSTMCell(nn.Module):
     """One ConvLSTM layer without peepholes and with biases, its gates in the order i, g, f, o.
 
-    The authors' code adds two biases, one of x and one of h; one says the same.
+    The authors' code convolves x and h apart, each with a bias; one convolution with one bias says
+    the same, and starts from the same.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gates = nn.Conv2d(2 * width, 4 * width, 3, padding=1)
+        self.gates = initialised_apart(nn.Conv2d(2 * width, 4 * width, 3, padding=1), width, width)
 
     def forward(self, x: Tensor, state: State) -> State:
         """New hidden and cell state for x [B,width,h,w]."""

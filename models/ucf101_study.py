@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.initial_weights import initialised_apart
 from models.layers.precision import widened, zero_state
 from models.layers.window_partition import (
     Partition,
@@ -211,13 +212,9 @@ class TwoMemoryLayer(RecurrentLayer):
     def __init__(self, inputs: int, width: int, kernel: int) -> None:
         super().__init__()
         self.width = width
-        self.gates = nn.Conv2d(inputs + 2 * width, 5 * width, kernel, padding="same")
-        # The study convolves input, hidden state and memory apart: so are they initialised.
-        with torch.no_grad():
-            for part in torch.split(self.gates.weight, [inputs, width, width], 1):
-                nn.init.kaiming_uniform_(part, a=5**0.5)
-        bound = (inputs * kernel**2) ** -0.5
-        nn.init.uniform_(self.gates.get_parameter("bias"), -bound, bound)
+        gates = nn.Conv2d(inputs + 2 * width, 5 * width, kernel, padding="same")
+        # The study convolves them apart, the input alone with a bias.
+        self.gates = initialised_apart(gates, inputs, width, width, biases=1)
 
     def step(self, x: Tensor, state: State | None) -> State:
         """New hidden state, cell state and memory for x [B,inputs,H,W]."""
