@@ -84,6 +84,7 @@ class ConvLSTMSeq2Seq(Predictor):
         "published": Size(
             Recipe(
                 source="holmdk/Video-Prediction-using-PyTorch, main.py",
+                origin="authors",
                 learning_rate=1e-4,
                 batch_size=12,
                 betas=(0.9, 0.98),

@@ -190,6 +190,7 @@ class EncoderForecaster(Predictor):
 
 PUBLISHED_RECIPE = Recipe(
     source="jhhuang96/ConvLSTM-PyTorch, main.py",
+    origin="borrowed",
     learning_rate=1e-4,
     batch_size=4,
     schedule="plateau",

@@ -157,6 +157,7 @@ class LMCMemory(Predictor):
         "published": Size(
             Recipe(
                 source="sangmin-git/LMC-Memory, Moving MNIST, after its warm-up",
+                origin="authors",
                 learning_rate=2e-4,
                 batch_size=128,
             )

@@ -295,6 +295,7 @@ class MaxViT(Predictor):
         "published": Size(
             Recipe(
                 source="none for this task; OpenSTL's of its attention models on Moving MNIST",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",

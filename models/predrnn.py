@@ -92,6 +92,7 @@ class PredRNN(FrameByFrame):
         "published": Size(
             Recipe(
                 source="OpenSTL, Moving MNIST, PredRNN",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",

@@ -290,6 +290,7 @@ class SITH(MemoryStack):
         "published": Size(
             Recipe(
                 source="none for this task; OpenSTL's of its recurrent models on Moving MNIST",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",
@@ -362,6 +363,7 @@ class DeepSITH(MemoryStack):
         "published": Size(
             Recipe(
                 source="none for this task; OpenSTL's of its recurrent models on Moving MNIST",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",

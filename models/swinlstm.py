@@ -446,7 +446,10 @@ def _upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 
 PUBLISHED_RECIPE = Recipe(
-    source="SongTang-x/SwinLSTM, configs.py, Moving MNIST", learning_rate=1e-4, batch_size=16
+    source="SongTang-x/SwinLSTM, configs.py, Moving MNIST",
+    origin="authors",
+    learning_rate=1e-4,
+    batch_size=16,
 )
 SMALL_RECIPE = small_recipe(5e-3, "learning rate not tuned")
 

@@ -174,6 +174,7 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
         "published": Size(
             Recipe(
                 source="the study, UCF101",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=5,
@@ -249,6 +250,7 @@ class UCF101StudyPredRNN(RecurrentPredictor):
         "published": Size(
             Recipe(
                 source="the study, UCF101",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=5,
@@ -398,7 +400,7 @@ class UCF101StudyMaxViT(Predictor):
     paper = STUDY
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
-            Recipe(source="the study, UCF101", learning_rate=1e-4, batch_size=64),
+            Recipe(source="the study, UCF101", origin="authors", learning_rate=1e-4, batch_size=64),
             {"dropout": 0.1},
         ),
         "small": Size(

@@ -26,7 +26,7 @@ def initialised_apart(
             bias, their sum, is here (default: all).
     """
     with torch.no_grad():
-        for part in torch.split(convolution.weight, parts, 1):
+        for part in torch.split(convolution.weight, [*parts], 1):
             nn.init.kaiming_uniform_(part, a=5**0.5)
         if convolution.bias is not None:
             taps = convolution.weight[0, 0].numel()
