@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,10 @@ class ConvLSTM(FrameByFrame):
             small_recipe(1e-2, "learning rate by validation MSE after 400 to 600 steps"),
             {"width": 32, "layers": 2},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (8, 12, 16, 20, 24, 32, 48, 64),
+        "layers": (1, 2, 3, 4),
     }
 
     def __init__(

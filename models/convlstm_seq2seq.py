@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,7 @@ class ConvLSTMSeq2Seq(Predictor):
             {"width": 13},
         ),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 13, 16, 20, 24)}
 
     def __init__(self, frame_shape: FrameShape, *, width: int = 64) -> None:
         super().__init__(frame_shape)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -166,6 +166,10 @@ class LMCMemory(Predictor):
             small_recipe(2e-3, "learning rate not tuned"),
             {"width": 32, "layers": 3},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (16, 24, 32, 48, 64),
+        "layers": (1, 2, 3, 4),
     }
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -305,6 +305,11 @@ class MaxViT(Predictor):
             small_recipe(1e-3, "learning rate by validation MSE after 400 to 600 steps"),
             {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2), "drop_path": 0.0},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "stem": (32, 64, 96, 160),
+        "widths": ((32, 64, 128), (64, 128, 256), (96, 192, 384)),
+        "depths": ((1, 1, 1), (2, 2, 2), (2, 2, 4)),
     }
 
     def __init__(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,10 @@ class PredRNN(FrameByFrame):
             small_recipe(5e-3, "learning rate by validation MSE after 300 steps; 1e-2 is unstable"),
             {"width": 20, "layers": 2},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (8, 12, 16, 20, 24, 32, 48, 64),
+        "layers": (1, 2, 3, 4),
     }
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -301,6 +301,10 @@ class SITH(MemoryStack):
             {"width": 66, "blocks": 2},
         ),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (16, 24, 32, 48, 66, 96),
+        "blocks": (1, 2, 3, 4),
+    }
 
     def __init__(
         self,
@@ -374,6 +378,7 @@ class DeepSITH(MemoryStack):
             {"width": 40},
         ),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (16, 24, 32, 40, 56, 80)}
 
     def __init__(
         self,

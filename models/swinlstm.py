@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -468,6 +468,10 @@ class SwinLSTMB(SwinLSTM):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(PUBLISHED_RECIPE),
         "small": Size(SMALL_RECIPE, {"width": 64, "depth": 5, "heads": 2, "patch": 4}),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (32, 48, 64, 96),
+        "depth": (1, 2, 3, 5, 7),
     }
 
     def __init__(

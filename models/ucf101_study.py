@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -184,6 +184,7 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
         ),
         "small": Size(small_recipe(1e-2, "learning rate not tuned"), {"width": 14}),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 14, 20, 28)}
 
     def __init__(
         self, frame_shape: FrameShape, *, width: int = 64, layers: int = 2, kernel: int = 3
@@ -260,6 +261,7 @@ class UCF101StudyPredRNN(RecurrentPredictor):
         ),
         "small": Size(small_recipe(3e-3, "learning rate not tuned"), {"width": 10}),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 14, 20, 28)}
 
     def __init__(
         self, frame_shape: FrameShape, *, width: int = 64, layers: int = 2, kernel: int = 3

@@ -101,10 +101,10 @@ def read(file: Path) -> tuple[Tuned, ...]:
         raise UserError(f"{file} holds no tuned recipes of this version: {what}") from error
 
 
-def write(file: Path, found: Sequence[Tuned], command: str) -> None:
-    """Write the recipes `found` by `command` into `file`, in place of older ones for the same."""
+def write(file: Path, found: Sequence[Tuned]) -> None:
+    """Write the recipes `found` into `file`, in place of older ones for the same."""
     by_key = {tuned.key: tuned for tuned in read(file)} | {tuned.key: tuned for tuned in found}
-    head = f'# Written by `{command}`. Suites read it where they say recipe = "tuned".\n'
+    head = '# Written by `python -m bench tune`; read by suites that say recipe = "tuned".\n'
     blocks = [_block(tuned) for _, tuned in sorted(by_key.items())]
     atomic.write_text(file, "\n".join([head, *blocks]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,7 +55,7 @@ def tuning(
     found = subjects(of_trials)
     cells = [cell for subject in found for seeds in subject.trials for cell in seeds]
     return TuningInvocation(
-        of_trials, cells, results, tracking_uri, screen, subjects=found, file=file, tunes=suite.name
+        of_trials, cells, results, tracking_uri, screen, subjects=found, file=file
     )
 
 
@@ -67,12 +66,10 @@ class TuningInvocation(Invocation):
     Attributes:
         subjects: what is tuned.
         file: where the recipes go.
-        tunes: the suite that they are for.
     """
 
     subjects: Sequence[Subject] = ()
     file: Path = Path()
-    tunes: str = ""
     _chosen: list[Tuned] = field(default_factory=list)
 
     def _plan(self, recorded: plan.Recorded) -> list[PlannedCell]:
@@ -100,9 +97,8 @@ class TuningInvocation(Invocation):
         found = [(subject.cell, chosen(subject, runs)) for subject in self.subjects]
         self._chosen = [best for _, best in found if best is not None]
         if self._chosen:
-            words = ["python", "-m", "bench", "tune", "--suite", self.tunes]
             with self._surviving(f"the recipes are not written to {self.file}"):
-                tuned.write(self.file, self._chosen, shlex.join(words))
+                tuned.write(self.file, self._chosen)
                 self.screen.announce(f"recipes: {self.file}")
             print_rows([_row(best) for best in self._chosen], COLUMNS)
         for cell, best in found:
@@ -139,4 +135,4 @@ def _edge(best: Tuned) -> str:
     if len(rates) < 3 or rate not in (rates[0], rates[-1]):
         return ""
     which = "lowest" if rate == rates[0] else "highest"
-    return f"{best.model}: {rate:g} is the {which} rate of all tried, a better one may lie beyond"
+    return f"{best.model}: {rate:g} is the {which} of all rates tried, a better one may lie beyond"
