@@ -156,6 +156,40 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """Choose each model's learning rate by validation, from equally many trials of one space.
+
+    The space is the table [tuning] of the suite. Trials are cells of the suite NAME-tuning, on
+    seeds of their own and without a test; the same line goes on where it was interrupted.
+    """
+
+    suite: str
+    """Name of a suite, or path to a TOML file."""
+    models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
+    """Only these models: names, globs such as 'conv*', or path/to/file.py:Class."""
+    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATASET ...")] = ()
+    """Only these data sets: names, globs, or path/to/file.py:Class."""
+    trials: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Of each model (default: as the suite says, else 5)."""
+    overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """File for the recipes (default: NAME.tuned.toml beside the suite's file)."""
+    dry_run: bool = False
+    """Show the plan and stop."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Run the trials, and write the best recipes."""
+        from bench.console import SCREEN
+        from bench.tune.tune import tuning
+
+        only = Selection(self.suite, self.models, self.datasets, overrides=self.overrides)
+        where = (self.places.results, self.places.tracking_uri, SCREEN)
+        invocation = tuning(only.selected(), self.trials, self.out, *where)
+        return invocation.dry_run() if self.dry_run else invocation.run()
+
+
+@dataclass(frozen=True)
 class Rescore:
     """Score the stored weights of finished cells again where metrics or test clips changed."""
 
@@ -547,7 +581,20 @@ class Ui:
 
 
 Verb = (
-    Run | Rescore | Clear | Cell | Report | Ls | Check | Speed | Data | Predict | Verify | Diff | Ui
+    Run
+    | Tune
+    | Rescore
+    | Clear
+    | Cell
+    | Report
+    | Ls
+    | Check
+    | Speed
+    | Data
+    | Predict
+    | Verify
+    | Diff
+    | Ui
 )
 
 

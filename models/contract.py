@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -95,12 +95,14 @@ class Model(nn.Module, ABC):
         paper: the publication it follows, if any.
         sizes: its sizes by name; a model with one size calls it "only".
         task: "prediction" of the next frames, or "recognition" of what a clip shows.
+        tunable: options that a search for a small size may vary, each with the values to try.
     """
 
     name: ClassVar[str]
     paper: ClassVar[Paper | None] = None
     sizes: ClassVar[Mapping[str, Size]] = {"only": Size(DEFAULT_RECIPE)}
     task: ClassVar[TaskName]
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
+from models.layers.initial_weights import initialised_apart
 from models.layers.precision import zero_state
 from models.layers.rollout import FrameByFrame
 
@@ -60,8 +61,9 @@ class ConvLSTMCell(nn.Module):
 class ConvLSTM(FrameByFrame):
     """Stacked ConvLSTM layers on patches, predicting frame by frame.
 
-    The form in common use (predrnn-pytorch, OpenSTL): no peepholes, no biases, a 1x1 convolution
-    to pixels. OpenSTL counts 15,083,520 parameters, of which 3,407,872 never take part; they are
+    The form in common use (predrnn-pytorch, OpenSTL): no peepholes, no biases, input and state
+    convolved apart (here in one call, from the same initial weights), a 1x1 convolution to pixels.
+    OpenSTL counts 15,083,520 parameters, of which 3,407,872 never take part; they are
     left out here.
     """
 
@@ -75,6 +77,7 @@ class ConvLSTM(FrameByFrame):
         "published": Size(
             Recipe(
                 source="OpenSTL, Moving MNIST, ConvLSTM-S",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",
@@ -84,6 +87,10 @@ class ConvLSTM(FrameByFrame):
             small_recipe(1e-2, "learning rate by validation MSE after 400 to 600 steps"),
             {"width": 32, "layers": 2},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (8, 12, 16, 20, 24, 32, 48, 64),
+        "layers": (1, 2, 3, 4),
     }
 
     def __init__(
@@ -98,16 +105,12 @@ class ConvLSTM(FrameByFrame):
     ) -> None:
         super().__init__(frame_shape, width=width, patch=patch)
         channels, map_height, map_width = self.patched_shape
-        self.cells = nn.ModuleList(
-            ConvLSTMCell(
-                width if layer else channels,
-                width,
-                kernel,
-                bias=peephole,
-                peephole=(map_height, map_width) if peephole else None,
-            )
-            for layer in range(layers)
-        )
+        self.cells = nn.ModuleList()
+        for inputs in (channels, *[width] * (layers - 1)):
+            place = (map_height, map_width) if peephole else None
+            cell = ConvLSTMCell(inputs, width, kernel, bias=peephole, peephole=place)
+            initialised_apart(cell.gates, inputs, width, biases=1)
+            self.cells.append(cell)
 
     def step(self, frame: Tensor, state: list[CellState] | None) -> tuple[Tensor, list[CellState]]:
         """Hidden state of the top layer, and the states of all layers."""

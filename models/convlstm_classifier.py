@@ -62,6 +62,7 @@ class ConvLSTMClassifier(Classifier):
         "published": Size(
             Recipe(
                 source="J-Yash/convlstm-vs-sith",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=2,

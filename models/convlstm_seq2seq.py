@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,7 @@ class ConvLSTMSeq2Seq(Predictor):
         "published": Size(
             Recipe(
                 source="holmdk/Video-Prediction-using-PyTorch, main.py",
+                origin="authors",
                 learning_rate=1e-4,
                 batch_size=12,
                 betas=(0.9, 0.98),
@@ -94,6 +95,7 @@ class ConvLSTMSeq2Seq(Predictor):
             {"width": 13},
         ),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 13, 16, 20, 24)}
 
     def __init__(self, frame_shape: FrameShape, *, width: int = 64) -> None:
         super().__init__(frame_shape)

@@ -76,6 +76,7 @@ class DeepSITHClassifier(Classifier):
         "published": Size(
             Recipe(
                 source="J-Yash/convlstm-vs-sith",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=2,

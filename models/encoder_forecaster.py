@@ -10,18 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.initial_weights import initialised_beside
 from models.layers.precision import widened, zero_state
 
 State = tuple[Tensor, ...]
 """What a cell remembers, each [B,width,h,w]; the hidden state, which it puts out, comes first."""
 
 
-def normalised_conv(inputs: int, outputs: int, kernel: int, group: int) -> nn.Sequential:
-    """A convolution, then group normalisation over `group` channels, which divides `outputs`."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding="same"),
-        nn.GroupNorm(outputs // group, outputs),
-    )
+def normalised_conv(
+    inputs: int, width: int, outputs: int, kernel: int, group: int
+) -> nn.Sequential:
+    """A convolution of input and state, then group normalisation over `group` channels.
+
+    A cell without an input starts from the weights that it has in the published code, beside those
+    of `width` channels of zeros.
+    """
+    convolution = nn.Conv2d(inputs + width, outputs, kernel, padding="same")
+    if inputs == 0:
+        initialised_beside(convolution, unused=width)
+    return nn.Sequential(convolution, nn.GroupNorm(outputs // group, outputs))
 
 
 class ConvLSTMCell(nn.Module):
@@ -37,7 +44,7 @@ class ConvLSTMCell(nn.Module):
     def __init__(self, inputs: int, width: int, kernel: int, group: int) -> None:
         super().__init__()
         self.width = width
-        self.gates = normalised_conv(inputs + width, 4 * width, kernel, group)
+        self.gates = normalised_conv(inputs, width, 4 * width, kernel, group)
 
     def forward(self, x: Tensor, state: State | None) -> State:
         """New hidden and cell state for x [B,inputs,h,w]; a state of None is all zeros."""
@@ -63,8 +70,8 @@ class ConvGRUCell(nn.Module):
     def __init__(self, inputs: int, width: int, kernel: int, group: int) -> None:
         super().__init__()
         self.width = width
-        self.gates = normalised_conv(inputs + width, 2 * width, kernel, group)
-        self.candidate = normalised_conv(inputs + width, width, kernel, group)
+        self.gates = normalised_conv(inputs, width, 2 * width, kernel, group)
+        self.candidate = normalised_conv(inputs, width, width, kernel, group)
 
     def forward(self, x: Tensor, state: State | None) -> State:
         """New hidden state for x [B,inputs,h,w]; a state of None is all zeros."""
@@ -109,7 +116,8 @@ class EncoderForecaster(Predictor):
     transposed ones double them between the others, each with a LeakyReLU.
 
     The published code (jhhuang96/ConvLSTM-PyTorch, and WZX-Tina/ConvLSTM, whose `first` is 64)
-    feeds the deepest cell zeros: the weights of that input never act, and are left out. It also
+    feeds the deepest cell zeros: the weights of that input never act, and are left out (the others
+    start as beside them). It also
     puts a LeakyReLU after the last layer, since it takes any layer with "leaky" in its name to
     have one, by which dark pixels come out negative and hardly learn: here the last layer is
     linear. And it takes as many frames as a constant says, here any number do.
@@ -182,6 +190,7 @@ class EncoderForecaster(Predictor):
 
 PUBLISHED_RECIPE = Recipe(
     source="jhhuang96/ConvLSTM-PyTorch, main.py",
+    origin="borrowed",
     learning_rate=1e-4,
     batch_size=4,
     schedule="plateau",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from models.contract import (
     TrainingBatch,
     small_recipe,
 )
+from models.layers.initial_weights import initialised_apart
 from models.layers.padding import repeat_first_frame
 from models.layers.precision import zero_state
 
@@ -31,12 +32,13 @@ State = tuple[Tensor, Tensor]
 class ConvLSTMCell(nn.Module):
     """One ConvLSTM layer without peepholes and with biases, its gates in the order i, g, f, o.
 
-    The authors' code adds two biases, one of x and one of h; one says the same.
+    The authors' code convolves x and h apart, each with a bias; one convolution with one bias says
+    the same, and starts from the same.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gates = nn.Conv2d(2 * width, 4 * width, 3, padding=1)
+        self.gates = initialised_apart(nn.Conv2d(2 * width, 4 * width, 3, padding=1), width, width)
 
     def forward(self, x: Tensor, state: State) -> State:
         """New hidden and cell state for x [B,width,h,w]."""
@@ -155,6 +157,7 @@ class LMCMemory(Predictor):
         "published": Size(
             Recipe(
                 source="sangmin-git/LMC-Memory, Moving MNIST, after its warm-up",
+                origin="authors",
                 learning_rate=2e-4,
                 batch_size=128,
             )
@@ -163,6 +166,10 @@ class LMCMemory(Predictor):
             small_recipe(2e-3, "learning rate not tuned"),
             {"width": 32, "layers": 3},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (16, 24, 32, 48, 64),
+        "layers": (1, 2, 3, 4),
     }
 
     def __init__(

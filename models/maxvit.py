@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ from models.layers.window_partition import (
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
+NORM_EPSILON = 1e-3  # of batch normalisation, as in the authors' code
+
 
 def small_init(layer: Layer) -> Layer:
     """`layer`, its initial weights a tenth as large and its bias zero.
@@ -34,6 +36,48 @@ def small_init(layer: Layer) -> Layer:
         if layer.bias is not None:
             layer.bias.zero_()
     return layer
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """The authors' batch normalisation, but for how fast its running statistics follow.
+
+    Theirs follow by 1 % a step, over hundreds of thousands of steps; budgets here may be hundreds,
+    after which such statistics would still hold much of where they started.
+    """
+    return nn.BatchNorm2d(channels, eps=NORM_EPSILON)
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A 3x3 convolution of stride 2, padded by zeros below and to the right alone.
+
+    TensorFlow's "same", by which the authors' model is padded: where PyTorch's padding of 1 centres
+    an output on pixel (0, 0) of each square of four, this one does on (1, 1).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, 2, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,outputs,H/2,W/2] for x [B,inputs,H,W]; H and W are even."""
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): in training a branch is left out of some sequences.
+
+    It is scaled up in the others, so that its mean stays.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """`branch` [B,...], of each sequence zero with the probability `rate`."""
+        if not self.training or not self.rate:
+            return branch
+        kept = branch.new_ones(len(branch), *[1] * (branch.dim() - 1))
+        return branch * F.dropout(kept, self.rate)
 
 
 class SqueezeExcite(nn.Module):
@@ -55,23 +99,34 @@ class MBConv(nn.Module):
 
     The branch normalises, expands by `expansion`, convolves each channel alone (with the stride),
     scales channels by squeeze and excitation to a quarter of `outputs`, and projects. The
-    shortcut averages where the stride is 2 and projects where the channels change.
+    shortcut averages where the stride is 2 and projects where the channels change. In training
+    the branch is left out of a share `drop_path` of the sequences.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, expansion: int = 4) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        expansion: int = 4,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         inner = expansion * outputs
         self.branch = nn.Sequential(
-            nn.BatchNorm2d(inputs),
+            batch_norm(inputs),
             nn.Conv2d(inputs, inner, 1, bias=False),
-            nn.BatchNorm2d(inner),
+            batch_norm(inner),
             nn.GELU(approximate="tanh"),
-            nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
-            nn.BatchNorm2d(inner),
+            HalvingConv2d(inner, inner, groups=inner)
+            if stride == 2
+            else nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False),
+            batch_norm(inner),
             nn.GELU(approximate="tanh"),
             SqueezeExcite(inner, max(1, outputs // 4)),
             small_init(nn.Conv2d(inner, outputs, 1)),
         )
+        self.drop_path = DropPath(drop_path)
         self.shortcut = nn.Sequential()
         if stride > 1:
             self.shortcut.append(nn.AvgPool2d(stride))
@@ -80,7 +135,7 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B,outputs,H/stride,W/stride] for x [B,inputs,H,W]."""
-        y: Tensor = self.shortcut(x) + self.branch(x)
+        y: Tensor = self.shortcut(x) + self.drop_path(self.branch(x))
         return y
 
 
@@ -96,6 +151,7 @@ class PartitionAttention(nn.Module):
         window: tokens to a window down and across; both must divide the map's.
         partition: "block" or "grid".
         head_width: channels of one attention head; must divide `width`.
+        drop_path: share of the sequences that each of the two branches is left out of in training.
     """
 
     index: Tensor
@@ -107,8 +163,10 @@ class PartitionAttention(nn.Module):
         window: tuple[int, int],
         partition: Partition,
         head_width: int,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        self.drop_path = DropPath(drop_path)
         self.map_shape, self.window, self.partition = map_shape, window, partition
         self.heads = width // head_width
         self.norm = nn.LayerNorm(width)
@@ -127,9 +185,9 @@ class PartitionAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B,H,W,width] for x [B,H,W,width]."""
         windows = window_partition(self.norm(x), self.window, self.partition)
-        attended = self.attend(windows)
-        x = x + window_reverse(attended, self.map_shape, self.window, self.partition)
-        y: Tensor = x + self.feed_forward(x)
+        attended = window_reverse(self.attend(windows), self.map_shape, self.window, self.partition)
+        x = x + self.drop_path(attended)
+        y: Tensor = x + self.drop_path(self.feed_forward(x))
         return y
 
     def attend(self, windows: Tensor) -> Tensor:
@@ -153,6 +211,7 @@ class MaxViTBlock(nn.Module):
         stride: 1 or 2.
         window: tokens to an attention window, down and across, at least.
         head: channels of one attention head.
+        drop_path: share of the sequences that each branch is left out of in training.
     """
 
     def __init__(
@@ -163,13 +222,14 @@ class MaxViTBlock(nn.Module):
         stride: int,
         window: int,
         head: int,
+        drop_path: float,
     ) -> None:
         super().__init__()
-        self.conv = MBConv(inputs, width, stride)
+        self.conv = MBConv(inputs, width, stride, drop_path=drop_path)
         sides = (window_side(map_shape[0], window), window_side(map_shape[1], window))
         self.attention = nn.Sequential(
-            PartitionAttention(width, map_shape, sides, "block", head),
-            PartitionAttention(width, map_shape, sides, "grid", head),
+            PartitionAttention(width, map_shape, sides, "block", head, drop_path),
+            PartitionAttention(width, map_shape, sides, "grid", head, drop_path),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,7 +246,7 @@ class DecoderBlock(nn.Module):
         self.upsample = nn.Sequential(nn.Conv2d(deep, 4 * width, 1), nn.PixelShuffle(2))
         self.shortcut = nn.Conv2d(2 * width, width, 1)
         self.branch = nn.Sequential(
-            nn.BatchNorm2d(2 * width),
+            batch_norm(2 * width),
             nn.GELU(approximate="tanh"),
             small_init(nn.Conv2d(2 * width, width, 3, padding=1)),
         )
@@ -235,6 +295,7 @@ class MaxViT(Predictor):
         "published": Size(
             Recipe(
                 source="none for this task; OpenSTL's of its attention models on Moving MNIST",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",
@@ -242,8 +303,13 @@ class MaxViT(Predictor):
         ),
         "small": Size(
             small_recipe(1e-3, "learning rate by validation MSE after 400 to 600 steps"),
-            {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2)},
+            {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2), "drop_path": 0.0},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "stem": (32, 64, 96, 160),
+        "widths": ((32, 64, 128), (64, 128, 256), (96, 192, 384)),
+        "depths": ((1, 1, 1), (2, 2, 2), (2, 2, 4)),
     }
 
     def __init__(
@@ -256,6 +322,7 @@ class MaxViT(Predictor):
         window: int = 4,
         head: int = 32,
         window_frames: int = 10,
+        drop_path: float = 0.2,
     ) -> None:
         """MaxViT-T by default.
 
@@ -267,6 +334,7 @@ class MaxViT(Predictor):
             window: positions down and across in an attention window.
             head: channels of an attention head.
             window_frames: frames read, and predicted, in one pass.
+            drop_path: the rate of stochastic depth towards which it rises from block to block.
 
         Raises:
             ValueError: where the frame cannot be halved that often.
@@ -281,22 +349,30 @@ class MaxViT(Predictor):
             )
         self.window_frames = window_frames
         self.stem = nn.Sequential(
-            nn.Conv2d(window_frames * channels, stem, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(stem),
+            HalvingConv2d(window_frames * channels, stem),
+            batch_norm(stem),
             nn.GELU(approximate="tanh"),
             nn.Conv2d(stem, stem, 3, 1, 1),
         )
         self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
+        rates = iter([drop_path * place / sum(depths) for place in range(sum(depths))])
         below = stem
         for level, (stage_width, depth) in enumerate(zip(widths, depths, strict=True), start=2):
             map_shape = (height >> level, width >> level)
             self.stages.append(
                 nn.Sequential(
-                    MaxViTBlock(below, stage_width, map_shape, 2, window, head),
                     *(
-                        MaxViTBlock(stage_width, stage_width, map_shape, 1, window, head)
-                        for _ in range(depth - 1)
-                    ),
+                        MaxViTBlock(
+                            stage_width if place else below,
+                            stage_width,
+                            map_shape,
+                            1 if place else 2,
+                            window,
+                            head,
+                            next(rates),
+                        )
+                        for place in range(depth)
+                    )
                 )
             )
             self.decoder.insert(0, DecoderBlock(stage_width, below))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Recipe, Size, small_recipe
+from models.layers.initial_weights import initialised_apart
 from models.layers.precision import zero_state
 from models.layers.rollout import FrameByFrame
 
@@ -33,7 +34,8 @@ class STLSTMCell(nn.Module):
     """One spatiotemporal LSTM layer: the ST-LSTM equations of Wang et al. 2017, section 3.2.
 
     The x, h and m convolutions of the authors' code (to 7, 4 and 3 gates) are regrouped into one
-    of [x, h] and one of [x, m]: the same weights and products in two calls instead of three.
+    of [x, h] and one of [x, m]: the same weights and products in two calls instead of three, and
+    the same initial weights.
 
     Args:
         inputs: channels of the input.
@@ -47,8 +49,12 @@ class STLSTMCell(nn.Module):
         def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
             return nn.Conv2d(inputs, outputs, kernel, padding="same", bias=False)
 
-        self.temporal = convolution(inputs + width, 4 * width, kernel)
-        self.spatial = convolution(inputs + width, 3 * width, kernel)
+        def joint(gates: int) -> nn.Conv2d:
+            both = convolution(inputs + width, gates * width, kernel)
+            return initialised_apart(both, inputs, width)
+
+        self.temporal = joint(4)
+        self.spatial = joint(3)
         self.memories_to_gate = convolution(2 * width, width, kernel)
         self.memories_to_hidden = convolution(2 * width, width, 1)
 
@@ -86,6 +92,7 @@ class PredRNN(FrameByFrame):
         "published": Size(
             Recipe(
                 source="OpenSTL, Moving MNIST, PredRNN",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",
@@ -95,6 +102,10 @@ class PredRNN(FrameByFrame):
             small_recipe(5e-3, "learning rate by validation MSE after 300 steps; 1e-2 is unstable"),
             {"width": 20, "layers": 2},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (8, 12, 16, 20, 24, 32, 48, 64),
+        "layers": (1, 2, 3, 4),
     }
 
     def __init__(

@@ -39,6 +39,7 @@ class PredRNNV2(PredRNN):
         "published": Size(
             Recipe(
                 source="predrnn-pytorch, Moving MNIST, PredRNN-V2",
+                origin="authors",
                 learning_rate=1e-4,
                 batch_size=8,
             )

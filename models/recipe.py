@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 TaskName = Literal["prediction", "recognition"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
+Origin = Literal["authors", "borrowed", "ours"]
+"""Whose recipe it is: of the model's own authors, of somebody's for another model or task, ours."""
 
 _LARGEST_BATCH = 1_000_000
 
@@ -39,10 +41,15 @@ class Recipe:
     """The longest gradient of all parameters together; longer ones are shortened."""
     clip_value: float | None = None
     """The largest element of a gradient; larger ones are cut."""
+    origin: Origin = "ours"
+    trials: int = 0
+    """Of how many recipes, tried on validation, it was the best; 0 where that was not done."""
 
     def __post_init__(self) -> None:
         limits: list[tuple[str, str, bool]] = [
             ("source", "text", isinstance(self.source, str)),
+            ("origin", "authors, borrowed or ours", self.origin in get_args(Origin)),
+            ("trials", "a whole number from 0 on", _is_whole(self.trials, 0)),
             ("learning_rate", "a number above 0", _is_number(self.learning_rate, above=0)),
             ("batch_size", f"a whole number from 1 to {_LARGEST_BATCH:,}", self._has_a_batch),
             ("optimizer", "adam, adamw or sgd", self.optimizer in get_args(Optimizer)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -290,6 +290,7 @@ class SITH(MemoryStack):
         "published": Size(
             Recipe(
                 source="none for this task; OpenSTL's of its recurrent models on Moving MNIST",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",
@@ -299,6 +300,10 @@ class SITH(MemoryStack):
             small_recipe(2e-3, "learning rate by validation MSE after 300 steps"),
             {"width": 66, "blocks": 2},
         ),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (16, 24, 32, 48, 66, 96),
+        "blocks": (1, 2, 3, 4),
     }
 
     def __init__(
@@ -362,6 +367,7 @@ class DeepSITH(MemoryStack):
         "published": Size(
             Recipe(
                 source="none for this task; OpenSTL's of its recurrent models on Moving MNIST",
+                origin="borrowed",
                 learning_rate=5e-4,
                 batch_size=16,
                 schedule="one_cycle",
@@ -372,6 +378,7 @@ class DeepSITH(MemoryStack):
             {"width": 40},
         ),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (16, 24, 32, 40, 56, 80)}
 
     def __init__(
         self,

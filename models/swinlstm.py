@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -446,7 +446,10 @@ def _upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 
 PUBLISHED_RECIPE = Recipe(
-    source="SongTang-x/SwinLSTM, configs.py, Moving MNIST", learning_rate=1e-4, batch_size=16
+    source="SongTang-x/SwinLSTM, configs.py, Moving MNIST",
+    origin="authors",
+    learning_rate=1e-4,
+    batch_size=16,
 )
 SMALL_RECIPE = small_recipe(5e-3, "learning rate not tuned")
 
@@ -465,6 +468,10 @@ class SwinLSTMB(SwinLSTM):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(PUBLISHED_RECIPE),
         "small": Size(SMALL_RECIPE, {"width": 64, "depth": 5, "heads": 2, "patch": 4}),
+    }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "width": (32, 48, 64, 96),
+        "depth": (1, 2, 3, 5, 7),
     }
 
     def __init__(

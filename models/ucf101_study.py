@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.layers.initial_weights import initialised_apart
 from models.layers.precision import widened, zero_state
 from models.layers.window_partition import (
     Partition,
@@ -173,6 +174,7 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
         "published": Size(
             Recipe(
                 source="the study, UCF101",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=5,
@@ -182,6 +184,7 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
         ),
         "small": Size(small_recipe(1e-2, "learning rate not tuned"), {"width": 14}),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 14, 20, 28)}
 
     def __init__(
         self, frame_shape: FrameShape, *, width: int = 64, layers: int = 2, kernel: int = 3
@@ -211,13 +214,9 @@ class TwoMemoryLayer(RecurrentLayer):
     def __init__(self, inputs: int, width: int, kernel: int) -> None:
         super().__init__()
         self.width = width
-        self.gates = nn.Conv2d(inputs + 2 * width, 5 * width, kernel, padding="same")
-        # The study convolves input, hidden state and memory apart: so are they initialised.
-        with torch.no_grad():
-            for part in torch.split(self.gates.weight, [inputs, width, width], 1):
-                nn.init.kaiming_uniform_(part, a=5**0.5)
-        bound = (inputs * kernel**2) ** -0.5
-        nn.init.uniform_(self.gates.get_parameter("bias"), -bound, bound)
+        gates = nn.Conv2d(inputs + 2 * width, 5 * width, kernel, padding="same")
+        # The study convolves them apart, the input alone with a bias.
+        self.gates = initialised_apart(gates, inputs, width, width, biases=1)
 
     def step(self, x: Tensor, state: State | None) -> State:
         """New hidden state, cell state and memory for x [B,inputs,H,W]."""
@@ -252,6 +251,7 @@ class UCF101StudyPredRNN(RecurrentPredictor):
         "published": Size(
             Recipe(
                 source="the study, UCF101",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=5,
@@ -261,6 +261,7 @@ class UCF101StudyPredRNN(RecurrentPredictor):
         ),
         "small": Size(small_recipe(3e-3, "learning rate not tuned"), {"width": 10}),
     }
+    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 14, 20, 28)}
 
     def __init__(
         self, frame_shape: FrameShape, *, width: int = 64, layers: int = 2, kernel: int = 3
@@ -401,7 +402,7 @@ class UCF101StudyMaxViT(Predictor):
     paper = STUDY
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
-            Recipe(source="the study, UCF101", learning_rate=1e-4, batch_size=64),
+            Recipe(source="the study, UCF101", origin="authors", learning_rate=1e-4, batch_size=64),
             {"dropout": 0.1},
         ),
         "small": Size(

@@ -33,6 +33,7 @@ class VGG3DClassifier(Classifier):
         "published": Size(
             Recipe(
                 source="TwentyBN/something-something-v2-baseline, model3D_1",
+                origin="authors",
                 schedule="plateau",
                 plateau_factor=0.5,
                 plateau_patience=2,

@@ -52,7 +52,11 @@ def _entry(seeds: Sequence[PlannedCell]) -> Text:
     words = []
     for state, group in groupby(sorted(seeds, key=lambda cell: cell.state), lambda c: c.state):
         alike = list(group)
-        word = state if len(seeds) == 1 else " ".join((state, *(str(c.seed) for c in alike)))
+        word = (
+            state
+            if len(seeds) == 1
+            else " ".join((state, *dict.fromkeys(str(c.seed) for c in alike)))
+        )
         if len(seeds) == 1 and alike[0].result is not None:
             word = f"{state}, {result(alike[0].task, alike[0].result)}"
         training = [c.training_seconds for c in alike if c.training_seconds is not None]

@@ -11,7 +11,7 @@ from bench import records
 from bench.escape import file_stem
 from bench.literature.claims import all_claims
 from bench.literature.published import all_rows
-from bench.report import speed
+from bench.report import recipes, speed
 from bench.report.claims import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
@@ -104,7 +104,7 @@ def _chapter(
     pairs = paired(section, scores.of(section))
     section = with_damage(section, scores.artifacts)
     figures = summary(section)
-    said = verdict(section, figures, pairs)
+    said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
     sure = neighbours(section, figures, pairs)
     plots = [
         *learning_plots(curves(store, section), looks, prefix),

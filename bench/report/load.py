@@ -33,6 +33,7 @@ UNKNOWN = "unknown"
 NONE = ""
 TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
 SETTING = ["device", "precision", "budget", "recipe"]
+OWN_RECIPES = ("published", "tuned")  # one a model
 DEVICE_BOUND = ("time/", "speed/", "memory/")
 _COST = (*records.COST, *records.CONDITIONS)
 _QUALITY = {metric.key: metric for metrics in RECORDED.values() for metric in metrics.values()}
@@ -84,7 +85,7 @@ class Section:
             (f"{units.budget(self.budget)} of training", self.budget),
             (self.device, self.device),
             (f"precision {self.precision}", self.precision),
-            (f"{self.recipe} recipe{'s' if self.recipe == 'published' else ''}", self.recipe),
+            (f"{self.recipe} recipe{'s' * (self.recipe in OWN_RECIPES)}", self.recipe),
             (f"test data {self.data_digest[:12]}", self.data_digest),
         )
         return " · ".join(text for text, fact in parts if fact not in (UNKNOWN, NONE))
@@ -250,6 +251,8 @@ def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
     if not runs:
         hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
+    if all("trial" in run.params for run in runs):
+        raise UserError(f"{suite!r} holds trials of `bench tune`, which have no test to report")
     recorded = {run.tags.get(records.CELL) for run in runs}
     missing = [run for run in store.planned(suite) if run.tags[records.CELL] not in recorded]
     return [_row(_readable(run)) for run in [*runs, *missing]]

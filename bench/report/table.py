@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench import records, units
 from bench.escape import csv_cell
+from bench.report import recipes
 from bench.report.columns import COLUMNS, CONDITION_COLUMNS, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.marks import WHY, of_seeds
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # the report needs no torch
 
 ROW_FIELDS = (
     *("label", "model", "baseline", "seeds", "status", "reason", "command"),
-    *("other_code", "damaged", "eager", "marked"),
+    *("other_code", "damaged", "eager", "marked", "recipe_from"),
 )
 MARK, DAMAGED, EAGER, DISTURBED = "†", "‡", "§", "¶"
 PERFECT = 1e-7
@@ -64,6 +65,8 @@ class Row:
     """How its training steps ran, where that was "eager" and other rows' were a graph; else ""."""
     marked: str = ""
     """Why it is never the best: see `bench.report.marks`; "" where it may be."""
+    recipe_from: str = ""
+    """Whose recipe trained it; "" for a model that is not trained."""
 
     @property
     def name(self) -> str:
@@ -96,9 +99,10 @@ class Table:
         lost = f"{DAMAGED} Left out of plots and comparisons: {'; '.join(damaged)}."
         eager = "; ".join(f"{row.label}, {row.eager}" for row in self.rows if row.eager)
         slow = f"{EAGER} Trained step by step, the rest by replays of one CUDA graph: {eager}."
+        whose = recipes.note(self.rows)
         notes = (
             *(code, lost if damaged else "", slow if eager else ""),
-            *(self._disturbed, self.remark),
+            *(self._disturbed, whose, self.remark),
         )
         return " ".join(filter(None, notes))
 
@@ -221,6 +225,7 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
     commits = sorted({_short(commit) for commit in seeds["other_code"] if commit})
     row["other_code"] = " and ".join(commits)
     row["eager"] = "; ".join(sorted({how for how in seeds["eager"] if how}))
+    row["recipe_from"] = recipes.origins(seeds)
     row["seeds"] = " ".join(map(str, sorted(seeds["seed"])))
     row["n"] = len(seeds)
     for column in columns:

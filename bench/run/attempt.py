@@ -89,7 +89,7 @@ class Attempt:
                 self.record.tags[records.STEP] = self.loop.steps_run_as
                 self._save()
             peak_bytes = hardware.peak_memory_bytes(self.cell.device)
-            result = self._test()
+            result = self._test() if self.cell.trial is None else None
         except Interrupted:  # what is not in the state comes again when the cell goes on
             self.record.points = self.loop.curves.points[: self._saved]
             raise
@@ -97,7 +97,9 @@ class Attempt:
             self.record.points = self.loop.curves.points
             raise
         self.record.points = list(self.loop.curves.points)
-        final = self._tested(result) | self._spent(peak_bytes)
+        final = self._spent(peak_bytes)
+        if result is not None:
+            final |= self._tested(result)
         self._record(result, final)
         return final
 
@@ -128,9 +130,19 @@ class Attempt:
             compared = self.cell.compared
             return measure(self.loop.task, self.loop.forward, held_out, showcase_clips, compared)
 
-    def _record(self, result: Result, final: dict[str, float]) -> None:
-        """Add the result to the record; its files become artifacts."""
+    def _record(self, result: Result | None, final: dict[str, float]) -> None:
+        """Add the result, where there was a test, and the `final` figures to the record."""
         self._progress("record", 1.0)
+        if result is not None:
+            self._keep(result)
+        steps = self.loop.clock.steps
+        tested = [] if result is None else result.points()
+        points = tested + [(key, value, steps) for key, value in final.items()]
+        there = {(point.key, point.step) for point in self.record.points}  # the ends of curves
+        self.record.points += [Point.now(k, v, n) for k, v, n in points if (k, n) not in there]
+
+    def _keep(self, result: Result) -> None:
+        """Add what the result says to the record; its files and the weights become artifacts."""
         folder, tags = self.checkpoint.artifacts, self.record.tags
         classes = self.cell.data.spec.classes
         artifacts.write(result, self.loop.weights, classes, folder)
@@ -138,10 +150,6 @@ class Attempt:
             self._emit(Note(f"{name} not measured: {reason}"))
             tags[records.NOT_MEASURED + name] = reason
         tags[records.WEIGHTS_BYTES] = str((folder / records.CHECKPOINT).stat().st_size)
-        steps = self.loop.clock.steps
-        points = result.points() + [(key, value, steps) for key, value in final.items()]
-        there = {(point.key, point.step) for point in self.record.points}  # the ends of curves
-        self.record.points += [Point.now(k, v, n) for k, v, n in points if (k, n) not in there]
 
     def _tested(self, result: Result) -> dict[str, float]:
         """The figures of the test and what it took."""

@@ -31,6 +31,7 @@ class PlannedCell:
     size: str
     dataset: str
     seed: int
+    """Or the number of a trial."""
     state: State
     estimated_seconds: float | None
     """Expected duration from now; None where unknown or done."""

@@ -71,7 +71,8 @@ def _unequal_batches(cells: Sequence[Cell]) -> str:
 
 def planned(cell: Cell, state: State = "run", **more: Any) -> PlannedCell:
     """The `cell` in that state, for the display."""
-    place = cell.model_name, cell.size, cell.dataset_name, cell.seed, state
+    number = cell.seed if cell.trial is None else cell.trial
+    place = cell.model_name, cell.size, cell.dataset_name, number, state
     return PlannedCell(cell.name, *place, **{"estimated_seconds": None, "task": cell.task} | more)
 
 
@@ -126,7 +127,7 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
     if not forced:
         if run := recorded.scored(cell):
             return planned(cell, "done", result=run.metrics.get(LEADING[cell.task].key))
-        if run := recorded.trained(cell):
+        if cell.trial is None and (run := recorded.trained(cell)):
             seconds = BASELINE_SECONDS
             return planned(cell, "rescore", estimated_seconds=seconds, weights_of=run.run_id)
     resumes = Checkpoint(results, cell.trained).has_state and not forced

@@ -59,7 +59,8 @@ class Record(BaseModel):
                 "frame_shape": "x".join(map(str, spec.frame_shape)),
                 **({"classes": len(spec.classes)} if spec.classes else {}),
             }
-            record.tags[records.DATA_DIGEST] = cell.data_digests["test"]
+            if "test" in cell.data_digests:  # of a trial there is none
+                record.tags[records.DATA_DIGEST] = cell.data_digests["test"]
             if cell.data.notice:
                 record.tags[records.NOTICE] = cell.data.notice
             record.data_source = cell.dataset_name, type(cell.data).__module__

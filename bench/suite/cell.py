@@ -18,7 +18,7 @@ from bench import atomic, records
 from bench.errors import UserError, one_line, unknown
 from bench.literature.conventions import columns
 from bench.score.metrics import RECORDED
-from bench.suite import catalogue, fingerprint
+from bench.suite import catalogue, fingerprint, tuned
 from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
 from bench.suite.suite import Coordinates, Evaluation, FolderName, Limits, Seed, Suite
@@ -29,7 +29,7 @@ from bench.train.task import Task, task_of
 from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
 from models.contract import Model, Recipe
 
-NOT_OF_THE_FIGURES = ("source",)
+NOT_OF_THE_FIGURES = ("source", "origin", "trials")
 """Fields of a recipe that do not affect training."""
 QUICKLY_COUNTED = 60
 """Frames of a clip up to which a plan may count FLOPs: for a thousand that takes minutes."""
@@ -59,8 +59,8 @@ class Cell(BaseModel):
     size: str
     """The model's size by name."""
     recipe: Recipe
-    recipe_of: Literal["published", "shared"]
-    """Whether the recipe is the model's own or one for the whole suite."""
+    recipe_of: Literal["published", "tuned", "shared"]
+    """Whether the recipe is the model's own, found by `bench tune`, or one for the whole suite."""
     budget: Budget
     evaluation: Evaluation
     limits: Limits
@@ -72,6 +72,9 @@ class Cell(BaseModel):
     """The digests that `data_digests` had when it was settled; none where data were missing."""
     settled_on: str = ""
     """The device's name where the budget is in seconds, whose worth depends on it; else ""."""
+    trial: int | None = None
+    """Its number among the trials of `bench tune`, which are judged by validation and have no test;
+    None for a cell of a suite."""
 
     # --- what it names -----------------------------------------------------------------------
 
@@ -124,7 +127,8 @@ class Cell(BaseModel):
     def name(self) -> str:
         """Model, size, data set and seed, such as `convlstm-small/moving_mnist/0`."""
         size = "" if self.size == "only" else f"-{self.size}"
-        return f"{self.model_name}{size}/{self.dataset_name}/{self.seed}"
+        of_trial = "" if self.trial is None else f"/trial {self.trial}"
+        return f"{self.model_name}{size}/{self.dataset_name}/{self.seed}{of_trial}"
 
     # --- data ----------------------------------------------------------------------------------
 
@@ -160,6 +164,8 @@ class Cell(BaseModel):
             DataMissing: there are none.
         """
         asked = self.evaluation.clips
+        if self.trial is not None:
+            del asked["test"]
         return {split: _clips_of(self.dataset, split, count) for split, count in asked.items()}
 
     @cached_property
@@ -221,6 +227,8 @@ class Cell(BaseModel):
     @cached_property
     def scored(self) -> str:
         """Digest of everything its figures depend on: its weights, the test clips, the metrics."""
+        if self.trial is not None:
+            return fingerprint.digest([self.trained, "trial"])
         harness = fingerprint.harness_digest("scored")
         metrics = None if self.missing_data else sorted(self.compared)
         return fingerprint.digest([self.trained, harness, self._digest_of("test"), metrics])
@@ -272,16 +280,19 @@ class Cell(BaseModel):
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
         fields |= self.evaluation.model_dump()
+        if self.trial is not None:
+            fields |= {"trial": self.trial, "test_clips": 0}
         if not self.missing_data:
             fields |= {f"{split}_clips": clips for split, clips in self.held_out_clips.items()}
         return fields
 
     @property
     def _recipe_name(self) -> str:
-        """The name "published", or one that differs between shared recipes."""
-        if self.recipe_of == "published":
-            return "published"
-        return f"shared {fingerprint.digest(asdict(self.recipe))[:6]}"
+        """The name "published" or "tuned", or one that differs between shared recipes."""
+        if self.recipe_of != "shared":
+            return self.recipe_of
+        told = {k: v for k, v in asdict(self.recipe).items() if k not in ("origin", "trials")}
+        return f"shared {fingerprint.digest(told)[:6]}"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -306,16 +317,16 @@ class Cell(BaseModel):
         """
         if step is None:
             return self
-        return self._with(step=hardware.resolve_step(step, self.device))
+        return self.changed(step=hardware.resolve_step(step, self.device))
 
     def for_steps(self, steps: int) -> Cell:
         """This cell with a budget of so many steps, the same on every device: another cell."""
-        return self._with(budget=Budget("steps", steps), settled_on="")
+        return self.changed(budget=Budget("steps", steps), settled_on="")
 
-    def _with(self, **changed: object) -> Cell:
-        """A new one: in a copy of this, what was computed of it would be copied, too."""
+    def changed(self, **changes: Any) -> Cell:
+        """This cell with other settings: another cell, of which nothing is known yet."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**fields | changed)
+        return type(self)(**fields | changes)
 
     # --- as a file -----------------------------------------------------------------------------
 
@@ -368,7 +379,8 @@ def settle(suite: Suite) -> list[Cell]:
 
     Raises:
         UserError: this machine lacks the device asked for, a model has no such size or cannot be
-            built with its options, or two models or data sets have one label.
+            built with its options, or has no tuned recipe where the suite wants these, or two
+            models or data sets have one label.
     """
     suite.check_labels()
     device = hardware.resolve_device(suite.device)
@@ -388,8 +400,8 @@ def settle(suite: Suite) -> list[Cell]:
             dataset=catalogue.absolute(at.dataset),
             seed=at.seed,
             size=name,
-            recipe=content.recipe if suite.recipe == "published" else suite.recipe,
-            recipe_of="published" if suite.recipe == "published" else "shared",
+            recipe=content.recipe if isinstance(suite.recipe, str) else suite.recipe,
+            recipe_of=suite.recipe if isinstance(suite.recipe, str) else "shared",
             budget=suite.budget_on(device),
             evaluation=suite.evaluation,
             limits=suite.limits,
@@ -401,7 +413,10 @@ def settle(suite: Suite) -> list[Cell]:
         if cell.missing_data:
             return cell
         _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
-        return cell.model_copy(update={"settled_data": cell.data_digests})
+        changes: dict[str, object] = {"settled_data": cell.data_digests}
+        if suite.recipe == "tuned" and cell.cost.parameters:
+            changes["recipe"] = tuned.recipe_of(cell, suite)
+        return cell.model_copy(update=changes)
 
     return [settled(at) for at in suite.coordinates()]
 

@@ -24,11 +24,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     with_config,
 )
 
 from bench.errors import UserError, one_line, unknown
 from bench.suite.reference import Reference, is_file_reference
+from bench.suite.tuning import Tuning
 from bench.train.budget import Budget
 from models.recipe import Recipe, TaskName
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from models.contract import Model
 
 SUITES = Path(__file__).parent / "suites"
+TUNED = ".tuned"
+"""How the name of a file of tuned recipes ends, before its extension."""
 LONGEST_NAME = 100
 LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
 MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
@@ -126,10 +131,23 @@ class Suite(_Strict):
     precision: Literal["auto", "32", "bf16"] = "auto"
     step: Literal["auto", "eager", "graph"] = "auto"
     """"graph": training steps replayed from one CUDA graph; "auto": where that is found to work."""
-    recipe: Literal["published"] | Recipe = "published"
-    """"published": each model's own; else one recipe for all."""
+    recipe: Literal["published", "tuned"] | Recipe = "published"
+    """"published": each model's own; "tuned": those found by `bench tune`; else one for all."""
+    tuned_recipes: str = ""
+    """The file of the tuned ones, as from the suite's (default: NAME.tuned.toml beside it)."""
+    tuning: Annotated[Tuning, Field(validate_default=True)] = Tuning()
     evaluation: Evaluation = Evaluation()
     limits: Limits = Limits()
+
+    @field_validator("tuning")
+    @classmethod
+    def _has_seeds_of_its_own(cls, tuning: Tuning, info: ValidationInfo) -> Tuning:
+        shared = set(tuning.seeds) & set(info.data.get("seeds", ()))
+        if shared:
+            raise ValueError(
+                f"seed {min(shared)} is one of the suite's: tune on seeds that are compared nowhere"
+            )
+        return tuning
 
     def coordinates(self) -> Iterator[Coordinates]:
         """Every cell of the matrix, models first, so that each data set's baselines come early."""
@@ -214,7 +232,8 @@ class Coordinates:
 
 def suite_names() -> list[str]:
     """The names of the built-in suites."""
-    return sorted(path.stem for path in SUITES.glob("*.toml"))
+    names = (path.stem for path in SUITES.glob("*.toml"))
+    return sorted(name for name in names if not name.endswith(TUNED))
 
 
 def load_suite(reference: str) -> Suite:
@@ -242,14 +261,22 @@ def read_suite(reference: str) -> Suite:
             raise UserError(f"there is no suite file {shown}")
     elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
-    return _validated({"name": path.stem} | _toml(path), path.name)
+    fields = {"name": path.stem, "tuned_recipes": f"{path.stem}{TUNED}.toml"} | toml(path)
+    if isinstance(fields["tuned_recipes"], str):
+        fields["tuned_recipes"] = str(path.parent / fields["tuned_recipes"])
+    return _validated(fields, path.name)
 
 
 def _file(reference: str) -> Path:
     return Path(reference) if reference.endswith(".toml") else SUITES / f"{reference}.toml"
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def toml(path: Path) -> dict[str, Any]:
+    """The content of the TOML file at `path`.
+
+    Raises:
+        UserError: it cannot be read, or is not TOML.
+    """
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # Windows may begin with a mark
     except OSError as error:
@@ -314,12 +341,16 @@ def _validated(fields: dict[str, Any], place: str) -> Suite:
 def _first_error(error: ValidationError) -> str:
     # A mistyped key comes first, for it often makes another one missing.
     unknown_key = ("extra_forbidden", "unexpected_keyword_argument")
-    errors = [e for e in error.errors() if e["loc"] != ("recipe", "literal['published']")]
+    errors = [e for e in error.errors() if e["loc"][1:] != ("literal['published','tuned']",)]
     first = min(errors or error.errors(), key=lambda e: e["type"] not in unknown_key)
     where = [str(part) for part in first["loc"] if part != "Recipe"]
     if first["type"] not in unknown_key:
         return f"{'.'.join(where)}: {first['msg'].removeprefix('Value error, ')}"
-    sections: dict[str, type[BaseModel]] = {"evaluation": Evaluation, "limits": Limits}
+    sections: dict[str, type[BaseModel]] = {
+        "evaluation": Evaluation,
+        "limits": Limits,
+        "tuning": Tuning,
+    }
     known = (
         [field.name for field in dataclasses.fields(Recipe)]
         if where[0] == "recipe"

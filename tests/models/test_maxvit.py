@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from models.layers.window_partition import Partition
-from models.maxvit import MaxViT, MBConv, PartitionAttention
+from models.maxvit import DropPath, MaxViT, MBConv, PartitionAttention
 from tests.models.windows import MAP_SHAPE, WINDOW, members
 
 
@@ -25,9 +25,11 @@ def test_block_is_a_pre_norm_bottleneck_beside_a_shortcut(
     inner = F.conv2d(norm(x), expand.weight)
     assert inner.shape[1] == 4 * outputs
     inner = F.gelu(norm2(inner), approximate="tanh")
+    # TensorFlow's "same": a stride of 2 pads below and to the right alone.
+    inner = F.pad(inner, (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1))
     inner = torch.cat(  # each channel by itself
         [
-            F.conv2d(inner[:, [c]], depthwise.weight[[c]], stride=stride, padding=1)
+            F.conv2d(inner[:, [c]], depthwise.weight[[c]], stride=stride)
             for c in range(inner.shape[1])
         ],
         1,
@@ -87,6 +89,29 @@ def test_layer_is_attention_among_the_members_of_each_window(partition: Partitio
     ours = torch.autograd.grad((result * weights).sum(), leaves)
     theirs = torch.autograd.grad((expected * weights).sum(), leaves)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_blocks_drop_more_the_deeper_they_lie_and_none_when_they_predict() -> None:
+    torch.manual_seed(0)
+    model = MaxViT(
+        (1, 16, 16), stem=8, widths=(8, 16), depths=(1, 3), head=8, window_frames=2, drop_path=0.4
+    )
+    rates = [m.drop_path.rate for m in model.modules() if isinstance(m, MBConv)]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {norm.eps for norm in norms} == {1e-3}
+    context = torch.rand(4, 2, 1, 16, 16)
+    with torch.no_grad():
+        model.eval()
+        torch.testing.assert_close(model(context, 2), model(context, 2), rtol=0, atol=0)
+
+
+def test_a_branch_is_dropped_by_sequence_and_keeps_its_mean() -> None:
+    torch.manual_seed(0)
+    dropped = DropPath(0.25)(torch.ones(4000, 2, 3))
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert bool((dropped == dropped[:, :1, :1]).all())
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=5 * (1 / 3 / 4000) ** 0.5)
 
 
 @pytest.fixture(scope="module")

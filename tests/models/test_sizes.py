@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from bench.suite import catalogue
+from bench.suite.reference import Reference
 from bench.train.cost import Cost
 from datasets.contract import Spec
 from models.contract import Predictor
@@ -58,3 +60,17 @@ def test_four_sequences_are_learnt_by_heart(
 ) -> None:
     torch.manual_seed(0)
     learns_by_heart(model_class((1, 32, 32), **options))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, model in catalogue.all_models().items() if model.tunable]
+)
+def test_what_may_be_tuned_are_options_and_the_small_size_is_among_them(name: str) -> None:
+    model = catalogue.all_models()[name]
+    Reference(name, {option: values[0] for option, values in model.tunable.items()}).check_options(
+        model
+    )
+    small = model.sizes["small"].options
+    defaults = inspect.signature(model).parameters
+    for option, values in model.tunable.items():
+        assert small.get(option, defaults[option].default) in values
