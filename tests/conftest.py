@@ -1,5 +1,6 @@
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import SimpleNamespace
 from typing import NoReturn
 from urllib.error import URLError
@@ -15,6 +16,15 @@ from datasets.sources import digits, download
 # How long an example takes on a shared machine says nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Leaves modules and tests alone in the search for garbage: they stay, and are millions."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def _refuse(root: str, download: bool) -> NoReturn:

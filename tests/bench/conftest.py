@@ -22,7 +22,7 @@ from bench.store.mlflow import Store
 
 ROOT = Path(__file__).parents[2]
 
-SLOW_STEPS = 200  # of 20 ms
+SLOW_STEPS = 120  # of 20 ms
 
 USER_MODELS = '''
 import os, time
@@ -107,7 +107,7 @@ def slow_suite(tmp_path: Path, user_suite: Path) -> Path:
     text = user_suite.read_text(encoding="utf-8").replace('"copy_last", ', "")
     text = text.replace(":Tiny", ":Slow").replace("8steps", f"{SLOW_STEPS}steps")
     path = tmp_path / "slow.toml"
-    path.write_text(text.replace("evaluations = 4", "evaluations = 30"), encoding="utf-8")
+    path.write_text(text.replace("evaluations = 4", "evaluations = 12"), encoding="utf-8")
     return path
 
 

@@ -20,7 +20,7 @@ from bench.train.warm_up import warm_up
 from datasets.contract import Spec
 from models.contract import Model
 
-FRAME = (1, 32, 32)
+FRAME = (1, 16, 32)
 SPECS = {"prediction": Spec(FRAME, 2, 2), "recognition": Spec(FRAME, 3, 0, CLASSES)}
 STEPS, STOP = 20, 10
 
