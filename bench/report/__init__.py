@@ -33,6 +33,7 @@ from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
+from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.ranks import ranks
 from bench.report.statistics.significance import neighbours, paired
 from bench.report.table import Table, printed, summary
@@ -102,7 +103,7 @@ def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
     pairs = paired(section, scores.of(section))
-    section = with_damage(section, scores.artifacts)
+    section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
     said = verdict(section, figures, pairs)
     sure = neighbours(section, figures, pairs)

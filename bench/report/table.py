@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench import records
 from bench.escape import csv_cell
-from bench.report.columns import COLUMNS, SKILLS, WAITING, Column
+from bench.report.columns import BEYOND_MEAN_ERROR, COLUMNS, PREDICTABLE, SKILLS, WAITING, Column
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE
@@ -102,7 +102,7 @@ def summary(section: Section) -> pd.DataFrame:
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
     cells = _with_ratios(_with_eager(_with_other_code(section.cells)))
-    columns = tuple(dict.fromkeys((*COLUMNS[section.task], *_skills(section.task))))
+    columns = (*COLUMNS[section.task], *_further(section.task))
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
     lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
@@ -128,9 +128,18 @@ def printed(section: Section, summary: pd.DataFrame) -> Table:
 def against_copy_last(section: Section, summary: pd.DataFrame) -> Table | None:
     """The skill of the finished models by every measure; None where there is none to tell."""
     done = summary[summary["status"] == records.Status.DONE]
-    columns = tuple(c for c in _skills(section.task) if bool(done[c.name].notna().any()))
+    skills = SKILLS.values() if section.task == "prediction" else ()
+    columns = tuple(c for c in skills if bool(done[c.name].notna().any()))
     rest = done[done["model"] != REFERENCE["prediction"]]
     return _table(rest, columns) if columns and len(rest) else None
+
+
+def beyond_mean_error(summary: pd.DataFrame) -> Table | None:
+    """What a mean error does not say of the finished models; None where it is not known of any."""
+    done = summary[summary["status"] == records.Status.DONE]
+    known = (c for c in BEYOND_MEAN_ERROR if c.name in done and bool(done[c.name].notna().any()))
+    columns = tuple(known)
+    return _table(done, columns) if columns else None
 
 
 def _table(summary: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
@@ -152,14 +161,19 @@ def csv(summaries: list[pd.DataFrame]) -> str:
     return frame.map(csv_cell).to_csv(index=False)
 
 
-def _skills(task: TaskName) -> tuple[Column, ...]:
-    return tuple(SKILLS.values()) if task == "prediction" else ()
+def _further(task: TaskName) -> tuple[Column, ...]:
+    """The columns of the tables beside the main one."""
+    return (*BEYOND_MEAN_ERROR, *SKILLS.values()) if task == "prediction" else ()
 
 
 def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
     """`cells` with what is a ratio of recorded figures."""
     seconds = cells["time/train_seconds"]
-    found = {WAITING.key: cells["time/waiting_seconds"] / seconds.where(seconds > 0)}
+    derived = cells.get(PREDICTABLE.key, np.nan)  # not in a terminal's table
+    found = {
+        PREDICTABLE.key: derived,
+        WAITING.key: cells["time/waiting_seconds"] / seconds.where(seconds > 0),
+    }
     copied = cells[cells["model"] == REFERENCE["prediction"]]
     for name, column in SKILLS.items():
         metric = RECORDED["prediction"][name]
