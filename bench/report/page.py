@@ -141,6 +141,8 @@ class Report:
     @property
     def pictures(self) -> Iterator[Picture | Strip]:
         """All of them."""
+        for table in self.ranks:
+            yield from chain.from_iterable(table.plots)
         for sweep in self.sweeps:
             yield from chain.from_iterable(sweep.plots)
         for chapter in self.chapters:
@@ -259,11 +261,14 @@ def _markdown_picture(picture: Picture | Strip) -> str:
 
 def _markdown_ranks(ranks: Ranks) -> Iterator[str]:
     yield f"\n## {_plain(ranks.title)}\n\n{_plain(ranks.verdict)}\n\n{_plain(ranks.setting)}\n"
-    yield f"| model | mean rank ↓ | {' | '.join(map(_plain, ranks.datasets))} |"
-    yield "|---|--:|" + "--:|" * len(ranks.datasets)
+    skill = ["IQM of skill (%) ↑", f"worse than {_plain(ranks.best)} (%)"] if ranks.skills else []
+    yield f"| model | mean rank ↓ | {' | '.join([*skill, *map(_plain, ranks.datasets)])} |"
+    yield "|---|--:|" + "--:|" * (len(skill) + len(ranks.datasets))
     for row in ranks.rows:
-        yield f"| {_plain(row.name)} | {row.mean} | {' | '.join(row.ranks)} |"
+        figures = [row.iqm, row.improvement] if ranks.skills else []
+        yield f"| {_plain(row.name)} | {row.mean} | {' | '.join([*figures, *row.ranks])} |"
     yield from (f"\n{_plain(note)}" for note in ranks.notes)
+    yield from map(_markdown_picture, chain.from_iterable(ranks.plots))
 
 
 def _markdown_table(table: Table) -> Iterator[str]:
