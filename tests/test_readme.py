@@ -71,6 +71,8 @@ def test_every_verb_it_names_exists(verb: str, capsys: pytest.CaptureFixture[str
 def _users(metric: Metric) -> str:
     figures = {name: convention.figures.values() for name, convention in CONVENTIONS.items()}
     users = [name for name, used in figures.items() if metric.name in {f.column for f in used}]
+    ratios = (each for each in RECORDED["prediction"].values() if each.ratio)
+    users += [each.name for each in ratios if metric.name in each.parts]
     return ", ".join(f"`{name}`" for name in users)
 
 

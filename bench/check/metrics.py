@@ -15,6 +15,7 @@ from bench.check.promises import require, seeded
 from bench.score import clip_scores
 from bench.score.frame_scores import FrameScorer
 from bench.score.metrics import PREDICTION, RECOGNITION, Metric, NotMeasured
+from bench.score.trivial import scored
 
 _TOLERANCE = 1e-4
 _CLASSES = 12
@@ -32,16 +33,22 @@ def of_frames(metric: Metric, device: torch.device) -> None:
         truth = (
             F.interpolate(blocks, (40, 36)).mul(200).byte().reshape(3, 2, channels, 40, 36) / 255
         )
+        context = truth.flip(1).roll(3, -1)
         output = truth + 0.3 * torch.randn(truth.shape, generator=seeded(1))
+        arrays = output.numpy(), truth.numpy(), context.numpy()
+        trivial = scored(context, truth, device).mse.to(device)
         scorer = FrameScorer([metric])
         for batch in (slice(0, 2), slice(2, None)):
-            scorer.add(output[batch].to(device), truth[batch].to(device))
+            last = context[batch, -1:].to(device)
+            scorer.add(output[batch].to(device), truth[batch].to(device), last, trivial[batch])
         scores = scorer.scores({}, 1.0)
         if metric.is_recorded and metric.name in scores.not_measured:
             raise NotMeasured(scores.not_measured[metric.name])
-        expected = np.asarray(metric.outside.compute(output.numpy(), truth.numpy()))
+        expected = np.asarray(metric.outside.compute(*arrays))
         found: Any = scores.whole.get(metric.name)
-        if metric.scope != "set":
+        if metric.scope == "ratio":
+            found = scores.means()[metric.name]
+        elif metric.scope != "set":
             values = scores.frames[metric.name].to_numpy().reshape(output.shape[:2])
             found = values if metric.scope == "frame" else values[:, 0]
         _require_equal(metric, found, expected)

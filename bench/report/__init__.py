@@ -29,10 +29,12 @@ from bench.report.plots.canvas import Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import learning_plots
+from bench.report.plots.profiles import with_profiles
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
+from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.ranks import ranks
 from bench.report.statistics.significance import neighbours, paired
 from bench.report.table import Table, printed, summary
@@ -68,12 +70,13 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
     tables = [(chapter.section, chapter.summary) for chapter in chapters]
+    ranked = ranks(*zip(*tables, strict=True))
     return write(
         Report(
             suite=suite,
             other=other,
             chapters=chapters,
-            ranks=ranks(*zip(*tables, strict=True)),
+            ranks=[with_profiles(one, looks, f"0-{place}") for place, one in enumerate(ranked)],
             sweeps=sweep_plots(tables, looks),
             claims=findings(all_claims(), parts, scores),
             published=published_tables(all_rows(), parts, scores),
@@ -102,7 +105,7 @@ def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
     pairs = paired(section, scores.of(section))
-    section = with_damage(section, scores.artifacts)
+    section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
     said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
     sure = neighbours(section, figures, pairs)

@@ -98,8 +98,20 @@ CONDITION_COLUMNS = tuple(
 )
 """What a cell was told of the machine while it trained: in table.csv alone."""
 
+PREDICTABLE = Measure("test/predictable_frames", "predictability horizon", "frames", "higher")
+"""The last predicted frame up to which the skill is positive at every frame.
+
+It is derived from the stored tables; the whole horizon where the skill is positive to its end, and
+then the true one may be longer."""
+
+BEYOND_MEAN_ERROR = (
+    _quality(RECORDED["prediction"]["mse_changed"]),
+    Column("predictable_frames", PREDICTABLE, _fixed(1)),
+)
+"""What a mean error over all pixels and frames does not say."""
+
 SKILLS: dict[str, Column] = {
-    name: _skill(metric) for name, metric in RECORDED["prediction"].items()
+    name: _skill(metric) for name, metric in RECORDED["prediction"].items() if not metric.ratio
 }
 """How far each metric is from copy-last's towards a perfect one, by the metric's name.
 
@@ -111,12 +123,9 @@ def _shown(task: TaskName) -> list[Column]:
     return [_quality(metric) for metric in RECORDED[task].values() if metric.shown == "table"]
 
 
-_LEAD, *_OTHERS = _shown("prediction")
 COLUMNS: dict[TaskName, tuple[Column, ...]] = {
     "prediction": (
-        _LEAD,
-        SKILLS[_LEAD.name],
-        *_OTHERS,
+        *_shown("prediction"),
         *_LEARNING,
         Column("predict_frames_per_second", COST[_SPEED], _rate),
         _MEMORY,

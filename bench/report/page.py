@@ -30,7 +30,7 @@ from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
 from bench.report.statistics.ranks import Ranks
-from bench.report.table import Entry, Table, against_copy_last, csv, printed
+from bench.report.table import Entry, Table, against_copy_last, beyond_mean_error, csv, printed
 from bench.report.verdict import status_words
 from bench.report.viewer import Viewer, error_colors
 from bench.score.metrics import RECORDED
@@ -73,6 +73,11 @@ class Chapter:
     def against_copy_last(self) -> Table | None:
         """The printed table of skills."""
         return against_copy_last(self.section, self.summary)
+
+    @property
+    def beyond_mean_error(self) -> Table | None:
+        """The printed table of what a mean error does not say."""
+        return beyond_mean_error(self.summary)
 
     @property
     def pictures(self) -> list[Picture | Strip]:
@@ -136,6 +141,8 @@ class Report:
     @property
     def pictures(self) -> Iterator[Picture | Strip]:
         """All of them."""
+        for table in self.ranks:
+            yield from chain.from_iterable(table.plots)
         for sweep in self.sweeps:
             yield from chain.from_iterable(sweep.plots)
         for chapter in self.chapters:
@@ -224,10 +231,14 @@ def _markdown(report: Report) -> Iterator[str]:
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)
-        if skills := chapter.against_copy_last:
-            yield "\n<details><summary>Skill against copy-last</summary>\n"
-            yield from _markdown_table(skills)
-            yield "\n</details>"
+        for title, further in (
+            ("Beyond the mean error", chapter.beyond_mean_error),
+            ("Skill against copy-last", chapter.against_copy_last),
+        ):
+            if further:
+                yield f"\n<details><summary>{title}</summary>\n"
+                yield from _markdown_table(further)
+                yield "\n</details>"
         if chapter.sure:
             yield "\n<details><summary>How sure</summary>\n"
             yield from (f"- {_plain(sentence)}" for sentence in chapter.sure)
@@ -250,11 +261,14 @@ def _markdown_picture(picture: Picture | Strip) -> str:
 
 def _markdown_ranks(ranks: Ranks) -> Iterator[str]:
     yield f"\n## {_plain(ranks.title)}\n\n{_plain(ranks.verdict)}\n\n{_plain(ranks.setting)}\n"
-    yield f"| model | mean rank ↓ | {' | '.join(map(_plain, ranks.datasets))} |"
-    yield "|---|--:|" + "--:|" * len(ranks.datasets)
+    skill = ["IQM of skill (%) ↑", f"worse than {_plain(ranks.best)} (%)"] if ranks.skills else []
+    yield f"| model | mean rank ↓ | {' | '.join([*skill, *map(_plain, ranks.datasets)])} |"
+    yield "|---|--:|" + "--:|" * (len(skill) + len(ranks.datasets))
     for row in ranks.rows:
-        yield f"| {_plain(row.name)} | {row.mean} | {' | '.join(row.ranks)} |"
+        figures = [row.iqm, row.improvement] if ranks.skills else []
+        yield f"| {_plain(row.name)} | {row.mean} | {' | '.join([*figures, *row.ranks])} |"
     yield from (f"\n{_plain(note)}" for note in ranks.notes)
+    yield from map(_markdown_picture, chain.from_iterable(ranks.plots))
 
 
 def _markdown_table(table: Table) -> Iterator[str]:

@@ -94,10 +94,16 @@ class SequenceScores:
 
 def _of_frames(path: Path) -> _Scores:
     table = frame_table(path)
-    metrics = [name for name in RECORDED["prediction"] if name in table]
-    by_sequence = table.groupby("sequence")[metrics].mean(skipna=False)
-    by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False).reset_index()
-    return _Scores(by_sequence, by_frame)
+    by_sequence = table.drop(columns="frame").groupby("sequence").mean(skipna=False)
+    by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False)
+    return _Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index())
+
+
+def _with_ratios(means: pd.DataFrame) -> pd.DataFrame:
+    """`means` of columns of the table by frame with the ratios that can be made of them."""
+    ratios = (metric for metric in RECORDED["prediction"].values() if metric.ratio)
+    there = [metric for metric in ratios if {*metric.parts} <= {*means}]
+    return means.assign(**{metric.name: metric.of_means(means) for metric in there})
 
 
 def _of_videos(table: pd.DataFrame) -> _Scores:

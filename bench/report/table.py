@@ -12,7 +12,15 @@ import pandas as pd
 from bench import records, units
 from bench.escape import csv_cell
 from bench.report import recipes
-from bench.report.columns import COLUMNS, CONDITION_COLUMNS, SKILLS, WAITING, Column
+from bench.report.columns import (
+    BEYOND_MEAN_ERROR,
+    COLUMNS,
+    CONDITION_COLUMNS,
+    PREDICTABLE,
+    SKILLS,
+    WAITING,
+    Column,
+)
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.marks import WHY, of_seeds
 from bench.report.statistics.interval import half_width
@@ -123,9 +131,7 @@ def summary(section: Section) -> pd.DataFrame:
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
     cells = _with_ratios(_with_eager(_with_other_code(section.cells)))
-    columns = tuple(
-        dict.fromkeys((*COLUMNS[section.task], *_skills(section.task), *CONDITION_COLUMNS))
-    )
+    columns = (*COLUMNS[section.task], *_further(section.task), *CONDITION_COLUMNS)
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
     lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
@@ -152,7 +158,8 @@ def printed(section: Section, summary: pd.DataFrame) -> Table:
 def against_copy_last(section: Section, summary: pd.DataFrame) -> Table | None:
     """The skill of the finished models by every measure; None where there is none to tell."""
     done = summary[summary["status"] == records.Status.DONE]
-    columns = tuple(c for c in _skills(section.task) if bool(done[c.name].notna().any()))
+    skills = SKILLS.values() if section.task == "prediction" else ()
+    columns = tuple(c for c in skills if bool(done[c.name].notna().any()))
     rest = done[done["model"] != REFERENCE["prediction"]]
     return _table(rest, columns) if columns and len(rest) else None
 
@@ -164,6 +171,14 @@ def _unequal_batches(section: Section) -> str:
     trained = section.done[~section.done["baseline"]]
     batches = trained["train/samples"] / trained["train/steps"]
     return units.unequal_batches(batches.dropna().round().tolist())
+
+
+def beyond_mean_error(summary: pd.DataFrame) -> Table | None:
+    """What a mean error does not say of the finished models; None where it is not known of any."""
+    done = summary[summary["status"] == records.Status.DONE]
+    known = (c for c in BEYOND_MEAN_ERROR if c.name in done and bool(done[c.name].notna().any()))
+    columns = tuple(known)
+    return _table(done, columns) if columns else None
 
 
 def _table(summary: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
@@ -185,14 +200,19 @@ def csv(summaries: list[pd.DataFrame]) -> str:
     return frame.map(csv_cell).to_csv(index=False)
 
 
-def _skills(task: TaskName) -> tuple[Column, ...]:
-    return tuple(SKILLS.values()) if task == "prediction" else ()
+def _further(task: TaskName) -> tuple[Column, ...]:
+    """The columns of the tables beside the main one."""
+    return (*BEYOND_MEAN_ERROR, *SKILLS.values()) if task == "prediction" else ()
 
 
 def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
     """`cells` with what is a ratio of recorded figures."""
     seconds = cells["time/train_seconds"]
-    found = {WAITING.key: cells["time/waiting_seconds"] / seconds.where(seconds > 0)}
+    derived = cells.get(PREDICTABLE.key, np.nan)  # not in a terminal's table
+    found = {
+        PREDICTABLE.key: derived,
+        WAITING.key: cells["time/waiting_seconds"] / seconds.where(seconds > 0),
+    }
     copied = cells[cells["model"] == REFERENCE["prediction"]]
     for name, column in SKILLS.items():
         metric = RECORDED["prediction"][name]

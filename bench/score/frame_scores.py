@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.records import PER_FRAME_TABLE, SHOWCASE
 from bench.score.frames import Frames
-from bench.score.metrics import PREDICTION, Metric, NotMeasured, WholeSet
+from bench.score.metrics import LEAST, PREDICTION, Metric, NotMeasured, WholeSet, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,9 @@ class FrameScores:
 
     def horizon(self) -> pd.DataFrame:
         """Each measured metric of frames (columns) by predicted frame (index, from 1)."""
-        names = [metric.name for metric in self.measured if metric.scope == "frame"]
-        return self.frames.groupby("frame")[names].mean(skipna=False)
+        means = self.frames.groupby("frame")[self._numbers].mean(skipna=False)
+        of_frames = (metric for metric in self.measured if metric.is_of_frames)
+        return pd.DataFrame({metric.name: metric.of_means(means) for metric in of_frames})
 
     def points(self) -> list[tuple[str, float, int]]:
         """Each metric per predicted frame: the step of a point is the frame, from 1."""
@@ -55,6 +56,7 @@ class FrameScores:
             (f"horizon/{name}", value, frame)
             for name, values in self.horizon().items()
             for frame, value in enumerate(values, 1)
+            if name in self.frames or not np.isnan(value)  # a ratio to nothing is no point
         ]
 
     def write(self, folder: Path) -> None:
@@ -62,10 +64,15 @@ class FrameScores:
         self.frames.to_parquet(folder / PER_FRAME_TABLE, index=False)
         np.savez_compressed(folder / SHOWCASE, **self.showcase)
 
+    @property
+    def _numbers(self) -> list[str]:
+        return [str(name) for name in self.frames.select_dtypes("float").columns]
+
     def _mean(self, metric: Metric) -> float:
         if metric.scope == "set":
             return self.whole[metric.name]
-        return float(self.frames[metric.name].mean(skipna=False))
+        means = self.frames[self._numbers].mean(skipna=False).to_frame().T
+        return float(metric.of_means(means).iloc[0])
 
 
 class FrameScorer:
@@ -73,27 +80,33 @@ class FrameScorer:
 
     def __init__(self, metrics: Iterable[Metric] = PREDICTION) -> None:
         self._metrics = tuple(metrics)
-        self._columns = [metric for metric in self._metrics if metric.scope != "set"]
+        self._columns = columns(self._metrics)
         self._whole: dict[str, WholeSet] = {
             metric.name: metric.function() for metric in self._metrics if metric.scope == "set"
         }
         self._reasons: dict[str, str] = {}
         self._batches: list[Tensor] = []
 
-    def add(self, output: Tensor, truth: Tensor) -> None:
-        """Score the output of a model, any float [B,T,C,H,W], against the truth in [0,1]."""
-        frames = Frames.of(output, truth)
-        columns = [self._column(metric, frames) for metric in self._columns]
-        self._batches.append(torch.stack(columns, -1).cpu())
+    def add(self, output: Tensor, truth: Tensor, last: Tensor, trivial_mse: Tensor) -> None:
+        """Score the output of a model, any float [B,T,C,H,W], against the truth in [0,1].
+
+        `last` is the last frame of the context [B,1,C,H,W], `trivial_mse` the MSE by frame of the
+        trivial prediction that is best on each clip [B,T].
+        """
+        frames = Frames.of(output, truth, last, trivial_mse)
+        values = [self._column(metric, frames) for metric in self._columns]
+        self._batches.append(torch.stack(values, -1).cpu())
         for name, whole in self._whole.items():
             self._attempt(name, partial(whole.add, frames))
 
     def scores(self, showcase: dict[str, Any], frames_per_second: float) -> FrameScores:
         """The scores of all batches, with the showcase and speed of the test."""
         found = {name: self._attempt(name, whole.value) for name, whole in self._whole.items()}
+        table = _table(torch.cat(self._batches), [metric.name for metric in self._columns])
+        self._reasons |= self._without_ratio(table)
         recorded = [metric for metric in self._metrics if metric.is_recorded]
         return FrameScores(
-            frames=_table(torch.cat(self._batches), [metric.name for metric in self._columns]),
+            frames=table,
             whole={name: value for name, value in found.items() if value is not None},
             measured=tuple(metric for metric in recorded if metric.name not in self._reasons),
             not_measured={
@@ -112,6 +125,15 @@ class FrameScorer:
         if values is None:
             return torch.full(shape, torch.nan, device=frames.truth.device)
         found: Tensor = values if metric.scope == "frame" else values[:, None].expand(shape)
+        return found
+
+    def _without_ratio(self, table: pd.DataFrame) -> dict[str, str]:
+        """Why there is none, by the name of each ratio that is undefined for the whole `table`."""
+        found = {}
+        for metric in self._metrics:
+            reasons = [self._reasons[part] for part in metric.parts if part in self._reasons]
+            if metric.ratio and (reasons or table[metric.ratio.below].mean() <= LEAST):
+                found[metric.name] = reasons[0] if reasons else metric.ratio.undefined
         return found
 
     def _attempt(self, name: str, compute: Callable[[], Any]) -> Any:

@@ -8,15 +8,16 @@ and exact to that under any autocast or TensorFloat setting of the caller, on an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench.score import lpips
-from bench.score.metrics import PERFECT_PSNR, NotMeasured
+from bench.score.metrics import CHANGE, PERFECT_PSNR, NotMeasured
+from bench.score.spectrum import detail
 
 _SSIM_WINDOW = 7
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
@@ -33,28 +34,32 @@ class Frames:
         prediction: float32 [B,T,C,H,W] clamped to [0,1].
         truth: float32 [B,T,C,H,W] in [0,1].
         output: the prediction before it was clamped.
+        last: the last frame of the context, float32 [B,1,C,H,W] in [0,1].
+        trivial_mse: of the trivial prediction that is best on each clip, by frame [B,T].
     """
 
     prediction: Tensor
     truth: Tensor
     output: Tensor
+    last: Tensor
+    trivial_mse: Tensor
 
     @classmethod
-    def of(cls, output: Tensor, truth: Tensor) -> Frames:
+    def of(cls, output: Tensor, truth: Tensor, last: Tensor, trivial_mse: Tensor) -> Frames:
         """The frames of a model's `output` [B,T,C,H,W] of any float type and range."""
         output = output.float()
-        return cls(output.clamp(0, 1), truth.float(), output)
+        return cls(output.clamp(0, 1), truth.float(), output, last.float(), trivial_mse)
 
     @cached_property
     def unclamped(self) -> Frames:
         """The same with the prediction as the model gave it."""
-        return Frames(self.output, self.truth, self.output)
+        return replace(self, prediction=self.output)
 
     @cached_property
     def as_bytes(self) -> Frames:
         """The same quantised to 256 levels, rounded down, still in [0,1]."""
         prediction, truth = _cut_to_bytes(self.prediction), _cut_to_bytes(self.truth)
-        return Frames(prediction, truth, prediction)
+        return replace(self, prediction=prediction, truth=truth, output=prediction)
 
     @cached_property
     def grey(self) -> Frames:
@@ -62,7 +67,7 @@ class Frames:
         if self.truth.shape[-3] == 1:
             return self
         prediction, truth = (x.mean(-3, keepdim=True) for x in (self.prediction, self.truth))
-        return Frames(prediction, truth, prediction)
+        return replace(self, prediction=prediction, truth=truth, output=prediction)
 
     @cached_property
     def mse(self) -> Tensor:
@@ -86,6 +91,36 @@ class Frames:
             NotMeasured: where a side of the frame is shorter than the window.
         """
         return ssim(self.prediction, self.truth, data_range)
+
+    @cached_property
+    def changed(self) -> Tensor:
+        """Where each frame differs from the last of the context: 1 there, else 0, [B,T,H,W].
+
+        That is where one of the channels does by more than `CHANGE`.
+        """
+        changes = (self.truth - self.last).abs_().unbind(-3)
+        return (reduce(torch.maximum, changes) > CHANGE).float()
+
+    @property
+    def changed_share(self) -> Tensor:
+        """The share of the pixels of each frame [B,T] that change."""
+        return self.changed.mean((-2, -1))
+
+    @property
+    def changed_error(self) -> Tensor:
+        """The squared error on the pixels that change, over all of the frame's: [B,T]."""
+        error = (self.prediction - self.truth).square_()
+        return error.mul_(self.changed.unsqueeze(-3)).mean((-3, -2, -1))
+
+    @property
+    def detail(self) -> Tensor:
+        """`detail` of each predicted frame [B,T]."""
+        return detail(self.prediction)
+
+    @property
+    def true_detail(self) -> Tensor:
+        """`detail` of each true frame [B,T]."""
+        return detail(self.truth)
 
     def lpips(self, slope: float = 2, offset: float = -1) -> Tensor:
         """The LPIPS distance of each frame [B,T], of frames brought to `slope` x + `offset`.

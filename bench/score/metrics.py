@@ -8,7 +8,7 @@ this file imports neither, for the report and the terminal read it without torch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,15 +17,23 @@ from bench.score import outside
 from bench.score.outside import Outside
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.score.clip_scores import ClipScores
     from bench.score.frames import Frames
     from datasets.contract import TaskName
 
-Scope = Literal["frame", "sequence", "set"]
+Scope = Literal["frame", "sequence", "set", "ratio"]
 Shown = Literal["table", "skill", "stored"]
 
 PERFECT_PSNR = 100.0
 """Decibels of a perfect frame, and of any frame with an MSE of at most 1e-10."""
+CHANGE = 1 / 32
+"""By how much a pixel must differ from the last frame of the context to have changed.
+
+Of bytes that is 8 levels and more: above the noise of a camera and of a codec."""
+LEAST = 1e-10
+"""What a ratio is not taken to: a mean as small as this is nothing."""
 
 
 class NotMeasured(Exception):
@@ -50,22 +58,50 @@ class WholeSet(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A ratio of the means of two columns of the table by frame, over whatever these are taken.
+
+    So it has a value for each frame, sequence and set, and what has nothing below, such as a clip
+    in which nothing moves, weighs nothing where the ratio of each would be infinite.
+
+    Attributes:
+        above: the metric whose mean is divided.
+        below: the one whose mean it is divided by.
+        undefined: why there is no ratio where the mean below is 0.
+        is_gain: whether the figure is 1 less the ratio.
+    """
+
+    above: str
+    below: str
+    undefined: str
+    is_gain: bool = False
+
+    def __call__(self, means: pd.DataFrame) -> pd.Series[float]:
+        """The figure of each row of `means` by metric; NaN where it is undefined."""
+        below = means[self.below]
+        ratio = means[self.above] / below.where(below > LEAST)
+        return 1 - ratio if self.is_gain else ratio
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric(Measure):
     """A metric; its key, label, unit and better direction are those of a `Measure`.
 
     Attributes:
         function: by scope, of predictions: "frame": `Frames` -> values [B,T]; "sequence": `Frames`
-            -> values [B]; "set": nothing -> a new `WholeSet`. Of answers: `ClipScores` -> a number.
-            It may raise `NotMeasured`.
+            -> values [B]; "set": nothing -> a new `WholeSet`; "ratio": a `Ratio`. Of answers:
+            `ClipScores` -> a number. It may raise `NotMeasured`.
         outside: what it must equal.
         definition: in a sentence, for readers.
         decimals: digits printed after the point.
-        scope: what has one value. The table by frame repeats that of a sequence.
+        scope: what has one value. The table by frame repeats that of a sequence; it has no column
+            of a ratio, but those that this is made of.
         perfect: its value for a perfect prediction; None where no gain is so many per cent of
             the way to it, as with decibels.
         shown: "table": in tables, curves and MLflow; "skill": in the table of skills and MLflow;
-            "stored": in the table by frame alone, where published figures are compared in it.
+            "stored": in the table by frame alone, where published figures are compared in it or
+            another metric is made of it.
     """
 
     function: Callable[..., Any]
@@ -89,7 +125,26 @@ class Metric(Measure):
     @property
     def has_curve(self) -> bool:
         """Whether it is drawn against the predicted frame."""
-        return self.shown == "table" and self.scope == "frame"
+        return self.shown == "table" and self.is_of_frames
+
+    @property
+    def is_of_frames(self) -> bool:
+        """Whether it has a value for each predicted frame."""
+        return self.scope in ("frame", "ratio")
+
+    @property
+    def ratio(self) -> Ratio | None:
+        """What it is a ratio of, if it is one."""
+        return self.function if isinstance(self.function, Ratio) else None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The columns of the table by frame that it is made of."""
+        return (self.ratio.above, self.ratio.below) if self.ratio else (self.name,)
+
+    def of_means(self, means: pd.DataFrame) -> pd.Series[float]:
+        """Its figure for each row of `means`, of the columns of the table by frame."""
+        return self.ratio(means) if self.ratio else means[self.name]
 
 
 REFERENCE: dict[TaskName, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
@@ -105,6 +160,20 @@ PREDICTION = (
         function=lambda frames: frames.mse,
         outside=outside.mse(),
         definition="mean squared error per pixel and channel",
+    ),
+    Metric(
+        key="test/skill",
+        label="skill",
+        unit="%",
+        better="higher",
+        perfect=1.0,
+        decimals=1,
+        scope="ratio",
+        function=Ratio("mse", "trivial_mse", "nothing moves in these clips", is_gain=True),
+        outside=outside.ratio(outside.mse(), outside.trivial_mse(), is_gain=True),
+        definition="1 less the ratio of the mean MSE to that of trivial predictions, of each clip "
+        "the best in hindsight of five: black, the context's mean colour, its mean frame, its last "
+        "frame, linear motion",
     ),
     Metric(
         key="test/ssim",
@@ -136,6 +205,17 @@ PREDICTION = (
         definition="of each frame, range 1, then averaged; a perfect frame counts as 100 dB",
     ),
     Metric(
+        key="test/sharpness",
+        label="sharpness",
+        decimals=2,
+        perfect=1.0,
+        scope="ratio",
+        function=Ratio("detail", "true_detail", "these clips have no fine detail"),
+        outside=outside.ratio(outside.detail(), outside.detail(of_truth=True)),
+        definition="power of the predictions' fine detail over the truth's, a ratio of means: 1 is "
+        "as sharp as the truth, less is blur; fine is from 1/8 cycles per pixel on, Hann window",
+    ),
+    Metric(
         key="test/mae",
         label="MAE",
         better="lower",
@@ -145,6 +225,60 @@ PREDICTION = (
         function=lambda frames: frames.mae,
         outside=outside.mae(),
         definition="mean absolute error per pixel and channel",
+    ),
+    Metric(
+        key="test/mse_changed",
+        label="MSE where it changes",
+        better="lower",
+        perfect=0.0,
+        decimals=5,
+        shown="skill",
+        scope="ratio",
+        function=Ratio("changed_error", "changed_share", "no pixel changes in these clips"),
+        outside=outside.ratio(outside.changed_error(CHANGE), outside.changed_share(CHANGE)),
+        definition="MSE over the pixels that differ from the last context frame by more than 1/32 "
+        "in a channel",
+    ),
+    Metric(
+        key="test/trivial_mse",
+        label="MSE of the best trivial prediction",
+        shown="stored",
+        function=lambda frames: frames.trivial_mse,
+        outside=outside.trivial_mse(),
+        definition="MSE of the trivial prediction that is best on the clip; `trivial` names it",
+    ),
+    Metric(
+        key="test/detail",
+        label="fine detail",
+        shown="stored",
+        function=lambda frames: frames.detail,
+        outside=outside.detail(),
+        definition="power of the predicted frame's fine detail",
+    ),
+    Metric(
+        key="test/true_detail",
+        label="fine detail of the truth",
+        shown="stored",
+        function=lambda frames: frames.true_detail,
+        outside=outside.detail(of_truth=True),
+        definition="power of the true frame's fine detail",
+    ),
+    Metric(
+        key="test/changed_error",
+        label="squared error on changed pixels",
+        better="lower",
+        shown="stored",
+        function=lambda frames: frames.changed_error,
+        outside=outside.changed_error(CHANGE),
+        definition="squared error on the pixels that change, over all pixels of the frame",
+    ),
+    Metric(
+        key="test/changed_share",
+        label="share of pixels that change",
+        shown="stored",
+        function=lambda frames: frames.changed_share,
+        outside=outside.changed_share(CHANGE),
+        definition="share of the pixels that change",
     ),
     Metric(
         key="test/mse_unclamped",
@@ -310,6 +444,14 @@ RECORDED: dict[TaskName, dict[str, Metric]] = {
 }
 """Those of a task that say how good a model is, by name; `horizon/<name>` has those of predictions
 by predicted frame."""
+
+
+def columns(metrics: Iterable[Metric]) -> list[Metric]:
+    """The columns of the table by frame that hold `metrics` of predictions."""
+    asked = {metric.name: metric for metric in metrics if metric.scope != "set"}
+    parts = dict.fromkeys(part for metric in asked.values() for part in metric.parts)
+    return [asked.get(part) or METRICS["prediction"][part] for part in parts]
+
 
 LEADING: dict[TaskName, Metric] = {
     task: next(iter(found.values())) for task, found in METRICS.items()

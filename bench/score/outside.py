@@ -1,7 +1,7 @@
 """Outside implementations that our metrics must equal, each imported when called.
 
-Arrays are NumPy's float32: the output of a model, of any range, and the truth [N,T,C,H,W] in [0,1];
-logits [N,classes], labels and videos [N].
+Arrays are NumPy's float32: the output of a model, of any range, and the truth [N,T,C,H,W] in [0,1],
+and the context before it; logits [N,classes], labels and videos [N].
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Outside:
 
     Attributes:
         name: whose it is, such as "scikit-image".
-        compute: of frames `(output, truth)` -> values [N,T], or [N] of a sequence, or one number;
-            of answers `(logits, labels, videos)` -> one number.
+        compute: of frames `(output, truth, context)` -> values [N,T], or [N] of a sequence, or one
+            number; of answers `(logits, labels, videos)` -> one number.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Outside:
 
 
 def clamped(frame: Any) -> Array:
-    """`frame` [C,H,W] clamped to [0,1], as float64."""
+    """`frame` [...,C,H,W] clamped to [0,1], as float64."""
     limited: Array = frame.clip(0, 1).astype("float64")
     return limited
 
@@ -133,6 +133,84 @@ def lpips_network() -> Any:
     return network.requires_grad_(False).eval()
 
 
+def trivial_mse() -> Outside:
+    """The lowest MSE among trivial predictions of each clip, in NumPy but for the motion's."""
+
+    def compute(output: Array, truth: Array, context: Array) -> Array:
+        import numpy as np
+        import torch
+
+        from models.linear_motion import LinearMotion
+
+        del output
+        frames, horizon = truth.astype("float64"), truth.shape[1]
+        past = context.astype("float64")
+        motion = LinearMotion(truth.shape[2:])(torch.from_numpy(context), horizon).numpy()
+        trivial = (0, past.mean((1, 3, 4), keepdims=True), past.mean(1, keepdims=True))
+        errors = np.stack(
+            [((p - frames) ** 2).mean((2, 3, 4)) for p in (*trivial, past[:, -1:], motion)]
+        )
+        best: Array = errors[errors.mean(2).argmin(0), np.arange(len(truth))]
+        return best
+
+    return Outside("NumPy", compute)
+
+
+def changed_share(least: float) -> Outside:
+    """The share of pixels of which a channel differs from the context's last frame, in NumPy."""
+
+    def compute(output: Array, truth: Array, context: Array) -> Array:
+        del output
+        share: Array = _changed(truth, context, least).mean((2, 3))
+        return share
+
+    return Outside("NumPy", compute)
+
+
+def changed_error(least: float) -> Outside:
+    """The squared error on these pixels over the number of all, in NumPy."""
+
+    def compute(output: Array, truth: Array, context: Array) -> Array:
+        error = ((clamped(output) - truth) ** 2).mean(2)
+        found: Array = (error * _changed(truth, context, least)).mean((2, 3))
+        return found
+
+    return Outside("NumPy", compute)
+
+
+def detail(of_truth: bool = False) -> Outside:
+    """The power of fine detail of the mean over channels, by NumPy's whole Fourier transform."""
+
+    def compute(output: Array, truth: Array, context: Array) -> Array:
+        import numpy as np
+
+        del context
+        frames = clamped(truth if of_truth else output).mean(2)
+        sides = frames.shape[2:]
+        window = np.multiply.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in sides))
+        even = np.average(frames, axis=(2, 3), weights=np.broadcast_to(window, frames.shape))
+        power = np.abs(np.fft.fft2((frames - even[..., None, None]) * window)) ** 2
+        radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in sides), indexing="ij"))
+        total = power[..., radius >= 1 / 8].sum(-1) / (window.size * (window**2).sum())
+        return np.asarray(total)
+
+    return Outside("NumPy", compute)
+
+
+def ratio(above: Outside, below: Outside, is_gain: bool = False) -> Outside:
+    """The ratio of the means of what two implementations give, or 1 less it."""
+
+    def compute(output: Array, truth: Array, context: Array) -> float:
+        import numpy as np
+
+        means = [np.mean(each.compute(output, truth, context)) for each in (above, below)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = float(np.divide(*means))
+        return 1 - found if is_gain else found
+
+    return Outside(" and ".join(dict.fromkeys((above.name, below.name))), compute)
+
+
 def top_k(k: int, by_video: bool) -> Outside:
     """scikit-learn's share of labels among the `k` largest logits, of clips or of videos."""
 
@@ -160,12 +238,19 @@ def cross_entropy() -> Outside:
 
 
 def _frame_by_frame(
-    compute: OfFrame, prepare: Prepare, output: Any, truth: Any
+    compute: OfFrame, prepare: Prepare, output: Any, truth: Any, context: Any = None
 ) -> list[list[float]]:
+    del context  # which says nothing of a frame's own figure
     return [
         [compute(prepare(p), prepare(t)) for p, t in zip(*sequence, strict=True)]
         for sequence in zip(output, truth, strict=True)
     ]
+
+
+def _changed(truth: Any, context: Any, least: float) -> Array:
+    """Where a channel of a true frame differs from the context's last by more: [N,T,H,W]."""
+    changed: Array = (abs(truth - context[:, -1:]) > least).any(2)
+    return changed
 
 
 def _by_video(logits: Any, labels: Any, videos: Any) -> tuple[Any, Any]:

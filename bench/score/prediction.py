@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+import pandas as pd
+
 from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.metrics import PREDICTION
 from bench.score.result import usual_speed
 from bench.score.showcase import Showcase, chosen
-from bench.train.held_out import Forward, HeldOut
+from bench.score.trivial import NAMES, of_held_out
+from bench.train.held_out import Forward, HeldOut, to_float
 from bench.train.task import Task
 
 
@@ -28,12 +32,17 @@ def score_predictions(
         Invalid: where it is no frames in [0,1], or the guard of `held_out` finds fault.
     """
     context_frames = task.spec.context_frames
-    showcase = Showcase(chosen(held_out, context_frames, showcase_clips))
+    trivial = of_held_out(held_out, context_frames)
+    showcase = Showcase(chosen(trivial.of("copy_last").mean(1), showcase_clips))
     metrics = [metric for metric in PREDICTION if metric.is_recorded or metric.name in compared]
     scorer, speeds = FrameScorer(metrics), []
     for batch in held_out.passes(forward, context_frames):
         task.check(batch)
-        scorer.add(batch.output, batch.truth)
+        last = to_float(batch.clips[:, context_frames - 1 : context_frames], held_out.device)
+        known = trivial.mse[batch.first : batch.first + len(last)].to(held_out.device)
+        scorer.add(batch.output, batch.truth, last, known)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
-    return scorer.scores(showcase.arrays(), usual_speed(speeds))
+    scores = scorer.scores(showcase.arrays(), usual_speed(speeds))
+    scores.frames["trivial"] = pd.Categorical(np.repeat(trivial.names, task.spec.horizon), NAMES)
+    return scores

@@ -6,45 +6,35 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.score.frames import mse
-from bench.train.held_out import HeldOut, Pass, to_float
+from bench.train.held_out import Pass
 from datasets.contract import to_bytes
 
 FIRST, WORST, MEDIAN = "first", "worst for copy-last", "median for copy-last"
 
 
-def chosen(held_out: HeldOut, context_frames: int, count: int) -> dict[int, str]:
+def chosen(copying_errors: Tensor, count: int) -> dict[int, str]:
     """Up to `count` positions in the split and why each was chosen, in the order to show them.
 
     A third are the first sequences, a third those whose horizon is least like the last context
     frame, a third those in the middle by that: no model has a part in the choice.
+
+    Args:
+        copying_errors: the MSE of copying the last frame over the horizon, of every sequence [N].
+        count: how many to choose.
     """
     if count < 1:
         return {}
-    ranking = np.argsort(_copying_errors(held_out, context_frames), kind="stable").tolist()
+    ranking = np.argsort(copying_errors.double().numpy(), kind="stable").tolist()
     middle = ranking[len(ranking) // 2 :] + ranking[: len(ranking) // 2][::-1]
-    orders = {FIRST: [*range(held_out.count)], WORST: ranking[::-1], MEDIAN: middle}
+    orders = {FIRST: [*range(len(ranking))], WORST: ranking[::-1], MEDIAN: middle}
     found: dict[int, str] = {}
     for turn, (why, order) in enumerate(orders.items()):
         free = [position for position in order if position not in found]
         found |= dict.fromkeys(free[: (count + 2 - turn) // 3], why)
     return found
-
-
-def _copying_errors(held_out: HeldOut, context_frames: int) -> NDArray[np.float64]:
-    """The MSE of the last context frame over the horizon, of every sequence [N]."""
-    found = []
-    for first in range(0, held_out.count, held_out.batch_size):
-        last = min(first + held_out.batch_size, held_out.count)
-        # On the CPU: no truth may lie on the device before it is predicted.
-        frames = to_float(held_out.clips[first:last], torch.device("cpu"))
-        past, truth = frames[:, :context_frames], frames[:, context_frames:]
-        found.append(mse(past[:, -1:].expand_as(truth), truth).mean(1))
-    return torch.cat(found).double().numpy()
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bench import caches
 from bench.suite import fingerprint
 from bench.train.cost import Cost
 from bench.train.task import task_of
@@ -28,12 +29,9 @@ def cost_of(cls: type[Model], options: Mapping[str, Any], spec: Spec) -> Cost:
         return Cost(cls, options, spec)
     code = fingerprint.code_digest(cls, type(task_of(cls.task, spec)), Cost)
     key = [cls.__qualname__, options, str(spec), code, torch.__version__]
-    return Cost(cls, options, spec, _Kept(_folder() / f"{fingerprint.digest(key)}.json"))
-
-
-def _folder() -> Path:
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return Path(caches, "nextframe", "costs")  # where there is no home, below this folder
+    return Cost(
+        cls, options, spec, _Kept(caches.folder("costs") / f"{fingerprint.digest(key)}.json")
+    )
 
 
 class _Kept(dict[str, float | None]):

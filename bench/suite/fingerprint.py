@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 PACKAGES = ("models", "datasets")
 REPOSITORY = Path(__file__).resolve().parents[2]
-ROOMS = {"trained": ("bench/train", "bench/kernels"), "scored": ("bench/score",)}
-"""The folders whose code is part of each digest; the rest of the harness is part of none."""
+ROOMS = {
+    "trained": ("bench/train", "bench/kernels"),
+    "scored": ("bench/score", "models/copy_last.py", "models/linear_motion.py"),
+}
+"""The folders and files whose code is part of each digest; the rest of the harness is of none."""
 PRESENTATION = {"label", "unit", "better", "perfect", "decimals", "outside", "definition"}
 """Fields of a metric that affect no figure."""
 COARSER = (
@@ -40,8 +43,13 @@ def digest(value: object) -> str:
 @cache
 def harness_digest(part: Literal["trained", "scored"]) -> str:
     """Digest of all code of the harness that the weights, or the figures beyond them, depend on."""
-    files = [path for room in ROOMS[part] for path in sorted((REPOSITORY / room).rglob("*.py"))]
+    rooms = (REPOSITORY / room for room in ROOMS[part])
+    files = [path for room in rooms for path in ([room] if room.is_file() else _modules(room))]
     return digest([_read(path.read_bytes()).normalised for path in files])
+
+
+def _modules(room: Path) -> list[Path]:
+    return sorted(room.rglob("*.py"))
 
 
 @cache

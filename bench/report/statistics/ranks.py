@@ -1,16 +1,21 @@
-"""How models rank over the data sets of a suite."""
+"""How models rank over the data sets of a suite, one vote for each family of data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bench import records
 from bench.report.columns import COLUMNS
-from bench.report.load import Section
+from bench.report.load import Section, each
+from bench.report.plots.canvas import Plot
+from bench.report.statistics.skills import Estimate, Skills, family, skills_of
 from bench.report.table import MARK
+
+ENOUGH = 6
+"""Families of data sets from which on a mean rank is said to be best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,12 @@ class RankRow:
     ranks: tuple[str, ...]
     is_marked: bool = False
     """Whether other code than the rest's computed one of its figures."""
+    disturbed: str = ""
+    """Why one of its cells is not to be trusted; else ""."""
+    iqm: str = ""
+    """The interquartile mean of its skill in per cent, with the 95 % interval."""
+    improvement: str = ""
+    """The probability in per cent that the best by that mean is better than it, with interval."""
 
     @property
     def name(self) -> str:
@@ -40,31 +51,55 @@ class Ranks:
     rows: tuple[RankRow, ...]
     left_out: tuple[str, ...]
     """Models that finished on some of the data sets only, or have a marked cell."""
+    skills: dict[str, Skills]
+    """Of trained models by label, where there are several families and their skill is known."""
+    plots: tuple[Plot, ...] = ()
+
+    @property
+    def families(self) -> int:
+        """How many votes there are."""
+        return len({family(name) for name in self.datasets})
 
     @property
     def verdict(self) -> str:
-        """A sentence on the best mean rank."""
-        first, second = self.rows[:2]
+        """A sentence on the best mean rank, or why there is none."""
+        if self.families < ENOUGH:
+            many = "1 family" if self.families == 1 else f"{self.families} families"
+            return f"{many} of data sets: too few to say who ranks best; {ENOUGH} are needed."
+        sound = [row for row in self.rows if not row.disturbed]
+        if len(sound) < 2:
+            return "Too few undisturbed models to say who ranks best."
+        first, second = sound[:2]
         if first.mean == second.mean:
             return f"{first.label} and {second.label} share the best mean rank, {first.mean}."
         said = f"{first.label} ranks best: {first.mean} on average"
         return f"{said}; {second.label} has {second.mean}."
 
     @property
+    def best(self) -> str:
+        """The label of the undisturbed model with the highest interquartile mean; "" of none."""
+        disturbed = {row.label for row in self.rows if row.disturbed}
+        sound = [label for label in self.skills if label not in disturbed]
+        return max(sound, key=lambda label: self.skills[label].iqm.value, default="")
+
+    @property
     def notes(self) -> list[str]:
-        """Notes on models left out, and on the mark."""
+        """Notes on models left out, on the mark and on disturbed cells."""
         names = ", ".join(self.left_out)
         left_out = f"Not ranked, for lack of a result that counts on every data set: {names}."
         marked = f"{MARK} Made by other code than the rest, as the tables of the data sets say."
+        disturbed = "; ".join(f"{row.label}, {row.disturbed}" for row in self.rows if row.disturbed)
         notes = [left_out] if self.left_out else []
-        return notes + ([marked] if any(row.is_marked for row in self.rows) else [])
+        notes += [marked] if any(row.is_marked for row in self.rows) else []
+        return notes + ([f"Never named the best: {disturbed}."] if disturbed else [])
 
 
 def ranks(sections: Sequence[Section], summaries: Sequence[pd.DataFrame]) -> list[Ranks]:
     """One table for each setting under which two models or more finished on several data sets.
 
     The rank is by the measure that ranks a table, among the models that finished on all data
-    sets; equal figures share the mean of their ranks. Of one data set the newest section counts.
+    sets; equal figures share the mean of their ranks. Of the data sets of one family the mean rank
+    counts, and of one data set the newest section.
     """
     alike: dict[tuple[str, ...], dict[str, tuple[Section, pd.DataFrame]]] = {}
     for section, summary in zip(sections, summaries, strict=True):
@@ -85,8 +120,15 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
     )
     common = figures.dropna()
     ranked = common.rank(ascending=lead.measure.better == "lower")
-    means = ranked.mean(axis=1).sort_values(kind="stable")
+    votes = ranked.T.groupby(family).mean()
+    means = votes.mean().sort_values(kind="stable")
     model = {str(label): row for rows in done.values() for label, row in rows["model"].items()}
+    of_datasets = {name: part for name, (part, _) in by_dataset.items()}
+    skills = skills_of(of_datasets) if len(votes) > 1 and section.task == "prediction" else {}
+    skills = {label: found for label, found in skills.items() if label in common.index}
+    disturbed = _disturbed(of_datasets.values())
+    title = f"Mean rank over {len(done)} data sets{section.of_size}"
+    left_out = tuple(map(str, figures.index.difference(common.index)))
     rows = tuple(
         RankRow(
             label,
@@ -94,9 +136,35 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
             f"{mean:.2f}",
             tuple(f"{rank:g}" for rank in ranked.loc[label]),
             any(rows.at[label, "other_code"] for rows in done.values()),
+            disturbed.get(label, ""),
         )
         for label, mean in ((str(label), mean) for label, mean in means.items())
     )
-    left_out = tuple(map(str, figures.index.difference(common.index)))
-    title = f"Mean rank over {len(done)} data sets{section.of_size}"
-    return Ranks(title, section.common_setting, tuple(done), rows, left_out)
+    table = Ranks(title, section.common_setting, tuple(done), rows, left_out, skills)
+    return replace(table, rows=tuple(_with_skill(row, table) for row in rows))
+
+
+def _with_skill(row: RankRow, table: Ranks) -> RankRow:
+    skills = table.skills.get(row.label)
+    if skills is None:
+        return row
+    chance = ""
+    if table.best and row.label != table.best:
+        chance = _written(table.skills[table.best].improvement(skills), 0)
+    return replace(row, iqm=_written(skills.iqm, 1), improvement=chance)
+
+
+def _written(share: Estimate, decimals: int) -> str:
+    value, low, high = (f"{100 * x:.{decimals}f}" for x in (share.value, share.low, share.high))
+    return value if share.low != share.low else f"{value} ({low} to {high})"
+
+
+def _disturbed(sections: Iterable[Section]) -> dict[str, str]:
+    """Why cells of a model are not to be trusted, by label; records may not know."""
+    found: dict[str, str] = {}
+    for section in sections:
+        for cell in each(section.done):
+            why = cell.get("marked")
+            if isinstance(why, str) and why:
+                found.setdefault(cell["label"], why)
+    return found

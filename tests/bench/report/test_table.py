@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
+from bench.report.scores import SequenceScores
 from bench.report.statistics.interval import half_width
-from tests.bench.report.report_store import FakeStore, example, only_section, verdict_of
+from bench.report.statistics.predictability import with_predictability
+from tests.bench.report.report_store import (
+    HORIZON,
+    FakeStore,
+    example,
+    only_section,
+    verdict_of,
+)
 
 
 @pytest.fixture
@@ -51,7 +60,7 @@ def test_figures_are_means_with_t_intervals(store: FakeStore) -> None:
     row = rows["predrnn-small 0 1 2"]
     assert row["mse"].text == "0.02100"
     assert row["mse"].half_width == "± 0.00248"  # 4.3027 * 0.001 / sqrt(3)
-    assert row["mse_skill"].text == "58.0"
+    assert row["skill"].text == "58.0"
     assert row["parameters"].text == "7.44 M"
     assert row["peak_bytes"].text == "1,024"
     assert rows["maxvit-small 0"]["mse"].half_width == ""
@@ -163,7 +172,7 @@ def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
     rows = entries(first)
     assert rows["copy_last 0"]["mse"].text == "0.05000"
     assert rows["copy_last 0"]["predict_frames_per_second"].text == "—"
-    assert rows["gpu-small 0"]["mse_skill"].text == "80.0"
+    assert rows["gpu-small 0"]["skill"].text == "80.0"
 
 
 def test_verdict_says_what_the_numbers_say(store: FakeStore) -> None:
@@ -267,6 +276,34 @@ def test_skill_is_the_way_from_copy_last_to_perfect(store: FakeStore) -> None:
     store.runs = [run for run in store.runs if run.params["model"] != "copy_last"]
     section = only_section(store)
     assert table.against_copy_last(section, table.summary(section)) is None
+
+
+def test_the_predictability_horizon_ends_before_the_first_frame_without_skill(
+    store: FakeStore,
+) -> None:
+    by_frame = np.full((3, HORIZON), 0.04)
+    by_frame[1, 6] = 0.5  # one clip, and the mean of the frame with it
+    run_id = store.add("sith", 0.04)
+    store.keep_scores(run_id, by_frame)
+    old = store.add("deepsith", 0.04)
+    path = store.folder / old / records.PER_FRAME_TABLE
+    pd.read_parquet(path).drop(columns="trivial_mse").to_parquet(path)
+    section = with_predictability(only_section(store), SequenceScores(store))
+    content = table.beyond_mean_error(table.summary(section))
+    assert content is not None
+    found = {row.label: row.entries[-1].text for row in content.rows}
+    assert found["sith-small"] == "6.0"
+    assert found["deepsith-small"] == "—"
+    assert found["predrnn-small"] == "10.0"
+    assert table.beyond_mean_error(table.summary(only_section(store))) is None
+
+
+def test_records_from_before_a_measure_have_no_column_of_it(store: FakeStore) -> None:
+    for run in store.runs:
+        run.metrics.pop("test/skill", None)
+    section = only_section(store)
+    content = table.printed(section, table.summary(section))
+    assert "skill" not in [column.name for column in content.columns]
 
 
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:

@@ -17,7 +17,7 @@ from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.frames import Frames, mae, mse, psnr
 from bench.score.lpips import WeightsMissing
 from bench.score.measure import measure
-from bench.score.metrics import METRICS, RECORDED, Metric, NotMeasured
+from bench.score.metrics import METRICS, RECORDED, Metric, NotMeasured, columns
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
@@ -26,6 +26,7 @@ Predict = Callable[[Tensor, int], Tensor]
 CPU = torch.device("cpu")
 CONTEXT, HORIZON = 3, 2
 QUALITY = RECORDED["prediction"]
+COLUMNS = [metric.name for metric in columns(METRICS["prediction"].values())]
 TASK = task_of("prediction", Spec((1, 9, 9), CONTEXT, HORIZON))
 
 
@@ -86,11 +87,11 @@ def run(
 
 def test_one_row_per_sequence_and_predicted_frame() -> None:
     frames = run().frames
-    assert list(frames.columns) == ["sequence", "frame", *METRICS["prediction"]]
+    assert set(frames) == {"sequence", "frame", "trivial", *COLUMNS}
     assert frames["sequence"].tolist() == [s for s in range(7) for _ in range(HORIZON)]
     assert frames["frame"].tolist() == [1, 2] * 7
     assert frames.notna().all(axis=None)
-    assert set(frames.dtypes.astype(str)) == {"int64", "float64"}
+    assert set(frames.dtypes.astype(str)) == {"int64", "float64", "category"}
 
 
 @pytest.mark.parametrize("compared", [(), ("ssim_range2", "lpips_unscaled")])
@@ -98,8 +99,8 @@ def test_of_the_stored_metrics_those_that_figures_are_compared_in_are_computed(
     compared: tuple[str, ...],
 ) -> None:
     few, everything = run(compared=compared).frames, run().frames
-    wanted = [name for name in METRICS["prediction"] if name in QUALITY or name in compared]
-    assert list(few.columns) == ["sequence", "frame", *wanted]
+    wanted = {column.name for column in columns(QUALITY.values())} | set(compared)
+    assert set(few) == {"sequence", "frame", "trivial", *wanted}
     pd.testing.assert_frame_equal(few, everything[few.columns])
 
 
@@ -122,7 +123,8 @@ def test_rows_hold_the_metrics_of_their_own_frame() -> None:
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
 def test_figures_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     whole, parts = run(batch_size=3), run(batch_size=batch_size)
-    np.testing.assert_allclose(parts.frames, whole.frames, rtol=1e-5, atol=1e-6)
+    assert parts.frames["trivial"].equals(whole.frames["trivial"])
+    np.testing.assert_allclose(parts.frames[COLUMNS], whole.frames[COLUMNS], rtol=1e-5, atol=1e-6)
 
 
 def test_a_batch_at_a_time_is_read_and_reported() -> None:
@@ -151,8 +153,14 @@ def test_predictions_are_clamped_before_every_metric() -> None:
     split = Split()
     split.pixels.fill_(255)
     result = run(lambda context, horizon: copy_last(context, horizon) * 3, split, showcase_clips=1)
-    perfect = {name: metric.perfect for name, metric in QUALITY.items()} | {"psnr": 100}
-    assert result.means() == perfect
+    frames = {name: metric.perfect for name, metric in QUALITY.items() if not metric.ratio}
+    assert result.means() == frames | {"psnr": 100}
+    assert result.not_measured == {
+        "skill": "nothing moves in these clips",
+        "sharpness": "these clips have no fine detail",
+        "mse_changed": "no pixel changes in these clips",
+    }
+    assert {key for key, _, _ in result.points()} == {f"horizon/{name}" for name in frames}
     assert result.showcase["prediction"].min() == 255
 
 
@@ -166,7 +174,7 @@ def test_a_broken_prediction_is_not_averaged_away() -> None:
     broken = truth.clone()
     broken[0, 0, 0, 0, 0] = torch.nan
     scorer = FrameScorer()
-    scorer.add(broken, truth)
+    scorer.add(broken, truth, torch.zeros_like(truth[:, :1]), mse(truth, torch.zeros(())))
     result = scorer.scores({}, 1.0)
     assert all(math.isnan(value) for value in result.means().values())
     assert result.horizon().isna().all(axis=1).tolist() == [True, False]
@@ -224,8 +232,8 @@ OF_A_SEQUENCE = replace(
 
 def scored(metric: Metric, *batches: tuple[Tensor, Tensor]) -> FrameScores:
     scorer = FrameScorer([METRICS["prediction"]["mse"], metric])
-    for batch in batches:
-        scorer.add(*batch)
+    for output, truth in batches:
+        scorer.add(output, truth, truth[:, :1], mse(truth, truth))
     return scorer.scores({}, 1.0)
 
 

@@ -14,7 +14,16 @@ from bench.check.promises import ContractBroken
 from bench.score.clip_scores import score
 from bench.score.frame_scores import FrameScorer
 from bench.score.frames import Frames, cross_entropy, label_ranks, mae, mse, psnr, ssim
-from bench.score.metrics import METRICS, PREDICTION, RECOGNITION, Metric, NotMeasured
+from bench.score.metrics import (
+    LEAST,
+    METRICS,
+    PREDICTION,
+    RECOGNITION,
+    Metric,
+    NotMeasured,
+    columns,
+)
+from bench.score.trivial import scored
 from datasets.contract import TaskName
 
 Pair = tuple[Tensor, Tensor]
@@ -47,11 +56,18 @@ def skimage_ssim(prediction: Tensor, truth: Tensor) -> list[float]:
 def test_every_metric_agrees_with_the_outside_implementation(metric: Metric, pair: Pair) -> None:
     prediction, truth = (frames[None] for frames in pair)
     output = truth + 2 * (prediction - truth)  # beyond [0,1]
+    context = truth.flip(0, 1).roll(2, -1)
     scorer = FrameScorer([metric])
-    scorer.add(output, truth)
-    expected = metric.outside.compute(output.numpy(), truth.numpy())
-    found = scorer.scores({}, 1.0).frames[metric.name]
-    np.testing.assert_allclose(found, np.ravel(expected), rtol=1e-5, atol=1e-5)
+    scorer.add(output, truth, context[:, -1:], scored(context, truth).mse)
+    expected = metric.outside.compute(output.numpy(), truth.numpy(), context.numpy())
+    scores = scorer.scores({}, 1.0)
+    if metric.ratio is None:
+        found = scores.frames[metric.name]
+        np.testing.assert_allclose(found, np.ravel(expected), rtol=1e-5, atol=1e-5)
+    elif metric.name in scores.not_measured:
+        assert scores.frames[metric.ratio.below].mean() <= LEAST  # nothing to divide by
+    else:
+        assert scores.means()[metric.name] == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("task", METRICS)
@@ -147,15 +163,21 @@ def test_ssim_says_why_it_cannot_score_a_small_frame() -> None:
 
 def test_what_metrics_share_gives_what_the_single_functions_give() -> None:
     prediction, truth = torch.rand(2, 2, 2, 3, 20, 24)
-    frames = Frames.of(prediction, truth)
+    frames = frames_of(prediction, truth)
     shared = {"mse": frames.mse, "mae": frames.mae, "psnr": frames.psnr, "ssim": frames.ssim()}
     for name, metric in FRAME_METRICS.items():
         assert torch.equal(shared[name], metric(prediction, truth))
 
 
-def pixel_values(prediction: Tensor, truth: Tensor) -> list[Tensor]:
-    frames = Frames.of(prediction, truth)
-    return [metric.function(frames) for metric in PIXEL_METRICS]
+def frames_of(prediction: Tensor, truth: Tensor) -> Frames:
+    """Of random frames after a black one."""
+    last = torch.zeros_like(truth[..., :1, :, :, :])
+    return Frames.of(prediction, truth, last, mse(truth, torch.zeros_like(truth)))
+
+
+def pixel_values(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    frames = frames_of(prediction, truth)
+    return {metric.name: metric.function(frames) for metric in columns(PIXEL_METRICS)}
 
 
 @pytest.fixture
@@ -170,7 +192,7 @@ def low_precision() -> Iterator[None]:
 def test_float32_whatever_the_caller_runs_under() -> None:
     prediction, truth = torch.rand(2, 4, 3, 20, 24)
     assert (truth.flatten(1) @ truth.flatten(1).T).dtype is torch.bfloat16
-    for values in pixel_values(prediction, truth):
+    for values in pixel_values(prediction, truth).values():
         assert values.dtype is torch.float32
     np.testing.assert_allclose(ssim(prediction, truth), skimage_ssim(prediction, truth), atol=1e-5)
     assert torch.get_float32_matmul_precision() == "high"
@@ -183,8 +205,9 @@ def test_a_prediction_that_is_no_number_scores_no_number(metric: FrameMetric) ->
     prediction = truth.clone()
     prediction[0, 0, 3, 3] = torch.nan
     assert metric(prediction, truth).isnan().tolist() == [True, False]
-    for values in pixel_values(prediction, truth):
-        assert values.isnan().tolist() == [True, False]
+    of_the_clips = {"trivial_mse", "true_detail", "changed_share"}
+    for name, values in pixel_values(prediction[:, None], truth[:, None]).items():
+        assert values.isnan().flatten().tolist() == [name not in of_the_clips, False], name
 
 
 @st.composite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import records, report
@@ -51,8 +52,68 @@ def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None
         ("convlstm-small", "2.00", ("3", "1", "2")),
         ("sith-small", "2.50", ("1.5", "3", "3")),
     ]
-    assert found.verdict == "predrnn-small ranks best: 1.50 on average; convlstm-small has 2.00."
+    assert found.verdict.startswith("3 families of data sets: too few")
     assert found.left_out == ()
+
+
+@pytest.fixture
+def wide(store: FakeStore) -> FakeStore:
+    """Six families."""
+    for dataset in ("ucf101", "human36m", "frames(name='a')"):
+        for model, mse in MSE["moving_mnist"].items():
+            add(store, dataset, model, mse)
+    return store
+
+
+def test_six_families_have_a_verdict(wide: FakeStore) -> None:
+    (found,) = of(wide)
+    assert found.verdict == "predrnn-small ranks best: 1.25 on average; convlstm-small has 2.00."
+
+
+def test_a_disturbed_model_is_never_named_the_best(wide: FakeStore) -> None:
+    cells = load.cell_table(wide, "mnist")
+    hit = (cells["model"] == "predrnn") & (cells["dataset"] == "kth")
+    sections = load.sections(cells.assign(marked=np.where(hit, "ran at 60 % of its CPU", "")))
+    (found,) = ranks(sections, [table.summary(section) for section in sections])
+    assert found.verdict.startswith("convlstm-small ranks best")
+    assert found.best == "convlstm-small"
+    assert found.notes == ["Never named the best: predrnn-small, ran at 60 % of its CPU."]
+
+
+def test_data_sets_of_one_family_have_one_vote(store: FakeStore) -> None:
+    for horizon in (20, 30, 40):
+        for model in MSE["moving_mnist"]:
+            add(store, f"moving_mnist(horizon={horizon})", model, MSE["moving_mnist"][model])
+    (found,) = of(store)
+    assert found.families == 3
+    assert len(found.datasets) == 6
+    assert {row.label: row.mean for row in found.rows}["convlstm-small"] == "2.00"
+
+
+def test_skill_over_families_and_seeds_stands_beside(store: FakeStore) -> None:
+    (single,) = of(store)
+    assert single.best == "predrnn-small"
+    assert {row.label: row.iqm for row in single.rows}["convlstm-small"] == "61.7"
+    for dataset, models in MSE.items():
+        for model, mse in models.items():
+            for seed in (1, 2):
+                store.add(
+                    model,
+                    mse + 0.001 * seed,
+                    seed=seed,
+                    params={"dataset": dataset},
+                    tags={records.DATA_DIGEST: dataset},
+                )
+    (found,) = of(store)
+    rows = {row.label: row for row in found.rows}
+    assert rows[found.best].improvement == ""
+    low, high = rows["sith-small"].iqm.partition("(")[2].rstrip(")").split(" to ")
+    assert float(low) < found.skills["sith-small"].iqm.value * 100 < float(high)
+    for run in store.runs:
+        run.metrics.pop("test/skill", None)
+    (old,) = of(store)
+    assert old.skills == {}
+    assert old.best == ""
 
 
 def test_who_did_not_finish_everywhere_is_left_out_of_all_ranks(store: FakeStore) -> None:
@@ -107,5 +168,7 @@ def test_report_begins_with_the_ranks(store: FakeStore, tmp_path: Path) -> None:
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert page.index("Mean rank over 3 data sets") < page.index('class="verdict"')
     assert '<td class="figure" data-value="1.50">1.50</td>' in page
-    assert "| model | mean rank ↓ | taxibj | kth | moving_mnist |" in markdown
-    assert "| sith-small | 2.50 | 1.5 | 3 | 3 |" in markdown
+    row = next(line for line in markdown.splitlines() if line.startswith("| sith-small | 2.50 |"))
+    assert row.endswith("| 1.5 | 3 | 3 |")
+    assert "plots/0-0-profile.png" in markdown
+    assert (tmp_path / "out" / "plots" / "0-0-profile.png").exists()
