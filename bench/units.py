@@ -64,7 +64,7 @@ def unequal_batches(batches: Collection[float]) -> str:
         return ""
     return (
         f"Batches are of {min(batches):.0f} to {max(batches):.0f} clips: in the same number of"
-        " steps the models saw different numbers of samples."
+        " steps the models see different numbers of samples."
     )
 
 

@@ -28,7 +28,7 @@ _UNITS: dict[str, tuple[BudgetKind, float]] = {
     "h": ("seconds", 3600),
     "steps": ("steps", 1),
     "samples": ("samples", 1),
-    "flops": ("flops", 1),
+    **{f"{prefix}flops": ("flops", 1000**n) for n, prefix in enumerate(("", *"kmgtpe"))},
 }
 
 
@@ -63,6 +63,8 @@ class Budget:
     @classmethod
     def parse(cls, text: str) -> Budget:
         """The budget written as `60s`, `5m`, `2h`, `2000steps`, `100000samples` or `1e15flops`.
+
+        FLOPs may have a prefix, as they are shown: `20 TFLOPs`.
 
         Raises:
             UserError: the text is none of these, or the amount is out of its range.

@@ -87,3 +87,9 @@ def test_a_budget_is_read_with_its_prefix(recorded: str, text: str) -> None:
 def test_budgets_that_differ_read_differently(kind: BudgetKind, amount: int) -> None:
     texts = {budget(str(Budget(kind, float(a)))) for a in (amount, amount + 1)}
     assert len(texts) == 2
+
+
+@given(st.sampled_from(["seconds", "steps", "samples", "flops"]), st.integers(1, 10**8))
+def test_a_budget_may_be_typed_as_it_is_read(kind: BudgetKind, amount: int) -> None:
+    typed = Budget.parse(budget(str(Budget(kind, float(amount)))).replace(",", ""))
+    assert (typed.kind, typed.amount) == (kind, pytest.approx(amount, rel=1e-11))
