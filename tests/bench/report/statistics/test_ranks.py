@@ -55,6 +55,15 @@ def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None
     assert found.left_out == ()
 
 
+def test_a_model_with_a_marked_cell_is_left_out_of_all_ranks(store: FakeStore) -> None:
+    for dataset in ("moving_mnist", "kth", "taxibj"):
+        add(store, dataset, "mine", 0.001)
+    store.runs[-1].metrics[records.TRAIN_STEPS] = 39.0
+    (found,) = of(store)
+    assert "mine-small" in found.left_out
+    assert "mine-small" not in {row.label for row in found.rows}
+
+
 def test_who_did_not_finish_everywhere_is_left_out_of_all_ranks(store: FakeStore) -> None:
     for dataset in ("moving_mnist", "kth"):
         add(store, dataset, "mine", 0.001)
