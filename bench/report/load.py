@@ -305,7 +305,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "data_digest": tags.get(records.DATA_DIGEST) or None,
         "status": Status.INVALID.value if void else status,
         "reason": void or reason,
-        "marked": mark(figures) if status == Status.DONE else "",
+        "marked": mark(figures, params.get("budget", "")) if status == Status.DONE else "",
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),

@@ -13,24 +13,32 @@ FEWEST_STEPS = 100
 WHY = "trained too briefly or under disturbed conditions"
 
 
-def mark(figures: Mapping[str, float]) -> str:
-    """Why a cell with these metrics decides nothing; "" where it may, or nothing is recorded."""
-    return ", ".join(_reasons(figures))
+def mark(figures: Mapping[str, float], budget: str) -> str:
+    """Why a cell with these metrics decides nothing; "" where it may, or nothing is recorded.
+
+    A busy machine takes nothing but time: it changes what a cell learns from a `budget` in seconds,
+    such as "120 s", and not what it learns from so many steps, samples or FLOPs.
+    """
+    of_time = _lost_time(figures) if budget.endswith(" s") else ()
+    return ", ".join([*of_time, *_off_budget(figures)])
 
 
-def _reasons(figures: Mapping[str, float]) -> Iterator[str]:
+def _lost_time(figures: Mapping[str, float]) -> Iterator[str]:
     share = figures.get(records.CPU_SHARE, 1.0)
     if share < LOWEST_SHARE:
         yield f"got {_per_cent(share)} of the processor time it asked for"
     speed = figures.get(records.SPEED_OF_CALIBRATION, 1.0)
     if speed < LOWEST_SHARE:
         yield f"ran at {_per_cent(speed)} of the speed of its calibration"
-    overspend = figures.get(records.OVERSPEND, 0.0)
-    if overspend > HIGHEST_OVERSPEND:
-        yield f"spent {_per_cent(overspend)} more than its budget"
     stopped = figures.get(records.STOPPED_SECONDS, 0.0)
     if stopped > 0:
         yield f"was stopped for {stopped:.1f} s"
+
+
+def _off_budget(figures: Mapping[str, float]) -> Iterator[str]:
+    overspend = figures.get(records.OVERSPEND, 0.0)
+    if overspend > HIGHEST_OVERSPEND:
+        yield f"spent {_per_cent(overspend)} more than its budget"
     steps = figures.get(records.TRAIN_STEPS, 0.0)
     if 0 < steps < FEWEST_STEPS:  # a baseline takes none
         yield f"took {steps:.0f} step{'s' if steps != 1 else ''}, fewer than {FEWEST_STEPS}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bench import records
 from bench.report.columns import COLUMNS
-from bench.report.load import Section, each
+from bench.report.load import Section
 from bench.report.plots.canvas import Plot
 from bench.report.statistics.skills import Estimate, Skills, family, skills_of
 from bench.report.table import MARK
@@ -28,8 +28,6 @@ class RankRow:
     ranks: tuple[str, ...]
     is_marked: bool = False
     """Whether other code than the rest's computed one of its figures."""
-    disturbed: str = ""
-    """Why one of its cells is not to be trusted; else ""."""
     iqm: str = ""
     """The interquartile mean of its skill in per cent, with the 95 % interval."""
     improvement: str = ""
@@ -66,10 +64,7 @@ class Ranks:
         if self.families < ENOUGH:
             many = "1 family" if self.families == 1 else f"{self.families} families"
             return f"{many} of data sets: too few to say who ranks best; {ENOUGH} are needed."
-        sound = [row for row in self.rows if not row.disturbed]
-        if len(sound) < 2:
-            return "Too few undisturbed models to say who ranks best."
-        first, second = sound[:2]
+        first, second = self.rows[:2]
         if first.mean == second.mean:
             return f"{first.label} and {second.label} share the best mean rank, {first.mean}."
         said = f"{first.label} ranks best: {first.mean} on average"
@@ -77,21 +72,17 @@ class Ranks:
 
     @property
     def best(self) -> str:
-        """The label of the undisturbed model with the highest interquartile mean; "" of none."""
-        disturbed = {row.label for row in self.rows if row.disturbed}
-        sound = [label for label in self.skills if label not in disturbed]
-        return max(sound, key=lambda label: self.skills[label].iqm.value, default="")
+        """The label of the model with the highest interquartile mean; "" of none."""
+        return max(self.skills, key=lambda label: self.skills[label].iqm.value, default="")
 
     @property
     def notes(self) -> list[str]:
-        """Notes on models left out, on the mark and on disturbed cells."""
+        """Notes on models left out, and on the mark."""
         names = ", ".join(self.left_out)
         left_out = f"Not ranked, for lack of a result that counts on every data set: {names}."
         marked = f"{MARK} Made by other code than the rest, as the tables of the data sets say."
-        disturbed = "; ".join(f"{row.label}, {row.disturbed}" for row in self.rows if row.disturbed)
         notes = [left_out] if self.left_out else []
-        notes += [marked] if any(row.is_marked for row in self.rows) else []
-        return notes + ([f"Never named the best: {disturbed}."] if disturbed else [])
+        return notes + ([marked] if any(row.is_marked for row in self.rows) else [])
 
 
 def ranks(sections: Sequence[Section], summaries: Sequence[pd.DataFrame]) -> list[Ranks]:
@@ -126,7 +117,6 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
     of_datasets = {name: part for name, (part, _) in by_dataset.items()}
     skills = skills_of(of_datasets) if len(votes) > 1 and section.task == "prediction" else {}
     skills = {label: found for label, found in skills.items() if label in common.index}
-    disturbed = _disturbed(of_datasets.values())
     title = f"Mean rank over {len(done)} data sets{section.of_size}"
     left_out = tuple(map(str, figures.index.difference(common.index)))
     rows = tuple(
@@ -136,7 +126,6 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
             f"{mean:.2f}",
             tuple(f"{rank:g}" for rank in ranked.loc[label]),
             any(rows.at[label, "other_code"] for rows in done.values()),
-            disturbed.get(label, ""),
         )
         for label, mean in ((str(label), mean) for label, mean in means.items())
     )
@@ -157,14 +146,3 @@ def _with_skill(row: RankRow, table: Ranks) -> RankRow:
 def _written(share: Estimate, decimals: int) -> str:
     value, low, high = (f"{100 * x:.{decimals}f}" for x in (share.value, share.low, share.high))
     return value if share.low != share.low else f"{value} ({low} to {high})"
-
-
-def _disturbed(sections: Iterable[Section]) -> dict[str, str]:
-    """Why cells of a model are not to be trusted, by label; records may not know."""
-    found: dict[str, str] = {}
-    for section in sections:
-        for cell in each(section.done):
-            why = cell.get("marked")
-            if isinstance(why, str) and why:
-                found.setdefault(cell["label"], why)
-    return found

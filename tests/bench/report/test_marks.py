@@ -46,13 +46,20 @@ def store(tmp_path: Path) -> FakeStore:
     ],
 )
 def test_each_disturbance_marks_a_cell_and_is_said(key: str, value: float, said: str) -> None:
-    assert mark(CALM) == ""
-    assert said in mark(CALM | {key: value})
+    assert mark(CALM, "120 s") == ""
+    assert said in mark(CALM | {key: value}, "120 s")
 
 
 def test_what_is_not_known_marks_nothing() -> None:
-    assert mark({}) == ""
-    assert mark({records.TRAIN_STEPS: 0.0}) == ""  # a baseline
+    assert mark({}, "120 s") == ""
+    assert mark({records.TRAIN_STEPS: 0.0}, "120 s") == ""  # a baseline
+
+
+@pytest.mark.parametrize("budget", ["460 steps", "1920 samples", "1e+15 flops"])
+def test_a_busy_machine_marks_no_cell_whose_budget_is_not_time(budget: str) -> None:
+    busy = CALM | {records.CPU_SHARE: 0.2, records.SPEED_OF_CALIBRATION: 0.3}
+    assert mark(busy | {records.STOPPED_SECONDS: 9.0}, budget) == ""
+    assert "17.0 %" in mark(busy | {records.OVERSPEND: 0.17}, budget)
 
 
 def test_a_marked_model_has_no_best_figure_and_the_next_has(store: FakeStore) -> None:

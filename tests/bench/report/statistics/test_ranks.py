@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bench import records, report
@@ -70,16 +69,6 @@ def test_six_families_have_a_verdict(wide: FakeStore) -> None:
     assert found.verdict == "predrnn-small ranks best: 1.25 on average; convlstm-small has 2.00."
 
 
-def test_a_disturbed_model_is_never_named_the_best(wide: FakeStore) -> None:
-    cells = load.cell_table(wide, "mnist")
-    hit = (cells["model"] == "predrnn") & (cells["dataset"] == "kth")
-    sections = load.sections(cells.assign(marked=np.where(hit, "ran at 60 % of its CPU", "")))
-    (found,) = ranks(sections, [table.summary(section) for section in sections])
-    assert found.verdict.startswith("convlstm-small ranks best")
-    assert found.best == "convlstm-small"
-    assert found.notes == ["Never named the best: predrnn-small, ran at 60 % of its CPU."]
-
-
 def test_data_sets_of_one_family_have_one_vote(store: FakeStore) -> None:
     for horizon in (20, 30, 40):
         for model in MSE["moving_mnist"]:
@@ -114,6 +103,16 @@ def test_skill_over_families_and_seeds_stands_beside(store: FakeStore) -> None:
     (old,) = of(store)
     assert old.skills == {}
     assert old.best == ""
+
+
+def test_a_model_with_a_marked_cell_is_left_out_of_all_ranks(store: FakeStore) -> None:
+    for dataset in ("moving_mnist", "kth", "taxibj"):
+        add(store, dataset, "mine", 0.001)
+    store.runs[-1].metrics[records.TRAIN_STEPS] = 39.0
+    (found,) = of(store)
+    assert "mine-small" in found.left_out
+    assert "mine-small" not in {row.label for row in found.rows}
+    assert found.best == "predrnn-small"
 
 
 def test_who_did_not_finish_everywhere_is_left_out_of_all_ranks(store: FakeStore) -> None:
