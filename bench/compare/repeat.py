@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.compare.recorded import Recorded
+from bench.records import Status
 from bench.run import plan
 from bench.run.events import Finished, Note, Progress
 from bench.run.invocation import passing_signals_to
@@ -28,6 +30,8 @@ def repeat(
     cell: Cell, folder: Path, screen: Screen, command: str, until: float = 1.0
 ) -> tuple[Finished, Recorded | None]:
     """How the `cell`, run in a process of its own, ended, and what it recorded.
+
+    One that stopped because it had trained far enough counts as done.
 
     Args:
         cell: what to run.
@@ -62,6 +66,8 @@ def repeat(
                     display.cell_finished(cell.name, event, command)
     if finished is None or (launcher.stopped and not is_enough):
         raise Stopped
+    if is_enough and finished.status is Status.INTERRUPTED:
+        finished = replace(finished, status=Status.DONE)
     store = Store(uri_of(folder / DATABASE), screen.announce)
     run = store.run(finished.run_id) if finished.run_id else None
     return finished, Recorded(store, run) if run else None

@@ -60,15 +60,14 @@ def verify(store: Store, asked: str, screen: Screen, steps: int | None = None) -
             end, now = repeat(again, Path(folder), screen, command, until)
         except Stopped:
             return Status.INTERRUPTED.exit_code
-        if now is None or (steps is None and end.status is not Status.DONE):
-            found: Likeness | None = None
+        if now is None or end.status is not Status.DONE:
             title, lines = "differs", [("repetition", f"{end.status}: {end.error}")]
         elif steps is None:
             found = likeness(then, now)
             title, lines = found.verdict, [*_parts(found)]
         else:
             part = curves(then, now, steps)
-            title = "differs" if part.first else "bit-identical"
+            title = "bit-identical" if part.extent and not part.first else "differs"
             title += f" over the first {steps:,} of {trained_steps:,} steps"
             lines = [(part.name, part.said)]
         lines += [*_code(then, cell), *_environment(then, now)]

@@ -33,6 +33,7 @@ class Checkpoint:
         """Name the folder; nothing is written yet. `tell` gets a line where a file is set aside."""
         self.folder = (results / "checkpoints" / key).absolute()
         self.log = self.folder / records.LOG
+        self.environment = self.folder / records.ENVIRONMENT
         self.artifacts = self.folder / "artifacts"
         self._key, self._tell = key, tell
         self._state = self.folder / "state.pt"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import psutil
 import torch
 
+from bench import atomic, records
 from bench.train.hardware import Device
 
 VARIABLES = (
@@ -36,6 +39,12 @@ _FEATURE = re.compile(r"avx|amx|fma|f16c|sse4|asimd|sve|sme(?!p)|bf16|i8mm")
 """What the name of an instruction set begins with on which libraries choose their kernels."""
 
 _BACKENDS: Any = torch.backends
+
+
+def write(path: Path, device: Device, tags: Mapping[str, str]) -> None:
+    """Write the environment of a cell that begins, whose tags name its kernels and allocator."""
+    chosen = {"kernels": tags[records.KERNELS], "allocator": tags[records.ALLOCATOR]}
+    atomic.write_text(path, json.dumps(environment(device, **chosen), indent=2))
 
 
 def environment(device: Device, **chosen: str) -> dict[str, Any]:

@@ -42,8 +42,9 @@ def send(record: Record, store: Store, checkpoint: Checkpoint) -> str:
     store.points(run_id, record.points)
     if checkpoint.artifacts.is_dir():
         store.attach(run_id, checkpoint.artifacts)
-    if checkpoint.log.exists():
-        store.attach(run_id, checkpoint.log)
+    for file in (checkpoint.environment, checkpoint.log):
+        if file.exists():
+            store.attach(run_id, file)
     store.end(run_id, record.status, record.error)
     if record.status is Status.DONE:
         checkpoint.remove()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import traceback
@@ -18,11 +17,10 @@ import torch
 from bench import atomic, records
 from bench.errors import Invalid, UserError, described
 from bench.records import Status
-from bench.run import gpus, plan, recording
+from bench.run import environment, gpus, plan, recording
 from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
-from bench.run.environment import environment
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.record import Record
 from bench.run.stop import StopRequest
@@ -205,7 +203,7 @@ class Worker:
         """Run the cell; every outcome becomes the status of its `record`."""
         try:
             attempt = begin()
-            _keep_environment(self.cell, record, checkpoint)
+            environment.write(checkpoint.environment, self.cell.device, record.tags)
             metrics = (
                 self._rescore(attempt, record) if self.weights_of else attempt.run(state, same_run)
             )
@@ -238,14 +236,6 @@ class Worker:
         final = attempt.rescore(weights)
         costs = {k: v for k, v in earlier.metrics.items() if not k.startswith(records.SCORES)}
         return costs | final
-
-
-def _keep_environment(cell: Cell, record: Record, checkpoint: Checkpoint) -> None:
-    """Write what the cell runs in among its artifacts, once its model has its kernels."""
-    tags = record.tags
-    chosen = {"kernels": tags[records.KERNELS], "allocator": tags[records.ALLOCATOR]}
-    found = environment(cell.device, **chosen)
-    atomic.write_text(checkpoint.artifacts / records.ENVIRONMENT, json.dumps(found, indent=2))
 
 
 def status_of(error: BaseException) -> Status:

@@ -106,6 +106,19 @@ def test_the_loss_of_the_first_steps_alone_can_be_verified(folder: Path) -> None
     assert f"first 3 of {STEPS} steps" in done.stdout
 
 
+def test_a_repetition_that_fails_is_no_identical_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise LookupError("no such kernel")
+
+    monkeypatch.setattr("bench.train.step.Training.step", fails)
+    for more in ([], ["--steps", "3"]):
+        done = _bench(folder, "verify", "Tiny/moving_mnist/1", *more)
+        assert done.returncode == 1
+        assert "no such kernel" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
