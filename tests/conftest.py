@@ -1,6 +1,7 @@
 import gc
 import os
 from collections.abc import Generator, Iterator
+from functools import cache
 from types import SimpleNamespace
 from typing import NoReturn
 from urllib.error import URLError
@@ -42,6 +43,8 @@ def _no_data_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download, "import_torchvision", lambda: offline)
+        # A text file that takes seconds to parse.
+        patch.setattr(digits, "mnist_data", cache(digits.mnist_data))
         if digits.load_official() is None:
             patch.setenv("NEXTFRAME_DATA", str(tmp_path_factory.mktemp("data")))
             digits.load()

