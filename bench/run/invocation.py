@@ -278,12 +278,14 @@ class Invocation:
     def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
         from bench import report  # its imports take seconds, which a dry run and the cells save
+        from bench.report.load import cell_table
 
         folder = self.results / self.suite.name / "report"
         path, tables = None, {}
         with self._surviving("the report is not written"):
-            path = report.build(store, self.suite.name, folder)
-            tables = report.tables(store, self.suite.name, [cell.scored for cell in self.cells])
+            cells = cell_table(store, self.suite.name)
+            path = report.build(store, self.suite.name, folder, cells=cells)
+            tables = report.tables(cells, [cell.scored for cell in self.cells])
             keeper = self._run_id or store.latest_invocation(self.suite.name)
             if keeper is not None:
                 store.attach(keeper, folder, "report")
