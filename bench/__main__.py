@@ -6,10 +6,17 @@ import os
 import sys
 from pathlib import Path
 
+from bench import garbage
 from bench.errors import UserError
 
 EXIT_USAGE = 2
 LONGEST = 200  # characters shown of a path
+
+
+def program() -> None:
+    """The whole process: `main`, with rules that are not for a process that goes on after it."""
+    garbage.look_seldom()
+    main()
 
 
 def main() -> None:
@@ -65,4 +72,4 @@ def _discard_output() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program()

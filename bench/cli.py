@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from bench import garbage
 from bench.errors import UserError
 from bench.store import ui
 from bench.store.address import is_server, sayable, store_uri
@@ -119,8 +120,8 @@ class Selection:
 
         suite = self.overrides.apply(load_suite(self.suite))
         return suite.with_overrides(
-            models=suite.select_models(self.models) or None,
-            datasets=suite.select_datasets(self.datasets) or None,
+            models=suite.select_models(self.models) if self.models else None,
+            datasets=suite.select_datasets(self.datasets) if self.datasets else None,
             seeds=self.seeds or None,
         )
 
@@ -243,6 +244,7 @@ class Cell:
         from bench.store.mlflow import Store
         from bench.suite.cell import read
 
+        garbage.look_as_usual()
         cell = read(self.file).with_step(self.step)
         cell.check_data()
         store = Store(self.places.uri, SCREEN.announce)
@@ -400,6 +402,7 @@ class Speed:
         from bench.speed import measure
         from bench.suite.cell import read
 
+        garbage.look_as_usual()
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         return measure.run_alone(read(cell), self.seconds, self.against, self.events)

@@ -42,10 +42,18 @@ from bench.report.verdict import verdict
 from bench.report.viewer import viewers
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.store.mlflow import Store
 
 
-def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path:
+def build(
+    store: Store,
+    suite: str,
+    out: Path,
+    other: str | None = None,
+    cells: pd.DataFrame | None = None,
+) -> Path:
     """The path of the written report.html, beside report.md, table.csv and plots/*.png.
 
     Args:
@@ -53,13 +61,14 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
         suite: whose cells to show.
         out: the folder to write to.
         other: a suite whose trained cells are shown beside them, wherever they may be compared.
+        cells: what `cell_table` says of them, where it has been read already.
 
     Raises:
         UserError: the store holds no cell of one of them.
     """
     if suite == records.SPEED and not other and not store.cells(suite):  # no suite of that name
         return speed.build(store, out)
-    found = cell_table(store, suite, other)
+    found = cell_table(store, suite, other) if cells is None else cells
     looks, scores = styles(found), SequenceScores(store)
     parts = sections(found)
     shown = [showcases(scores.artifacts, part) for part in parts]
@@ -86,17 +95,16 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
     )
 
 
-def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
-    """The printed tables by title that hold the cells with these `keys`, newest first.
+def tables(cells: pd.DataFrame, keys: Collection[str]) -> dict[str, Table]:
+    """The printed tables by title that hold those of the `cells` with these `keys`, newest first.
 
     A baseline, which stands in many tables, counts only where no trained cell is asked for.
     """
-    found = cell_table(store, suite)
-    asked = found[found["key"].isin(keys)]
+    asked = cells[cells["key"].isin(keys)]
     meant = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["key"])
     return {
         f"{section.title} · {section.setting}": printed(section, summary(section))
-        for section in sections(found)
+        for section in sections(cells)
         if meant & set(section.cells["key"])
     }
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import atomic, locks, records
 from bench.errors import UserError, described
@@ -19,15 +20,17 @@ from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
 from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
-from bench.run.leftovers import Leftovers
 from bench.run.record import Record, folder_tag
 from bench.run.stop import stop_signals
 from bench.run.streams import lasting_output
-from bench.store.address import store_uri
+from bench.store.address import store_exists, store_uri
 from bench.store.errors import NoStore
-from bench.store.mlflow import Store
 from bench.suite.cell import Cell
 from bench.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from bench.run.leftovers import Leftovers
+    from bench.store.mlflow import Store
 
 REAPING_SECONDS = 5.0  # until the kernel has ended what a killed process left
 
@@ -67,17 +70,28 @@ class Invocation:
 
     def dry_run(self) -> int:
         """Show the plan and write nothing; the exit code."""
-        try:
-            store = Store(self._uri, create=False)
-        except NoStore:
-            store = None
+        store = self._store_that_is_there()
         with self.screen.display(sys.stdout) as display:
             recorded = plan.Recorded(store, self.suite.name)
             display.plan(self._plan(recorded), plan.settings(self.cells))
         return 0
 
+    def _store_that_is_there(self) -> Store | None:
+        """The store; None where there is none, for which MLflow is not even imported."""
+        if not store_exists(self._uri):
+            return None
+        from bench.store.mlflow import Store
+
+        try:
+            return Store(self._uri, create=False)
+        except NoStore:  # half made
+            return None
+
     def run(self) -> int:
         """Run what is not done, then report; the exit code."""
+        from bench.run.leftovers import Leftovers
+        from bench.store.mlflow import Store
+
         launcher = LocalLauncher(self.cells[0].device)
         with self._alone(), lasting_output(), self.screen.display(sys.stdout) as display:
             self._announce_notices()
@@ -265,12 +279,14 @@ class Invocation:
     def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
         from bench import report  # its imports take seconds, which a dry run and the cells save
+        from bench.report.load import cell_table
 
         folder = self.results / self.suite.name / "report"
         path, tables = None, {}
         with self._surviving("the report is not written"):
-            path = report.build(store, self.suite.name, folder)
-            tables = report.tables(store, self.suite.name, [cell.scored for cell in self.cells])
+            cells = cell_table(store, self.suite.name)
+            path = report.build(store, self.suite.name, folder, cells=cells)
+            tables = report.tables(cells, [cell.scored for cell in self.cells])
             keeper = self._run_id or store.latest_invocation(self.suite.name)
             if keeper is not None:
                 store.attach(keeper, folder, "report")

@@ -33,8 +33,6 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
-from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench import records
 from bench.errors import unknown
@@ -211,6 +209,9 @@ class Store:
     @contextlib.contextmanager
     def system_metrics(self, run_id: str, resumed: bool, gpu: str) -> Iterator[None]:
         """Record system metrics in the run during the block, of the GPU of that UUID alone."""
+        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
         monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
             run_id,
             sampling_interval=SYSTEM_METRICS_SECONDS,

@@ -38,7 +38,7 @@ Found = TypeVar("Found", type[Model], type[Dataset])
 @cache
 def all_models() -> dict[str, type[Model]]:
     """Every model by name: in `models/` and under the entry point `nextframe.models`."""
-    return _found(models, Model, "nextframe.models")
+    return _found(models, Model)
 
 
 @cache
@@ -50,7 +50,7 @@ def predictors() -> dict[str, type[Predictor]]:
 @cache
 def all_datasets() -> dict[str, type[Dataset]]:
     """Every data set by name: in `datasets/` and under the entry point `nextframe.datasets`."""
-    return _found(datasets, Dataset, "nextframe.datasets")
+    return _found(datasets, Dataset)
 
 
 def model(reference: str) -> type[Model]:
@@ -59,7 +59,7 @@ def model(reference: str) -> type[Model]:
     Raises:
         UserError: there is none, or it has no such option; the message suggests the nearest name.
     """
-    cls: type[Model] = _get("model", reference, all_models, Model)
+    cls: type[Model] = _get("model", reference, models, all_models, Model)
     return cls
 
 
@@ -69,7 +69,7 @@ def dataset(reference: str) -> type[Dataset]:
     Raises:
         UserError: there is none, or it has no such option; the message suggests the nearest name.
     """
-    cls: type[Dataset] = _get("data set", reference, all_datasets, Dataset)
+    cls: type[Dataset] = _get("data set", reference, datasets, all_datasets, Dataset)
     return cls
 
 
@@ -152,13 +152,12 @@ def absolute(reference: str) -> str:
 
 
 # A base is abstract, which `type[T]` does not admit: hence Any.
-def _found(package: ModuleType, base: Any, group: str) -> dict[str, Any]:
+def _found(package: ModuleType, base: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        module = importlib.import_module(info.name)
-        for cls in vars(module).values():
-            if _is_concrete(cls, base) and cls.__module__ == module.__name__:
-                _add(found, cls)
+        for cls in _defined(info.name, base):
+            _add(found, cls)
+    group = f"nextframe.{package.__name__}"
     for point in entry_points(group=group):
         try:
             cls = point.load()
@@ -183,14 +182,45 @@ def _is_concrete(cls: object, base: Any) -> bool:
     return inspect.isclass(cls) and issubclass(cls, base) and not inspect.isabstract(cls)
 
 
-def _get(kind: str, reference: str, known: Callable[[], dict[str, Any]], base: Any) -> Any:
+def _built_in(package: ModuleType, name: str, base: Any) -> Any:
+    """The class `name` of the module that is called as the name begins; None where it is elsewhere.
+
+    This spares the import of all others. It says nothing where an installed package may have a
+    class of that name, too.
+    """
+    stem = name.partition("/")[0]
+    if stem not in {info.name for info in pkgutil.iter_modules(package.__path__)}:
+        return None
+    if entry_points(group=f"nextframe.{package.__name__}"):
+        return None
+    return next(
+        (cls for cls in _defined(f"{package.__name__}.{stem}", base) if cls.name == name), None
+    )
+
+
+def _defined(module_name: str, base: Any) -> Iterator[Any]:
+    """The classes that a module defines itself."""
+    for cls in vars(importlib.import_module(module_name)).values():
+        if _is_concrete(cls, base) and cls.__module__ == module_name:
+            yield cls
+
+
+def _get(
+    kind: str,
+    reference: str,
+    package: ModuleType,
+    known: Callable[[], dict[str, Any]],
+    base: Any,
+) -> Any:
     written = Reference.parse(reference)
     if is_file_reference(written.name):
         cls = _from_file(kind, written.name, base)
     else:
-        if written.name not in known():
-            raise unknown(kind, written.name, known())
-        cls = known()[written.name]
+        cls = _built_in(package, written.name, base)
+        if cls is None:
+            if written.name not in known():
+                raise unknown(kind, written.name, known())
+            cls = known()[written.name]
     _require_sound(cls)
     written.check_options(cls)
     return cls

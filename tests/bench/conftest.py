@@ -162,7 +162,7 @@ def run_here(
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 
-def _empty_report(store: object, suite: str, folder: Path) -> Path:
+def _empty_report(store: object, suite: str, folder: Path, **_: object) -> Path:
     """A folder without a page, in the place of one."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "report.html"

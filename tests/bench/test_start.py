@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.bench.conftest import run_here
+
 SCRIPT = """
 import sys
 from bench import cli
@@ -38,3 +42,14 @@ def test_a_verb_imports_no_more_than_it_uses(empty_store: Path) -> None:
     assert not suites & {"torch", "mlflow", "sqlalchemy", "pandas"}
     assert not cells & {"torch", "report", "matplotlib"}
     assert not planned & {"report", "matplotlib"}
+
+
+def test_a_plan_without_a_store_needs_no_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bench.store.mlflow", None)  # cannot be imported
+    arguments = ["--models", "copy_last", "--dry-run", "--results", str(tmp_path / "none")]
+    done = run_here("run", "--suite", "smoke", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "copy_last" in done.stdout
+    assert not (tmp_path / "none").exists()

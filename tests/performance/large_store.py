@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench import records, report
-from bench.report.load import cells, sections
+from bench.report.load import cell_table, sections
 from bench.report.scores import SequenceScores
 from bench.report.statistics.bootstrap import RELATIVE, Pairs
 from bench.score.metrics import METRICS, RECORDED
@@ -214,7 +214,7 @@ def _smooth(coarse: Floats) -> Floats:
 def coverage(store: Store, world: World) -> float:
     """The share of the intervals between all pairs of models that cover what is true."""
     scores, hits = SequenceScores(store), []
-    for section in sections(cells(store, SUITE)):
+    for section in sections(cell_table(store, SUITE)):
         pairs = Pairs(scores.of(section), RELATIVE)
         for a, b in combinations(range(1, world.models), 2):
             found = pairs.difference(world.model(a), world.model(b))

@@ -308,7 +308,7 @@ def test_records_from_before_a_measure_have_no_column_of_it(store: FakeStore) ->
 
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
     keys = {run.tags[records.CELL] for run in store.runs}
-    (title,) = tables = report.tables(store, "mnist", keys)
+    (title,) = tables = report.tables(load.cell_table(store, "mnist"), keys)
     assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
     section = only_section(store)
     assert tables[title] == table.printed(section, table.summary(section))
@@ -319,9 +319,9 @@ def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) ->
     store.add("convlstm", 0.02, seed=7, params=longer)
     baselines = [run.tags[records.CELL] for run in store.runs[:2]]
     newest = store.runs[-1].tags[records.CELL]
-    (title,) = report.tables(store, "mnist", [newest, *baselines])
+    (title,) = report.tables(load.cell_table(store, "mnist"), [newest, *baselines])
     assert "600 s of training" in title
-    assert len(report.tables(store, "mnist", baselines)) == 2
+    assert len(report.tables(load.cell_table(store, "mnist"), baselines)) == 2
 
 
 def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:

@@ -241,7 +241,7 @@ def test_a_store_that_fails_in_training_costs_no_point(
 def test_a_state_that_cannot_be_saved_costs_no_cell(
     cell: Cell, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Checkpoint, "save", fail)
@@ -287,7 +287,7 @@ def test_a_cell_that_another_process_runs_is_skipped_in_one_line(
 def test_a_report_that_cannot_be_written_is_one_line(
     bench: Bench, user_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("bench.report.build", fail)

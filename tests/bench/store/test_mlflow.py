@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlflow.system_metrics.metrics import gpu_monitor
 
 from bench import records
 from bench.errors import UserError
@@ -153,10 +154,11 @@ def test_weights_are_cleared_of_a_suite_that_is_there(store: Store) -> None:
 def test_a_cell_records_its_own_gpu_alone(
     store: Store, monkeypatch: pytest.MonkeyPatch, gpu: str, watched: list[str]
 ) -> None:
-    every = mlflow.GPUMonitor.__new__(mlflow.GPUMonitor)
+    every = gpu_monitor.GPUMonitor.__new__(gpu_monitor.GPUMonitor)
     every.gpu_handles = ["GPU-a", "GPU-b"]
     monitor = SimpleNamespace(monitors=[every], start=lambda: None, finish=lambda: None)
-    monkeypatch.setattr(mlflow, "SystemMetricsMonitor", lambda *words, **options: monitor)
+    started = "mlflow.system_metrics.system_metrics_monitor.SystemMetricsMonitor"
+    monkeypatch.setattr(started, lambda *words, **options: monitor)
     monkeypatch.setattr(mlflow, "_uuid", lambda handle: handle.removeprefix("GPU-"))
     with store.system_metrics(_cell_run(store), False, gpu):
         assert every.gpu_handles == watched

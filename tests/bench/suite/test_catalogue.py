@@ -20,6 +20,17 @@ def test_the_house_has_the_models_and_data_sets_of_the_main_job() -> None:
     assert {"moving_mnist", "moving_mnist/official"} <= set(catalogue.all_datasets())
 
 
+def test_each_name_is_found_without_the_list_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    models, datasets = catalogue.all_models(), catalogue.all_datasets()
+    assert all(catalogue.model(name) is cls for name, cls in models.items())
+    assert all(catalogue.dataset(name) is cls for name, cls in datasets.items())
+    monkeypatch.setattr(catalogue, "_found", pytest.fail)  # which imports every module
+    catalogue.all_models.cache_clear()
+    catalogue.all_datasets.cache_clear()
+    assert catalogue.model("convlstm") is models["convlstm"]
+    assert catalogue.dataset("moving_mnist/long") is datasets["moving_mnist/long"]
+
+
 def test_an_unknown_name_suggests_the_near_one() -> None:
     with pytest.raises(UserError, match="did you mean 'convlstm'"):
         catalogue.model("convltsm")
