@@ -45,7 +45,8 @@ def _fixed(decimals: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{decimals}f}"
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
+    """A large number in short, such as `1.5 G`."""
     for size, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{suffix}"
@@ -75,8 +76,8 @@ def _skill(metric: Metric) -> Column:
 
 
 _LEARNING = (
-    Column("parameters", COST[PARAMETERS], _count),
-    Column("flops_per_sample", COST["model/flops_per_sample"], _count),
+    Column("parameters", COST[PARAMETERS], count),
+    Column("flops_per_sample", COST["model/flops_per_sample"], count),
     Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
     Column("waiting_share", WAITING, _fixed(1), 100),
     Column("setup_seconds", COST["time/setup_seconds"], _fixed(1)),
