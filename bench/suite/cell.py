@@ -239,7 +239,7 @@ class Cell(BaseModel):
         }
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
-        fields |= self.evaluation.model_dump()
+        fields |= self.evaluation.model_dump(exclude_none=True)
         if not self.missing_data:
             fields |= {f"{split}_clips": clips for split, clips in self.held_out_clips.items()}
         return fields

@@ -66,11 +66,12 @@ def to_target(section: Section, summary: pd.DataFrame, curves: pd.DataFrame) -> 
         for row in each(summary)
         if row["label"] in seeds and row["status"] == "done"
     )
-    grid = f"validated {evaluations} times, evenly over the budget" if evaluations else "validated"
     legend = (
-        f"Spent up to the first validation at or below the target, on the grid as {grid}, when at"
-        " least half of the seeds had reached it. “>”: fewer did within what they spent."
+        "Spent up to the first validation at or below the target, when at least half of the seeds"
+        " had one. “>”: fewer did within what they spent."
     )
+    if evaluations:
+        legend += f" Validations: {evaluations} a cell, evenly over the budget."
     return Target(f"To reach a {validation.label} of {target:g}", Table(COLUMNS, rows), legend)
 
 

@@ -51,7 +51,7 @@ def test_seeds_that_do_not_reach_it_count_as_later_than_all_that_do(
     (row,) = found.table.rows
     assert tuple(entry.text for entry in row.entries) == expected
     assert "0.03" in found.title
-    assert "4 times" in found.legend
+    assert "Validations: 4 a cell" in found.legend
 
 
 def test_without_a_target_there_is_no_table(tmp_path: Path) -> None:
