@@ -37,6 +37,7 @@ from bench.report.scores import SequenceScores
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.ranks import ranks
 from bench.report.statistics.significance import neighbours, paired
+from bench.report.statistics.target import to_target
 from bench.report.table import Table, printed, summary
 from bench.report.verdict import verdict
 from bench.report.viewer import viewers
@@ -117,8 +118,10 @@ def _chapter(
     figures = summary(section)
     said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
     sure = neighbours(section, figures, pairs)
+    learning = curves(store, section)
+    target = to_target(section, figures, learning)
     plots = [
-        *learning_plots(curves(store, section), looks, prefix),
+        *learning_plots(learning, looks, prefix),
         *speed_plots(section, figures, looks, prefix),
         *horizon_plots(scores.horizon(section), looks, prefix),
         *seed_plots(section, figures, looks, prefix),
@@ -126,5 +129,6 @@ def _chapter(
     if section.task == "recognition":
         named = named_videos(scores.artifacts, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        return Chapter(section, figures, said, plots, sure, classes=classes, confusions=pictures)
-    return Chapter(section, figures, said, plots, sure)
+        chapter = Chapter(section, figures, said, plots, sure, target)
+        return replace(chapter, classes=classes, confusions=pictures)
+    return Chapter(section, figures, said, plots, sure, target)

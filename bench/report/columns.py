@@ -45,7 +45,8 @@ def _fixed(decimals: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{decimals}f}"
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
+    """A large number in short, such as `1.5 G`."""
     for size, suffix in (
         *((1e18, " E"), (1e15, " P"), (1e12, " T")),
         *((1e9, " G"), (1e6, " M"), (1e3, " k")),
@@ -78,12 +79,12 @@ def _skill(metric: Metric) -> Column:
 
 
 _LEARNING = (
-    Column("parameters", COST[PARAMETERS], _count),
-    Column("flops_per_sample", COST["model/flops_per_sample"], _count),
+    Column("parameters", COST[PARAMETERS], count),
+    Column("flops_per_sample", COST["model/flops_per_sample"], count),
     Column("train_seconds", COST["time/train_seconds"], _fixed(1)),
     Column("steps", COST[TRAIN_STEPS], _whole),
-    Column("samples", COST["train/samples"], _count),
-    Column("train_flops", COST["train/flops"], _count),
+    Column("samples", COST["train/samples"], count),
+    Column("train_flops", COST["train/flops"], count),
     Column("waiting_share", WAITING, _fixed(1), 100),
     Column("setup_seconds", COST["time/setup_seconds"], _fixed(1)),
     Column("train_samples_per_second", COST["speed/train_samples_per_second"], _rate),

@@ -30,6 +30,7 @@ from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
 from bench.report.statistics.ranks import Ranks
+from bench.report.statistics.target import Target
 from bench.report.table import Entry, Table, against_copy_last, beyond_mean_error, csv, printed
 from bench.report.verdict import status_words
 from bench.report.viewer import Viewer, error_colors
@@ -59,6 +60,7 @@ class Chapter:
     verdict: str
     plots: list[Plot]
     sure: tuple[str, ...] = ()
+    target: Target | None = None
     strips: list[Strip] = field(default_factory=list)
     viewer: Viewer | None = None
     classes: ClassTable | None = None
@@ -239,6 +241,10 @@ def _markdown(report: Report) -> Iterator[str]:
                 yield f"\n<details><summary>{title}</summary>\n"
                 yield from _markdown_table(further)
                 yield "\n</details>"
+        if chapter.target:
+            yield f"\n<details><summary>{_plain(chapter.target.title)}</summary>\n"
+            yield from _markdown_table(chapter.target.table)
+            yield f"\n{_plain(chapter.target.legend)}\n\n</details>"
         if chapter.sure:
             yield "\n<details><summary>How sure</summary>\n"
             yield from (f"- {_plain(sentence)}" for sentence in chapter.sure)

@@ -279,7 +279,7 @@ class Cell(BaseModel):
         }
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
-        fields |= self.evaluation.model_dump()
+        fields |= self.evaluation.model_dump(exclude_none=True)
         if self.trial is not None:
             fields |= {"trial": self.trial, "test_clips": 0}
         if not self.missing_data:

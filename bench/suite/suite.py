@@ -96,6 +96,8 @@ class Evaluation(_Strict):
     """Validations, evenly spaced over the budget; the last is at its end."""
     showcase_clips: int = Field(default=6, ge=0, le=MOST_CLIPS)
     """Test clips whose predicted frames are kept: first, median and worst for copy-last."""
+    target: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Of validation (MSE, or cross-entropy): a report says what it took each model to reach it."""
 
     @property
     def clips(self) -> dict[HeldOutName, int]:

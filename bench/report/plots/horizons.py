@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.plots.canvas import (
+    INK,
     Label,
     Plot,
     Style,
@@ -31,8 +32,11 @@ def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         models = list(lines.sort_values("frame").groupby("label", sort=False))
         looks = [styles[line["model"].iloc[0]] for _, line in models]
-        drawn = [line[["frame", "value"]].to_numpy(float) for _, line in models]
+        scale = 100 if metric.unit == "%" else 1
+        drawn = [line[["frame", "value"]].to_numpy(float) * (1, scale) for _, line in models]
         draw_lines(axes, drawn, looks)
+        if metric.ratio and metric.ratio.is_gain:  # below which there is no skill
+            axes.axhline(0, color=INK, linewidth=0.8)
         ends = [
             Label(str(name), line[-1, 0], line[-1, 1], look.color)
             for (name, _), line, look in zip(models, drawn, looks, strict=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from bench.report.plots.canvas import Label, Style, draw, draw_lines, panel, styled, write_beside
+from bench.report.plots.canvas import LINE, Name, Style, draw, draw_lines, panel, styled
 from bench.report.statistics.ranks import Ranks
 
 POINTS = 101
@@ -28,21 +31,26 @@ def with_profiles(ranks: Ranks, styles: dict[str, Style], prefix: str) -> Ranks:
     margin = 0.05 * (high - low) + 1e-3
     thresholds = np.linspace(low - margin, high + margin, POINTS)
     model = {row.label: row.model for row in ranks.rows}
-    figure, axes = panel("skill (%)", "share with more skill (%)", list(ranks.skills))
-    lines, looks, names = [], [], []
-    for label, skills in ranks.skills.items():
-        look = styles[model[label]]
-        share, band = skills.profile(thresholds)
+    best_first = sorted(ranks.skills, key=lambda label: -ranks.skills[label].iqm.value)
+    figure, axes = panel("skill (%)", "share with more skill (%)", best_first)
+    lines, looks = [], [styles[model[label]] for label in best_first]
+    for label, look in zip(best_first, looks, strict=True):
+        share, band = ranks.skills[label].profile(thresholds)
         lines.append(100 * np.column_stack([thresholds, share]))
         if band is not None:
-            axes.fill_between(
-                100 * thresholds, *(100 * band), color=look.color, alpha=0.15, linewidth=0
-            )
-        looks.append(look)
-        median = np.abs(share - 0.5).argmin()
-        names.append(Label(label, 100 * thresholds[-1], 100 * share[median], look.color))
+            axes.fill_between(100 * thresholds, *(100 * band), color=look.color, alpha=0.15, lw=0)
     draw_lines(axes, lines, looks)
     axes.set(xlim=(100 * thresholds[0], 100 * thresholds[-1]), ylim=(-2, 102))
-    write_beside(names, axes)
-    picture = draw(figure, f"{prefix}-profile", "Performance profile")
-    return replace(ranks, plots=((picture,),))
+    _key(axes, best_first, looks)
+    return replace(ranks, plots=((draw(figure, f"{prefix}-profile", "Performance profile"),),))
+
+
+def _key(axes: Axes, labels: Sequence[str], looks: Sequence[Style]) -> None:
+    """Name the lines right of the axes, which all end at the same height, the best at the top."""
+    step = LINE / (axes.bbox.height / axes.figure.dpi)
+    for place, (label, look) in enumerate(zip(labels, looks, strict=True)):
+        height = 1 - (place + 0.5) * step
+        sample = Line2D((1.02, 1.07), (height, height), color=look.color)
+        sample.set(linestyle=look.dash, transform=axes.transAxes, clip_on=False)
+        axes.add_artist(sample)
+        axes.add_artist(Name(label, look.color, (1.09, height), axes.transAxes))

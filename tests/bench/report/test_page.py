@@ -109,6 +109,7 @@ def test_pictures_show_something(built: Built) -> None:
         "validation-mse",
         "validation-mse-by-steps",
         "horizon-mse",
+        "horizon-skill",
         "horizon-ssim",
         "seeds-mse",
         "seeds-ssim",
