@@ -285,6 +285,13 @@ class MaxViT(Predictor):
     where that does not divide the map and the whole map where it is smaller. The decoder (the
     paper has none) doubles the map back stage by stage, joining the encoder's map each time.
 
+    Batch normalisation (but for how fast its statistics follow), padding and stochastic depth, at
+    MaxViT-T's rate, are those of the authors' code. Its initial weights, all from N(0, .02), are
+    not: here they are PyTorch's, a tenth of these at the end of each branch. After 120 steps of the
+    small size, batches of 4 at a rate of 1e-3, validation MSE on Moving MNIST was .0349 and .0347
+    (two seeds) from theirs, .0323 and .0331 from these; both without stochastic depth, with which
+    it was .0320 and .0339 from these.
+
     The small size is fewer layers at more channels: on 64x64 frames MaxViT-T costs 1.3 GFLOP a
     sequence, less than the 3 GFLOP that the small sizes of all models share.
     """
@@ -303,7 +310,7 @@ class MaxViT(Predictor):
         ),
         "small": Size(
             small_recipe(1e-3, "learning rate by validation MSE after 400 to 600 steps"),
-            {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2), "drop_path": 0.0},
+            {"stem": 160, "widths": (96, 192, 384), "depths": (2, 2, 2)},
         ),
     }
     tunable: ClassVar[Mapping[str, Sequence[Any]]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import records
 from bench.console.rows import print_rows
+from bench.errors import UserError
 from bench.records import Status
 from bench.run import plan
 from bench.run.display import Display, PlannedCell, Screen
@@ -43,15 +44,19 @@ def tuning(
         screen: how to speak to the user.
 
     Raises:
-        UserError: as `subjects`, or the file for the recipes holds something else.
+        UserError: as `subjects`, or the file for the recipes is a folder or holds something else.
     """
     if trials is not None:
         suite = suite.with_overrides(
             tuning=suite.tuning.model_dump(mode="json") | {"trials": trials}
         )
     file = out or Path(suite.tuned_recipes)
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: name a file for the recipes")
     tuned.read(file)  # before anything is run
     of_trials = suite_of_trials(suite)
+    if suite.tuning.flops_per_sequence is not None:
+        screen.announce("counting the FLOPs of every size of each model (once, a second each)")
     found = subjects(of_trials)
     cells = [cell for subject in found for seeds in subject.trials for cell in seeds]
     return TuningInvocation(
