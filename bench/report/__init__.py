@@ -101,7 +101,7 @@ def tables(store: Store, suite: str, keys: Collection[str]) -> dict[str, Table]:
 def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
-    pairs = paired(section, scores.of(section))
+    pairs = paired(section, scores.of(section), scores.clusters(section))
     section = with_damage(section, scores.artifacts)
     figures = summary(section)
     said = verdict(section, figures, pairs)

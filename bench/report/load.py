@@ -300,6 +300,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "reason": void or reason,
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
+        "cluster": tags.get(records.CLUSTER, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
         "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),

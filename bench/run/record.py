@@ -60,6 +60,7 @@ class Record(BaseModel):
                 **({"classes": len(spec.classes)} if spec.classes else {}),
             }
             record.tags[records.DATA_DIGEST] = cell.data_digests["test"]
+            record.tags[records.CLUSTER] = cell.dataset_class.cluster_name
             if cell.data.notice:
                 record.tags[records.NOTICE] = cell.data.notice
             record.data_source = cell.dataset_name, type(cell.data).__module__

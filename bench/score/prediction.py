@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from torch import Tensor
+
 from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.metrics import PREDICTION
 from bench.score.result import usual_speed
@@ -18,10 +20,12 @@ def score_predictions(
     held_out: HeldOut,
     showcase_clips: int,
     compared: Collection[str],
+    clusters: Tensor | None = None,
 ) -> FrameScores:
     """A score for every predicted frame; of `showcase_clips` the pixels, too.
 
-    Of the metrics that are only stored, those whose name is in `compared` are computed.
+    Of the metrics that are only stored, those whose name is in `compared` are computed. `clusters`
+    has the cluster of each clip, int64 [count] (default: each is its own).
 
     Raises:
         ValueError: where a prediction has another shape than the truth.
@@ -36,4 +40,4 @@ def score_predictions(
         scorer.add(batch.output, batch.truth)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
-    return scorer.scores(showcase.arrays(), usual_speed(speeds))
+    return scorer.scores(showcase.arrays(), usual_speed(speeds), clusters)

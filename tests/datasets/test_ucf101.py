@@ -25,8 +25,8 @@ from datasets.ucf101 import (
 from datasets.ucf101_study import CLASSES, UCF101Study, study_splits
 from datasets.video.cache import Cache, Clip, Frames
 from datasets.video.prepare import prepare
-from datasets.video.windows import Origin
 from datasets.video.source import Sources, SourceWrong
+from datasets.video.windows import Origin
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import ucf101 as study_clips
 from tests.datasets.small_sources import ucf101_lists

@@ -86,7 +86,7 @@ def run(
 
 def test_one_row_per_sequence_and_predicted_frame() -> None:
     frames = run().frames
-    assert list(frames.columns) == ["sequence", "frame", *METRICS["prediction"]]
+    assert list(frames.columns) == ["sequence", "frame", "cluster", *METRICS["prediction"]]
     assert frames["sequence"].tolist() == [s for s in range(7) for _ in range(HORIZON)]
     assert frames["frame"].tolist() == [1, 2] * 7
     assert frames.notna().all(axis=None)
@@ -99,7 +99,7 @@ def test_of_the_stored_metrics_those_that_figures_are_compared_in_are_computed(
 ) -> None:
     few, everything = run(compared=compared).frames, run().frames
     wanted = [name for name in METRICS["prediction"] if name in QUALITY or name in compared]
-    assert list(few.columns) == ["sequence", "frame", *wanted]
+    assert list(few.columns) == ["sequence", "frame", "cluster", *wanted]
     pd.testing.assert_frame_equal(few, everything[few.columns])
 
 
