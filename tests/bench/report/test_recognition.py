@@ -78,7 +78,7 @@ def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore)
     section = only_section(store, "actions")
     said = verdict_of(store, section)
     assert "good-small beats poor-small on top-1 per video: 38 points higher, " in said
-    assert "points, 3 seeds." in said
+    assert "points, 3 seeds, 160 sequences." in said
 
 
 def test_tasks_never_share_a_section(store: FakeStore) -> None:
