@@ -92,7 +92,7 @@ def test_other_clusters_of_the_same_clips_are_scored_anew(monkeypatch: pytest.Mo
     after = _cell()
     assert (after.trained == before.trained, after.scored == before.scored) == (True, False)
     monkeypatch.setattr(MovingMNIST, "clusters", lambda self, split, count: torch.arange(1))
-    with pytest.raises(UserError, match="clusters of moving_mnist are .* one for each test clip"):
+    with pytest.raises(UserError, match=r"clusters of moving_mnist are .* one for each test clip"):
         _ = _cell().scored
 
 
