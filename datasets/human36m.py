@@ -67,10 +67,10 @@ class Human36M(VideoDataset):
     for 3D Human Sensing in Natural Environments", PAMI 2014; lists of windows by Chang et al.,
     "STRPM", CVPR 2022 (github.com/ZhengChang467/STRPM).
 
-    Test windows are those of `test.txt` that show S9 or S11, where some share frames as published;
-    the others in it show subjects that train or validate. Training draws any window of the clips of S1, S5, S6 and S7 that `train.txt`
-    names; validation has those of S8 side by side, where published harnesses train on S8 and
-    validate on the test windows.
+    Test windows are those of `test.txt` that show S9 or S11, where they may share frames; the
+    others in it show subjects that train or validate. Training draws any window of the clips of S1,
+    S5, S6 and S7 that `train.txt` names; validation has those of S8 side by side, where published
+    harnesses train on S8 and validate on the test windows.
     """
 
     name = "human36m"
