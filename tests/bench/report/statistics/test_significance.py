@@ -214,3 +214,22 @@ def test_report_folds_the_sentences_away(store: CountingStore, tmp_path: Path) -
     assert [line[4:-5] for line in map(str.strip, folded.splitlines()) if "<li>" in line] == SAID
     folded = markdown.split("<summary>How sure</summary>")[1].split("</details>")[0]
     assert [line[2:] for line in folded.splitlines() if line] == SAID
+
+
+@pytest.mark.parametrize(("dataset", "unrecorded"), [("kth", True), ("moving_mnist", False)])
+def test_clusters_come_from_the_store_and_tables_without_them_are_read(
+    tmp_path: Path, dataset: str, unrecorded: bool
+) -> None:
+    store = FakeStore(tmp_path)
+    tags = {records.CLUSTER: "person"}
+    for model, mse in (("mean_frame", 0.04), ("copy_last", 0.05)):
+        params = {"dataset": dataset}
+        store.add(model, mse, size="only", baseline=True, params=params, tags=tags)
+    tables = [tmp_path / run.run_id / records.PER_FRAME_TABLE for run in store.runs]
+    for path in tables:
+        frames = pd.read_parquet(path)
+        frames.assign(cluster=frames["sequence"] // 5).to_parquet(path)
+    assert "only 4 persons" in said_of(store)[0]
+    for path in tables:
+        pd.read_parquet(path).drop(columns="cluster").to_parquet(path)
+    assert said_of(store)[0].endswith("20 sequences" + ", clusters not recorded" * unrecorded)
