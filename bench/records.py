@@ -184,6 +184,7 @@ LITERAL_STEP = "bench.literal_step"  # the same of the transcription beside it
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
+CLUSTER = "bench.cluster"  # what a cluster of test clips is, in the singular, such as "person"
 NOTICE = "bench.notice"  # the data set's notice, such as substituted digits
 NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 
@@ -192,12 +193,13 @@ PLAN = "cells.json"
 
 # Artifacts of a cell's run.
 SETTLED = "cell.json"  # the cell as it was settled: what `python -m bench cell` reads
-# One row per test sequence x predicted frame: both numbers, and the metrics.
+# One row per test sequence x predicted frame: both numbers, the number of the sequence's cluster
+# (sequences of one are not independent of each other), and the metrics.
 PER_FRAME_TABLE = "metrics.parquet"
 # context, truth, prediction uint8 [S,T,C,H,W]; sequence int [S], why str [S]
 SHOWCASE = "showcase.npz"
-# Of a classifier, one row per test clip: clip and video (int), label and predicted (class names),
-# rank (of the label among the classes, from 1), cross_entropy.
+# Of a classifier, one row per test clip: clip, video and cluster (int), label and predicted (class
+# names), rank (of the label among the classes, from 1), cross_entropy.
 PER_CLIP_TABLE = "clips.parquet"
 PER_VIDEO_TABLE = "videos.parquet"  # the same of each video, by the mean of its clips' logits
 CHECKPOINT = "model.safetensors"

@@ -132,10 +132,12 @@ class Dataset(ABC):
     Class attributes:
         name: how suites, tables and the command line call it (default: the class's name).
         task: "prediction", or "recognition" for a `LabelledDataset`.
+        cluster_name: what a cluster of held-out clips is, in the singular, such as "person".
     """
 
     name: ClassVar[str]
     task: ClassVar[TaskName] = "prediction"
+    cluster_name: ClassVar[str] = "sequence"
     spec: Spec
     notice: str | None = None
     """One line a user should see, such as that a substitute is used; None for none."""
@@ -155,6 +157,15 @@ class Dataset(ABC):
     @abstractmethod
     def held_out(self, split: HeldOutName) -> Clips:
         """The fixed clips of `split`, in their fixed order."""
+
+    def clusters(self, split: HeldOutName, count: int) -> Tensor:
+        """The cluster of each of the first `count` clips of `split`, int64 [count].
+
+        Clips of one cluster are not independent of each other: they show one person, say, or are
+        cut from one video. Intervals are as wide as the number of clusters demands. By default
+        each clip is its own.
+        """
+        return torch.arange(count)
 
     def digest(self, split: HeldOutName, count: int) -> str:
         """Hash of the pixels of the first `count` clips of `split` (32 hexadecimal digits)."""

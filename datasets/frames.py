@@ -32,6 +32,7 @@ from datasets.video.source import (
     SourceWrong,
     height_and_width,
 )
+from datasets.video.windows import Origin
 
 HASHED_SHARE = 0.1
 """The share of clips that validate, and of those that test, where the hash of names decides."""
@@ -134,6 +135,7 @@ class Frames(VideoDataset):
             )
         )
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
+        self._recordings = _recordings(cache)
         splits, copies = _without_copies(cache)
         super().__init__(cache, splits, spec, frame_step=frame_step)
         span = (spec.clip_frames - 1) * frame_step + 1
@@ -154,6 +156,10 @@ class Frames(VideoDataset):
             f"{count:,} with {remark}{_CURES.get(remark, '')}" for remark, count in remarks.items()
         ]
         self.notice = "; ".join(parts)
+
+    def cluster_of(self, origin: Origin) -> str:
+        """The clip of a window; of clips that are cuts of one folder of images, the folder."""
+        return self._recordings.get(origin.clip.name, origin.clip.name)
 
     @classmethod
     def preparation(
@@ -217,6 +223,13 @@ def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:
         stricter.update(contents[clip.name] for clip in clips)
         copies += len(clips) - len(splits[split])
     return splits, copies
+
+
+def _recordings(cache: Cache) -> dict[str, str]:
+    """The source of each clip that is a cut of one; clips of an array are apart from each other."""
+    whole = {source.name for source in cache.sources} | cache.facts.get("digests", {}).keys()
+    cuts = [clip.name for clip in cache.clips if clip.name not in whole]
+    return {name: name.rpartition("#")[0] for name in cuts}
 
 
 def _contents(cache: Cache) -> dict[str, str]:

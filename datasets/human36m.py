@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from datasets.contract import Clips, HeldOutName, Spec
+from datasets.contract import HeldOutName, Spec
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
 from datasets.video.decode import read_frames
@@ -28,7 +28,7 @@ from datasets.video.source import (
     Sources,
     SourceWrong,
 )
-from datasets.video.windows import shuffle_key
+from datasets.video.windows import Origin, Windows, shuffle_key
 
 STEP = 5
 """From one frame that is used to the next; the used ones are numbered 1, 6, 11, ..."""
@@ -67,13 +67,14 @@ class Human36M(VideoDataset):
     for 3D Human Sensing in Natural Environments", PAMI 2014; lists of windows by Chang et al.,
     "STRPM", CVPR 2022 (github.com/ZhengChang467/STRPM).
 
-    Test windows are those of `test.txt` that show S9 or S11; the others in it show subjects that
-    train or validate. Training draws any window of the clips of S1, S5, S6 and S7 that `train.txt`
-    names; validation has those of S8 side by side, where published harnesses train on S8 and
-    validate on the test windows.
+    Test windows are those of `test.txt` that show S9 or S11, where they may share frames; the
+    others in it show subjects that train or validate. Training draws any window of the clips of S1,
+    S5, S6 and S7 that `train.txt` names; validation has those of S8 side by side, where published
+    harnesses train on S8 and validate on the test windows.
     """
 
     name = "human36m"
+    cluster_name = "subject"
 
     def __init__(self, context_frames: int = 4, horizon: int = 4, *, size: int = 256) -> None:
         """Open the cache of frames of `size` x `size` pixels.
@@ -104,7 +105,11 @@ class Human36M(VideoDataset):
             tags=_Tags,
         )
 
-    def held_out(self, split: HeldOutName) -> Clips:
+    def cluster_of(self, origin: Origin) -> str:
+        """The subject that a window shows."""
+        return origin.clip.tags["subject"]
+
+    def held_out(self, split: HeldOutName) -> Windows:
         """The windows of S8's clips for "validation", the listed ones of S9 and S11 for "test"."""
         return self._test if split == "test" else super().held_out(split)
 
@@ -117,18 +122,18 @@ class _ListedWindows:
 
     def __init__(self, cache: Cache, window_frames: int, clips: Sequence[Clip]) -> None:
         """Raises ValueError where there are none."""
-        places: dict[str, int] = {}
+        origins: dict[str, Origin] = {}
         for clip in clips:
             for number in cache.facts["test_windows"].get(clip.name, ()):
                 at = (number - int(clip.tags["first_number"])) // STEP
                 if 0 <= at <= clip.frames - window_frames:
-                    places[f"{clip.name} {number}"] = clip.first + at
-        if not places:
+                    origins[f"{clip.name} {number}"] = Origin(clip, at)
+        if not origins:
             raise ValueError(f"test.txt names no window of {window_frames} frames in them")
         # Shuffled, because the list goes clip by clip and suites may use its first windows only.
-        shuffled = sorted(places, key=shuffle_key)
+        self._origins = [origins[name] for name in sorted(origins, key=shuffle_key)]
         self._frames = cache.frames
-        self._places = torch.tensor([places[name] for name in shuffled])
+        self._places = torch.tensor([clip.first + at for clip, at in self._origins])
         self._offsets = torch.arange(window_frames)
 
     def __len__(self) -> int:
@@ -136,6 +141,10 @@ class _ListedWindows:
 
     def __getitem__(self, window: slice, /) -> Tensor:
         return self._frames.gather(self._places[window][:, None] + self._offsets)
+
+    def origins(self, count: int) -> list[Origin]:
+        """Where each of the first `count` windows is from."""
+        return self._origins[:count]
 
 
 def _notice(facts: Mapping[str, Any], test_windows: int) -> str | None:

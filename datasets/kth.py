@@ -17,6 +17,7 @@ from datasets.video.dataset import Splits, VideoDataset
 from datasets.video.decode import read_frames
 from datasets.video.files import SHOWN, files_under, text_of
 from datasets.video.source import FrameFormat, Preparation, Source, Sources, SourceWrong
+from datasets.video.windows import Origin
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 LIST = "00sequences.txt"
@@ -60,6 +61,7 @@ class KTH(VideoDataset):
     """
 
     name = "kth"
+    cluster_name = "person"
 
     def __init__(
         self,
@@ -87,6 +89,10 @@ class KTH(VideoDataset):
         clips = [clip for clip in cache.clips if clip.tags["action"] in names]
         self.notice = _missing_notice(cache, clips, names)
         super().__init__(cache, split_by_person(clips), spec)
+
+    def cluster_of(self, origin: Origin) -> str:
+        """The person that a window shows."""
+        return origin.clip.tags["person"]
 
     @classmethod
     def preparation(cls, *, size: int = 128, **_: Any) -> Preparation:

@@ -77,6 +77,7 @@ class SomethingSomethingV2(LabelledVideoDataset):
     """
 
     name = "something_something_v2"
+    cluster_name = "video"
 
     def __init__(
         self, clip_frames: int = 72, *, size: int = 84, per_video: int = 1, augment: bool = True

@@ -14,6 +14,7 @@ from datasets.video.cache import Cache
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
 from datasets.video.files import files_under
 from datasets.video.source import FrameFormat, Image, Preparation, Source, Sources, SourceWrong
+from datasets.video.windows import Origin
 
 _GET = (
     "BJ13_M32x32_T30_InOut.h5 to BJ16_M32x32_T30_InOut.h5 as the authors of DeepST released them"
@@ -36,7 +37,7 @@ class TaxiBJ(VideoDataset):
 
     Zhang, Zheng & Qi, "Deep Spatio-Temporal Residual Networks for Citywide Crowd Flows Prediction",
     AAAI 2017. Flows are scaled to [0,1] by the training maximum; larger ones that are held out are
-    cut. Held-out windows start at every half hour, as published ones do.
+    cut. Held-out windows start at every half hour, as published ones do, and so share frames.
 
     From the authors' files: whole days only, and no window crosses a gap; the last 28 days test,
     the 28 before them validate. From `dataset.npz`: windows of 4 -> 4, as they are in it; its test
@@ -49,6 +50,7 @@ class TaxiBJ(VideoDataset):
     """
 
     name = "taxibj"
+    cluster_name = "day"
 
     def __init__(self, context_frames: int = 4, horizon: int = 4) -> None:
         """Open the cache.
@@ -69,7 +71,15 @@ class TaxiBJ(VideoDataset):
             name: [clip for clip in cache.clips if clip.tags["split"] == name] for name in SPLITS
         }
         self.notice = _notice(cache.facts)
+        self._is_npz = cache.facts["form"] == "npz"
         super().__init__(cache, splits, spec, held_out_stride=1)
+
+    def cluster_of(self, origin: Origin) -> str:
+        """The day on which a window begins; of `dataset.npz` 48 windows on end are a day."""
+        clip, first = origin
+        if self._is_npz:  # each window is a clip of its own: `test#1`, `test#2`, ...
+            return str((int(clip.name.rpartition("#")[2]) - 1) // taxibj_h5.HALF_HOURS)
+        return f"{clip.name} {first // taxibj_h5.HALF_HOURS}"
 
     @classmethod
     def preparation(cls, **_: Any) -> Preparation:

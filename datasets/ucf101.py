@@ -15,7 +15,7 @@ from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import CachedDataset, LabelledVideoDataset, Splits, VideoDataset
 from datasets.video.decode import read_frames
 from datasets.video.source import FrameFormat, FrameSize, Preparation, height_and_width
-from datasets.video.windows import Order, natural, shuffle_key
+from datasets.video.windows import Order, Origin, natural, shuffle_key
 
 VALIDATION_GROUPS = ("g23", "g24", "g25")
 """Held back from training. No official list tests them: 1 tests g01-g07, 2 g08-g14, 3 g15-g21."""
@@ -36,6 +36,12 @@ class _Tags(BaseModel):
 
 class UCF101Base(CachedDataset):
     """What the data sets of UCF101's clips share: one cache for each frame size."""
+
+    cluster_name = "group"
+
+    def cluster_of(self, origin: Origin) -> str:
+        """The group of a window's clip, within its class."""
+        return _group(origin.clip)
 
     @classmethod
     def preparation(cls, *, size: FrameSize = 64, **_: Any) -> Preparation:

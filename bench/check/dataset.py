@@ -152,6 +152,25 @@ def the_digest_names_the_pixels(dataset: Dataset) -> None:
     _require(digests["validation"] != digests["test"], "validation and test have one digest")
 
 
+def clusters_number_the_held_out_clips(dataset: Dataset) -> None:
+    """Each held-out clip has a cluster, int64 [count], the same at every call, and one has a name.
+
+    Those of fewer clips are the first of those of more.
+    """
+    name = dataset.cluster_name
+    _require(isinstance(name, str) and name.isprintable() and bool(name), f"no name: {name!r}")
+    for split in _SPLITS:
+        count = min(_COUNT, len(dataset.held_out(split)))
+        clusters, what = dataset.clusters(split, count), f"the {split} clusters"
+        _require(isinstance(clusters, Tensor), f"{what} are {type(clusters).__name__}, no tensor")
+        shape, dtype = tuple(clusters.shape), clusters.dtype
+        _require(shape == (count,), f"{what} are {shape}, not ({count},): one for each clip")
+        _require(dtype == torch.int64, f"{what} are {dtype}, not torch.int64")
+        again, fewer = (dataset.clusters(split, asked) for asked in (count, max(count - 1, 0)))
+        _require(torch.equal(clusters, again), f"{what} changed")
+        _require(torch.equal(clusters[:-1], fewer), f"{what} depend on how many are asked for")
+
+
 def _require_labels(dataset: LabelledDataset, labels: Tensor, count: int, what: str) -> None:
     """Raise unless `labels` are `count` numbers of the data set's classes, on the CPU."""
     _require(tuple(labels.shape) == (count,), f"{what} are {tuple(labels.shape)}, not ({count},)")
@@ -247,6 +266,7 @@ CHECKS = _by_promise(
     a_slice_depends_on_its_place_alone,
     no_clip_is_in_two_splits,
     the_digest_names_the_pixels,
+    clusters_number_the_held_out_clips,
 )
 """Each check by the promise it tests; where that is broken it raises AssertionError, one line."""
 

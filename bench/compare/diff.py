@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +18,8 @@ from bench import records
 from bench.compare.recorded import Recorded
 from bench.compare.rows import ABSENT, Row, differing
 from bench.console.tables import empty_table
-from bench.report.statistics.bootstrap import POINTS, RELATIVE, Difference, Pairs
+from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
 from bench.score.metrics import RECORDED
 from bench.store.mlflow import Store
 from bench.store.named import newest
@@ -135,7 +137,10 @@ def _scores(first: Recorded, second: Recorded) -> list[Score]:
 
 
 def _interval(first: Recorded, second: Recorded, name: str, is_share: bool) -> Difference | None:
-    """The second against the first by the metric `name`; None where sequences are not paired."""
+    """The second against the first by the metric `name`; None where sequences are not paired.
+
+    It is an interval over test sequences, of these very weights: other seeds would have others.
+    """
     if first.run.tags.get(records.DATA_DIGEST) != second.run.tags.get(records.DATA_DIGEST):
         return None
     both = [_by_sequence(each, name) for each in (first, second)]
@@ -144,7 +149,19 @@ def _interval(first: Recorded, second: Recorded, name: str, is_share: bool) -> D
     columns = pd.DataFrame({("first", 0): both[0], ("second", 0): both[1]})
     if len(columns) < 2 or columns.isna().to_numpy().any():
         return None
-    return Pairs(columns, POINTS if is_share else RELATIVE).difference("second", "first")
+    scale = POINTS if is_share else RELATIVE
+    pairs = Pairs(columns, scale, clusters=_clusters(first), fixed=("first", "second"))
+    found = pairs.difference("second", "first")
+    return found if found.has_interval else None
+
+
+def _clusters(recorded: Recorded) -> Clusters | None:
+    """Those of its test sequences; None where they were not recorded."""
+    table = recorded.scores
+    if table is None or "cluster" not in table:
+        return None
+    level = "video" if recorded.task == "recognition" else "sequence"
+    return Clusters(table.groupby(level)["cluster"].first().to_numpy(np.int64))
 
 
 def _by_sequence(recorded: Recorded, name: str) -> pd.Series[float] | None:

@@ -113,7 +113,7 @@ def tables(cells: pd.DataFrame, keys: Collection[str]) -> dict[str, Table]:
 def _chapter(
     store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
-    pairs = paired(section, scores.of(section))
+    pairs = paired(section, scores.of(section), scores.clusters(section))
     section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
     said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +83,8 @@ class Artifacts:
 def frame_table(path: Path) -> pd.DataFrame:
     """A predictor's scores: `sequence`, `frame` and metrics, a row per sequence x frame.
 
+    The number of the sequence's `cluster` is there where the table is not from before there were.
+
     Raises:
         Damaged: the file holds something else.
     """
@@ -102,6 +104,10 @@ def frame_table(path: Path) -> pd.DataFrame:
     counted = table["frame"].between(1, horizon).all()
     if not (whole and counted) or table.duplicated(["sequence", "frame"]).any():
         raise Damaged("lacks frames or has some twice")
+    if "cluster" in table:
+        _need_numbers(table, "cluster")
+        if (table.groupby("sequence")["cluster"].nunique() > 1).any():
+            raise Damaged("has a sequence of two clusters")
     numbers = table.select_dtypes("number")
     table = numbers.where(numbers.abs() < LARGEST)
     if table[lead].isna().any():
@@ -112,11 +118,13 @@ def frame_table(path: Path) -> pd.DataFrame:
 def video_table(path: Path) -> pd.DataFrame:
     """A classifier's answers: `video`, `label`, `predicted` and `rank`, one row per test video.
 
+    The number of the video's `cluster` is there where the table is not from before there were.
+
     Raises:
         Damaged: the file holds something else.
     """
-    table = _table(path, ["video", "label", "predicted", "rank"])
-    _need_numbers(table, "video", "rank")
+    table = _table(path, ["video", "label", "predicted", "rank"], ["cluster"])
+    _need_numbers(table, "video", "rank", *table.columns.intersection(["cluster"]))
     if table["video"].duplicated().any():
         raise Damaged("has a video twice")
     if (table["rank"] < 1).any():
@@ -161,8 +169,10 @@ def _unread(said: str) -> str:
     return f"cannot be read: {said}"
 
 
-def _table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """The columns of a Parquet file, without what else its writer noted of them.
+def _table(
+    path: Path, columns: list[str] | None = None, besides: Collection[str] = ()
+) -> pd.DataFrame:
+    """The columns of a Parquet file, and those `besides` that it has, without other notes.
 
     Raises:
         Damaged: it has not got them, has no rows, or more than memory should hold.
@@ -178,7 +188,8 @@ def _table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
             raise Damaged("has no rows")
         if size * len(columns or there) * 8 > LARGEST_BYTES:
             raise Damaged(f"claims {size:,} rows")
-        return pd.DataFrame(file.read(columns).to_pandas(ignore_metadata=True))
+        wanted = columns and [*columns, *(name for name in besides if name in there)]
+        return pd.DataFrame(file.read(wanted).to_pandas(ignore_metadata=True))
 
 
 def _need_numbers(table: pd.DataFrame, *columns: str) -> None:

@@ -19,7 +19,8 @@ from bench.report.load import Section, each
 from bench.report.marks import WHY
 from bench.report.published import heading
 from bench.report.scores import SequenceScores
-from bench.report.statistics.bootstrap import (
+from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.jackknife import (
     POINTS,
     RELATIVE,
     SMALLEST,
@@ -27,7 +28,7 @@ from bench.report.statistics.bootstrap import (
     Difference,
     Pairs,
 )
-from bench.report.statistics.significance import caveat, counted, sentence, written
+from bench.report.statistics.significance import counted, fixed, sentence, written
 from bench.report.verdict import status_words
 from bench.score.metrics import RECORDED, REFERENCE
 
@@ -196,10 +197,12 @@ class _Cells:
         """The resampled scores on `dataset`."""
         key = dataset, measure, stream
         if key not in self._pairs:
-            scores = self._scores.of(self._sections[dataset], measure)
+            section = self._sections[dataset]
+            scores = self._scores.of(section, measure)
             # SSIM may be 0 or less, of which nothing is so many per cent
             scale = RELATIVE if self._is_error(measure) else POINTS
-            self._pairs[key] = Pairs(scores, scale, stream)
+            clusters = self._scores.clusters(section)
+            self._pairs[key] = Pairs(scores, scale, stream, clusters=clusters, fixed=fixed(section))
         return self._pairs[key]
 
     @staticmethod
@@ -237,7 +240,7 @@ def _beats(cells: _Cells, test: Beats) -> tuple[Told, str]:
     pairs, measure = cells.pairs(test.dataset, test.measure), RECORDED["prediction"][test.measure]
     first, second = (cells.label(model, test.dataset) for model in (test.first, test.second))
     seeds = {label: pairs.seeds[label] for label in (first, second)}
-    said = sentence(pairs, first, second, measure, seeds)
+    said = sentence(pairs, first, second, measure)
     told = _told(pairs.difference(first, second), measure.better, seeds)
     return told, f"{test.dataset}: {said}"
 
@@ -256,7 +259,8 @@ def _gains(cells: _Cells, test: Gains) -> tuple[Told, str]:
     whether = words.get(told, f"{first} neither gains nor loses on {second} that could be told")
     ratios = " to ".join(f"{_ratio(gap):.2f}" for gap in gaps)
     said = f"{whether}: the ratio of their {measure.label} goes from {ratios}"
-    return told, f"From {test.before} to {test.after} {said}, {_written(change, seeds)}"
+    basis = _written(change, seeds, after.clusters)
+    return told, f"From {test.before} to {test.after} {said}, {basis}"
 
 
 def _effect(cells: _Cells, effect: Effect) -> str:
@@ -273,26 +277,28 @@ def _effect(cells: _Cells, effect: Effect) -> str:
     unsure = "" if change.difference.is_sure else "; it may be chance"
     if disturbed := cells.disturbed(effect):
         unsure = f"; but {disturbed}"
-    said = f"{label} on {effect.defective} against {effect.sound}: {_written(change, seeds)}"
-    return f"{model}, {said}{unsure}{cells.left_out(effect)}"
+    said = f"{label} on {effect.defective} against {effect.sound}"
+    basis = _written(change, seeds, sound.clusters)
+    return f"{model}, {said}: {basis}{unsure}{cells.left_out(effect)}"
 
 
 def _told(difference: Difference, better: str | None, seeds: Seeds) -> Told:
     """The verdict on a claim that the difference is on the better side of 0."""
-    if min(seeds.values()) < 2:
+    if not difference.has_interval and 1 in seeds.values():
         return "one seed"
     if not difference.is_sure:
         return "cannot be told"
     return "as claimed" if (difference.value < 0) == (better == "lower") else "against it"
 
 
-def _written(change: Contrast, seeds: Seeds) -> str:
-    """Such as `12 % lower, 95 % interval 9 to 15 %, 3 seeds`."""
+def _written(change: Contrast, seeds: Seeds, clusters: Clusters) -> str:
+    """Such as `12 % lower, 95 % interval 9 to 15 %, 3 seeds, 42 groups`."""
     difference, unit = change.difference, change.scale.unit
     word, sign = ("lower", -1) if difference.value < 0 else ("higher", 1)
     size, low, high = written(difference, sign)
-    interval = f"95 % interval {low} to {high} {unit}"
-    return f"{size} {unit} {word}, {interval}{counted(seeds)}{caveat(seeds)}"
+    known = difference.has_interval
+    interval = f"95 % interval {low} to {high} {unit}" if known else "no interval"
+    return f"{size} {unit} {word}, {interval}{counted(seeds, clusters)}"
 
 
 def _ratio(gap: Contrast) -> float:

@@ -308,6 +308,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "marked": mark(figures, params.get("budget", "")) if status == Status.DONE else "",
         "command": tags.get(records.COMMAND, ""),
         "notice": tags.get(records.NOTICE, ""),
+        "cluster": tags.get(records.CLUSTER, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
         "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),

@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from bench.escape import one_line
 from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
 from bench.report.artifacts import Artifacts, frame_table, video_table
 from bench.report.columns import COLUMNS
 from bench.report.load import Section, at_once, each
+from bench.report.statistics.clusters import Clusters
 from bench.score.metrics import PREDICTION, RECORDED
 
 if TYPE_CHECKING:
     from bench.store.mlflow import Store
     from datasets.contract import TaskName
+
+GENERATED = ("moving_mnist", "moving_fashion_mnist")
+"""How data sets are called of which each sequence is drawn apart from all others."""
+
+NAME_LENGTH = 40  # of a cluster at most
 
 TABLES: dict[TaskName, str] = {"prediction": PER_FRAME_TABLE, "recognition": PER_VIDEO_TABLE}
 
@@ -27,6 +35,8 @@ class _Scores:
 
     by_sequence: pd.DataFrame
     by_frame: pd.DataFrame | None
+    clusters: pd.Series[int] | None
+    """Of the sequences; None where it was not recorded."""
 
     @property
     def of_what(self) -> tuple[int, ...]:
@@ -53,6 +63,19 @@ class SequenceScores:
             if name in scores.by_sequence:
                 columns[cell["label"], cell["seed"]] = scores.by_sequence[name]
         return pd.DataFrame(columns).dropna(axis=1)
+
+    def clusters(self, section: Section) -> Clusters:
+        """The clusters of the test sequences, by the newest cell that has recorded them.
+
+        Where none has, each sequence counts as one.
+        """
+        found = self._alike(section)
+        for cell, scores in found:
+            if scores.clusters is not None:
+                name = one_line(cell["cluster"], NAME_LENGTH) or "cluster"
+                return Clusters(np.asarray(scores.clusters, np.int64), name)
+        count = len(found[0][1].by_sequence) if found else 0
+        return Clusters.single(count, unrecorded=not section.dataset.startswith(GENERATED))
 
     def by_frame(self, run_id: str) -> pd.DataFrame | None:
         """A predictor's measures by predicted `frame`, means over sequences; None without a table.
@@ -94,9 +117,11 @@ class SequenceScores:
 
 def _of_frames(path: Path) -> _Scores:
     table = frame_table(path)
-    by_sequence = table.drop(columns="frame").groupby("sequence").mean(skipna=False)
-    by_frame = table.drop(columns="sequence").groupby("frame").mean(skipna=False)
-    return _Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index())
+    scores = table.drop(columns="cluster", errors="ignore")
+    by_sequence = scores.drop(columns="frame").groupby("sequence").mean(skipna=False)
+    by_frame = scores.drop(columns="sequence").groupby("frame").mean(skipna=False)
+    clusters = table.groupby("sequence")["cluster"].first() if "cluster" in table else None
+    return _Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index(), clusters)
 
 
 def _with_ratios(means: pd.DataFrame) -> pd.DataFrame:
@@ -109,4 +134,5 @@ def _with_ratios(means: pd.DataFrame) -> pd.DataFrame:
 def _of_videos(table: pd.DataFrame) -> _Scores:
     videos = table.set_index("video").sort_index()
     lead = COLUMNS["recognition"][0].name
-    return _Scores((videos["rank"] == 1).astype(float).to_frame(lead), None)
+    right = (videos["rank"] == 1).astype(float).to_frame(lead)
+    return _Scores(right, None, videos.get("cluster"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from bench import records, units
 from bench.report.columns import COLUMNS
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.marks import WHY
-from bench.report.statistics.bootstrap import Pairs
+from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import sentence
 from bench.report.table import PERFECT
 from bench.score.metrics import REFERENCE
@@ -27,7 +27,6 @@ MULTIPLES = 1000  # per cent above copy-last from which on multiples are said
 class _Words:
     """How the figures that rank the models of a task are said."""
 
-    does: str
     figure: Callable[[float], str]
     beside: Callable[[float, float], str]
     """The best figure against the reference's."""
@@ -46,12 +45,10 @@ def _against_copy_last(mse: float, copied: float) -> str:
 
 _WORDS: dict[TaskName, _Words] = {
     "prediction": _Words(
-        does="predicts",
         figure=lambda mse: f"test MSE {mse:.5f}",
         beside=_against_copy_last,
     ),
     "recognition": _Words(
-        does="recognises",
         figure=lambda share: f"{100 * share:.1f} % of the test videos named right",
         beside=lambda _, share: f"against {100 * share:.1f} % by class_frequency",
     ),
@@ -82,7 +79,7 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
         if len(trained) > 1:
             sentences.append(_runner_up(section, trained, pairs))
         if not baselines.empty:
-            sentences.append(_beaten(section, trained, baselines))
+            sentences.append(_beaten(section, trained, baselines, pairs))
     if len(marked):
         sentences.append(f"Not compared: {', '.join(marked['label'])}, {WHY}.")
     unfinished = summary[summary["status"] != records.Status.DONE]
@@ -93,7 +90,7 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
 
 def _winner(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
     best, words, lead = trained.iloc[0], _WORDS[section.task], COLUMNS[section.task][0].name
-    said = f"{best['label']} {words.does} {section.dataset} best of the trained models: "
+    said = f"Of the trained models {best['label']} has the best figure on {section.dataset}: "
     said += f"{words.figure(best[lead])} after {units.budget(section.budget)} of training"
     said += f" on {section.device}"
     reference = baselines.loc[baselines["model"] == REFERENCE[section.task], lead]
@@ -107,22 +104,40 @@ def _runner_up(section: Section, trained: pd.DataFrame, pairs: Pairs | None) -> 
     if pairs is None or not {first, second} <= set(pairs.seeds):
         return f"Without scores of several sequences it cannot be told from {second}, the next."
     measure = COLUMNS[section.task][0].measure
-    return f"{sentence(pairs, first, second, measure, trained['label'].tolist())}."
+    return f"{sentence(pairs, first, second, measure)}."
 
 
-def _beaten(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
+def _beaten(
+    section: Section, trained: pd.DataFrame, baselines: pd.DataFrame, pairs: Pairs | None
+) -> str:
+    """How many trained models are better than every baseline; "beat" only where that is sure."""
     lead = COLUMNS[section.task][0]
     strongest = baselines.iloc[0]
     ahead = trained[lead.name] - strongest[lead.name]
-    better = int((ahead > 0 if lead.measure.better == "higher" else ahead < 0).sum())
-    if better == 0:
+    better = trained[ahead > 0 if lead.measure.better == "higher" else ahead < 0]["label"]
+    if better.empty:
         figure = f"{lead.write(strongest[lead.name])} {lead.measure.unit}".strip()
         return f"No trained model beats {strongest['label']} ({figure})."
+    sure = [label for label in better if _is_sure(pairs, label, baselines["label"])]
     who = "the baseline" if len(baselines) == 1 else "every baseline"
-    if better == len(trained):
-        many = "The one trained model beats" if better == 1 else f"All {better} trained models beat"
-        return f"{many} {who}."
-    return f"{better} of {len(trained)} trained models {'beats' if better == 1 else 'beat'} {who}."
+    many = f"{len(better)} of {len(trained)} trained models"
+    if len(better) == len(trained):
+        many = (
+            "The one trained model" if len(trained) == 1 else f"All {len(trained)} trained models"
+        )
+    if len(sure) == len(better):
+        return f"{many} beat{'s' * (len(better) == 1)} {who}."
+    has = "has" if len(better) == 1 else "have"
+    surely = f", {len(sure)} of them surely" if sure else ", by figures alone"
+    return f"{many} {has} a better {lead.measure.label} than {who}{surely}."
+
+
+def _is_sure(pairs: Pairs | None, label: str, others: Iterable[str]) -> bool:
+    """Whether `label` surely differs from each of `others`."""
+    if pairs is None:
+        return False
+    stored = {label, *others} <= set(pairs.seeds)
+    return stored and all(pairs.difference(label, other).is_sure for other in others)
 
 
 def _unfinished(rows: pd.DataFrame) -> str:

@@ -126,9 +126,14 @@ class Attempt:
         self._progress("test", 0.0)
         with self.loop.timed("test"):
             held_out = self.loop.held_out("test", partial(self.heartbeat, "test"))
-            showcase_clips = self.cell.evaluation.showcase_clips
-            compared = self.cell.compared
-            return measure(self.loop.task, self.loop.forward, held_out, showcase_clips, compared)
+            return measure(
+                self.loop.task,
+                self.loop.forward,
+                held_out,
+                self.cell.evaluation.showcase_clips,
+                self.cell.compared,
+                self.cell.clusters,
+            )
 
     def _record(self, result: Result | None, final: dict[str, float]) -> None:
         """Add the result, where there was a test, and the `final` figures to the record."""

@@ -59,6 +59,7 @@ class Record(BaseModel):
                 "frame_shape": "x".join(map(str, spec.frame_shape)),
                 **({"classes": len(spec.classes)} if spec.classes else {}),
             }
+            record.tags[records.CLUSTER] = cell.dataset_class.cluster_name
             if "test" in cell.data_digests:  # of a trial there is none
                 record.tags[records.DATA_DIGEST] = cell.data_digests["test"]
             if cell.data.notice:

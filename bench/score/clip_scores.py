@@ -21,8 +21,9 @@ class ClipScores:
     """The scores of a classifier on the test clips.
 
     Attributes:
-        clips: one row per clip; columns `clip` (position in the split), `video`, `label` and
-            `predicted` (names of classes), `rank` (of the label, from 1), `cross_entropy`.
+        clips: one row per clip; columns `clip` (position in the split), `video`, `cluster`,
+            `label` and `predicted` (names of classes), `rank` (of the label, from 1),
+            `cross_entropy`.
         videos: the same of each video without `clip`, by the mean of its clips' logits.
         classes: how many there are to name.
         frames_per_second: frames looked at per second of synchronised forward time.
@@ -69,6 +70,7 @@ def score(
     videos: Tensor,
     classes: Sequence[str],
     frames_per_second: float,
+    clusters: Tensor | None = None,
 ) -> ClipScores:
     """The scores of a classifier's logits.
 
@@ -78,6 +80,7 @@ def score(
         videos: the number of each clip's video, int64 [N].
         classes: the names of the classes.
         frames_per_second: frames looked at per second of forward time.
+        clusters: the cluster of each clip, int64 [N] (default: each video is one).
 
     Raises:
         ValueError: where the clips of one video do not have one label.
@@ -85,6 +88,7 @@ def score(
     clips = _table(logits, labels, classes)
     clips.insert(0, "clip", np.arange(len(clips)))
     clips.insert(1, "video", videos.numpy())
+    clips.insert(2, "cluster", (videos if clusters is None else clusters).numpy())
     numbers, firsts, places = np.unique(videos.numpy(), return_index=True, return_inverse=True)
     if not torch.equal(labels[firsts][places], labels):
         raise ValueError("the clips of one video have several labels")
@@ -93,6 +97,7 @@ def score(
     means = sums / torch.from_numpy(np.bincount(places))[:, None]
     table = _table(means, labels[firsts], classes)
     table.insert(0, "video", numbers)
+    table.insert(1, "cluster", clips["cluster"].to_numpy()[firsts])
     return ClipScores(clips, table, len(classes), frames_per_second)
 
 

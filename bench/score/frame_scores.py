@@ -24,7 +24,8 @@ class FrameScores:
 
     Attributes:
         frames: one row per sequence x predicted frame; columns `sequence` (position in the split),
-            `frame` (1 to horizon), and every metric of a frame or sequence, NaN where not measured.
+            `frame` (1 to horizon), `cluster` (of the sequence), and every metric of a frame or
+            sequence, NaN where not measured.
         whole: the figure of each metric of the whole set, by name.
         measured: the recorded metrics that could be computed.
         not_measured: the reason for each that could not, by name.
@@ -99,10 +100,20 @@ class FrameScorer:
         for name, whole in self._whole.items():
             self._attempt(name, partial(whole.add, frames))
 
-    def scores(self, showcase: dict[str, Any], frames_per_second: float) -> FrameScores:
-        """The scores of all batches, with the showcase and speed of the test."""
+    def scores(
+        self,
+        showcase: dict[str, Any],
+        frames_per_second: float,
+        clusters: Tensor | None = None,
+    ) -> FrameScores:
+        """The scores of all batches, with the showcase and speed of the test.
+
+        `clusters` has the cluster of each sequence, int64 [sequences] (default: each is its own).
+        """
         found = {name: self._attempt(name, whole.value) for name, whole in self._whole.items()}
-        table = _table(torch.cat(self._batches), [metric.name for metric in self._columns])
+        table = _table(
+            torch.cat(self._batches), [metric.name for metric in self._columns], clusters
+        )
         self._reasons |= self._without_ratio(table)
         recorded = [metric for metric in self._metrics if metric.is_recorded]
         return FrameScores(
@@ -147,10 +158,13 @@ class FrameScorer:
             return None
 
 
-def _table(scores: Tensor, names: list[str]) -> pd.DataFrame:
+def _table(scores: Tensor, names: list[str], clusters: Tensor | None) -> pd.DataFrame:
     """One row per sequence x predicted frame from scores [sequences,horizon,names]."""
     sequences, horizon, _ = scores.shape
     table = pd.DataFrame(scores.double().flatten(0, 1).numpy(), columns=names)
     table.insert(0, "sequence", np.repeat(np.arange(sequences), horizon))
     table.insert(1, "frame", np.tile(np.arange(1, horizon + 1), sequences))
+    table.insert(2, "cluster", table["sequence"])
+    if clusters is not None:
+        table["cluster"] = np.repeat(clusters.numpy(), horizon)
     return table

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from torch import Tensor
+
 from bench.score.prediction import score_predictions
 from bench.score.recognition import score_clips
 from bench.score.result import Result
@@ -17,11 +19,13 @@ def measure(
     held_out: HeldOut,
     showcase_clips: int,
     compared: Collection[str] = (),
+    clusters: Tensor | None = None,
 ) -> Result:
     """The scores of the held-out clips, with the frames of `showcase_clips` of them.
 
-    `compared` names the stored metrics that are wanted, for published figures.
+    `compared` names the stored metrics that are wanted, for published figures; `clusters` has the
+    cluster of each clip, int64 [count] (default: each is its own).
     """
     if isinstance(task, Prediction):
-        return score_predictions(task, forward, held_out, showcase_clips, compared)
-    return score_clips(task, forward, held_out)
+        return score_predictions(task, forward, held_out, showcase_clips, compared, clusters)
+    return score_clips(task, forward, held_out, clusters)

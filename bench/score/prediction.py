@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.metrics import PREDICTION
@@ -22,10 +23,12 @@ def score_predictions(
     held_out: HeldOut,
     showcase_clips: int,
     compared: Collection[str],
+    clusters: Tensor | None = None,
 ) -> FrameScores:
     """A score for every predicted frame; of `showcase_clips` the pixels, too.
 
-    Of the metrics that are only stored, those whose name is in `compared` are computed.
+    Of the metrics that are only stored, those whose name is in `compared` are computed. `clusters`
+    has the cluster of each clip, int64 [count] (default: each is its own).
 
     Raises:
         ValueError: where a prediction has another shape than the truth.
@@ -43,6 +46,6 @@ def score_predictions(
         scorer.add(batch.output, batch.truth, last, known)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
-    scores = scorer.scores(showcase.arrays(), usual_speed(speeds))
+    scores = scorer.scores(showcase.arrays(), usual_speed(speeds), clusters)
     scores.frames["trivial"] = pd.Categorical(np.repeat(trivial.names, task.spec.horizon), NAMES)
     return scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.score.clip_scores import ClipScores, score
 from bench.score.result import usual_speed
@@ -13,8 +14,12 @@ from bench.train.task import Task
 from datasets.contract import LabelledClips
 
 
-def score_clips(task: Task, forward: Forward, held_out: HeldOut) -> ClipScores:
+def score_clips(
+    task: Task, forward: Forward, held_out: HeldOut, clusters: Tensor | None = None
+) -> ClipScores:
     """A row for every clip and for every video; no pixels are kept.
+
+    `clusters` has the cluster of each clip, int64 [count] (default: each video is one).
 
     Raises:
         ValueError: where there is not one logit for each class.
@@ -29,4 +34,4 @@ def score_clips(task: Task, forward: Forward, held_out: HeldOut) -> ClipScores:
     labelled: LabelledClips = clips
     labels, videos = labelled.labels[: held_out.count], labelled.videos[: held_out.count]
     speed = usual_speed(speeds)
-    return score(torch.cat(logits), labels, videos, task.spec.classes, speed)
+    return score(torch.cat(logits), labels, videos, task.spec.classes, speed, clusters)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from bench import atomic, records
 from bench.errors import UserError, one_line, unknown
@@ -180,6 +181,21 @@ class Cell(BaseModel):
             for split, clips in self.held_out_clips.items()
         }
 
+    @cached_property
+    def clusters(self) -> Tensor:
+        """The cluster of each test clip, int64 [test clips].
+
+        Raises:
+            DataMissing: there are none.
+            UserError: the data set does not give one number for each.
+        """
+        count = self.held_out_clips["test"]
+        found = self.data.clusters("test", count)
+        if tuple(found.shape) != (count,) or found.dtype != torch.int64:
+            what = f"{found.dtype} {tuple(found.shape)}, not torch.int64 ({count},)"
+            raise UserError(f"the clusters of {self.dataset} are {what}, one for each test clip")
+        return found
+
     def check_data(self) -> None:
         """Make sure that the clips here are those it was settled with.
 
@@ -226,12 +242,15 @@ class Cell(BaseModel):
 
     @cached_property
     def scored(self) -> str:
-        """Digest of everything its figures depend on: its weights, the test clips, the metrics."""
+        """Digest of all its figures depend on: weights, test clips and clusters, metrics."""
         if self.trial is not None:
             return fingerprint.digest([self.trained, "trial"])
         harness = fingerprint.harness_digest("scored")
         metrics = None if self.missing_data else sorted(self.compared)
-        return fingerprint.digest([self.trained, harness, self._digest_of("test"), metrics])
+        clusters = None if self.missing_data else self.clusters.tolist()
+        return fingerprint.digest(
+            [self.trained, harness, self._digest_of("test"), metrics, clusters]
+        )
 
     @property
     def _training_digest(self) -> list[str | None] | None:

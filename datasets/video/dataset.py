@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from datasets.contract import (
-    Clips,
     DataMissing,
     Dataset,
     HeldOutName,
-    LabelledClips,
     LabelledDataset,
     Spec,
     whole,
 )
 from datasets.video.cache import Cache, Clip
 from datasets.video.source import Preparation
-from datasets.video.windows import FixedWindows, LabelledWindows, Order, RandomWindows, natural
+from datasets.video.windows import (
+    FixedWindows,
+    LabelledWindows,
+    Order,
+    Origin,
+    RandomWindows,
+    Windows,
+    natural,
+)
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -39,6 +45,7 @@ class CachedDataset(Dataset):
             there were digests.
     """
 
+    cluster_name: ClassVar[str] = "clip"
     splits: Splits
     frames_digest: str = ""
 
@@ -46,6 +53,20 @@ class CachedDataset(Dataset):
     @abstractmethod
     def preparation(cls, **options: Any) -> Preparation:
         """How its cache is made; takes the constructor's options, of which most do not matter."""
+
+    @abstractmethod
+    def held_out(self, split: HeldOutName) -> Windows:
+        """The fixed windows of `split`."""
+
+    def clusters(self, split: HeldOutName, count: int) -> Tensor:
+        """The cluster of each of the first `count` windows of `split`, int64 [count]."""
+        numbers: dict[str, int] = {}
+        names = map(self.cluster_of, self.held_out(split).origins(count))
+        return torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
+
+    def cluster_of(self, origin: Origin) -> str:
+        """What windows share that are not independent of each other: by default their clip."""
+        return origin.clip.name
 
     def _of(self, split: SplitName, make: Callable[[Sequence[Clip]], Made]) -> Made:
         """`make` called with the clips of `split`.
@@ -108,7 +129,7 @@ class VideoDataset(CachedDataset):
         """`count` random windows of the training clips, on the generator's device."""
         return self._train.draw(count, generator)
 
-    def held_out(self, split: HeldOutName) -> Clips:
+    def held_out(self, split: HeldOutName) -> Windows:
         """The fixed windows of `split`."""
         return self._held_out[split]
 
@@ -155,6 +176,6 @@ class LabelledVideoDataset(CachedDataset, LabelledDataset):
         """`count` windows at random offsets of random training clips, and their classes."""
         return self._windows["train"].draw(count, generator)
 
-    def held_out(self, split: HeldOutName) -> LabelledClips:
+    def held_out(self, split: HeldOutName) -> LabelledWindows:
         """The fixed windows of `split`, evenly spread over each clip."""
         return self._windows[split]

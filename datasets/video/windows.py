@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from datasets.contract import Clips
 from datasets.video.cache import Clip, Frames
 
 Order = Callable[[int], Sequence[int]]
@@ -17,6 +19,20 @@ Order = Callable[[int], Sequence[int]]
 def natural(frames: int) -> Sequence[int]:
     """First to last."""
     return range(frames)
+
+
+class Origin(NamedTuple):
+    """Where a window is from: its clip, and which frame of the clip it begins with."""
+
+    clip: Clip
+    first: int
+
+
+class Windows(Clips, Protocol):
+    """Fixed windows that know where they are from."""
+
+    def origins(self, count: int) -> list[Origin]:
+        """Where each of the first `count` windows is from."""
 
 
 class _Table:
@@ -122,18 +138,28 @@ class FixedWindows:
         """
         self._table = table = _Table(frames, clips, window_frames, frame_step, order)
         every = stride or window_frames * frame_step
-        names, places = [], []
-        for clip, start, windows in zip(table.clips, table.starts, table.windows, strict=True):
+        names, places, numbers = [], [], []
+        for number, (clip, windows) in enumerate(zip(table.clips, table.windows, strict=True)):
             for first in range(0, int(windows), every):
                 names.append(f"{clip.name} {first}")
-                places.append(int(start) + first)
-        self._places = torch.tensor(places)[_shuffled(names)]
+                places.append(int(table.starts[number]) + first)
+                numbers.append(number)
+        shuffled = _shuffled(names)
+        self._places = torch.tensor(places)[shuffled]
+        self._clips = torch.tensor(numbers)[shuffled]
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, window: slice, /) -> Tensor:
         return self._table.windows_at(self._places[window])
+
+    def origins(self, count: int) -> list[Origin]:
+        """Where each of the first `count` windows is from."""
+        clips = self._clips[:count]
+        firsts = self._places[:count] - self._table.starts[clips]
+        pairs = zip(clips.tolist(), firsts.tolist(), strict=True)
+        return [Origin(self._table.clips[clip], first) for clip, first in pairs]
 
 
 class LabelledWindows:
@@ -167,7 +193,7 @@ class LabelledWindows:
         """
         if not clips:
             raise ValueError("there are none")
-        self._frames = frames
+        self._frames, self._clips = frames, clips
         self._offsets = torch.arange(window_frames) * frame_step
         self._firsts = torch.tensor([clip.first for clip in clips])
         self._lengths = torch.tensor([clip.frames for clip in clips])
@@ -189,6 +215,11 @@ class LabelledWindows:
 
     def __getitem__(self, window: slice, /) -> Tensor:
         return self._gather(self.videos[window], self._starts[window])
+
+    def origins(self, count: int) -> list[Origin]:
+        """Where each of the first `count` windows is from."""
+        pairs = zip(self.videos[:count].tolist(), self._starts[:count].tolist(), strict=True)
+        return [Origin(self._clips[video], start) for video, start in pairs]
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`count` windows and their labels, on the generator's device."""

@@ -222,6 +222,26 @@ class LongDigest(Sound):
         return super().digest(split, count) * 2
 
 
+class FewerClusters(Sound):
+    def clusters(self, split: HeldOutName, count: int) -> Tensor:
+        return super().clusters(split, count)[1:]
+
+
+class OtherClustersEachTime(Sound):
+    def clusters(self, split: HeldOutName, count: int) -> Tensor:
+        return torch.randperm(1000)[:count]
+
+
+class ClustersByTheCount(Sound):
+    def clusters(self, split: HeldOutName, count: int) -> Tensor:
+        return torch.arange(count).flip(0)
+
+
+class ClustersInHalf(Sound):
+    def clusters(self, split: HeldOutName, count: int) -> Tensor:
+        return super().clusters(split, count).half()
+
+
 BROKEN = {
     NoHeight: "spec is sane",
     FloatClips: "train clips have the shape of the spec",
@@ -239,6 +259,10 @@ BROKEN = {
     TestIsTrain: "no clip is in two splits",
     ValidationIsTest: "no clip is in two splits",
     LongDigest: "the digest names the pixels",
+    FewerClusters: "clusters number the held out clips",
+    OtherClustersEachTime: "clusters number the held out clips",
+    ClustersByTheCount: "clusters number the held out clips",
+    ClustersInHalf: "clusters number the held out clips",
 }
 
 

@@ -114,6 +114,13 @@ def test_lists_name_clips_with_or_without_suffix_and_leave_the_others_out(datase
         assert word in (dataset.notice or "")
 
 
+def test_clips_of_an_array_are_clusters_of_their_own(dataset: Frames) -> None:
+    validation = dataset.held_out("validation")[:]
+    shown = [number(clip[0].numpy()) // 256 for clip in validation]
+    clusters = dataset.clusters("validation", len(validation)).tolist()
+    assert len(set(zip(clusters, shown, strict=True))) == len(set(clusters)) == 2
+
+
 def test_a_window_counts_on_and_stays_in_its_clip(dataset: Frames) -> None:
     clips = dataset.train_clips(200, torch.Generator().manual_seed(0))
     for clip in clips.numpy():
@@ -286,6 +293,8 @@ def test_what_is_no_clip_is_told(tmp_path: Path, empty_folder: Path) -> None:
     prepare_here(Frames.preparation(size=16), source)
     dataset = Frames(2, 2, size=16)
     assert [clip.name for clip in dataset.splits["test"]] == ["test/walk#1", "test/walk#2"]
+    clusters = dataset.clusters("test", len(dataset.held_out("test")))
+    assert clusters.tolist() == [0] * len(clusters)  # one recording, whatever it was cut into
     for words in ("train/poster.png", "train/sim.h5", "3 cut where", "train/walk, val"):
         assert words in (dataset.notice or "")
     assert "notes" not in (dataset.notice or "")

@@ -92,6 +92,13 @@ def test_subjects_are_in_one_split_each(dataset: Dataset) -> None:
     assert validated == {("S8", start) for start in range(1, LAST, 8 * 5)}
 
 
+def test_windows_of_one_subject_are_a_cluster(dataset: Dataset) -> None:
+    test = dataset.held_out("test")
+    clusters = dataset.clusters("test", len(test)).tolist()
+    shown = [HUMAN36M_SUBJECTS[number(clip[0].numpy()) // 1024] for clip in test[:]]
+    assert len(set(zip(clusters, shown, strict=True))) == len(set(clusters)) == 2
+
+
 def test_windows_beyond_the_end_of_their_clip_are_left_out(data: None) -> None:
     longer = Human36M(4, 5, size=16)
     assert _windows(longer.held_out("test")[:]) == {

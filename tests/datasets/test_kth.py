@@ -89,6 +89,13 @@ def test_windows_count_on_within_the_ranges_of_their_persons(counters: None) -> 
         assert sorted(shown[:, 0].tolist()) == sorted(_starts(persons, 10, every=10))
 
 
+def test_windows_of_one_person_are_a_cluster(counters: None) -> None:
+    dataset = KTH(6, 4, size=32)
+    shown = numbers_of(dataset.held_out("test")[:])[:, 0]
+    clusters = dataset.clusters("test", len(shown)).tolist()
+    assert len(set(zip(clusters, (shown // 256).tolist(), strict=True))) == len(set(clusters)) == 2
+
+
 def test_a_range_that_is_too_short_gives_no_window(counters: None) -> None:
     dataset = KTH(20, 20, size=32)
     test = dataset.held_out("test")

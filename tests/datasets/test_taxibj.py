@@ -101,6 +101,13 @@ def test_held_out_windows_are_all_there_are_and_cross_no_gap(
     assert set(shown) == _windows(TIMES[split])
 
 
+def test_windows_of_one_day_are_a_cluster(of_seasons: TaxiBJ) -> None:
+    test = of_seasons.held_out("test")
+    clusters = of_seasons.clusters("test", len(test)).tolist()
+    days = [run[0] // 48 for run in _shown(test[:])]
+    assert len(set(zip(clusters, days, strict=True))) == len(set(clusters)) == len(set(days)) > 20
+
+
 def test_training_windows_are_of_whole_days_and_cross_no_gap(of_seasons: TaxiBJ) -> None:
     shown = _shown(of_seasons.train_clips(4000, torch.Generator().manual_seed(0)))
     assert set(shown) <= _windows(TIMES["train"])

@@ -26,6 +26,7 @@ from datasets.ucf101_study import CLASSES, UCF101Study, study_splits
 from datasets.video.cache import Cache, Clip, Frames
 from datasets.video.prepare import prepare
 from datasets.video.source import Sources, SourceWrong
+from datasets.video.windows import Origin
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import ucf101 as study_clips
 from tests.datasets.small_sources import ucf101_lists
@@ -145,6 +146,18 @@ def test_windows_count_on_within_the_clips_of_their_split(counters: None) -> Non
     for side in ("validation", "test"):
         starts = {first + step for first in _firsts(side) for step in range(0, FRAMES - 14, 15)}
         assert sorted(seen[side][:, 0].tolist()) == sorted(starts)
+
+
+@pytest.mark.parametrize("cls", [UCF101, UCF101Actions])
+def test_clips_of_one_group_of_a_class_are_a_cluster(
+    counters: None, cls: type[UCF101 | UCF101Actions]
+) -> None:
+    dataset = cls()
+    shown = _all(dataset.held_out("test"))[:, 0] // 256
+    clusters = dataset.clusters("test", len(shown)).tolist()
+    assert len(set(zip(clusters, shown.tolist(), strict=True))) == len(set(clusters)) == 4
+    alike = Clip("other", 0, 1, {"class": "Archery", "group": "g01"})
+    assert dataset.cluster_of(Origin(alike, 9)) == dataset.cluster_of(Origin(alike, 0))
 
 
 def test_a_frame_step_leaves_frames_out(counters: None) -> None:

@@ -25,7 +25,8 @@ import pandas as pd
 from bench import records, report
 from bench.report.load import cell_table, sections
 from bench.report.scores import SequenceScores
-from bench.report.statistics.bootstrap import RELATIVE, Pairs
+from bench.report.statistics.jackknife import RELATIVE, Pairs
+from bench.report.statistics.significance import fixed
 from bench.score.metrics import METRICS, RECORDED
 from bench.store.mlflow import Point, Store
 
@@ -215,7 +216,8 @@ def coverage(store: Store, world: World) -> float:
     """The share of the intervals between all pairs of models that cover what is true."""
     scores, hits = SequenceScores(store), []
     for section in sections(cell_table(store, SUITE)):
-        pairs = Pairs(scores.of(section), RELATIVE)
+        clusters = scores.clusters(section)
+        pairs = Pairs(scores.of(section), RELATIVE, clusters=clusters, fixed=fixed(section))
         for a, b in combinations(range(1, world.models), 2):
             found = pairs.difference(world.model(a), world.model(b))
             true = 100 * np.expm1(STEP * (b - a))  # the higher the number, the better

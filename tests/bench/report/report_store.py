@@ -112,6 +112,7 @@ class FakeStore:
         rows = {
             "sequence": np.repeat(np.arange(sequences), horizon),
             "frame": np.tile(np.arange(1, horizon + 1), sequences),
+            "cluster": np.repeat(np.arange(sequences), horizon),
             "mse": by_frame.ravel(),
             "ssim": 1 - 5 * by_frame.ravel(),
             "trivial_mse": (TRIVIAL_MSE * np.ones_like(by_frame)).ravel(),
@@ -187,6 +188,7 @@ class FakeStore:
             self.curves[run_id, VALIDATION["recognition"]] = [(s, 2 + 9 / s) for s in steps[::10]]
         (self.folder / run_id).mkdir(parents=True)
         named = pd.DataFrame({"video": range(len(truth)), "label": truth, "predicted": said})
+        named = named.assign(cluster=range(len(truth)))
         named = named.assign(rank=(named["label"] != named["predicted"]) + 1, cross_entropy=1.5)
         named.to_parquet(self.folder / run_id / records.PER_VIDEO_TABLE)
         return run_id
@@ -220,6 +222,7 @@ def _tags(label: str, seed: int, status: records.Status) -> dict[str, str]:
         records.DEVICE: "Example CPU, 2 cores",
         records.COMMIT: "0123abcd",
         records.DATA_DIGEST: "feedc0de" * 4,
+        records.CLUSTER: "sequence",
         "bench.torch": "2.13.0",
     }
 
@@ -290,5 +293,6 @@ def only_section(store: FakeStore, suite: str = "mnist") -> load.Section:
 
 
 def verdict_of(store: FakeStore, section: load.Section) -> str:
-    pairs = paired(section, SequenceScores(store).of(section))
+    scores = SequenceScores(store)
+    pairs = paired(section, scores.of(section), scores.clusters(section))
     return verdict(section, summary(section), pairs)

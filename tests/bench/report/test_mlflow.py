@@ -47,7 +47,7 @@ def test_mlflow_alone_makes_the_report(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "convlstm-small predicts moving_mnist best" in page
+    assert "convlstm-small has the best figure on moving_mnist" in page
     assert "60\N{NO-BREAK SPACE}% below copy-last" in page
     pictures = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
     assert pictures == {

@@ -88,7 +88,7 @@ def test_a_cell_that_counts_for_nothing_says_why_and_takes_part_in_nothing(
     params, tags, metrics, why = ODD[kind]
     store.add(kind, 0.001, params=params, tags=tags, metrics=metrics)
     section = only_section(store)
-    assert "good-small predicts moving_mnist best" in verdict_of(store, section)
+    assert "good-small has the best figure on moving_mnist" in verdict_of(store, section)
     assert f"1 cell without a result ({kind}-small seed" in verdict_of(store, section)
     rows = {row.label: row for row in table.printed(section, table.summary(section)).rows}
     assert not rows[f"{kind}-small"].done

@@ -178,13 +178,13 @@ def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
 def test_verdict_says_what_the_numbers_say(store: FakeStore) -> None:
     section = only_section(store)
     said = verdict_of(store, section)
-    assert "predrnn-small predicts moving_mnist best" in said
+    assert "predrnn-small has the best figure on moving_mnist" in said
     assert "test MSE 0.02100" in said
     assert "58 % below copy-last" in said
     assert (
-        "predrnn-small beats convlstm-small on MSE: 32 % lower, 95 % interval 25 to 38 %, 3 seeds."
+        "predrnn-small beats convlstm-small on MSE: 32 % lower, 95 % interval 19 to 43 %, 3 seeds"
     ) in said
-    assert "All 3 trained models beat every baseline." in said
+    assert "All 3 trained models have a better MSE than every baseline, 2 of them surely." in said
     assert "2 cells without a result" in said
 
 
@@ -195,7 +195,11 @@ def test_verdict_admits_what_it_cannot_tell(store: FakeStore) -> None:
     assert "cannot be told apart" in verdict_of(store, section)
     store.runs = [run for run in store.runs if run.params["seed"] == "0"]
     section = only_section(store)
-    assert "it does not cover the spread of seeds of close-small" in verdict_of(store, section)
+    said = verdict_of(store, section)
+    assert "close-small has the better MSE, 5 % lower than predrnn-small" in said
+    assert "no interval" in said
+    assert "by figures alone" in said
+    assert "beat" not in said
     for run in store.folder.rglob(records.PER_FRAME_TABLE):
         run.unlink()
     assert "Without scores of several sequences it cannot be told" in verdict_of(store, section)

@@ -55,7 +55,7 @@ def logits() -> Tensor:
 
 def test_a_row_for_every_clip_says_what_it_shows_and_what_was_said() -> None:
     clips, expected, labels = run().clips, logits(), Split().labels
-    columns = ["clip", "video", "label", "predicted", "rank", "cross_entropy"]
+    columns = ["clip", "video", "cluster", "label", "predicted", "rank", "cross_entropy"]
     assert list(clips.columns) == columns
     assert clips["clip"].tolist() == list(range(10))
     assert clips["video"].tolist() == Split().videos.tolist()
@@ -76,6 +76,17 @@ def test_a_video_is_judged_by_the_mean_of_its_clips_logits() -> None:
     assert videos["label"].tolist() == ["run", "run", "rest", "walk"]
     losses = -means.log_softmax(1)[torch.arange(4), torch.tensor([0, 0, 5, 1])]
     np.testing.assert_allclose(videos["cross_entropy"], losses, rtol=1e-5)
+
+
+def test_clips_and_videos_carry_their_cluster() -> None:
+    plain, clusters = run(), torch.tensor([3, 3, 3, 1, 1, 1, 3, 3, 3, 0])
+    assert plain.clips["cluster"].tolist() == Split().videos.tolist()
+    held_out = HeldOut(Split(), 10, 4, torch.device("cpu"), lambda _: None)
+    scores = measure(TASK, look, held_out, 0, clusters=clusters)
+    assert isinstance(scores, ClipScores)
+    assert scores.clips["cluster"].tolist() == clusters.tolist()
+    by_video = dict(zip(scores.videos["video"], scores.videos["cluster"], strict=True))
+    assert by_video == {7: 3, 2: 1, 9: 3, 4: 0}
 
 
 def test_means_are_shares_of_the_rows() -> None:

@@ -87,7 +87,7 @@ def run(
 
 def test_one_row_per_sequence_and_predicted_frame() -> None:
     frames = run().frames
-    assert set(frames) == {"sequence", "frame", "trivial", *COLUMNS}
+    assert set(frames) == {"sequence", "frame", "cluster", "trivial", *COLUMNS}
     assert frames["sequence"].tolist() == [s for s in range(7) for _ in range(HORIZON)]
     assert frames["frame"].tolist() == [1, 2] * 7
     assert frames.notna().all(axis=None)
@@ -100,7 +100,7 @@ def test_of_the_stored_metrics_those_that_figures_are_compared_in_are_computed(
 ) -> None:
     few, everything = run(compared=compared).frames, run().frames
     wanted = {column.name for column in columns(QUALITY.values())} | set(compared)
-    assert set(few) == {"sequence", "frame", "trivial", *wanted}
+    assert set(few) == {"sequence", "frame", "cluster", "trivial", *wanted}
     pd.testing.assert_frame_equal(few, everything[few.columns])
 
 

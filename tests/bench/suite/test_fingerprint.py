@@ -143,6 +143,18 @@ def test_other_test_clips_are_scored_anew() -> None:
     assert (other.trained == _cell().trained, other.scored == _cell().scored) == (True, False)
 
 
+def test_other_clusters_of_the_same_clips_are_scored_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _cell()
+    assert before.scored == _cell().scored
+    halves = lambda self, split, count: torch.arange(count) // 2  # noqa: E731
+    monkeypatch.setattr(MovingMNIST, "clusters", halves)
+    after = _cell()
+    assert (after.trained == before.trained, after.scored == before.scored) == (True, False)
+    monkeypatch.setattr(MovingMNIST, "clusters", lambda self, split, count: torch.arange(1))
+    with pytest.raises(UserError, match=r"clusters of moving_mnist are .* one for each test clip"):
+        _ = _cell().scored
+
+
 def test_a_newly_published_figure_scores_anew_the_cells_that_it_is_compared_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -210,3 +210,14 @@ def test_a_clip_that_is_just_long_enough_is_shown_whole() -> None:
 def test_no_clips_no_labels() -> None:
     with pytest.raises(ValueError, match="none"):
         LabelledWindows(FRAMES_IN_ORDER, [], [], 4)
+
+
+@given(lengths=LENGTHS, frames=st.integers(1, 6), every=st.none() | st.integers(1, 9))
+def test_a_fixed_window_knows_where_it_is_from(
+    lengths: list[int], frames: int, every: int | None
+) -> None:
+    clips = _clips([*lengths, 6])
+    labelled = LabelledWindows(FRAMES_IN_ORDER, clips, [0] * len(clips), 1, per_clip=2)
+    for windows in (FixedWindows(FRAMES_IN_ORDER, clips, frames, stride=every), labelled):
+        starts = [window[0] for window in _positions(windows[:])]
+        assert [clip.first + first for clip, first in windows.origins(len(windows))] == starts
