@@ -291,7 +291,10 @@ def _published(row: PublishedRow) -> str:
     )
     frames = f"{row.context_frames} → {row.horizon} frames"
     setting = f"{row.dataset}, {frames}, budget: {row.budget}, test: {row.split}"
-    return f"{row.published_as}: {', '.join(figures)} ({setting}; {CERTAINTY[row.certainty]})"
+    doubt = f"; doubtful, {row.doubt}" if row.doubt else ""
+    return (
+        f"{row.published_as}: {', '.join(figures)} ({setting}; {CERTAINTY[row.certainty]}{doubt})"
+    )
 
 
 def _is_unfinished(status: pd.Series[str]) -> pd.Series[bool]:
