@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from bench.escape import file_stem
 from bench.literature.claims import all_claims
 from bench.literature.published import all_rows
 from bench.report import speed
-from bench.report.claims import findings
+from bench.report.claims.outcomes import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
 from bench.report.load import (
@@ -75,7 +76,7 @@ def build(store: Store, suite: str, out: Path, other: str | None = None) -> Path
             chapters=chapters,
             ranks=ranks(*zip(*tables, strict=True)),
             sweeps=sweep_plots(tables, looks),
-            claims=findings(all_claims(), parts, scores),
+            claims=findings(all_claims(), parts, scores, partial(curves, store)),
             published=published_tables(all_rows(), parts, scores),
             styles=looks,
         ),

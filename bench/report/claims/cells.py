@@ -11,7 +11,8 @@ from bench.literature.claims import BASELINE, Beats, Effect, Gains, Longer, Mini
 from bench.report.columns import COLUMNS
 from bench.report.load import Section, each
 from bench.report.scores import SequenceScores
-from bench.report.statistics.bootstrap import POINTS, RELATIVE, SMALLEST, Pairs
+from bench.report.statistics.jackknife import POINTS, RELATIVE, SMALLEST, Pairs
+from bench.report.statistics.significance import fixed
 from bench.report.verdict import status_words
 from bench.score.metrics import RECORDED
 
@@ -108,19 +109,20 @@ class Cells:
             return str(figures.idxmin() if lower else figures.idxmax())
         return str(self.of(model, dataset).iloc[0]["label"])
 
-    def pairs(self, dataset: str, measure: str, stream: int = 0) -> Pairs:
+    def pairs(self, dataset: str, measure: str, sample: int = 0) -> Pairs:
         """The resampled scores on `dataset`."""
-        key = dataset, measure, stream
+        key = dataset, measure, sample
         if key not in self._pairs:
             section = self.sections[dataset]
             scores = self._scores.of(section, measure)
             # SSIM may be 0 or less, of which nothing is so many per cent
             scale = RELATIVE if RECORDED[section.task][measure].better == "lower" else POINTS
-            self._pairs[key] = Pairs(scores, scale, stream)
+            clusters = self._scores.clusters(section)
+            self._pairs[key] = Pairs(scores, scale, sample, clusters=clusters, fixed=fixed(section))
         return self._pairs[key]
 
-    def stream_of(self, dataset: str, other: str) -> int:
-        """How to resample `dataset` beside `other`: alike where both test on the same sequences."""
+    def sample_of(self, dataset: str, other: str) -> int:
+        """The number of the sequences of `dataset` beside those of `other`: 0 where they are the same."""
         digests = {self.sections[name].data_digest for name in (dataset, other)}
         return len(digests) - 1
 
