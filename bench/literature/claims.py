@@ -11,19 +11,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from bench.literature.published import PublishedRow, all_rows
 from bench.score.metrics import RECORDED
+from bench.train.budget import BudgetKind
 
 FILE = Path(__file__).parent / "claims.toml"
+BASELINE = "best baseline"
+"""In the place of a model: of those that are not trained the best one on the data set."""
 
 
 def _metric(name: str) -> str:
-    if name not in RECORDED["prediction"]:
-        raise ValueError(f"there is no metric {name!r} of predictions")
+    if not any(name in metrics for metrics in RECORDED.values()):
+        raise ValueError(f"there is no metric {name!r}")
     return name
 
 
 def _error(name: str) -> str:
-    if RECORDED["prediction"][_metric(name)].perfect != 0:
-        raise ValueError(f"{name} is no error metric: it has no ratio")
+    if name not in RECORDED["prediction"] or RECORDED["prediction"][name].perfect != 0:
+        raise ValueError(f"{name} is no error metric of predictions: it has no ratio")
     return name
 
 
@@ -64,7 +67,7 @@ class Published(_Strict):
 
 
 class Beats(_Strict):
-    """Upholds the claim where `first` is better than `second` on `dataset`."""
+    """As claimed where `first` is better than `second` on `dataset` by more than `margin`."""
 
     kind: Literal["beats"]
     suite: str
@@ -72,16 +75,20 @@ class Beats(_Strict):
     measure: MetricName
     first: str
     second: str
+    """A model, or `BASELINE`."""
     dataset: str
+    margin: float = Field(default=0, ge=0, lt=100)
+    """In per cent of the second's figure, or in points where that has no meaning."""
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
         """The models and data sets it needs."""
-        return ((self.first, self.dataset), (self.second, self.dataset))
+        both = ((self.first, self.dataset), (self.second, self.dataset))
+        return tuple(cell for cell in both if cell[0] != BASELINE)
 
 
 class Gains(_Strict):
-    """Upholds the claim where `first` does better against `second` on `after` than on `before`."""
+    """As claimed where `first` does better against `second` on `after` than on `before`."""
 
     kind: Literal["gains"]
     suite: str
@@ -90,12 +97,56 @@ class Gains(_Strict):
     second: str
     before: str
     after: str
+    margin: float = Field(default=0, ge=0, lt=100)
+    """In per cent by which the ratio of the two falls."""
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
         """The models and data sets it needs."""
         both = (self.first, self.second)
         return tuple((model, dataset) for dataset in (self.before, self.after) for model in both)
+
+
+class Longer(_Strict):
+    """As claimed where `first` does better against `second` the more both are trained.
+
+    The budget is compared with the smallest of its kind that is a third of it or less.
+    """
+
+    kind: Literal["longer"]
+    suite: str
+    measure: ErrorName
+    first: str
+    second: str
+    dataset: str
+    margin: float = Field(default=0, ge=0, lt=100)
+    """In per cent by which the ratio of the two falls."""
+
+    @property
+    def cells(self) -> tuple[tuple[str, str], ...]:
+        """The models and the data set it needs."""
+        return ((self.first, self.dataset), (self.second, self.dataset))
+
+
+class Sooner(_Strict):
+    """As claimed where `first` reaches a validation MSE in less of `unit` than `second`.
+
+    The target is the worse of their best ones: the one that both have reached.
+    """
+
+    kind: Literal["sooner"]
+    suite: str
+    first: str
+    second: str
+    dataset: str
+    unit: Literal["seconds", "samples"]
+    margin: float = Field(default=0, ge=0, lt=100)
+    """In per cent of what the second needs."""
+
+    @property
+    def cells(self) -> tuple[tuple[str, str], ...]:
+        """The models and the data set it needs."""
+        return ((self.first, self.dataset), (self.second, self.dataset))
 
 
 class Effect(_Strict):
@@ -113,7 +164,7 @@ class Effect(_Strict):
         return ((self.model, self.sound), (self.model, self.defective))
 
 
-Test = Annotated[Beats | Gains, Field(discriminator="kind")]
+Test = Annotated[Beats | Gains | Longer | Sooner, Field(discriminator="kind")]
 
 
 class Defect(_Strict):
@@ -123,17 +174,39 @@ class Defect(_Strict):
     effects: tuple[Effect, ...] = ()
 
 
+class Minimum(_Strict):
+    """What every trained cell of a test must have; else it is trained too little to decide.
+
+    Beyond it, each must predict better than every trivial baseline.
+    """
+
+    steps: int = Field(default=1000, ge=1)
+    tuned: bool = False
+    """Whether recipes must be tuned, each in as many trials."""
+
+
 class Claim(_Strict):
-    """A sentence of a study; it is upheld where all `tests` are."""
+    """A sentence of a study: its primary test decides, the others show how far that holds."""
 
     name: str
     sentence: str
     source: str
     published: tuple[Published, ...] = ()
     defects: tuple[Defect, ...] = ()
-    tests: tuple[Test, ...] = Field(min_length=1)
+    budgets: tuple[BudgetKind, ...] = ("samples", "seconds")
+    """The kinds of budget that it is to be tested under, each equal for all models."""
+    minimum: Minimum = Minimum()
+    primary: Test
+    """Nearest to what the study did, or to what it says."""
+    robustness: tuple[Test, ...] = ()
+    """Tests that the study did not make: they cannot refute it."""
     note: str = ""
     """The limits of our test of it."""
+
+    @property
+    def tests(self) -> tuple[Beats | Gains | Longer | Sooner, ...]:
+        """The primary test and the others."""
+        return (self.primary, *self.robustness)
 
 
 def all_claims() -> tuple[Claim, ...]:

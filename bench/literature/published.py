@@ -40,6 +40,7 @@ class PublishedRow:
         convention: how the figures were computed, by name.
         figures: as they are printed, by name.
         certainty: one of `CERTAINTY`.
+        doubt: why a figure of it cannot be right, or its setting not be known; else "".
         source: where it stands.
     """
 
@@ -56,6 +57,7 @@ class PublishedRow:
     convention: str
     figures: dict[str, str]
     certainty: str
+    doubt: str
     source: str
 
     def is_of(self, dataset: str, context_frames: int | str, horizon: int | str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from bench.escape import file_stem
 from bench.literature.claims import all_claims
 from bench.literature.published import all_rows
 from bench.report import recipes, speed
-from bench.report.claims import findings
+from bench.report.claims.outcomes import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
 from bench.report.load import (
@@ -88,7 +89,7 @@ def build(
             chapters=chapters,
             ranks=[with_profiles(one, looks, f"0-{place}") for place, one in enumerate(ranked)],
             sweeps=sweep_plots(tables, looks),
-            claims=findings(all_claims(), parts, scores),
+            claims=findings(all_claims(), parts, scores, partial(curves, store)),
             published=published_tables(all_rows(), parts, scores),
             styles=looks,
         ),

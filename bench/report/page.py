@@ -20,8 +20,8 @@ from bench.errors import UserError
 from bench.escape import markdown as _plain
 from bench.escape import web_address
 from bench.literature.published import CERTAINTY
-from bench.report.claims import Finding
-from bench.report.claims import markdown as claims_markdown
+from bench.report.claims.finding import Finding
+from bench.report.claims.markdown import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
 from bench.report.frames import Strip
 from bench.report.load import Section, each

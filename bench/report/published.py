@@ -127,6 +127,8 @@ def _beside(
 
 def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> Iterator[str]:
     """How the published row's setting differs from the section's, beyond what `_is_of` checks."""
+    if row.doubt:
+        yield f"doubtful: {row.doubt}"
     if not row.convention:
         yield "convention: not known"
     if section.budget != f"{row.samples} samples":

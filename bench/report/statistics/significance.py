@@ -105,8 +105,8 @@ def written(difference: Difference, sign: int) -> tuple[str, str, str]:
     return gain, low, high
 
 
-def counted(seeds: Mapping[str, int], clusters: Clusters) -> str:
+def counted(seeds: Mapping[str, int], clusters: Clusters | None) -> str:
     """Such as `, 3 seeds, 42 groups`; of models that owe nothing to a seed, the clusters alone."""
     counts = list(dict.fromkeys(seeds.values()))
     said = f", {' and '.join(map(str, counts))} seed{'s' if counts != [1] else ''}" if seeds else ""
-    return f"{said}, {clusters.said}"
+    return f"{said}, {clusters.said}" if clusters else said

@@ -30,6 +30,7 @@ ROW = PublishedRow(
     convention="openstl",
     figures={"mse": "29.80", "ssim": "0.9288"},
     certainty="V",
+    doubt="",
     source="a | table",
 )
 AGREES = {"dataset": "moving_mnist/official", "budget": "2000000 samples", "test_clips": "10000"}
@@ -83,6 +84,15 @@ def test_where_all_agrees_there_is_a_ratio(store: FakeStore) -> None:
     )
     assert (table.headings, row.comparable) == (("MSE", "SSIM"), "comparable")
     assert table.conventions[0].startswith("openstl: MSE and MAE summed over a frame")
+
+
+def test_a_doubtful_row_is_shown_and_compared_with_nothing(store: FakeStore) -> None:
+    add(store, 0.004, **AGREES)
+    (table,) = tables(store, changed(doubt="psnr: its MSE allows 21"))
+    (row,) = table.rows
+    assert row.comparable == "not comparable (doubtful: psnr: its MSE allows 21)"
+    assert [entry.published for entry in row.entries] == ["29.80", "0.9288"]
+    assert not any(entry.ratio for entry in row.entries)
 
 
 @pytest.mark.parametrize(
