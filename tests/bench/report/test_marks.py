@@ -86,9 +86,10 @@ def test_a_figure_that_prints_like_the_best_is_not_marked_as_such(store: FakeSto
 def test_a_marked_model_is_neither_named_best_nor_compared(store: FakeStore) -> None:
     section = only_section(store)
     said = verdict_of(store, section)
-    assert said.startswith("calm-small predicts moving_mnist best")
+    assert said.startswith("Of the trained models calm-small has the best figure")
     assert "Not compared: stopped-small" in said
-    pairs = paired(section, SequenceScores(store).of(section))
+    scores = SequenceScores(store)
+    pairs = paired(section, scores.of(section), scores.clusters(section))
     sentences = neighbours(section, table.summary(section), pairs)
     assert sentences
     assert not any("stopped" in sentence for sentence in sentences)
