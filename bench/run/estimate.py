@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from bench import records
-from bench.suite.cell import QUICKLY_COUNTED
 
 if TYPE_CHECKING:
     from bench.run.display import Basis
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 SHARE_OF_CONVOLUTION = 0.8
 """Of the FLOP/s of a convolution, what a model is taken to reach: the median of fifteen predictors
 at their small sizes on one core, which reach 0.4 to 1.8 (docs/budgets.md)."""
+QUICKLY_COUNTED = 60
+"""Frames of a clip up to which a plan may count FLOPs: for a thousand that takes minutes."""
 CALIBRATION_SECONDS = 0.12
 _CLIPS, _CHANNELS, _KERNEL, _SIDE = 8, 64, 5, 16  # about what the small sizes convolve
 
@@ -44,8 +45,10 @@ def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
     if run is not None:
         per_sample = {"flops": _flops_per_sample(run), "steps": 1 / batch, "samples": 1.0}[kind]
         return Estimate(amount / per_sample / _samples_per_second(run), "earlier")
-    # A GPU belongs to the cells that run on it.
-    if cell.device != "cpu" or cell.data.spec.clip_frames > QUICKLY_COUNTED:
+    # A GPU belongs to the cells that run on it, and a user's own training to its cell.
+    if cell.device != "cpu" or not cell.is_of_the_house:
+        return None
+    if cell.data.spec.clip_frames > QUICKLY_COUNTED:
         return None
     try:
         flops = cell.cost.train_flops

@@ -110,7 +110,7 @@ class Invocation:
                 if todo or blocked or borrowed:
                     self._run_id = self._begin(store, leftovers)
                 for cell in blocked:
-                    self._record_end(store, cell, Finished(Status.SKIPPED, cell.obstacle))
+                    self._record_end(store, cell, Finished(Status.SKIPPED, cell.missing_data))
                 self._launch(store, launcher, display, todo)
                 with self._surviving("what dead processes left open is not closed yet"):
                     leftovers.close_runs(store, but=self._run_id)

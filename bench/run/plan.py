@@ -27,13 +27,13 @@ def check(cells: Sequence[Cell]) -> None:
     """Check references and data of the cells before anything is written.
 
     Raises:
-        UserError: a reference is wrong, or no cell can run.
+        UserError: a reference is wrong, or no cell has data.
     """
     for cell in cells:
         _ = cell.name, cell.scored
-    obstacles = [cell.obstacle for cell in cells]
-    if all(obstacles):
-        raise UserError("; ".join(dict.fromkeys(obstacles)))
+    missing = [cell.missing_data for cell in cells]
+    if all(missing):
+        raise UserError("; ".join(dict.fromkeys(missing)))
 
 
 def plan(
@@ -65,7 +65,9 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
 
 
 def _unequal_batches(cells: Sequence[Cell]) -> str:
-    batches = [cell.recipe.batch_size for cell in cells if not cell.obstacle and _is_trained(cell)]
+    batches = [
+        cell.recipe.batch_size for cell in cells if not cell.missing_data and _is_trained(cell)
+    ]
     return units.unequal_batches(batches)
 
 
@@ -122,8 +124,8 @@ class Recorded:
 
 
 def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> PlannedCell:
-    if cell.obstacle:
-        return planned(cell, "blocked", reason=cell.obstacle)
+    if cell.missing_data:
+        return planned(cell, "blocked", reason=cell.missing_data)
     if not forced:
         if run := recorded.scored(cell):
             return planned(cell, "done", result=run.metrics.get(LEADING[cell.task].key))

@@ -32,12 +32,6 @@ from models.contract import Model, Recipe
 
 NOT_OF_THE_FIGURES = ("source", "origin", "trials")
 """Fields of a recipe that do not affect training."""
-QUICKLY_COUNTED = 60
-"""Frames of a clip up to which a plan may count FLOPs: for a thousand that takes minutes."""
-UNCOUNTABLE = (
-    "its FLOPs cannot be counted, and its budget is in FLOPs: give one in seconds, steps or"
-    " samples, such as --budget 120s"
-)
 
 
 class Cell(BaseModel):
@@ -139,23 +133,9 @@ class Cell(BaseModel):
         return _missing_data(self.dataset, self.evaluation)
 
     @property
-    def obstacle(self) -> str:
-        """Why it cannot run here: for lack of data, or its FLOPs cannot be counted; else ""."""
-        return self.missing_data or self._uncountable
-
-    @cached_property
-    def _uncountable(self) -> str:
-        if self.budget.kind != "flops":
-            return ""
-        spec = self.data.spec
-        if spec.clip_frames > QUICKLY_COUNTED:
-            context, horizon = min(20, spec.context_frames), min(20, spec.horizon)
-            spec = replace(spec, context_frames=context, horizon=horizon)
-        cost = cost_of(self.model_class, self.options, spec)
-        try:
-            return "" if cost.train_flops or not cost.parameters else UNCOUNTABLE
-        except (Exception, SystemExit):  # it cannot be built: its cell fails and says why
-            return ""
+    def is_of_the_house(self) -> bool:
+        """Whether the model is one of ours; what others do in training may end a process."""
+        return self.model_class.__module__.partition(".")[0] == "models"
 
     @cached_property
     def held_out_clips(self) -> dict[HeldOutName, int]:

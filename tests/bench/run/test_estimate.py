@@ -106,7 +106,6 @@ def test_without_a_record_the_speed_of_the_cores_tells_and_the_threads_stay() ->
 def test_a_long_clip_is_not_counted_for_the_plan() -> None:
     long = {"datasets": ["moving_mnist/long(context_frames=100)"]}
     cell = _cell("1e12flops", **long)
-    assert cell.obstacle == ""
     assert estimate.training_seconds(cell, _recorded()) is None
 
 
