@@ -12,7 +12,7 @@ from bench import records
 
 if TYPE_CHECKING:
     from bench.run.display import Basis
-    from bench.run.plan import Recorded
+    from bench.run.recorded import Recorded
     from bench.store.mlflow import RecordedCell
     from bench.suite.cell import Cell
 

@@ -21,6 +21,7 @@ from bench.run.events import Finished, Note, Progress
 from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
 from bench.run.record import Record, folder_tag
+from bench.run.recorded import Recorded
 from bench.run.stop import stop_signals
 from bench.run.streams import lasting_output
 from bench.store.address import store_exists, store_uri
@@ -72,7 +73,7 @@ class Invocation:
         """Show the plan and write nothing; the exit code."""
         store = self._store_that_is_there()
         with self.screen.display(sys.stdout) as display:
-            recorded = plan.Recorded(store, self.suite.name)
+            recorded = Recorded(store, self.suite.name)
             display.plan(self._plan(recorded), plan.settings(self.cells))
         return 0
 
@@ -99,7 +100,7 @@ class Invocation:
             leftovers = Leftovers(self.results, self.suite.name, self.screen.announce)
             leftovers.record(store)
             leftovers.close(store)
-            recorded = plan.Recorded(store, self.suite.name)
+            recorded = Recorded(store, self.suite.name)
             planned = self._plan(recorded)
             display.plan(planned, plan.settings(self.cells, launcher.workers))
             states = [*zip(self.cells, planned, strict=True)]
@@ -136,7 +137,7 @@ class Invocation:
             self._lost.append(what)
             self.screen.announce(f"{what}: {described(error)}")
 
-    def _plan(self, recorded: plan.Recorded) -> list[PlannedCell]:
+    def _plan(self, recorded: Recorded) -> list[PlannedCell]:
         planned = plan.plan(self.cells, self.results, recorded, self.force)
         if not self.only_rescore:
             return planned
@@ -153,7 +154,7 @@ class Invocation:
     def _borrowed(
         self,
         store: Store,
-        recorded: plan.Recorded,
+        recorded: Recorded,
         states: Sequence[tuple[Cell, PlannedCell]],
     ) -> bool:
         """Whether some cells are done in another suite and not yet in a plan of this one."""

@@ -23,6 +23,7 @@ from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.record import Record
+from bench.run.recorded import Recorded
 from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
 from bench.store.address import store_uri
@@ -105,7 +106,7 @@ class Worker:
 
     def _done_meanwhile(self) -> Finished | None:
         """The end of the cell in another process."""
-        run = plan.Recorded(self.store, self.cell.suite).scored(self.cell)
+        run = Recorded(self.store, self.cell.suite).scored(self.cell)
         return Finished(Status.DONE, "", run.run_id, run.metrics) if run else None
 
     def _run(

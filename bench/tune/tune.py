@@ -10,10 +10,10 @@ from bench import records
 from bench.console.rows import print_rows
 from bench.errors import UserError
 from bench.records import Status
-from bench.run import plan
 from bench.run.display import Display, PlannedCell, Screen
 from bench.run.invocation import Invocation
 from bench.run.launchers.launcher import Launcher
+from bench.run.recorded import Recorded
 from bench.store.mlflow import Store
 from bench.suite import tuned
 from bench.suite.suite import Suite
@@ -77,7 +77,7 @@ class TuningInvocation(Invocation):
     file: Path = Path()
     _chosen: list[Tuned] = field(default_factory=list)
 
-    def _plan(self, recorded: plan.Recorded) -> list[PlannedCell]:
+    def _plan(self, recorded: Recorded) -> list[PlannedCell]:
         """As for any suite, but a trial that diverged has ended."""
         ends = {
             run.tags.get(records.CELL)

@@ -10,8 +10,8 @@ import torch
 
 from bench import records
 from bench.run import estimate, plan
-from bench.run.plan import Recorded
 from bench.run.record import Record
+from bench.run.recorded import Recorded
 from bench.store.mlflow import RecordedCell
 from bench.suite.cell import Cell, settle
 from bench.suite.suite import load_suite

@@ -1,0 +1,58 @@
+"""What a store holds of a suite's cells already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bench import records
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import RecordedCell, Store
+    from bench.suite.cell import Cell
+
+
+class Recorded:
+    """The runs of a suite, and the finished ones of a store by digest, this suite's first.
+
+    Other suites are read only once a cell is not found in this one.
+    """
+
+    def __init__(self, store: Store | None, suite: str) -> None:
+        self._store, self._suite = store, suite
+        self.ours = store.cells(suite) if store else []
+
+    def scored(self, cell: Cell) -> RecordedCell | None:
+        """The newest run with the figures of `cell`."""
+        return self.newest(lambda run: run.tags.get(records.CELL) == cell.scored)
+
+    def trained(self, cell: Cell) -> RecordedCell | None:
+        """The newest run whose stored weights are those of `cell`."""
+        return self.newest(
+            lambda run: (
+                run.tags.get(records.TRAINED) == cell.trained
+                and run.tags.get(records.WEIGHTS_BYTES, "0") != "0"
+            )
+        )
+
+    def newest(self, wanted: Callable[[RecordedCell], bool]) -> RecordedCell | None:
+        """The newest finished run that is `wanted`, of this suite where there is one."""
+        done = (run for run in self.ours if run.is_done)
+        found = next(filter(wanted, done), None)
+        return found or next(filter(wanted, self._elsewhere), None)
+
+    @cached_property
+    def _elsewhere(self) -> list[RecordedCell]:
+        return self._store.done_elsewhere(self._suite) if self._store else []
+
+    def seconds(self, cell: Cell) -> float | None:
+        """Duration of an earlier cell with the same settings."""
+        for run in self.ours:
+            same = all(
+                run.params.get(key) == str(cell.params[key])
+                for key in ("model", "size", "dataset", "budget", "device")
+            )
+            if same and "time/wall_seconds" in run.metrics:
+                return run.metrics["time/wall_seconds"]
+        return None
