@@ -10,6 +10,7 @@ import pytest
 from bench import records
 from bench.errors import UserError
 from bench.report import tables
+from bench.report.load import cell_table
 from bench.store.mlflow import RecordedCell, Store
 from bench.suite.cell import settle
 from bench.suite.suite import load_suite
@@ -95,9 +96,8 @@ def test_the_recipe_of_the_best_trial_trains_the_suite(
     assert float(run.params["recipe.learning_rate"]) == best
     assert (run.params["recipe"], run.params["recipe.trials"]) == ("tuned", "3")
     assert run.params["recipe.origin"] == "ours"
-    (table,) = tables(
-        Store(f"sqlite:///{tmp_path}/results/mlflow.db"), "mine", [run.tags[records.CELL]]
-    ).values()
+    cells = cell_table(Store(f"sqlite:///{tmp_path}/results/mlflow.db"), "mine")
+    (table,) = tables(cells, [run.tags[records.CELL]]).values()
     assert "tuned (3 trials)" in table.note
 
     missing = bench("run", "--suite", suite)
