@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bench.suite import catalogue
+from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
-from bench.train.cost import Cost
 from datasets.contract import Spec
 from models.contract import Predictor
 from models.convlstm import ConvLSTM
@@ -21,7 +21,7 @@ from models.predrnn import PredRNN
 def forward_flops(model_class: type[Predictor], size: str) -> float:
     """FLOPs to predict 10 frames from 10 of one grey 64x64 sequence."""
     options = model_class.sizes[size].options
-    flops = Cost(model_class, options, Spec((1, 64, 64), 10, 10)).predict_flops
+    flops = cost_of(model_class, options, Spec((1, 64, 64), 10, 10)).predict_flops
     assert flops is not None
     return flops
 
