@@ -28,7 +28,7 @@ from bench.train.budget import Budget
 from bench.train.cost import Cost
 from bench.train.task import Task, task_of
 from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
-from models.contract import Model, Recipe
+from models.contract import Model, Predictor, Recipe
 
 NOT_OF_THE_FIGURES = ("source", "origin", "trials")
 """Fields of a recipe that do not affect training."""
@@ -113,6 +113,24 @@ class Cell(BaseModel):
     def cost(self) -> Cost:
         """Parameters and FLOPs of its model on these clips."""
         return cost_of(self.model_class, self.options, self.data.spec)
+
+    @cached_property
+    def is_trained(self) -> bool | None:
+        """Whether its model has parameters to train; None where it cannot be built."""
+        try:
+            return self.cost.parameters > 0
+        except (Exception, SystemExit):  # its cell fails and says why
+            return None
+
+    @property
+    def owes_to_seed(self) -> bool:
+        """Whether its seed decides its figures, as far as can be told.
+
+        Where a model has no parameters, its seed decides nothing but the samples it may draw, and
+        the clips that a baseline is fitted to.
+        """
+        draws = getattr(self.model_class, "sample", None) not in (None, Predictor.sample)
+        return draws or bool(self.missing_data) or self.is_trained is not False
 
     @property
     def model_name(self) -> str:
@@ -396,6 +414,8 @@ def read(path: Path) -> Cell:
 def settle(suite: Suite) -> list[Cell]:
     """The cells of `suite`, with every "auto" resolved for this machine.
 
+    A model that owes nothing to its seed has the suite's first one alone.
+
     Raises:
         UserError: this machine lacks the device asked for, a model has no such size or cannot be
             built with its options, or has no tuned recipe where the suite wants these, or two
@@ -437,7 +457,14 @@ def settle(suite: Suite) -> list[Cell]:
             changes["recipe"] = tuned.recipe_of(cell, suite)
         return cell.model_copy(update=changes)
 
-    return [settled(at) for at in suite.coordinates()]
+    cells, once = [], set()
+    for at in suite.coordinates():
+        if (at.model, at.dataset) in once:
+            continue
+        cells.append(settled(at))
+        if len(suite.seeds) > 1 and not cells[-1].owes_to_seed:
+            once.add((at.model, at.dataset))
+    return cells
 
 
 @cache

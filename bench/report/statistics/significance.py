@@ -31,8 +31,13 @@ def paired(section: Section, scores: pd.DataFrame, clusters: Clusters) -> Pairs 
 
 
 def fixed(section: Section) -> set[str]:
-    """The labels of the models of `section` that owe nothing to a seed: they are not trained."""
-    return set(section.cells.loc[section.cells["baseline"], "label"])
+    """The labels of the models of `section` that owe nothing to a seed.
+
+    These are not trained and ran once: one with several seeds draws samples.
+    """
+    done = section.done
+    alone = ~done["label"].duplicated(keep=False)
+    return set(done.loc[done["baseline"] & alone, "label"])
 
 
 def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from bench.report import load, table
 from bench.report.scores import SequenceScores
 from bench.report.statistics.interval import half_width
 from bench.report.statistics.predictability import with_predictability
+from bench.report.statistics.significance import fixed
 from tests.bench.report.report_store import (
     HORIZON,
     FakeStore,
@@ -430,3 +431,18 @@ def test_intervals_cover_what_they_promise() -> None:
     covered = np.mean([abs(a.mean() - 1) <= half_width(a) for a, _ in samples])
     assert 0.935 < covered < 0.965
     assert np.isnan(half_width([1.0]))
+
+
+def test_a_baseline_that_is_done_needs_no_other_seed(store: FakeStore) -> None:
+    before = list(printed(only_section(store)))
+    for seed, status in enumerate((records.Status.SKIPPED, records.Status.MISSING), start=1):
+        store.add("copy_last", None, size="only", seed=seed, status=status)
+    store.add("convlstm", None, seed=7, status=records.Status.SKIPPED)
+    assert {*printed(only_section(store))} == {*before, "convlstm-small 7"}
+
+
+def test_only_a_baseline_of_one_seed_owes_nothing_to_it(store: FakeStore) -> None:
+    assert fixed(only_section(store)) == {"copy_last", "mean_frame"}
+    store.add("mean_frame", 0.046, size="only", baseline=True, seed=1)  # so it draws samples
+    store.add("copy_last", None, size="only", seed=1, status=records.Status.FAILED)
+    assert fixed(only_section(store)) == {"copy_last"}
