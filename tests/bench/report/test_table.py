@@ -20,6 +20,7 @@ from tests.bench.report.report_store import (
     FakeStore,
     example,
     only_section,
+    table_of,
     verdict_of,
 )
 
@@ -67,13 +68,12 @@ def test_figures_are_means_with_t_intervals(store: FakeStore) -> None:
     assert rows["maxvit-small 0"]["mse"].half_width == ""
 
 
-def test_best_is_marked_and_ties_share_it(store: FakeStore) -> None:
+def test_the_cheapest_is_marked_and_ties_share_it(store: FakeStore) -> None:
     rows = entries(only_section(store))
-    marked = {name for name, row in rows.items() if row["ssim"].best}
-    assert marked == {"predrnn-small 0 1 2"}
     cheapest = {name for name, row in rows.items() if row["peak_bytes"].best}
     assert cheapest == {"predrnn-small 0 1 2", "convlstm-small 0 1 2", "maxvit-small 0"}
     assert not any(row["parameters"].best for row in rows.values())
+    assert not any(row["mse"].best for row in rows.values())  # where nothing was compared
 
 
 def test_missing_and_failed_figures_carry_their_reason(store: FakeStore) -> None:
@@ -313,10 +313,11 @@ def test_records_from_before_a_measure_have_no_column_of_it(store: FakeStore) ->
 
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
     keys = {run.tags[records.CELL] for run in store.runs}
-    (title,) = tables = report.tables(load.cell_table(store, "mnist"), keys)
+    scores = SequenceScores(store)
+    (title,) = tables = report.tables(load.cell_table(store, "mnist"), keys, scores)
     assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
     section = only_section(store)
-    assert tables[title] == table.printed(section, table.summary(section))
+    assert tables[title] == table_of(store, section)
 
 
 def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) -> None:
@@ -324,9 +325,10 @@ def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) ->
     store.add("convlstm", 0.02, seed=7, params=longer)
     baselines = [run.tags[records.CELL] for run in store.runs[:2]]
     newest = store.runs[-1].tags[records.CELL]
-    (title,) = report.tables(load.cell_table(store, "mnist"), [newest, *baselines])
+    cells, scores = load.cell_table(store, "mnist"), SequenceScores(store)
+    (title,) = report.tables(cells, [newest, *baselines], scores)
     assert "600 s of training" in title
-    assert len(report.tables(load.cell_table(store, "mnist"), baselines)) == 2
+    assert len(report.tables(cells, baselines, scores)) == 2
 
 
 def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
