@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from tests.bench.conftest import SUITE, Bench
 
