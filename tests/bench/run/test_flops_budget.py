@@ -12,7 +12,8 @@ from bench.errors import UserError
 from bench.run import plan
 from bench.run.worker import Worker
 from bench.store.mlflow import RecordedCell, Store
-from bench.suite.cell import Cell, settle
+from bench.suite.cell import Cell
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train.step import Training
 from tests.bench.conftest import Bench
@@ -26,7 +27,7 @@ class Reads(Tiny):
         batch.clip.sum().item()
         return super().training_loss(batch)
 '''
-OF_TIME = ("time/", "speed/", "memory/", "system/")
+OF_TIME = ("time/", "speed/", "memory/", "system/", "conditions/")
 
 
 @pytest.fixture
