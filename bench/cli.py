@@ -129,7 +129,7 @@ class Selection:
         """A run of these cells."""
         from bench.console import SCREEN
         from bench.run.invocation import Invocation
-        from bench.suite.cell import settle
+        from bench.suite.settle import settle
 
         suite = self.selected()
         cells = settle(suite)

@@ -157,7 +157,7 @@ class Predictor(Model):
         """Several futures [B,samples,horizon,C,H,W] of `context` [B,T,C,H,W], all in [0,1].
 
         A model that overrides this is stochastic: it draws them from `generator`. Those of all
-        other models are the same.
+        other models are the same; without parameters to train such a one runs with one seed only.
         """
         prediction: Tensor = self(context, horizon)
         return prediction[:, None].repeat(1, samples, 1, 1, 1, 1)

@@ -32,7 +32,7 @@ def rows(suite: str | None, store: Store, results: Path) -> list[dict[str, objec
     if suite is None:
         names = store.suites()
         return [row for name in names for row in _recorded(name, store.cells(name), results)]
-    from bench.suite.cell import settle  # and with it torch
+    from bench.suite.settle import settle  # and with it torch
     from bench.suite.suite import load_suite
 
     asked = load_suite(suite)

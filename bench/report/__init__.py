@@ -35,6 +35,7 @@ from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
+from bench.report.statistics.best import best
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.ranks import ranks
 from bench.report.statistics.significance import neighbours, paired
@@ -55,6 +56,7 @@ def build(
     out: Path,
     other: str | None = None,
     cells: pd.DataFrame | None = None,
+    scores: SequenceScores | None = None,
 ) -> Path:
     """The path of the written report.html, beside report.md, table.csv and plots/*.png.
 
@@ -64,6 +66,7 @@ def build(
         out: the folder to write to.
         other: a suite whose trained cells are shown beside them, wherever they may be compared.
         cells: what `cell_table` says of them, where it has been read already.
+        scores: where scores of the store may have been read already; keeps what is read.
 
     Raises:
         UserError: the store holds no cell of one of them.
@@ -71,7 +74,7 @@ def build(
     if suite == records.SPEED and not other and not store.cells(suite):  # no suite of that name
         return speed.build(store, out)
     found = cell_table(store, suite, other) if cells is None else cells
-    looks, scores = styles(found), SequenceScores(store)
+    looks, scores = styles(found), scores or SequenceScores(store)
     parts = sections(found)
     shown = [showcases(scores.artifacts, part) for part in parts]
     chapters = []
@@ -97,18 +100,20 @@ def build(
     )
 
 
-def tables(cells: pd.DataFrame, keys: Collection[str]) -> dict[str, Table]:
+def tables(cells: pd.DataFrame, keys: Collection[str], scores: SequenceScores) -> dict[str, Table]:
     """The printed tables by title that hold those of the `cells` with these `keys`, newest first.
 
     A baseline, which stands in many tables, counts only where no trained cell is asked for.
     """
     asked = cells[cells["key"].isin(keys)]
     meant = set((asked if asked["baseline"].all() else asked[~asked["baseline"]])["key"])
-    return {
-        f"{section.title} · {section.setting}": printed(section, summary(section))
-        for section in sections(cells)
-        if meant & set(section.cells["key"])
-    }
+    found = {}
+    for section in sections(cells):
+        if meant & set(section.cells["key"]):
+            figures = summary(section)
+            marks = best(section, figures, scores)
+            found[f"{section.title} · {section.setting}"] = printed(section, figures, marks)
+    return found
 
 
 def _chapter(
@@ -118,7 +123,7 @@ def _chapter(
     section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
     said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
-    sure = neighbours(section, figures, pairs)
+    sure, marks = neighbours(section, figures, pairs), best(section, figures, scores)
     learning = curves(store, section)
     target = to_target(section, figures, learning)
     plots = [
@@ -130,6 +135,6 @@ def _chapter(
     if section.task == "recognition":
         named = named_videos(scores.artifacts, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        chapter = Chapter(section, figures, said, plots, sure, target)
+        chapter = Chapter(section, figures, said, plots, marks, sure, target)
         return replace(chapter, classes=classes, confusions=pictures)
-    return Chapter(section, figures, said, plots, sure, target)
+    return Chapter(section, figures, said, plots, marks, sure, target)

@@ -143,3 +143,8 @@ COLUMNS: dict[TaskName, tuple[Column, ...]] = {
     ),
 }
 """The first ranks, and says in the verdict how good a model is."""
+
+
+def further(task: TaskName) -> tuple[Column, ...]:
+    """The columns of the tables beside the main one."""
+    return (*BEYOND_MEAN_ERROR, *SKILLS.values()) if task == "prediction" else ()

@@ -157,7 +157,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
     the recipe is each model's own or one for all; models of one size join every size. A baseline
     (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
     task; where it ran on another device its quality counts and its cost is blank. Of several runs
-    of one cell the newest counts that began.
+    of one cell the newest counts that began; a baseline that is done needs no other seed.
     """
     found = []
     for _, same_task in cells.groupby(TASK, sort=False):
@@ -169,7 +169,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
                 members = group[group["size"].isin([size, ONE_SIZE])]
                 joined = pd.concat([members, _lend(baselines, str(key[0]))])
                 began = joined.sort_values("status", key=_never_began, kind="stable")
-                newest = began.drop_duplicates(["label", "seed"])
+                newest = _without_spare(began.drop_duplicates(["label", "seed"]))
                 common = next(each(members[[*TASK, *SETTING]]))
                 section = Section(**common, size=size, cells=newest.reset_index(drop=True))
                 has_run = not _never_began(newest["status"]).all()
@@ -376,6 +376,12 @@ def _fill(frame: pd.DataFrame, column: str, by: str) -> pd.Series[str]:
 
 def _never_began(status: pd.Series[str]) -> pd.Series[bool]:
     return status.isin(NEVER_BEGAN)
+
+
+def _without_spare(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` without those of a baseline that never began, where another seed of it is done."""
+    done = cells.loc[cells["baseline"] & (cells["status"] == Status.DONE), "label"]
+    return cells[~(cells["label"].isin(done) & _never_began(cells["status"]))]
 
 
 def _sizes(group: pd.DataFrame) -> list[str]:

@@ -29,6 +29,7 @@ from bench.report.plots.canvas import Picture, Plot, Style
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
+from bench.report.statistics.best import Best
 from bench.report.statistics.ranks import Ranks
 from bench.report.statistics.target import Target
 from bench.report.table import Entry, Table, against_copy_last, beyond_mean_error, csv, printed
@@ -59,6 +60,7 @@ class Chapter:
     summary: pd.DataFrame
     verdict: str
     plots: list[Plot]
+    best: Best = field(default_factory=Best)
     sure: tuple[str, ...] = ()
     target: Target | None = None
     strips: list[Strip] = field(default_factory=list)
@@ -69,17 +71,17 @@ class Chapter:
     @property
     def table(self) -> Table:
         """The printed table."""
-        return printed(self.section, self.summary)
+        return printed(self.section, self.summary, self.best)
 
     @property
     def against_copy_last(self) -> Table | None:
         """The printed table of skills."""
-        return against_copy_last(self.section, self.summary)
+        return against_copy_last(self.section, self.summary, self.best)
 
     @property
     def beyond_mean_error(self) -> Table | None:
         """The printed table of what a mean error does not say."""
-        return beyond_mean_error(self.summary)
+        return beyond_mean_error(self.summary, self.best)
 
     @property
     def pictures(self) -> list[Picture | Strip]:

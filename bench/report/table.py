@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,13 @@ from bench.report.columns import (
     SKILLS,
     WAITING,
     Column,
+    further,
 )
 from bench.report.load import SETTING, TASK, Section, each
 from bench.report.marks import WHY, of_seeds
+from bench.report.statistics.best import Best
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE
-
-if TYPE_CHECKING:  # the report needs no torch
-    from datasets.contract import TaskName
 
 ROW_FIELDS = (
     *("label", "model", "baseline", "seeds", "status", "reason", "command"),
@@ -37,6 +36,7 @@ MARK, DAMAGED, EAGER, DISTURBED = "†", "‡", "§", "¶"
 PERFECT = 1e-7
 """How near to perfect copy-last is where nothing moves: nobody can be so many per cent better."""
 COMMIT_DIGITS = 8
+NONE_IS_BEST = Best()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,12 @@ class Table:
     rows: tuple[Row, ...]
     remark: str = ""
     """What makes the same budget unequal between its models."""
+    bold: str = ""
+    """What the mark of the best means."""
 
     @property
     def note(self) -> str:
-        """Which rows are marked and why, and the remark; "" where there is neither."""
+        """What is bold, which rows are marked and why, and the remark; "" without any."""
         other = [f"{row.label} at commit {row.other_code}" for row in self.rows if row.other_code]
         damaged = [f"{row.label}, {row.damaged}" for row in self.rows if row.damaged]
         code = f"{MARK} Made by other code than the rest: {'; '.join(other)}." if other else ""
@@ -109,7 +111,7 @@ class Table:
         slow = f"{EAGER} Trained step by step, the rest by replays of one CUDA graph: {eager}."
         whose = recipes.note(self.rows)
         notes = (
-            *(code, lost if damaged else "", slow if eager else ""),
+            *(self.bold, code, lost if damaged else "", slow if eager else ""),
             *(self._disturbed, whose, self.remark),
         )
         return " ".join(filter(None, notes))
@@ -131,7 +133,7 @@ def summary(section: Section) -> pd.DataFrame:
     t-interval; it is NaN unless every finished seed has it. Cells that ended alike share a row.
     """
     cells = _with_ratios(_with_eager(_with_other_code(section.cells)))
-    columns = (*COLUMNS[section.task], *_further(section.task), *CONDITION_COLUMNS)
+    columns = (*COLUMNS[section.task], *further(section.task), *CONDITION_COLUMNS)
     done = cells["status"] == records.Status.DONE
     models = [_model(seeds, columns) for _, seeds in cells[done].groupby("label", sort=False)]
     lead, sign = columns[0].name, -1 if columns[0].measure.better == "higher" else 1
@@ -144,24 +146,28 @@ def summary(section: Section) -> pd.DataFrame:
     return frame.assign(**setting)
 
 
-def printed(section: Section, summary: pd.DataFrame) -> Table:
+def printed(section: Section, summary: pd.DataFrame, best: Best = NONE_IS_BEST) -> Table:
     """`summary` as it is printed, in its order; a column without a figure is left out.
 
-    The best figures share the mark when they print alike. Cost is compared among trained models
-    only, for a baseline costs next to nothing. A model of a marked cell competes in nothing.
+    `best` says which figures of quality have the mark of the best. Of costs the lowest or highest
+    have it, and share it when they print alike; they are compared among trained models only, for a
+    baseline costs next to nothing. A model of a marked cell competes in nothing.
     """
     lead, *others = COLUMNS[section.task]
-    table = _table(summary, (lead, *(c for c in others if _says_something(summary, c))))
-    return replace(table, remark=_unequal_batches(section))
+    columns = (lead, *(column for column in others if _says_something(summary, column)))
+    table = _table(summary, columns, best)
+    return replace(table, remark=_unequal_batches(section), bold=best.note)
 
 
-def against_copy_last(section: Section, summary: pd.DataFrame) -> Table | None:
+def against_copy_last(
+    section: Section, summary: pd.DataFrame, best: Best = NONE_IS_BEST
+) -> Table | None:
     """The skill of the finished models by every measure; None where there is none to tell."""
     done = summary[summary["status"] == records.Status.DONE]
     skills = SKILLS.values() if section.task == "prediction" else ()
     columns = tuple(c for c in skills if bool(done[c.name].notna().any()))
     rest = done[done["model"] != REFERENCE["prediction"]]
-    return _table(rest, columns) if columns and len(rest) else None
+    return _table(rest, columns, best) if columns and len(rest) else None
 
 
 def _unequal_batches(section: Section) -> str:
@@ -173,20 +179,27 @@ def _unequal_batches(section: Section) -> str:
     return units.unequal_batches(batches.dropna().round().tolist())
 
 
-def beyond_mean_error(summary: pd.DataFrame) -> Table | None:
+def beyond_mean_error(summary: pd.DataFrame, best: Best = NONE_IS_BEST) -> Table | None:
     """What a mean error does not say of the finished models; None where it is not known of any."""
     done = summary[summary["status"] == records.Status.DONE]
     known = (c for c in BEYOND_MEAN_ERROR if c.name in done and bool(done[c.name].notna().any()))
     columns = tuple(known)
-    return _table(done, columns) if columns else None
+    return _table(done, columns, best) if columns else None
 
 
-def _table(summary: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
-    best = {column.name: _best(summary, column) for column in columns}
+def _table(summary: pd.DataFrame, columns: tuple[Column, ...], best: Best) -> Table:
+    cheapest = {column.name: _cheapest(summary, column) for column in columns}
     rows = []
     for row in each(summary):
-        entries = tuple(_entry(row, column, best[column.name]) for column in columns)
-        rows.append(Row(**{name: row[name] for name in ROW_FIELDS}, entries=entries))
+        entries = []
+        for column in columns:
+            entry = _entry(row, column)
+            is_best = best.is_marked(row["label"], column)
+            if not column.is_quality:
+                competes = not (row["baseline"] or row["marked"])
+                is_best = competes and entry.text == cheapest[column.name]
+            entries.append(replace(entry, best=is_best and entry.value is not None))
+        rows.append(Row(**{name: row[name] for name in ROW_FIELDS}, entries=tuple(entries)))
     return Table(columns, tuple(rows))
 
 
@@ -198,11 +211,6 @@ def csv(summaries: list[pd.DataFrame]) -> str:
         for reasons in frame["not_measured"]
     ]
     return frame.map(csv_cell).to_csv(index=False)
-
-
-def _further(task: TaskName) -> tuple[Column, ...]:
-    """The columns of the tables beside the main one."""
-    return (*BEYOND_MEAN_ERROR, *SKILLS.values()) if task == "prediction" else ()
 
 
 def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
@@ -274,17 +282,16 @@ def _says_something(summary: pd.DataFrame, column: Column) -> bool:
     return bool(done[column.name].notna().any()) or any(reasons)
 
 
-def _best(summary: pd.DataFrame, column: Column) -> str | None:
-    """The best figure of `column` as printed; None where nothing competes for it."""
-    rivals = summary if column.is_quality else summary[~summary["baseline"]]
-    counts = (rivals["status"] == records.Status.DONE) & (rivals["marked"] == "")
-    values = rivals.loc[counts, column.name].dropna()
-    if column.measure.better is None or len(values) < 2:
+def _cheapest(summary: pd.DataFrame, column: Column) -> str | None:
+    """The best figure of a cost as printed; None where nothing competes for it."""
+    counts = (summary["status"] == records.Status.DONE) & (summary["marked"] == "")
+    values = summary.loc[counts & ~summary["baseline"], column.name].dropna()
+    if column.is_quality or column.measure.better is None or len(values) < 2:
         return None
     return column.write(values.min() if column.measure.better == "lower" else values.max())
 
 
-def _entry(row: dict[str, Any], column: Column, best: str | None) -> Entry:
+def _entry(row: dict[str, Any], column: Column) -> Entry:
     value = float(row[column.name])
     if row["status"] != records.Status.DONE:
         return Entry("")
@@ -293,10 +300,4 @@ def _entry(row: dict[str, Any], column: Column, best: str | None) -> Entry:
         return Entry("not measured" if reason else "—", reason=reason)
     text, spread = column.write(value), column.write(float(row[f"{column.name}_half_width"]))
     certain = row["n"] < 2 or spread == column.write(0.0)
-    competes = (column.is_quality or not row["baseline"]) and not row["marked"]
-    return Entry(
-        text,
-        value,
-        "" if certain else f"± {spread}",
-        best=competes and text == best,
-    )
+    return Entry(text, value, "" if certain else f"± {spread}")

@@ -281,13 +281,14 @@ class Invocation:
         """Write the report, attach it to the parent run, and show the summary."""
         from bench import report  # its imports take seconds, which a dry run and the cells save
         from bench.report.load import cell_table
+        from bench.report.scores import SequenceScores
 
         folder = self.results / self.suite.name / "report"
         path, tables = None, {}
         with self._surviving("the report is not written"):
-            cells = cell_table(store, self.suite.name)
-            path = report.build(store, self.suite.name, folder, cells=cells)
-            tables = report.tables(cells, [cell.scored for cell in self.cells])
+            cells, scores = cell_table(store, self.suite.name), SequenceScores(store)
+            path = report.build(store, self.suite.name, folder, cells=cells, scores=scores)
+            tables = report.tables(cells, [cell.scored for cell in self.cells], scores)
             keeper = self._run_id or store.latest_invocation(self.suite.name)
             if keeper is not None:
                 store.attach(keeper, folder, "report")

@@ -64,9 +64,8 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
 
 
 def _unequal_batches(cells: Sequence[Cell]) -> str:
-    batches = [
-        cell.recipe.batch_size for cell in cells if not cell.missing_data and _is_trained(cell)
-    ]
+    there = (cell for cell in cells if not cell.missing_data)
+    batches = [cell.recipe.batch_size for cell in there if cell.is_trained]
     return units.unequal_batches(batches)
 
 
@@ -88,7 +87,7 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
             return planned(cell, "rescore", estimated_seconds=seconds, weights_of=run.run_id)
     resumes = Checkpoint(results, cell.trained).has_state and not forced
     state: State = "resume" if resumes else "run"
-    if _is_trained(cell) is False:
+    if cell.is_trained is False:
         known = recorded.seconds(cell) or BASELINE_SECONDS
         return planned(cell, state, estimated_seconds=known)
     training = training_seconds(cell, recorded)
@@ -104,11 +103,3 @@ def _planned(cell: Cell, results: Path, recorded: Recorded, forced: bool) -> Pla
         training_seconds=training.seconds,
         basis=training.basis,
     )
-
-
-def _is_trained(cell: Cell) -> bool | None:
-    """Whether its model has parameters to train; None where it cannot be built."""
-    try:
-        return cell.cost.parameters > 0
-    except (Exception, SystemExit):  # its cell fails and says why
-        return None

@@ -24,7 +24,8 @@ from bench.speed.measure import Rival
 from bench.speed.table import print_pointers, print_sections
 from bench.store.mlflow import RecordedCell, Store
 from bench.suite import catalogue, fingerprint
-from bench.suite.cell import Cell, settle
+from bench.suite.cell import Cell
+from bench.suite.settle import settle
 from bench.suite.suite import Suite
 from bench.train import hardware
 

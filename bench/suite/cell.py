@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from functools import cache, cached_property
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +15,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from bench import atomic, records
-from bench.errors import UserError, one_line, unknown
+from bench.errors import UserError, unknown
 from bench.literature.conventions import columns
 from bench.score.metrics import RECORDED
-from bench.suite import catalogue, fingerprint, tuned
+from bench.suite import catalogue, data, fingerprint
 from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
-from bench.suite.suite import Coordinates, Evaluation, FolderName, Limits, Seed, Suite
+from bench.suite.suite import Evaluation, FolderName, Limits, Seed
 from bench.train import hardware
 from bench.train.budget import Budget
 from bench.train.cost import Cost
 from bench.train.task import Task, task_of
-from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
-from models.contract import Model, Recipe
+from datasets.contract import Dataset, HeldOutName, TaskName
+from models.contract import Model, Predictor, Recipe
 
 NOT_OF_THE_FIGURES = ("source", "origin", "trials")
 """Fields of a recipe that do not affect training."""
@@ -96,7 +95,7 @@ class Cell(BaseModel):
         Raises:
             DataMissing: its data are not on this machine.
         """
-        return _opened(self.dataset)
+        return data.opened(self.dataset)
 
     @cached_property
     def in_training(self) -> Task:
@@ -107,6 +106,24 @@ class Cell(BaseModel):
     def cost(self) -> Cost:
         """Parameters and FLOPs of its model on these clips."""
         return cost_of(self.model_class, self.options, self.data.spec)
+
+    @cached_property
+    def is_trained(self) -> bool | None:
+        """Whether its model has parameters to train; None where it cannot be built."""
+        try:
+            return self.cost.parameters > 0
+        except (Exception, SystemExit):  # its cell fails and says why
+            return None
+
+    @property
+    def owes_to_seed(self) -> bool:
+        """Whether its seed decides its figures, as far as can be told.
+
+        Where a model has no parameters, its seed decides nothing but the samples it may draw, and
+        the clips that a baseline is fitted to.
+        """
+        draws = getattr(self.model_class, "sample", None) not in (None, Predictor.sample)
+        return draws or bool(self.missing_data) or self.is_trained is not False
 
     @property
     def model_name(self) -> str:
@@ -130,7 +147,7 @@ class Cell(BaseModel):
     @property
     def missing_data(self) -> str:
         """Why its data are missing; "" where they are not."""
-        return _missing_data(self.dataset, self.evaluation)
+        return data.missing(self.dataset, self.evaluation)
 
     @property
     def is_of_the_house(self) -> bool:
@@ -147,7 +164,7 @@ class Cell(BaseModel):
         asked = self.evaluation.clips
         if self.trial is not None:
             del asked["test"]
-        return {split: _clips_of(self.dataset, split, count) for split, count in asked.items()}
+        return {split: data.clips_of(self.dataset, split, count) for split, count in asked.items()}
 
     @cached_property
     def data_digests(self) -> dict[HeldOutName, str]:
@@ -157,7 +174,7 @@ class Cell(BaseModel):
             DataMissing: there are none.
         """
         return {
-            split: _data_digest(self.dataset, split, clips)
+            split: data.digest(self.dataset, split, clips)
             for split, clips in self.held_out_clips.items()
         }
 
@@ -234,7 +251,7 @@ class Cell(BaseModel):
 
     @property
     def _training_digest(self) -> list[str | None] | None:
-        return None if self.missing_data else _training_digest(self.task, self.dataset)
+        return None if self.missing_data else data.training_digest(self.task, self.dataset)
 
     def _digest_of(self, split: HeldOutName) -> str | None:
         return None if self.missing_data else self.data_digests[split]
@@ -371,132 +388,3 @@ def read(path: Path) -> Cell:
     catalogue.dataset_for(cell.task, cell.dataset)
     hardware.resolve_device(cell.device)
     return cell
-
-
-def settle(suite: Suite) -> list[Cell]:
-    """The cells of `suite`, with every "auto" resolved for this machine.
-
-    Raises:
-        UserError: this machine lacks the device asked for, a model has no such size or cannot be
-            built with its options, or has no tuned recipe where the suite wants these, or two
-            models or data sets have one label.
-    """
-    suite.check_labels()
-    device = hardware.resolve_device(suite.device)
-    precision = hardware.resolve_precision(suite.precision, device)
-    step = hardware.resolve_step(suite.step, device)
-    usual = "small" if device == "cpu" else "published"
-    size = usual if suite.size == "auto" else suite.size
-
-    def settled(at: Coordinates) -> Cell:
-        model = catalogue.model_for(suite.task, at.model)
-        catalogue.dataset_for(suite.task, at.dataset)
-        name, content = catalogue.size_of(model, size)
-        cell = Cell(
-            suite=suite.name,
-            task=suite.task,
-            model=catalogue.absolute(at.model),
-            dataset=catalogue.absolute(at.dataset),
-            seed=at.seed,
-            size=name,
-            recipe=content.recipe if isinstance(suite.recipe, str) else suite.recipe,
-            recipe_of=suite.recipe if isinstance(suite.recipe, str) else "shared",
-            budget=suite.budget_on(device),
-            evaluation=suite.evaluation,
-            limits=suite.limits,
-            device=device,
-            precision=precision,
-            step=step,
-            settled_on=hardware.device_name(device) if suite.budget.kind == "seconds" else "",
-        )
-        if cell.missing_data:
-            return cell
-        _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
-        changes: dict[str, object] = {"settled_data": cell.data_digests}
-        if suite.recipe == "tuned" and cell.cost.parameters:
-            changes["recipe"] = tuned.recipe_of(cell, suite)
-        return cell.model_copy(update=changes)
-
-    return [settled(at) for at in suite.coordinates()]
-
-
-@cache
-def _opened(reference: str) -> Dataset:
-    """The data set of that name, opened once.
-
-    Raises:
-        DataMissing: its data are not on this machine.
-    """
-    return catalogue.open_dataset(reference)
-
-
-@cache
-def _require_buildable(task: TaskName, model: str, size: str, dataset: str) -> None:
-    """Build the model of a reference with options, and run it, on PyTorch's `meta` device.
-
-    Raises:
-        UserError: its options do not fit, such as a width of -3.
-    """
-    cls, asked = catalogue.model(model), Reference.parse(model).options
-    if not asked:
-        return
-    spec = _opened(dataset).spec
-    short = replace(spec, context_frames=min(2, spec.context_frames), horizon=min(2, spec.horizon))
-    usual = cls.sizes[size].options
-    error = _fault(task_of(task, short), cls, {**usual, **asked})
-    if error is None or _fault(task_of(task, short), cls, usual) is not None:
-        return  # a model that needs values, not shapes alone, is no user's mistake
-    raise UserError(
-        f"{model} does not work on {dataset}: {type(error).__name__}: {one_line(error)}"
-    )
-
-
-def _fault(task: Task, cls: type[Model], options: Mapping[str, Any]) -> Exception | None:
-    """What is raised where a model of `cls` is built with `options` and run on one clip."""
-    try:
-        with torch.device("meta"), torch.no_grad(), warnings.catch_warnings(action="ignore"):
-            task.forward(task.build(cls, options), task.blank()[0][:, : task.spec.context_frames])
-    except Exception as error:
-        return error
-    return None
-
-
-@cache
-def _clips_of(reference: str, split: HeldOutName, asked: int) -> int:
-    """How many clips of `split` are used where `asked` are: these, or all that there are.
-
-    Raises:
-        DataMissing: there are none.
-    """
-    there = len(_opened(reference).held_out(split))
-    if not there:
-        raise DataMissing(f"{reference} has no {split} clips: prepare more of it")
-    return min(asked, there)
-
-
-@cache
-def _data_digest(reference: str, split: HeldOutName, clips: int) -> str:
-    """Digest of the pixels of the first `clips` of `split`."""
-    return _opened(reference).digest(split, clips)
-
-
-@cache
-def _training_digest(task: TaskName, reference: str) -> list[str | None]:
-    """Digests of what trains: of some clips, and of all frames where a cache has one."""
-    data = _opened(reference)
-
-    def draw(count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        return task_of(task, data.spec).draw(data, count, generator)
-
-    return [fingerprint.training_digest(draw), getattr(data, "frames_digest", "")]
-
-
-@cache
-def _missing_data(reference: str, held_out: Evaluation) -> str:
-    """Why the data set has no held-out clips; "" where it has."""
-    try:
-        for split, asked in held_out.clips.items():
-            _data_digest(reference, split, _clips_of(reference, split, asked))
-    except DataMissing as error:
-        return str(error)
-    return ""

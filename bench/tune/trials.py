@@ -7,9 +7,10 @@ from itertools import product
 from typing import Any
 
 from bench.errors import UserError
-from bench.suite.cell import Cell, settle
+from bench.suite.cell import Cell
 from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
+from bench.suite.settle import settle
 from bench.suite.suite import Suite
 
 ENDING = "-tuning"

@@ -14,16 +14,26 @@ from bench.report.columns import COLUMNS
 from bench.report.load import Section
 from bench.report.statistics.clusters import Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
+from bench.score.metrics import METRICS
 
 
-def paired(section: Section, scores: pd.DataFrame, clusters: Clusters) -> Pairs | None:
-    """The models of `section` by their `SequenceScores`; None where fewer than two are stored."""
+def paired(
+    section: Section, scores: pd.DataFrame, clusters: Clusters, score: str = ""
+) -> Pairs | None:
+    """The models of `section` by their `SequenceScores`; None where fewer than two are stored.
+
+    Args:
+        section: the cells of the table.
+        scores: by sequence.
+        clusters: of the sequences.
+        score: what the scores are (default: what ranks the table).
+    """
     if len(scores) < 2 or scores.columns.empty:
         return None
-    is_share = COLUMNS[section.task][0].measure.unit == "%"
+    is_error = METRICS[section.task][score or COLUMNS[section.task][0].name].better == "lower"
     return Pairs(
         scores,
-        POINTS if is_share else RELATIVE,
+        RELATIVE if is_error else POINTS,  # others may be 0 or less: nothing is so many per cent
         clusters=clusters,
         fixed=fixed(section),
         simultaneous=True,
@@ -31,8 +41,13 @@ def paired(section: Section, scores: pd.DataFrame, clusters: Clusters) -> Pairs 
 
 
 def fixed(section: Section) -> set[str]:
-    """The labels of the models of `section` that owe nothing to a seed: they are not trained."""
-    return set(section.cells.loc[section.cells["baseline"], "label"])
+    """The labels of the models of `section` that owe nothing to a seed.
+
+    These are not trained and ran once: one with several seeds draws samples.
+    """
+    done = section.done
+    alone = ~done["label"].duplicated(keep=False)
+    return set(done.loc[done["baseline"] & alone, "label"])
 
 
 def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:

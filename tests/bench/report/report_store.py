@@ -15,8 +15,9 @@ import pandas as pd
 from bench import records
 from bench.report import load
 from bench.report.scores import SequenceScores
+from bench.report.statistics.best import best
 from bench.report.statistics.significance import paired
-from bench.report.table import summary
+from bench.report.table import Table, printed, summary
 from bench.report.verdict import verdict
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -290,6 +291,12 @@ def example(folder: Path) -> FakeStore:
 def only_section(store: FakeStore, suite: str = "mnist") -> load.Section:
     (section,) = load.sections(load.cell_table(store, suite))
     return section
+
+
+def table_of(store: FakeStore, section: load.Section) -> Table:
+    """The printed table of `section` with the marks of the best."""
+    figures = summary(section)
+    return printed(section, figures, best(section, figures, SequenceScores(store)))
 
 
 def verdict_of(store: FakeStore, section: load.Section) -> str:

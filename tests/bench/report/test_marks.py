@@ -12,7 +12,7 @@ from bench.report.load import cell_table
 from bench.report.marks import mark, of_seeds
 from bench.report.scores import SequenceScores
 from bench.report.statistics.significance import neighbours, paired
-from tests.bench.report.report_store import FakeStore, only_section, verdict_of
+from tests.bench.report.report_store import FakeStore, only_section, table_of, verdict_of
 
 CALM = {
     records.CPU_SHARE: 0.97,
@@ -29,9 +29,10 @@ def store(tmp_path: Path) -> FakeStore:
     """A disturbed model that would be the best, two calm ones, and a baseline."""
     store = FakeStore(tmp_path / "artifacts")
     store.add("copy_last", 0.05, size="only", baseline=True, metrics={records.TRAIN_STEPS: 0.0})
-    store.add("stopped", 0.010, metrics=STOPPED)
-    store.add("calm", 0.020, metrics=CALM)
-    store.add("weak", 0.030, metrics=CALM)
+    for seed in (0, 1):
+        store.add("stopped", 0.010, seed=seed, metrics=STOPPED)
+        store.add("calm", 0.020, seed=seed, metrics=CALM)
+        store.add("weak", 0.030, seed=seed, metrics=CALM)
     return store
 
 
@@ -64,7 +65,7 @@ def test_a_busy_machine_marks_no_cell_whose_budget_is_not_time(budget: str) -> N
 
 def test_a_marked_model_has_no_best_figure_and_the_next_has(store: FakeStore) -> None:
     section = only_section(store)
-    printed = table.printed(section, table.summary(section))
+    printed = table_of(store, section)
     best = {row.label for row in printed.rows if any(entry.best for entry in row.entries)}
     marked = {row.label for row in printed.rows if row.marked}
     assert marked == {"stopped-small"}
@@ -75,9 +76,10 @@ def test_a_marked_model_has_no_best_figure_and_the_next_has(store: FakeStore) ->
 
 
 def test_a_figure_that_prints_like_the_best_is_not_marked_as_such(store: FakeStore) -> None:
-    store.add("stopped", 0.020, metrics=STOPPED)
+    for seed in (0, 1):
+        store.add("stopped", 0.020, seed=seed, metrics=STOPPED)
     section = only_section(store)
-    rows = {row.label: row for row in table.printed(section, table.summary(section)).rows}
+    rows = {row.label: row for row in table_of(store, section).rows}
     assert rows["calm-small"].entries[0].best
     assert rows["stopped-small"].entries[0].text == rows["calm-small"].entries[0].text
     assert not rows["stopped-small"].entries[0].best
@@ -100,7 +102,7 @@ def test_where_all_are_marked_none_is_best_and_one_note_says_why(tmp_path: Path)
     for model in ("a", "b", "c"):
         store.add(model, 0.02, metrics={records.TRAIN_STEPS: 4.0})
     section = only_section(store)
-    printed = table.printed(section, table.summary(section))
+    printed = table_of(store, section)
     assert not any(entry.best for row in printed.rows for entry in row.entries)
     assert printed.note.count("4 steps") == 1
     assert "No trained model is named best" in verdict_of(store, section)
@@ -118,4 +120,4 @@ def test_cells_that_did_not_finish_are_not_marked(store: FakeStore) -> None:
     store.add("ended", None, status=records.Status.DIVERGED, metrics=few)
     marked = cell_table(store, "mnist").set_index("model")["marked"]
     assert marked["ended"] == ""
-    assert marked["stopped"]
+    assert marked["stopped"].all()

@@ -16,7 +16,7 @@ from bench.errors import UserError
 from bench.records import Status
 from bench.report import load, table
 from bench.report.verdict import status_words
-from tests.bench.report.report_store import HARDNESS, FakeStore, only_section, verdict_of
+from tests.bench.report.report_store import HARDNESS, FakeStore, only_section, table_of, verdict_of
 
 HOSTILE = {
     "lines": "a\nb\r\nc",
@@ -87,10 +87,12 @@ def test_a_cell_that_counts_for_nothing_says_why_and_takes_part_in_nothing(
 ) -> None:
     params, tags, metrics, why = ODD[kind]
     store.add(kind, 0.001, params=params, tags=tags, metrics=metrics)
+    for model, mse in (("good", 0.02), ("fair", 0.03)):
+        store.add(model, mse, seed=1)
     section = only_section(store)
     assert "good-small has the best figure on moving_mnist" in verdict_of(store, section)
     assert f"1 cell without a result ({kind}-small seed" in verdict_of(store, section)
-    rows = {row.label: row for row in table.printed(section, table.summary(section)).rows}
+    rows = {row.label: row for row in table_of(store, section).rows}
     assert not rows[f"{kind}-small"].done
     said = status_words(rows[f"{kind}-small"].status) + rows[f"{kind}-small"].reason
     assert why in said

@@ -14,11 +14,13 @@ from bench.report import load, table
 from bench.report.scores import SequenceScores
 from bench.report.statistics.interval import half_width
 from bench.report.statistics.predictability import with_predictability
+from bench.report.statistics.significance import fixed
 from tests.bench.report.report_store import (
     HORIZON,
     FakeStore,
     example,
     only_section,
+    table_of,
     verdict_of,
 )
 
@@ -66,13 +68,12 @@ def test_figures_are_means_with_t_intervals(store: FakeStore) -> None:
     assert rows["maxvit-small 0"]["mse"].half_width == ""
 
 
-def test_best_is_marked_and_ties_share_it(store: FakeStore) -> None:
+def test_the_cheapest_is_marked_and_ties_share_it(store: FakeStore) -> None:
     rows = entries(only_section(store))
-    marked = {name for name, row in rows.items() if row["ssim"].best}
-    assert marked == {"predrnn-small 0 1 2"}
     cheapest = {name for name, row in rows.items() if row["peak_bytes"].best}
     assert cheapest == {"predrnn-small 0 1 2", "convlstm-small 0 1 2", "maxvit-small 0"}
     assert not any(row["parameters"].best for row in rows.values())
+    assert not any(row["mse"].best for row in rows.values())  # where nothing was compared
 
 
 def test_missing_and_failed_figures_carry_their_reason(store: FakeStore) -> None:
@@ -312,10 +313,11 @@ def test_records_from_before_a_measure_have_no_column_of_it(store: FakeStore) ->
 
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
     keys = {run.tags[records.CELL] for run in store.runs}
-    (title,) = tables = report.tables(load.cell_table(store, "mnist"), keys)
+    scores = SequenceScores(store)
+    (title,) = tables = report.tables(load.cell_table(store, "mnist"), keys, scores)
     assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
     section = only_section(store)
-    assert tables[title] == table.printed(section, table.summary(section))
+    assert tables[title] == table_of(store, section)
 
 
 def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) -> None:
@@ -323,9 +325,10 @@ def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) ->
     store.add("convlstm", 0.02, seed=7, params=longer)
     baselines = [run.tags[records.CELL] for run in store.runs[:2]]
     newest = store.runs[-1].tags[records.CELL]
-    (title,) = report.tables(load.cell_table(store, "mnist"), [newest, *baselines])
+    cells, scores = load.cell_table(store, "mnist"), SequenceScores(store)
+    (title,) = report.tables(cells, [newest, *baselines], scores)
     assert "600 s of training" in title
-    assert len(report.tables(load.cell_table(store, "mnist"), baselines)) == 2
+    assert len(report.tables(cells, baselines, scores)) == 2
 
 
 def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
@@ -430,3 +433,18 @@ def test_intervals_cover_what_they_promise() -> None:
     covered = np.mean([abs(a.mean() - 1) <= half_width(a) for a, _ in samples])
     assert 0.935 < covered < 0.965
     assert np.isnan(half_width([1.0]))
+
+
+def test_a_baseline_that_is_done_needs_no_other_seed(store: FakeStore) -> None:
+    before = list(printed(only_section(store)))
+    for seed, status in enumerate((records.Status.SKIPPED, records.Status.MISSING), start=1):
+        store.add("copy_last", None, size="only", seed=seed, status=status)
+    store.add("convlstm", None, seed=7, status=records.Status.SKIPPED)
+    assert {*printed(only_section(store))} == {*before, "convlstm-small 7"}
+
+
+def test_only_a_baseline_of_one_seed_owes_nothing_to_it(store: FakeStore) -> None:
+    assert fixed(only_section(store)) == {"copy_last", "mean_frame"}
+    store.add("mean_frame", 0.046, size="only", baseline=True, seed=1)  # so it draws samples
+    store.add("copy_last", None, size="only", seed=1, status=records.Status.FAILED)
+    assert fixed(only_section(store)) == {"copy_last"}

@@ -13,7 +13,8 @@ from bench.run import estimate, plan
 from bench.run.record import Record
 from bench.run.recorded import Recorded
 from bench.store.mlflow import RecordedCell
-from bench.suite.cell import Cell, settle
+from bench.suite.cell import Cell
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 
 RATE = 8.0  # samples a second of the earlier cell

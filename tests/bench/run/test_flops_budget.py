@@ -10,7 +10,8 @@ from bench import records
 from bench.console import SCREEN
 from bench.run.worker import Worker
 from bench.store.mlflow import RecordedCell, Store
-from bench.suite.cell import Cell, settle
+from bench.suite.cell import Cell
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train.step import Training
 from tests.bench.conftest import Bench

@@ -15,7 +15,8 @@ from bench.run.events import Event, Finished, Note
 from bench.run.worker import Worker
 from bench.store.errors import StoreUnavailable
 from bench.store.mlflow import RecordedCell, Store
-from bench.suite.cell import Cell, settle
+from bench.suite.cell import Cell
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from tests.bench.conftest import SUITE, USER_MODELS, Bench
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench import records
 from bench.store.mlflow import Store
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from tests.bench.conftest import Bench
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
-from bench.suite.cell import settle
 from bench.suite.reference import Reference, is_file_reference
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from models.contract import Predictor
 

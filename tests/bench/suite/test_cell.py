@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.suite.cell import Cell, read, settle
+from bench.suite.cell import Cell, read
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 
 BROKEN = {

@@ -12,8 +12,9 @@ import torch
 from bench.errors import UserError
 from bench.literature import conventions, published
 from bench.suite import catalogue, fingerprint
-from bench.suite import cell as cell_module
-from bench.suite.cell import Cell, read, settle
+from bench.suite import data as data_of_cells
+from bench.suite.cell import Cell, read
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train import hardware
 from datasets.moving_mnist import MovingMNIST
@@ -132,10 +133,10 @@ def test_clips_that_cannot_be_drawn_or_come_otherwise_each_time_have_no_digest()
 
 def test_other_training_clips_are_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     before, draw = _cell().trained, MovingMNIST.train_clips
-    cell_module._training_digest.cache_clear()
+    data_of_cells.training_digest.cache_clear()
     monkeypatch.setattr(MovingMNIST, "train_clips", lambda *given: draw(*given).flip(1))
     assert _cell().trained != before
-    cell_module._training_digest.cache_clear()
+    data_of_cells.training_digest.cache_clear()
 
 
 def test_other_test_clips_are_scored_anew() -> None:

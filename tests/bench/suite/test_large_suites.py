@@ -11,7 +11,7 @@ from bench.console import SCREEN
 from bench.run.worker import Worker
 from bench.store.mlflow import Store
 from bench.suite import catalogue
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 
 TOY = {

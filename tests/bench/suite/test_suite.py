@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import Suite, load_suite, select, suite_names
 from bench.train.budget import Budget
 

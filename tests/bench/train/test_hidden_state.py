@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bench.errors import Invalid
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train.hidden_state import changed, hidden_state, restore, same
 from bench.train.loop import Diverged, Loop

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train.hardware import resolve_step, set_arithmetic
 from bench.train.loop import Loop

@@ -11,8 +11,9 @@ from bench import records
 from bench.errors import UserError
 from bench.report import tables
 from bench.report.load import cell_table
+from bench.report.scores import SequenceScores
 from bench.store.mlflow import RecordedCell, Store
-from bench.suite.cell import settle
+from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.suite.tuned import read
 from bench.tune.trials import subjects, suite_of_trials
@@ -96,8 +97,9 @@ def test_the_recipe_of_the_best_trial_trains_the_suite(
     assert float(run.params["recipe.learning_rate"]) == best
     assert (run.params["recipe"], run.params["recipe.trials"]) == ("tuned", "3")
     assert run.params["recipe.origin"] == "ours"
-    cells = cell_table(Store(f"sqlite:///{tmp_path}/results/mlflow.db"), "mine")
-    (table,) = tables(cells, [run.tags[records.CELL]]).values()
+    store = Store(f"sqlite:///{tmp_path}/results/mlflow.db")
+    cells = cell_table(store, "mine")
+    (table,) = tables(cells, [run.tags[records.CELL]], SequenceScores(store)).values()
     assert "tuned (3 trials)" in table.note
 
     missing = bench("run", "--suite", suite)

@@ -1,0 +1,63 @@
+"""The data sets of cells: each opened, counted and digested once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from bench.suite import catalogue, fingerprint
+from bench.suite.suite import Evaluation
+from bench.train.task import task_of
+from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
+
+
+@cache
+def opened(reference: str) -> Dataset:
+    """The data set of that name, opened once.
+
+    Raises:
+        DataMissing: its data are not on this machine.
+    """
+    return catalogue.open_dataset(reference)
+
+
+@cache
+def clips_of(reference: str, split: HeldOutName, asked: int) -> int:
+    """How many clips of `split` are used where `asked` are: these, or all that there are.
+
+    Raises:
+        DataMissing: there are none.
+    """
+    there = len(opened(reference).held_out(split))
+    if not there:
+        raise DataMissing(f"{reference} has no {split} clips: prepare more of it")
+    return min(asked, there)
+
+
+@cache
+def digest(reference: str, split: HeldOutName, clips: int) -> str:
+    """Digest of the pixels of the first `clips` of `split`."""
+    return opened(reference).digest(split, clips)
+
+
+@cache
+def training_digest(task: TaskName, reference: str) -> list[str | None]:
+    """Digests of what trains: of some clips, and of all frames where a cache has one."""
+    data = opened(reference)
+
+    def draw(count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return task_of(task, data.spec).draw(data, count, generator)
+
+    return [fingerprint.training_digest(draw), getattr(data, "frames_digest", "")]
+
+
+@cache
+def missing(reference: str, held_out: Evaluation) -> str:
+    """Why the data set has no held-out clips; "" where it has."""
+    try:
+        for split, asked in held_out.clips.items():
+            digest(reference, split, clips_of(reference, split, asked))
+    except DataMissing as error:
+        return str(error)
+    return ""

@@ -1,0 +1,108 @@
+"""A suite's cells, settled: every "auto" resolved for this machine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from bench.errors import UserError, one_line
+from bench.suite import catalogue, data, tuned
+from bench.suite.cell import Cell
+from bench.suite.reference import Reference
+from bench.suite.suite import Coordinates, Suite
+from bench.train import hardware
+from bench.train.task import Task, task_of
+from datasets.contract import TaskName
+from models.contract import Model
+
+
+def settle(suite: Suite) -> list[Cell]:
+    """The cells of `suite`, with every "auto" resolved for this machine.
+
+    A model that owes nothing to its seed has the suite's first one alone.
+
+    Raises:
+        UserError: this machine lacks the device asked for, a model has no such size or cannot be
+            built with its options, or has no tuned recipe where the suite wants these, or two
+            models or data sets have one label.
+    """
+    suite.check_labels()
+    device = hardware.resolve_device(suite.device)
+    precision = hardware.resolve_precision(suite.precision, device)
+    step = hardware.resolve_step(suite.step, device)
+    usual = "small" if device == "cpu" else "published"
+    size = usual if suite.size == "auto" else suite.size
+
+    def settled(at: Coordinates) -> Cell:
+        model = catalogue.model_for(suite.task, at.model)
+        catalogue.dataset_for(suite.task, at.dataset)
+        name, content = catalogue.size_of(model, size)
+        cell = Cell(
+            suite=suite.name,
+            task=suite.task,
+            model=catalogue.absolute(at.model),
+            dataset=catalogue.absolute(at.dataset),
+            seed=at.seed,
+            size=name,
+            recipe=content.recipe if isinstance(suite.recipe, str) else suite.recipe,
+            recipe_of=suite.recipe if isinstance(suite.recipe, str) else "shared",
+            budget=suite.budget_on(device),
+            evaluation=suite.evaluation,
+            limits=suite.limits,
+            device=device,
+            precision=precision,
+            step=step,
+            settled_on=hardware.device_name(device) if suite.budget.kind == "seconds" else "",
+        )
+        if cell.missing_data:
+            return cell
+        _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
+        changes: dict[str, object] = {"settled_data": cell.data_digests}
+        if suite.recipe == "tuned" and cell.cost.parameters:
+            changes["recipe"] = tuned.recipe_of(cell, suite)
+        return cell.model_copy(update=changes)
+
+    cells, once = [], set()
+    for at in suite.coordinates():
+        if (at.model, at.dataset) in once:
+            continue
+        cells.append(settled(at))
+        if len(suite.seeds) > 1 and not cells[-1].owes_to_seed:
+            once.add((at.model, at.dataset))
+    return cells
+
+
+@cache
+def _require_buildable(task: TaskName, model: str, size: str, dataset: str) -> None:
+    """Build the model of a reference with options, and run it, on PyTorch's `meta` device.
+
+    Raises:
+        UserError: its options do not fit, such as a width of -3.
+    """
+    cls, asked = catalogue.model(model), Reference.parse(model).options
+    if not asked:
+        return
+    spec = data.opened(dataset).spec
+    short = replace(spec, context_frames=min(2, spec.context_frames), horizon=min(2, spec.horizon))
+    usual = cls.sizes[size].options
+    error = _fault(task_of(task, short), cls, {**usual, **asked})
+    if error is None or _fault(task_of(task, short), cls, usual) is not None:
+        return  # a model that needs values, not shapes alone, is no user's mistake
+    raise UserError(
+        f"{model} does not work on {dataset}: {type(error).__name__}: {one_line(error)}"
+    )
+
+
+def _fault(task: Task, cls: type[Model], options: Mapping[str, Any]) -> Exception | None:
+    """What is raised where a model of `cls` is built with `options` and run on one clip."""
+    try:
+        with torch.device("meta"), torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            task.forward(task.build(cls, options), task.blank()[0][:, : task.spec.context_frames])
+    except Exception as error:
+        return error
+    return None
