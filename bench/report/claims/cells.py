@@ -15,8 +15,8 @@ from bench.report.columns import COLUMNS
 from bench.report.load import UNKNOWN, Section, each
 from bench.report.marks import lost_time
 from bench.report.scores import SequenceScores
-from bench.report.statistics.jackknife import POINTS, RELATIVE, SMALLEST, Pairs
-from bench.report.statistics.significance import fixed
+from bench.report.statistics.jackknife import SMALLEST, Pairs
+from bench.report.statistics.significance import fixed, scale_of
 from bench.report.verdict import status_words
 from bench.score.metrics import RECORDED
 
@@ -168,8 +168,7 @@ class Cells:
         if key not in self._pairs:
             section = self.sections[dataset]
             scores = self._scores_of(dataset, measure)
-            # SSIM may be 0 or less, of which nothing is so many per cent
-            scale = RELATIVE if RECORDED[section.task][measure].better == "lower" else POINTS
+            scale = scale_of(RECORDED[section.task][measure])
             clusters = self._scores.clusters(section)
             self._pairs[key] = Pairs(scores, scale, sample, clusters=clusters, fixed=fixed(section))
         return self._pairs[key]

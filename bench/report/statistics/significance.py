@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +14,8 @@ from bench.records import Measure
 from bench.report.columns import COLUMNS
 from bench.report.load import Section
 from bench.report.statistics.clusters import Clusters
-from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
+from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs, Scale
+from bench.score.metrics import Metric
 
 
 def paired(section: Section, scores: pd.DataFrame, clusters: Clusters) -> Pairs | None:
@@ -28,6 +30,20 @@ def paired(section: Section, scores: pd.DataFrame, clusters: Clusters) -> Pairs 
         fixed=fixed(section),
         simultaneous=True,
     )
+
+
+def scale_of(metric: Metric) -> Scale:
+    """How means of `metric` are compared: errors in per cent, shares in points, others as they are.
+
+    A figure such as SSIM may be 0 or less, of which nothing is so many per cent.
+    """
+    if metric.better == "lower":
+        return RELATIVE
+    return POINTS if metric.perfect == 1 else Scale(metric.unit, _itself, _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def fixed(section: Section) -> set[str]:
