@@ -19,7 +19,8 @@ from bench.compare.recorded import Recorded
 from bench.compare.rows import ABSENT, Row, differing
 from bench.console.tables import empty_table
 from bench.report.statistics.clusters import Clusters
-from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
+from bench.report.statistics.jackknife import Difference, Pairs, Scale
+from bench.report.statistics.significance import scale_of
 from bench.score.metrics import RECORDED
 from bench.store.mlflow import Store
 from bench.store.named import newest
@@ -41,7 +42,7 @@ class Score:
     """One test figure of both, and the second against the first with its 95 % interval.
 
     The interval is of the paired difference by test sequence; None where the two were not tested on
-    the same, or scores by sequence are not stored.
+    the same, scores by sequence are not stored, or the figure is no mean over sequences.
     """
 
     name: str
@@ -129,14 +130,13 @@ def _scores(first: Recorded, second: Recorded) -> list[Score]:
     for name, metric in metrics.items():
         a, b = (each.run.metrics.get(metric.key) for each in (first, second))
         if a is not None and b is not None and a != b:
-            is_share = metric.unit == "%"
-            interval = _interval(first, second, name, is_share)
-            unit = POINTS.unit if is_share else RELATIVE.unit
-            found.append(Score(metric.key, a, b, unit, interval))
+            scale = scale_of(metric)
+            interval = _interval(first, second, name, scale)
+            found.append(Score(metric.key, a, b, scale.unit, interval))
     return found
 
 
-def _interval(first: Recorded, second: Recorded, name: str, is_share: bool) -> Difference | None:
+def _interval(first: Recorded, second: Recorded, name: str, scale: Scale) -> Difference | None:
     """The second against the first by the metric `name`; None where sequences are not paired.
 
     It is an interval over test sequences, of these very weights: other seeds would have others.
@@ -149,8 +149,8 @@ def _interval(first: Recorded, second: Recorded, name: str, is_share: bool) -> D
     columns = pd.DataFrame({("first", 0): both[0], ("second", 0): both[1]})
     if len(columns) < 2 or columns.isna().to_numpy().any():
         return None
-    scale = POINTS if is_share else RELATIVE
-    pairs = Pairs(columns, scale, clusters=_clusters(first), fixed=("first", "second"))
+    clusters = _clusters(first) or _clusters(second)
+    pairs = Pairs(columns, scale, clusters=clusters, fixed=("first", "second"))
     found = pairs.difference("second", "first")
     return found if found.has_interval else None
 
@@ -207,7 +207,7 @@ def _scores_table(scores: list[Score]) -> Table:
     for heading in ("", "A", "B", "B against A", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for score in scores:
-        found, cells = score.difference, ("", "not paired")
+        found, cells = score.difference, ("", "none")
         if found is not None:
             interval = f"{found.low:+.3g} to {found.high:+.3g} {score.unit}"
             cells = (f"{found.value:+.3g} {score.unit}", interval)
@@ -217,5 +217,7 @@ def _scores_table(scores: list[Score]) -> Table:
 
 def _caveat(scores: list[Score]) -> str:
     if all(score.difference is None for score in scores):
-        return "Not paired: other test clips, or no scores by sequence."
-    return "Intervals are over test sequences; one run each does not show the spread of seeds."
+        return "No interval: other test clips, or no scores by sequence."
+    said = "Intervals are over test sequences; one run each does not show the spread of seeds."
+    has_ratio = any(score.difference is None for score in scores)
+    return f"{said} A figure that is no mean over sequences has none." if has_ratio else said

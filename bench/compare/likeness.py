@@ -15,6 +15,7 @@ from torch import Tensor
 from bench import records
 from bench.compare.recorded import Recorded
 from bench.records import VALIDATION
+from bench.score.metrics import PREDICTION
 from bench.units import figure
 
 TOLERANCE = 0.01
@@ -24,6 +25,7 @@ Other threads, another GPU or library add in another order. Training makes more 
 it goes on, up to what another seed would do, so that only the figures can be asked to agree: to one
 per cent, which is less than the intervals that verdicts rest on.
 """
+GAINS = {m.key for m in PREDICTION if m.ratio and m.ratio.is_gain}
 Verdict = Literal["bit-identical", "within tolerance", "differs"]
 
 
@@ -62,6 +64,8 @@ class Likeness:
 
         Other weights that score the same to the bit are not those that were scored.
         """
+        if not any(part.extent for part in self.parts):
+            return "differs"  # nothing was shown to be the same
         if not any(part.first for part in self.parts):
             return "bit-identical"
         weights, scores = self.parts[:2]
@@ -154,7 +158,7 @@ def _figures(then: Recorded, now: Recorded) -> tuple[Part, float]:
     a, b = _means(then), _means(now)
     names = [name for name in a if name.startswith("test/") or name in b]
     lost = [name for name in names if name not in b]
-    apart = {name: _relative(a[name], b[name]) for name in names if name in b}
+    apart = {name: _apart(name, a[name], b[name]) for name in names if name in b}
     if lost:
         return Part(
             "figures", counted(len(names), "mean"), f"{lost[0]} was measured then, not now"
@@ -177,11 +181,15 @@ def _means(recorded: Recorded) -> dict[str, float]:
     return figures | {f"mean {name}": float(value) for name, value in means.items()}
 
 
-def _relative(first: float, second: float) -> float:
-    """The difference relative to the larger; 0 of equal ones, NaN among them."""
+def _apart(name: str, first: float, second: float) -> float:
+    """The difference relative to the larger; 0 of equal ones, NaN among them.
+
+    Of gains, which are near 0 where a model is no better than what it is compared with, it is the
+    difference itself.
+    """
     if _same(first, second):
         return 0.0
-    apart = abs(first - second) / max(abs(first), abs(second))
+    apart = abs(first - second) / (1.0 if name in GAINS else max(abs(first), abs(second)))
     return apart if math.isfinite(apart) else math.inf
 
 

@@ -119,7 +119,10 @@ def _code(then: Recorded, cell: Cell) -> Said:
     """Whether what was trained is what would be trained now, and if not, why."""
     tags = then.run.tags
     if tags.get(records.TRAINED) == cell.trained:
-        yield "code", "as recorded, and so are data and arithmetic"
+        if tags.get(records.CELL) == cell.scored:
+            yield "code", "as recorded, and so are data and arithmetic"
+        else:
+            yield "code", "what trains is as recorded; metrics, test clips or clusters are others"
         return
     now = {
         "code": cell.code_digest[:12],

@@ -19,8 +19,13 @@ def mark(figures: Mapping[str, float], budget: str) -> str:
     A busy machine takes nothing but time: it changes what a cell learns from a `budget` in seconds,
     such as "120 s", and not what it learns from so many steps, samples or FLOPs.
     """
-    of_time = _lost_time(figures) if budget.endswith(" s") else ()
-    return ", ".join([*of_time, *_off_budget(figures)])
+    of_time = [lost_time(figures)] if budget.endswith(" s") else []
+    return ", ".join(filter(None, [*of_time, *_off_budget(figures)]))
+
+
+def lost_time(figures: Mapping[str, float]) -> str:
+    """Why the seconds that a cell trained for say little of what it does in as many; or ""."""
+    return ", ".join(_lost_time(figures))
 
 
 def _lost_time(figures: Mapping[str, float]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from bench import atomic, records
-from bench.errors import UserError, unknown
+from bench.errors import UserError, one_line, unknown
 from bench.literature.conventions import columns
 from bench.score.metrics import RECORDED
 from bench.suite import catalogue, data, fingerprint
@@ -108,12 +108,19 @@ class Cell(BaseModel):
         return cost_of(self.model_class, self.options, self.data.spec)
 
     @cached_property
+    def unbuildable(self) -> str:
+        """Why its model cannot be built; "" where it can."""
+        try:
+            _ = self.cost.parameters
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {one_line(error)}"
+            return f"{self.model} cannot be built on {self.dataset}: {why}"
+        return ""
+
+    @property
     def is_trained(self) -> bool | None:
         """Whether its model has parameters to train; None where it cannot be built."""
-        try:
-            return self.cost.parameters > 0
-        except (Exception, SystemExit):  # its cell fails and says why
-            return None
+        return None if self.unbuildable else self.cost.parameters > 0
 
     @property
     def owes_to_seed(self) -> bool:

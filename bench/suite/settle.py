@@ -36,7 +36,7 @@ def settle(suite: Suite) -> list[Cell]:
     precision = hardware.resolve_precision(suite.precision, device)
     step = hardware.resolve_step(suite.step, device)
     usual = "small" if device == "cpu" else "published"
-    size = usual if suite.size == "auto" else suite.size
+    size, budget = usual if suite.size == "auto" else suite.size, suite.budget_on(device)
 
     def settled(at: Coordinates) -> Cell:
         model = catalogue.model_for(suite.task, at.model)
@@ -51,19 +51,21 @@ def settle(suite: Suite) -> list[Cell]:
             size=name,
             recipe=content.recipe if isinstance(suite.recipe, str) else suite.recipe,
             recipe_of=suite.recipe if isinstance(suite.recipe, str) else "shared",
-            budget=suite.budget_on(device),
+            budget=budget,
             evaluation=suite.evaluation,
             limits=suite.limits,
             device=device,
             precision=precision,
             step=step,
-            settled_on=hardware.device_name(device) if suite.budget.kind == "seconds" else "",
+            settled_on=hardware.device_name(device) if budget.kind == "seconds" else "",
         )
         if cell.missing_data:
             return cell
         _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
         changes: dict[str, object] = {"settled_data": cell.data_digests}
-        if suite.recipe == "tuned" and cell.cost.parameters:
+        if suite.recipe == "tuned" and cell.unbuildable:
+            raise UserError(cell.unbuildable)
+        if suite.recipe == "tuned" and cell.is_trained:
             changes["recipe"] = tuned.recipe_of(cell, suite)
         return cell.model_copy(update=changes)
 

@@ -40,11 +40,14 @@ def subjects(suite: Suite) -> list[Subject]:
     """All that is trained in a `suite_of_trials`, with its trials.
 
     Raises:
-        UserError: as `settle`; or nothing of the suite is trained, or a model has no options in
-            the range of the suite.
+        UserError: as `settle`; or nothing of the suite is trained, or a model cannot be built, or
+            has no options in the range of the suite.
     """
     cells = settle(suite.model_copy(update={"seeds": suite.seeds[:1]}))
-    trained = [cell for cell in cells if not cell.missing_data and cell.cost.parameters]
+    there = [cell for cell in cells if not cell.missing_data]
+    for why in filter(None, (cell.unbuildable for cell in there)):
+        raise UserError(why)
+    trained = [cell for cell in there if cell.is_trained]
     if not trained:
         raise UserError(f"{suite.name} has no trained model whose data are here: nothing to tune")
     return [Subject(cell, _trials(cell, suite)) for cell in trained]

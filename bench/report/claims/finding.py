@@ -10,6 +10,7 @@ from bench.literature.claims import Claim
 from bench.literature.conventions import CONVENTIONS, described
 from bench.literature.published import CERTAINTY, PublishedRow
 from bench.report.published import heading
+from bench.train.budget import BudgetKind
 
 Told = Literal["as claimed", "against it", "cannot be told", "trained too little", "not tested"]
 Verdict = Literal[
@@ -18,6 +19,7 @@ Verdict = Literal[
     "mixed",
     "depends on the budget kind",
     "depends on the budget",
+    "depends on the setting",
     "cannot be told",
     "trained too little",
     "not tested",
@@ -25,6 +27,14 @@ Verdict = Literal[
 DECIDED: tuple[Verdict, ...] = ("upheld", "not upheld", "mixed")
 OPEN: tuple[Verdict, ...] = ("cannot be told", "trained too little", "not tested")
 """Those that decide nothing, by what they say most about."""
+
+WORDS: dict[BudgetKind, str] = {
+    "seconds": "time",
+    "steps": "steps",
+    "samples": "samples",
+    "flops": "FLOPs",
+}
+"""What is equal for all models under a kind of budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Trial:
         setting: what all cells have in common, their budget too, in one line.
         budget: as it is printed.
         kind: of the budget, such as "seconds"; "" where it is none that is known.
+        rest: of the setting, without the budget.
         primary: the outcome of the primary test.
         robustness: the others', corrected for their number.
         effects: sentences on each defect of the claim, in its order.
@@ -51,6 +62,7 @@ class Trial:
     setting: str
     budget: str
     kind: str
+    rest: tuple[str, ...]
     primary: Outcome
     robustness: tuple[Outcome, ...]
     effects: tuple[tuple[str, ...], ...]
@@ -84,31 +96,36 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         """The verdict that all settings agree on, or on what it depends."""
-        verdicts = [trial.verdict for trial in self.trials]
-        decided = {verdict for verdict in verdicts if verdict in DECIDED}
+        decided = {trial.verdict for trial in self._deciding}
         if not decided:
+            verdicts = {trial.verdict for trial in self.trials}
             return next(verdict for verdict in OPEN if verdict in verdicts)
         if len(decided) == 1:
             return decided.pop()
+        if len({trial.rest for trial in self._deciding}) > 1:
+            return "depends on the setting"
         return "depends on the budget kind" if self._kinds_disagree else "depends on the budget"
 
     @property
+    def _deciding(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.verdict in DECIDED]
+
+    @property
     def _kinds_disagree(self) -> bool:
-        """Whether each kind of budget has one verdict, and two kinds have different ones."""
+        """Whether each kind of budget has one verdict, where all together have several."""
         by_kind: dict[str, set[Verdict]] = {}
-        for trial in self.trials:
-            if trial.verdict in DECIDED:
-                by_kind.setdefault(trial.kind, set()).add(trial.verdict)
-        return len(by_kind) > 1 and all(len(found) == 1 for found in by_kind.values())
+        for trial in self._deciding:
+            by_kind.setdefault(trial.kind, set()).add(trial.verdict)
+        return all(len(found) == 1 for found in by_kind.values())
 
     @property
     def scope(self) -> str:
-        """The budgets that the verdict rests on, and the kinds that are still to be tried."""
-        deciding = [trial for trial in self.trials if trial.verdict in DECIDED] or self.trials
+        """The budgets that the verdict rests on, and the kinds that have decided nothing yet."""
+        deciding = self._deciding or self.trials
         said = f"under {' and '.join(dict.fromkeys(trial.budget for trial in deciding))}"
-        tried = {trial.kind for trial in self.trials}
-        untried = [kind for kind in self.claim.budgets if kind not in tried]
-        return f"{said}; not tried: equal {' and equal '.join(untried)}" if untried else said
+        tried = {trial.kind for trial in deciding}
+        untried = [WORDS[kind] for kind in self.claim.budgets if kind not in tried]
+        return f"{said}; nothing yet under equal {' or '.join(untried)}" if untried else said
 
     @property
     def published(self) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import pandas as pd
 
+from bench import units
 from bench.errors import UserError
 from bench.literature.claims import Beats, Claim, Effect, Gains, Longer, Sooner
 from bench.report.claims.cells import Cells
@@ -15,7 +17,7 @@ from bench.report.claims.measured import Measured, change_said, corrected
 from bench.report.claims.sooner import sooner
 from bench.report.load import Section
 from bench.report.scores import SequenceScores
-from bench.report.statistics.jackknife import Contrast
+from bench.report.statistics.jackknife import Contrast, Pairs
 from bench.report.statistics.significance import sentence
 from bench.score.metrics import RECORDED
 from bench.train.budget import Budget
@@ -40,12 +42,12 @@ def findings(
     alike: dict[tuple[str, ...], list[Section]] = {}
     for section in sections:
         alike.setdefault(section.conditions, []).append(section)
-    settings = [(same, Cells(same, scores)) for same in alike.values()]
+    settings = [(same[0], Cells(same, scores)) for same in alike.values()]
     found = []
     for claim in claims:
         trials = tuple(
-            _trial(claim, same[0], cells, _shorter(same[0], settings), curves)
-            for same, cells in settings
+            _trial(claim, section, cells, _shorter(section, settings), curves)
+            for section, cells in settings
             if any(cells.hold(test) for test in claim.tests)
         )
         if trials:
@@ -53,21 +55,17 @@ def findings(
     return found
 
 
-def _shorter(
-    section: Section, settings: Sequence[tuple[list[Section], Cells]]
-) -> tuple[str, Cells] | None:
-    """The smallest budget, a third or less of that of `section`, with its cells; None without."""
+def _shorter(section: Section, settings: Sequence[tuple[Section, Cells]]) -> list[Cells]:
+    """The cells under budgets of a third or less of that of `section`, the smallest first."""
     budget = _budget(section)
-    if budget is None:
-        return None
     found = []
-    for same, cells in settings:
-        other = _budget(same[0])
-        if other is None or _but_budget(same[0]) != _but_budget(section):
+    for its, cells in settings:
+        other = _budget(its)
+        if budget is None or other is None or _but_budget(its) != _but_budget(section):
             continue
         if other.kind == budget.kind and other.amount * LEAST_TIMES <= budget.amount:
-            found.append((other.amount, same[0].budget, cells))
-    return min(found, key=lambda one: one[0])[1:] if found else None
+            found.append((other.amount, cells))
+    return [cells for _, cells in sorted(found, key=lambda one: one[0])]
 
 
 def _but_budget(section: Section) -> tuple[str, ...]:
@@ -83,11 +81,7 @@ def _budget(section: Section) -> Budget | None:
 
 
 def _trial(
-    claim: Claim,
-    section: Section,
-    cells: Cells,
-    shorter: tuple[str, Cells] | None,
-    curves: Curves,
+    claim: Claim, section: Section, cells: Cells, shorter: Sequence[Cells], curves: Curves
 ) -> Trial:
     measured = [_measured(claim, test, cells, shorter, curves) for test in claim.tests]
     first, *rest = measured
@@ -95,37 +89,40 @@ def _trial(
     budget = _budget(section)
     return Trial(
         setting=_setting(section),
-        budget=section.budget,
+        budget=units.budget(section.budget),
         kind=budget.kind if budget else "",
+        rest=_but_budget(section),
         primary=first.outcome(first.told()) if isinstance(first, Measured) else first,
         robustness=tuple(
             one.outcome(next(told)) if isinstance(one, Measured) else one for one in rest
         ),
         effects=tuple(
-            tuple(_effect(cells, effect) for effect in defect.effects) for defect in claim.defects
+            tuple(_effect(claim, cells, effect) for effect in defect.effects)
+            for defect in claim.defects
         ),
     )
 
 
 def _measured(
-    claim: Claim, test: Test, cells: Cells, shorter: tuple[str, Cells] | None, curves: Curves
+    claim: Claim, test: Test, cells: Cells, shorter: Sequence[Cells], curves: Curves
 ) -> Measured | Outcome:
     """What `test` measured, or why it can tell nothing."""
-    if missing := cells.missing(test):
-        return Outcome("not tested", missing)
-    if untrained := cells.untrained(test, claim.minimum):
-        return Outcome("trained too little", untrained)
-    if disturbed := cells.disturbed(test):
-        return Outcome("cannot be told", disturbed)
-    if isinstance(test, Longer):
-        if shorter is None:
-            return Outcome("not tested", "no cells of a third of this budget or less")
-        if missing := shorter[1].missing(test) or shorter[1].disturbed(test):
-            return Outcome("not tested", f"under {shorter[0]}: {missing}")
-        return _longer(cells, test, *shorter)
+    if obstacle := cells.obstacle(test, claim.minimum):
+        return obstacle
+    if isinstance(test, Beats):
+        return _beats(cells, test)
+    if isinstance(test, Gains):
+        return _gains(cells, test)
     if isinstance(test, Sooner):
         return sooner(cells, test, curves(cells.sections[test.dataset]))
-    return _beats(cells, test) if isinstance(test, Beats) else _gains(cells, test)
+    found = Outcome("not tested", "no cells of a third of this budget or less")
+    for its in filter(lambda its: its.hold(test), shorter):
+        obstacle = its.obstacle(test, claim.minimum)
+        if obstacle is None:
+            return _longer(cells, test, its)
+        budget = units.budget(its.sections[test.dataset].budget)
+        found = Outcome(obstacle.told, f"under {budget}: {obstacle.said}")
+    return found
 
 
 def _beats(cells: Cells, test: Beats) -> Measured:
@@ -141,46 +138,51 @@ def _beats(cells: Cells, test: Beats) -> Measured:
 
 def _gains(cells: Cells, test: Gains) -> Measured:
     """How much of the gap between two models is gone on another data set."""
-    sample = cells.sample_of(test.after, test.before)
+    sample = cells.sample_beside(test.after, cells, test.before)
     before = cells.pairs(test.before, test.measure)
     after = cells.pairs(test.after, test.measure, sample)
-    first, second = (cells.label(model, test.after) for model in (test.first, test.second))
-    gaps = [pairs.mean(first) - pairs.mean(second) for pairs in (before, after)]
-    seeds = {label: min(before.seeds[label], after.seeds[label]) for label in (first, second)}
-    change = gaps[1] - gaps[0]
-    ratios = " to ".join(f"{_ratio(gap):.2f}" for gap in gaps)
-    said = f"From {test.before} to {test.after} the {test.measure.upper()} of {first} over that of"
-    said = f"{said} {second} goes from {ratios}, {change_said(change, seeds, after.clusters)}"
-    return Measured(change, True, test.margin, said, cells.left_out(test))
+    where = f"From {test.before} to {test.after} the"
+    return _change(where, cells, test, test.after, (before, after))
 
 
-def _longer(cells: Cells, test: Longer, budget: str, shorter: Cells) -> Measured:
+def _longer(cells: Cells, test: Longer, shorter: Cells) -> Measured:
     """How much of the gap between two models is gone with a larger budget."""
-    before, after = (its.pairs(test.dataset, test.measure) for its in (shorter, cells))
-    first, second = (cells.label(model, test.dataset) for model in (test.first, test.second))
-    gaps = [pairs.mean(first) - pairs.mean(second) for pairs in (before, after)]
-    seeds = {label: min(before.seeds[label], after.seeds[label]) for label in (first, second)}
+    sample = cells.sample_beside(test.dataset, shorter, test.dataset)
+    before = shorter.pairs(test.dataset, test.measure)
+    after = cells.pairs(test.dataset, test.measure, sample)
+    budgets = (units.budget(its.sections[test.dataset].budget) for its in (shorter, cells))
+    where = f"{test.dataset}: from {' to '.join(budgets)} the"
+    found = _change(where, cells, test, test.dataset, (before, after))
+    return replace(found, left_out=found.left_out or shorter.left_out(test))
+
+
+def _change(
+    where: str, cells: Cells, test: Gains | Longer, dataset: str, pairs: tuple[Pairs, Pairs]
+) -> Measured:
+    """How the ratio of two models' errors differs between two `pairs`, of which cells are left."""
+    first, second = (cells.label(model, dataset) for model in (test.first, test.second))
+    gaps = [each.mean(first) - each.mean(second) for each in pairs]
+    seeds = {label: min(each.seeds[label] for each in pairs) for label in (first, second)}
     change = gaps[1] - gaps[0]
     ratios = " to ".join(f"{_ratio(gap):.2f}" for gap in gaps)
-    said = f"{test.dataset}: from {budget} to {cells.sections[test.dataset].budget} the"
-    said = f"{said} {test.measure.upper()} of {first} over that of {second} goes from {ratios}"
-    said = f"{said}, {change_said(change, seeds, after.clusters)}"
+    said = f"{where} {test.measure.upper()} of {first} over that of {second} goes from {ratios}"
+    said = f"{said}, {change_said(change, seeds, pairs[1].clusters)}"
     return Measured(change, True, test.margin, said, cells.left_out(test))
 
 
-def _effect(cells: Cells, effect: Effect) -> str:
+def _effect(claim: Claim, cells: Cells, effect: Effect) -> str:
     if missing := cells.missing(effect):
         return f"Not tested here: {missing}"
-    label = RECORDED["prediction"][effect.measure].label
+    label = RECORDED[cells.sections[effect.sound].task][effect.measure].label
     model = cells.label(effect.model, effect.sound)
     sound = cells.pairs(effect.sound, effect.measure)
-    sample = cells.sample_of(effect.defective, effect.sound)
+    sample = cells.sample_beside(effect.defective, cells, effect.sound)
     defective = cells.pairs(effect.defective, effect.measure, sample)
     change = defective.mean(model) - sound.mean(model)
     seeds = {model: min(sound.seeds[model], defective.seeds[model])}
     unsure = "" if change.difference.is_sure else "; it may be chance"
-    if disturbed := cells.disturbed(effect):
-        unsure = f"; but {disturbed}"
+    if obstacle := cells.obstacle(effect, claim.minimum):
+        unsure = f"; but {obstacle.said}"
     said = f"{label} on {effect.defective} against {effect.sound}"
     return (
         f"{model}, {said}: {change_said(change, seeds, sound.clusters)}{unsure}"

@@ -42,11 +42,14 @@ def sooner(cells: Cells, test: Sooner, curves: pd.DataFrame) -> Measured | Outco
         np.array([_spent(curve, SPENT[test.unit], target) for curve in found[label]])
         for label in labels
     ]
-    contrast = _contrast(spent[0]) - _contrast(spent[1])
+    if np.isnan(np.concatenate(spent)).any():
+        return Outcome("not tested", f"the {test.unit} of both on {test.dataset} are not recorded")
+    means = [_contrast(amounts) for amounts in spent]
+    contrast = means[0] - means[1]
     seeds = {label: len(found[label]) for label in labels}
     said = f"{test.dataset}: to a {measure.label} of {target:.3g} {labels[0]} needs"
-    amounts = " and ".join(f"{amount.mean():,.0f}" for amount in spent)
-    said = f"{said}, and {labels[1]} needs, {amounts} {test.unit}"
+    amounts = [f"{np.exp(mean.centre):,.0f}" for mean in means]
+    said = f"{said} {amounts[0]} {test.unit}, {labels[1]} {amounts[1]}"
     said = f"{said}: {change_said(contrast, seeds, None)}"
     return Measured(contrast, True, test.margin, said, cells.left_out(test))
 
@@ -62,7 +65,7 @@ def _spent(curve: pd.DataFrame, unit: str, target: float) -> float:
 
 
 def _contrast(spent: npt.NDArray[np.float64]) -> Contrast:
-    """The mean over seeds, which alone make it err."""
+    """The mean over seeds of its logarithm, of which seeds alone make it err."""
     logarithms = RELATIVE.of(spent)
     count = len(spent)
     variance = float(logarithms.var(ddof=1) / count) if count > 1 else float("nan")

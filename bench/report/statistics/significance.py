@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
@@ -13,8 +14,8 @@ from bench.records import Measure
 from bench.report.columns import COLUMNS
 from bench.report.load import Section
 from bench.report.statistics.clusters import Clusters
-from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
-from bench.score.metrics import METRICS
+from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs, Scale
+from bench.score.metrics import METRICS, Metric
 
 
 def paired(
@@ -30,14 +31,28 @@ def paired(
     """
     if len(scores) < 2 or scores.columns.empty:
         return None
-    is_error = METRICS[section.task][score or COLUMNS[section.task][0].name].better == "lower"
+    metric = METRICS[section.task][score or COLUMNS[section.task][0].name]
     return Pairs(
         scores,
-        RELATIVE if is_error else POINTS,  # others may be 0 or less: nothing is so many per cent
+        scale_of(metric),
         clusters=clusters,
         fixed=fixed(section),
         simultaneous=True,
     )
+
+
+def scale_of(metric: Metric) -> Scale:
+    """How means of `metric` are compared: errors in per cent, shares in points, others as they are.
+
+    A figure such as SSIM may be 0 or less, of which nothing is so many per cent.
+    """
+    if metric.better == "lower":
+        return RELATIVE
+    return POINTS if metric.perfect == 1 else Scale(metric.unit, _itself, _itself)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def fixed(section: Section) -> set[str]:

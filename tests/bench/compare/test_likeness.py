@@ -58,3 +58,17 @@ def test_points_of_the_loss_over_other_stretches_of_steps_are_not_compared() -> 
     assert not curves(_run(), now).first
     assert not curves(_run(), _run(loss=[(2, 0.5), (4, 9.0)]), until=3).first
     assert curves(_run(), _run(loss=[(2, 0.5), (4, 9.0)]), until=4).first
+
+
+def test_nothing_compared_is_nothing_shown() -> None:
+    empty = _run(stored=False, loss=[])
+    empty.run.metrics.clear()
+    assert likeness(empty, empty).verdict == "differs"
+
+
+@pytest.mark.parametrize(("skill", "verdict"), [(0.002, "within tolerance"), (0.02, "differs")])
+def test_a_skill_near_nothing_is_no_other_result(skill: float, verdict: str) -> None:
+    """Half a per cent of the MSE may be ten times the skill."""
+    then, now = _run(), _run(weight=1.001, mse=0.02 * (1 - TOLERANCE / 2))
+    then.run.metrics["test/skill"], now.run.metrics["test/skill"] = 0.0001, skill
+    assert likeness(then, now).verdict == verdict

@@ -178,3 +178,18 @@ def test_diff_tells_what_one_run_lacks(altered: tuple[Path, RecordedCell, Store]
     found = json.loads(done.stdout)
     assert found["sections"]["environment"][0]["first"] == "not recorded"
     assert all(score["difference"] is None for score in found["scores"])
+
+
+def test_diff_gives_ssim_in_points_and_a_ratio_no_interval(folder: Path) -> None:
+    """SSIM may be 0 or less, and a skill is the ratio of two means over all sequences."""
+    names = ("Tiny/moving_mnist/0", "Tiny/moving_mnist/1")
+    found = json.loads(_bench(folder, "diff", *names, "--format", "json").stdout)
+    scores = {score["name"]: score for score in found["scores"]}
+    ssim, psnr = scores["test/ssim"], scores["test/psnr"]
+    points = 100 * (ssim["second"] - ssim["first"])
+    assert ssim["unit"] == "points"
+    assert ssim["difference"]["value"] == pytest.approx(points, abs=1e-3)
+    assert psnr["unit"] == "dB"
+    decibels = psnr["second"] - psnr["first"]
+    assert psnr["difference"]["value"] == pytest.approx(decibels, abs=1e-3)
+    assert scores["test/skill"]["difference"] is None

@@ -92,3 +92,10 @@ def _figures(cell: Cell, results: Path, empty_store: Path) -> dict[str, float]:
     run: RecordedCell
     (run,) = store.cells(cell.suite)
     return {name: v for name, v in run.metrics.items() if not name.startswith(OF_TIME)}
+
+
+def test_work_is_worth_the_same_on_any_machine_and_seconds_are_not(flops_suite: Path) -> None:
+    """A cell whose budget on this device is in FLOPs is the same cell on another CPU."""
+    suite = load_suite(str(flops_suite))
+    assert {cell.settled_on for cell in settle(suite)} == {""}
+    assert "" not in {cell.settled_on for cell in settle(suite.with_overrides(budget="1s"))}

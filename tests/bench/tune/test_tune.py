@@ -219,3 +219,19 @@ trials = 1
     (cell,) = settle(loaded.with_overrides(models=[f"{user_models}:Wide(width=8)"]))
     assert cell.recipe.learning_rate == 0.01
     assert cell.recipe_of == "tuned"
+
+
+BROKEN = """
+class Broken(Tiny):
+    def __init__(self, frame_shape):
+        raise LookupError("no")
+"""
+
+
+def test_a_model_that_cannot_be_built_is_named(suite: Path, user_models: Path) -> None:
+    user_models.write_text(user_models.read_text(encoding="utf-8") + BROKEN, encoding="utf-8")
+    one = load_suite(str(suite)).with_overrides(models=[f"{user_models}:Broken"])
+    tuned = one.with_overrides(recipe="tuned")
+    for what in (lambda: subjects(suite_of_trials(one)), lambda: settle(tuned)):
+        with pytest.raises(UserError, match=r"Broken cannot be built .* LookupError: no"):
+            what()
