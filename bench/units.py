@@ -54,8 +54,15 @@ def budget(recorded: str) -> str:
     amount = float(found[1])
     if found[2] != "flops":
         return f"{amount:,.12g} {found[2]}"
-    power = min(int(math.log10(max(amount, 1))) // 3, 6)
+    power = _thousands(amount)
     return f"{amount / 1000**power:.12g} {('', 'k', 'M', 'G', 'T', 'P', 'E')[power]}FLOPs"
+
+
+def of_budget(spent: float, recorded: str) -> str:
+    """What is `spent` of a budget as it is recorded, such as 4.16/10 TFLOPs or 300/2,000 steps."""
+    amount, _, unit = recorded.partition(" ")
+    part = figure(spent / 1000 ** _thousands(float(amount))) if unit == "flops" else f"{spent:,.0f}"
+    return f"{part}/{budget(recorded)}"
 
 
 def unequal_batches(batches: Collection[float]) -> str:
@@ -66,6 +73,11 @@ def unequal_batches(batches: Collection[float]) -> str:
         f"Batches are of {min(batches):.0f} to {max(batches):.0f} clips: in the same number of"
         " steps the models see different numbers of samples."
     )
+
+
+def _thousands(amount: float) -> int:
+    """The power of 1000 whose prefix `amount` is written with."""
+    return min(int(math.log10(max(amount, 1))) // 3, 6)
 
 
 def _pair(count: int, per_large: int, large: str, small: str) -> str:

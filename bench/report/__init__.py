@@ -127,7 +127,9 @@ def _chapter(
     learning = curves(store, section)
     target = to_target(section, figures, learning)
     plots = [
-        *learning_plots(learning, looks, prefix),
+        *learning_plots(
+            learning, looks, prefix, set(figures.loc[figures["marked"] != "", "label"])
+        ),
         *speed_plots(section, figures, looks, prefix),
         *horizon_plots(scores.horizon(section), looks, prefix),
         *seed_plots(section, figures, looks, prefix),

@@ -10,6 +10,8 @@ LOWEST_SHARE = 0.9  # of the processor time asked for, and of the calibration's 
 HIGHEST_OVERSPEND = 0.02
 FEWEST_STEPS = 100
 
+DISTURBED = "¶"
+"""Behind the name of a model with such a cell."""
 WHY = "trained too briefly or under disturbed conditions"
 
 

@@ -23,7 +23,7 @@ from bench.report.columns import (
     further,
 )
 from bench.report.load import SETTING, TASK, Section, each
-from bench.report.marks import WHY, of_seeds
+from bench.report.marks import DISTURBED, WHY, of_seeds
 from bench.report.statistics.best import Best
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE
@@ -32,7 +32,7 @@ ROW_FIELDS = (
     *("label", "model", "baseline", "seeds", "status", "reason", "command"),
     *("other_code", "damaged", "eager", "marked", "recipe_from"),
 )
-MARK, DAMAGED, EAGER, DISTURBED = "†", "‡", "§", "¶"
+MARK, DAMAGED, EAGER = "†", "‡", "§"
 PERFECT = 1e-7
 """How near to perfect copy-last is where nothing moves: nobody can be so many per cent better."""
 COMMIT_DIGITS = 8

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench import units
 from bench.errors import UserError
 from bench.train.conditions import Calibration, Conditions, Processors
 from bench.train.stopped import Stopped
@@ -216,9 +217,7 @@ class Clock:
         return calibration.step_seconds if calibration is not None else 0.0
 
     def __str__(self) -> str:
-        if self.budget.kind == "flops":
-            return f"{self.spent:.3g}/{self.budget.amount:.3g} flops"
-        return f"{self.spent:.0f}/{self.budget}"
+        return units.of_budget(self.spent, str(self.budget))
 
     def state(self) -> dict[str, Any]:
         """The state for `restore`."""

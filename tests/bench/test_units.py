@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.train.budget import Budget, BudgetKind
-from bench.units import budget, byte_size, duration, figure
+from bench.units import budget, byte_size, duration, figure, of_budget
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,19 @@ def test_budgets_that_differ_read_differently(kind: BudgetKind, amount: int) -> 
 def test_a_budget_may_be_typed_as_it_is_read(kind: BudgetKind, amount: int) -> None:
     typed = Budget.parse(budget(str(Budget(kind, float(amount)))).replace(",", ""))
     assert (typed.kind, typed.amount) == (kind, pytest.approx(amount, rel=1e-11))
+
+
+@pytest.mark.parametrize(
+    ("spent", "recorded", "text"),
+    [
+        (4.16e10, "1e+11 flops", "41.6/100 GFLOPs"),
+        (0.0, "1e+13 flops", "0.00/10 TFLOPs"),
+        (9.9996e12, "1e+13 flops", "10.0/10 TFLOPs"),
+        (1310.0, "2000 steps", "1,310/2,000 steps"),
+        (31.4, "120 s", "31/120 s"),
+    ],
+)
+def test_what_is_spent_is_said_in_the_unit_of_the_budget(
+    spent: float, recorded: str, text: str
+) -> None:
+    assert of_budget(spent, recorded) == text

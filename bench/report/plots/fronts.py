@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from bench import records
 from bench.report.columns import COLUMNS, Column
 from bench.report.load import Section, each
+from bench.report.marks import DISTURBED
 from bench.report.plots.canvas import (
     GREY,
     INK,
@@ -31,7 +32,8 @@ def speed_plots(
 ) -> list[Plot]:
     """The leading metric of the models against their speeds; the dashed line is the reference's.
 
-    The stepped line joins the Pareto front: on its far side there is no model.
+    The stepped line joins the Pareto front: on its far side there is no model that counts. One of a
+    marked cell is a hollow dot and stands on no front.
     """
     lead, *others = COLUMNS[section.task]
     done = summary[summary["status"] == records.Status.DONE]
@@ -42,7 +44,9 @@ def speed_plots(
             continue
         label = column.measure.label
         xlabel = f"{label} ({column.measure.unit}) →"
-        figure, axes = panel(xlabel, f"test {lead.heading}", list(points["label"]))
+        names = points["label"].where(points["marked"] == "", points["label"] + f" {DISTURBED}")
+        points = points.assign(name=names)
+        figure, axes = panel(xlabel, f"test {lead.heading}", list(names))
         axes.set_xscale("log")
         axes.margins(x=0.08, y=0.1)
         slowest, fastest = points[column.name].min(), points[column.name].max()
@@ -62,7 +66,11 @@ def speed_plots(
 
 
 def pareto(points: pd.DataFrame, speed: str, lead: Column) -> pd.DataFrame:
-    """The rows of `points` that no other equals in both and surpasses in one, the slowest first."""
+    """The rows of `points` that no other equals in both and surpasses in one, the slowest first.
+
+    A model of a marked cell is none of them, and surpasses none.
+    """
+    points = points[points["marked"] == ""]
     is_lower = lead.measure.better == "lower"
     fastest_first = points.sort_values([speed, lead.name], ascending=[False, is_lower])
     quality = fastest_first[lead.name] * (1 if is_lower else -1)
@@ -72,6 +80,8 @@ def pareto(points: pd.DataFrame, speed: str, lead: Column) -> pd.DataFrame:
 
 def _draw_front(axes: Axes, front: pd.DataFrame, speed: Column, lead: Column) -> None:
     """Draw the border of what some model reaches, up to the edges of the axes."""
+    if front.empty:
+        return
     x, y = front[speed.name].tolist(), (front[lead.name] * lead.scale).tolist()
     worst = axes.get_ylim()[lead.measure.better == "lower"]
     axes.step(
@@ -98,7 +108,8 @@ def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: St
     """Draw one model as a dot with its 95 % interval, where it has one; the label to write."""
     x, y = row[speed.name], row[lead.name] * lead.scale
     half = row[f"{lead.name}_half_width"] * lead.scale
-    axes.plot(x, y, style.marker, color=style.color, markersize=7)
+    inside = "none" if row["marked"] else style.color
+    axes.plot(x, y, style.marker, color=style.color, markerfacecolor=inside, markersize=7)
     if half > 0:
         axes.plot((x, x), (y - half, y + half), color=style.color, marker="_", markersize=7)
-    return Label(row["label"], x, y, style.color)
+    return Label(row["name"], x, y, style.color)

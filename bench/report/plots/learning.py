@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from matplotlib.collections import PolyCollection
 
 from bench import records
 from bench.records import VALIDATION, Measure
+from bench.report.marks import DISTURBED
 from bench.report.plots.canvas import (
     Label,
     Picture,
@@ -35,6 +36,8 @@ SPENT = {
 }
 """The horizontal axes: column of the curves, title, and ending of the file name."""
 
+DOTS = (0, (1, 3))
+"""Of a model that decides nothing."""
 SECONDS = {"seconds": SPENT["seconds"]}
 
 
@@ -58,8 +61,14 @@ class _Model:
 
 
 @styled
-def learning_plots(curves: pd.DataFrame, styles: dict[str, Style], prefix: str) -> list[Plot]:
-    """Training loss against seconds; validation against seconds, steps and samples."""
+def learning_plots(
+    curves: pd.DataFrame, styles: dict[str, Style], prefix: str, marked: Collection[str] = ()
+) -> list[Plot]:
+    """Training loss against seconds; validation against seconds, steps and samples.
+
+    Models with these `marked` labels are dotted and named so, for they decide nothing.
+    """
+    curves = curves.assign(marked=curves["label"].isin(marked))
     found = _plot(curves, LOSS, SECONDS, styles, f"{prefix}-loss")
     for measure in VALIDATION.values():
         name = measure.key.replace("val/", "validation-")
@@ -117,6 +126,8 @@ def _models(lines: pd.DataFrame, styles: Mapping[str, Style]) -> list[_Model]:
     found: dict[str, _Model] = {}
     for _, seed in lines.groupby("run_id", sort=False):
         label, style = str(seed["label"].iloc[0]), styles[seed["model"].iloc[0]]
+        if seed["marked"].iloc[0]:
+            label, style = f"{label} {DISTURBED}", replace(style, dash=DOTS)
         seeds = found.setdefault(label, _Model(label, style, [])).seeds
         seeds.append({name: seed[name].to_numpy(float) for name in columns})
     return list(found.values())

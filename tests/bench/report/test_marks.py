@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from bench.report import table
+from bench.report import load, table
+from bench.report.columns import COLUMNS
 from bench.report.load import cell_table
-from bench.report.marks import mark, of_seeds
+from bench.report.marks import DISTURBED, WHY, mark, of_seeds
+from bench.report.plots.canvas import styles
+from bench.report.plots.fronts import pareto, speed_plots
+from bench.report.plots.learning import learning_plots
 from bench.report.scores import SequenceScores
 from bench.report.statistics.significance import neighbours, paired
 from tests.bench.report.report_store import FakeStore, only_section, table_of, verdict_of
@@ -70,7 +74,7 @@ def test_a_marked_model_has_no_best_figure_and_the_next_has(store: FakeStore) ->
     marked = {row.label for row in printed.rows if row.marked}
     assert marked == {"stopped-small"}
     assert best == {"calm-small"} | ({"weak-small"} & best)
-    assert table.DISTURBED in next(row.name for row in printed.rows if row.marked)
+    assert DISTURBED in next(row.name for row in printed.rows if row.marked)
     assert "stopped-small" in printed.note
     assert "3.0 s" in printed.note
 
@@ -106,6 +110,22 @@ def test_where_all_are_marked_none_is_best_and_one_note_says_why(tmp_path: Path)
     assert not any(entry.best for row in printed.rows for entry in row.entries)
     assert printed.note.count("4 steps") == 1
     assert "No trained model is named best" in verdict_of(store, section)
+
+
+def test_a_marked_model_stands_on_no_front_and_is_named_so_in_plots(store: FakeStore) -> None:
+    section = only_section(store)
+    looks, figures = styles(section.cells), table.summary(section)
+    curves = load.curves(store, section)
+    fronts = speed_plots(section, figures, looks, "1")
+    drawn = [*fronts, *learning_plots(curves, looks, "1", {"stopped-small"})]
+    assert len(drawn) > 2
+    for picture in (picture for plot in drawn for picture in plot):
+        assert f"stopped-small {DISTURBED}" in picture.svg
+        assert f"calm-small {DISTURBED}" not in picture.svg
+    front = pareto(figures, "train_samples_per_second", COLUMNS["prediction"][0])
+    assert front["label"].tolist() == ["calm-small"]
+    every = figures.assign(marked=WHY)
+    assert len(speed_plots(section, every, looks, "1")) == len(fronts)
 
 
 def test_the_seeds_that_are_marked_are_named() -> None:

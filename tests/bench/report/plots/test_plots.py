@@ -65,6 +65,7 @@ def test_the_pareto_front_holds_what_nothing_surpasses_in_both() -> None:
             "label": ["best", "dominated", "middle", "twin", "fast", "slow"],
             "speed": [1.0, 2.0, 3.0, 3.0, 9.0, 0.5],
             "mse": [0.1, 0.4, 0.2, 0.3, 0.5, 0.1],
+            "marked": "",
         }
     )
     assert pareto(points, "speed", MSE)["label"].tolist() == ["best", "middle", "fast"]
