@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from bench.score.metrics import RECORDED
 from bench.store.mlflow import Store
 from bench.store.named import newest
 from bench.units import figure
+
+if TYPE_CHECKING:
+    from datasets.contract import TaskName
 
 CODE = (records.COMMIT, records.CODE_DIGEST, records.COMMON_CODE, "bench.version")
 DATA = (records.DATA_DIGEST, records.NOTICE)
@@ -124,9 +127,13 @@ def _environment(first: Recorded, second: Recorded) -> list[Row]:
 
 
 def _scores(first: Recorded, second: Recorded) -> list[Score]:
-    """The test figures that differ."""
-    found = []
-    metrics = RECORDED["recognition" if first.task == "recognition" else "prediction"]
+    """The figures that differ: best validation, which is all that a trial has, and test."""
+    task: TaskName = "recognition" if first.task == "recognition" else "prediction"
+    found, metrics = [], RECORDED[task]
+    best = records.VALIDATION[task].key.replace("val/", "val/best_")
+    a, b = (each.run.metrics.get(best) for each in (first, second))
+    if a is not None and b is not None and a != b:
+        found.append(Score(best, a, b, "", None))
     for name, metric in metrics.items():
         a, b = (each.run.metrics.get(metric.key) for each in (first, second))
         if a is not None and b is not None and a != b:

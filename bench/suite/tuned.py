@@ -129,10 +129,18 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe:
         what += f" at {cell.budget}, but several, at {', '.join(t.budget for t in fitting)}"
     elif alike:
         what += f" with the options {options_text(cell.options)}, but with {alike[0].options}"
-    typed = file.with_name(file.name.replace(TUNED, ""))
-    name = typed.stem if typed.parent == SUITES else str(typed)
-    line = shlex.join(["python", "-m", "bench", "tune", "--suite", name, "--models", cell.model])
+    line = shlex.join(
+        ["python", "-m", "bench", "tune", *_suite_words(file), "--models", cell.model]
+    )
     raise UserError(f"{what}: find one by `{line}`")
+
+
+def _suite_words(file: Path) -> list[str]:
+    """The words that name a suite whose recipes go into `file`."""
+    if not file.name.endswith(f"{TUNED}.toml"):
+        return ["--suite", "SUITE", "--out", str(file)]
+    typed = file.with_name(file.name.replace(TUNED, ""))
+    return ["--suite", typed.stem if typed.parent == SUITES else str(typed)]
 
 
 def options_text(options: Mapping[str, Any]) -> str:

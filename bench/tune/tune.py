@@ -44,7 +44,8 @@ def tuning(
         screen: how to speak to the user.
 
     Raises:
-        UserError: as `subjects`, or the file for the recipes is a folder or holds something else.
+        UserError: as `subjects`, or the file for the recipes is a folder, is in none, or holds
+            something else.
     """
     if trials is not None:
         suite = suite.with_overrides(
@@ -53,6 +54,8 @@ def tuning(
     file = out or Path(suite.tuned_recipes)
     if file.is_dir():
         raise UserError(f"{file} is a folder: name a file for the recipes")
+    if not file.parent.is_dir():
+        raise UserError(f"there is no folder {file.parent}: make it, for the recipes")
     tuned.read(file)  # before anything is run
     of_trials = suite_of_trials(suite)
     if suite.tuning.flops_per_sequence is not None:

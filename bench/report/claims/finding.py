@@ -121,7 +121,8 @@ class Finding:
     @property
     def scope(self) -> str:
         """The budgets that the verdict rests on, and the kinds that have decided nothing yet."""
-        deciding = self._deciding or self.trials
+        same = [trial for trial in self.trials if trial.verdict == self.verdict]
+        deciding = self._deciding or same
         said = f"under {' and '.join(dict.fromkeys(trial.budget for trial in deciding))}"
         tried = {trial.kind for trial in deciding}
         untried = [WORDS[kind] for kind in self.claim.budgets if kind not in tried]

@@ -16,7 +16,7 @@ def markdown(found: Sequence[Finding]) -> Iterator[str]:
         claim = finding.claim
         yield f"\n### {plain(claim.sentence)}\n"
         yield f"**{finding.verdict.capitalize()}**, {plain(finding.scope)}.\n"
-        yield f"Claimed ({plain(claim.source)}):\n"
+        yield f"Claimed by {plain(claim.source)}.\n"
         yield from (f"- {plain(line)}" for line in finding.published)
         yield from (f"- Convention {plain(line)}" for line in finding.conventions)
         if claim.note:

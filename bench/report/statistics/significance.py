@@ -125,12 +125,20 @@ def sentence(pairs: Pairs, first: str, second: str, measure: Measure) -> str:
 
 
 def written(difference: Difference, sign: int) -> tuple[str, str, str]:
-    """The gain and its bounds, from low to high, with decimals enough that none reads 0."""
+    """The gain and its bounds, from low to high, with decimals enough that none reads 0.
+
+    Nor does an interval read as one number.
+    """
     bounds = sorted((sign * difference.low, sign * difference.high))
     figures = (sign * difference.value, *bounds)
     known = [figure for figure in figures if not isnan(figure)]
-    enough = (places for places in (0, 1) if all(round(f, places) or f == 0 for f in known))
-    decimals = next(enough, 2)
+
+    def tell(places: int) -> bool:
+        low, high = (round(bound, places) for bound in bounds)
+        apart = low != high or bounds[0] == bounds[1]
+        return apart and all(round(f, places) or f == 0 for f in known)
+
+    decimals = next(filter(tell, (0, 1)), 2)
     gain, low, high = (f"{round(f, decimals) + 0.0:.{decimals}f}" for f in figures)  # no "-0"
     return gain, low, high
 

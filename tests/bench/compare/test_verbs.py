@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from bench import records
+from bench.compare.diff import compare
+from bench.compare.recorded import Recorded
 from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import SUITE, USER_MODELS, LauncherHere, run_here
 
@@ -193,3 +196,14 @@ def test_diff_gives_ssim_in_points_and_a_ratio_no_interval(folder: Path) -> None
     decibels = psnr["second"] - psnr["first"]
     assert psnr["difference"]["value"] == pytest.approx(decibels, abs=1e-3)
     assert scores["test/skill"]["difference"] is None
+
+
+def test_runs_that_validate_differently_are_not_alike(
+    altered: tuple[Path, RecordedCell, Store],
+) -> None:
+    """As two repetitions of a trial, which has no test."""
+    _, run, store = altered
+    other = replace(run, metrics=run.metrics | {"val/best_mse": 9.0})
+    found = compare(Recorded(store, run), Recorded(store, other))
+    assert not found.is_empty
+    assert [score.name for score in found.scores] == ["val/best_mse"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import records
+from bench.console import SCREEN
 from bench.errors import UserError
 from bench.report import tables
 from bench.report.load import cell_table
@@ -17,6 +18,7 @@ from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.suite.tuned import read
 from bench.tune.trials import subjects, suite_of_trials
+from bench.tune.tune import tuning
 from tests.bench.conftest import Bench
 
 SUITE = """
@@ -235,3 +237,21 @@ def test_a_model_that_cannot_be_built_is_named(suite: Path, user_models: Path) -
     for what in (lambda: subjects(suite_of_trials(one)), lambda: settle(tuned)):
         with pytest.raises(UserError, match=r"Broken cannot be built .* LookupError: no"):
             what()
+
+
+def test_recipes_that_could_not_be_kept_are_not_looked_for(suite: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere" / "x.toml"
+    with pytest.raises(UserError, match="there is no folder"):
+        tuning(load_suite(str(suite)), None, nowhere, tmp_path / "results", None, SCREEN)
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_line_that_finds_a_recipe_writes_to_the_file_that_lacks_it(
+    suite: Path, user_models: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "recipes.toml"
+    tuned = {"recipe": "tuned", "models": [f"{user_models}:Tiny"]}
+    with pytest.raises(UserError, match=f"--suite {suite} "):
+        settle(load_suite(str(suite)).with_overrides(**tuned))
+    with pytest.raises(UserError, match=f"--suite SUITE --out {other} "):
+        settle(load_suite(str(suite)).with_overrides(**tuned, tuned_recipes=str(other)))
