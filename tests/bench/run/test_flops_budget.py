@@ -26,7 +26,7 @@ class Reads(Tiny):
         batch.clip.sum().item()
         return super().training_loss(batch)
 '''
-OF_TIME = ("time/", "speed/", "memory/", "system/")
+OF_TIME = ("time/", "speed/", "memory/", "system/", "conditions/")
 
 
 @pytest.fixture
