@@ -82,7 +82,9 @@ def device_name(device: Device) -> str:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
-    return f"{name}, {torch.get_num_threads()} threads" if device == "cpu" else f"{name} (MPS)"
+    threads = torch.get_num_threads()
+    said = f"{threads} thread{'s' if threads != 1 else ''}"
+    return f"{name}, {said}" if device == "cpu" else f"{name} (MPS)"
 
 
 def synchronize(device: torch.device) -> None:
