@@ -75,7 +75,11 @@ VALIDATION: dict[TaskName, Measure] = {
     "prediction": Measure("val/mse", "validation MSE", better="lower"),
     "recognition": Measure("val/cross_entropy", "validation cross-entropy", better="lower"),
 }
-"""The metric that picks the checkpoint; `val/best_<name>` holds its best value."""
+"""The metric that picks the checkpoint."""
+BEST_VALIDATION: dict[TaskName, str] = {
+    task: measure.key.replace("val/", "val/best_") for task, measure in VALIDATION.items()
+}
+"""The metric that holds its best value."""
 
 TRAIN_STEPS = "train/steps"
 

@@ -130,7 +130,7 @@ def _scores(first: Recorded, second: Recorded) -> list[Score]:
     """The figures that differ: best validation, which is all that a trial has, and test."""
     task: TaskName = "recognition" if first.task == "recognition" else "prediction"
     found, metrics = [], RECORDED[task]
-    best = records.VALIDATION[task].key.replace("val/", "val/best_")
+    best = records.BEST_VALIDATION[task]
     a, b = (each.run.metrics.get(best) for each in (first, second))
     if a is not None and b is not None and a != b:
         found.append(Score(best, a, b, "", None))

@@ -12,7 +12,7 @@ from bench.records import Status
 from bench.run import plan
 from bench.run.events import Finished, Note, Progress
 from bench.run.invocation import passing_signals_to
-from bench.run.launchers.launcher import Job, Started, default_total_seconds
+from bench.run.launchers.launcher import Job, Started
 from bench.run.launchers.local import LocalLauncher
 from bench.store.address import DATABASE, uri_of
 from bench.store.mlflow import Store
@@ -46,9 +46,7 @@ def repeat(
     launcher = LocalLauncher(cell.device)
     words = ["cell", str(cell.write(folder)), "--results", str(folder)]
     words += ["--tracking-uri", uri_of(folder / DATABASE)]
-    seconds = cell.budget.amount if cell.budget.kind == "seconds" else None
-    total = cell.limits.cell_seconds or default_total_seconds(seconds)
-    job = Job(cell.name, words, folder / "verify.log", cell.limits.silence_seconds, total)
+    job = Job.of(cell, words, folder / "verify.log")
     finished, is_enough = None, False
     with screen.display(sys.stdout) as display, passing_signals_to(launcher.stop):
         display.plan([plan.planned(cell)], plan.settings([cell]))

@@ -66,25 +66,34 @@ class Published(_Strict):
         return found[0]
 
 
-class Beats(_Strict):
-    """As claimed where `first` is better than `second` on `dataset` by more than `margin`."""
-
-    kind: Literal["beats"]
+class _OnOneDataset(_Strict):
     suite: str
     """One that runs these cells."""
-    measure: MetricName
     first: str
     second: str
-    """A model, or `BASELINE`."""
+    """A model, or of `Beats` also `BASELINE`."""
     dataset: str
     margin: float = Field(default=0, ge=0, lt=100)
-    """In per cent of the second's figure, or in points where that has no meaning."""
+    """In per cent: of the second's figure, of the ratio of the two, or of what the second needs.
+
+    In points where that has no meaning."""
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
-        """The models and data sets it needs."""
-        both = ((self.first, self.dataset), (self.second, self.dataset))
-        return tuple(cell for cell in both if cell[0] != BASELINE)
+        """The models and the data set it needs."""
+        return ((self.first, self.dataset), (self.second, self.dataset))
+
+
+class Beats(_OnOneDataset):
+    """As claimed where `first` is better than `second` on `dataset` by more than `margin`."""
+
+    kind: Literal["beats"]
+    measure: MetricName
+
+    @property
+    def cells(self) -> tuple[tuple[str, str], ...]:
+        """The models and the data set it needs; any baseline will do."""
+        return tuple(cell for cell in super().cells if cell[0] != BASELINE)
 
 
 class Gains(_Strict):
@@ -107,46 +116,24 @@ class Gains(_Strict):
         return tuple((model, dataset) for dataset in (self.before, self.after) for model in both)
 
 
-class Longer(_Strict):
+class Longer(_OnOneDataset):
     """As claimed where `first` does better against `second` the more both are trained.
 
     The budget is compared with the smallest of its kind that is a third of it or less.
     """
 
     kind: Literal["longer"]
-    suite: str
     measure: ErrorName
-    first: str
-    second: str
-    dataset: str
-    margin: float = Field(default=0, ge=0, lt=100)
-    """In per cent by which the ratio of the two falls."""
-
-    @property
-    def cells(self) -> tuple[tuple[str, str], ...]:
-        """The models and the data set it needs."""
-        return ((self.first, self.dataset), (self.second, self.dataset))
 
 
-class Sooner(_Strict):
+class Sooner(_OnOneDataset):
     """As claimed where `first` reaches a validation MSE in less of `unit` than `second`.
 
     The target is the worse of their best ones: the one that both have reached.
     """
 
     kind: Literal["sooner"]
-    suite: str
-    first: str
-    second: str
-    dataset: str
     unit: Literal["seconds", "samples"]
-    margin: float = Field(default=0, ge=0, lt=100)
-    """In per cent of what the second needs."""
-
-    @property
-    def cells(self) -> tuple[tuple[str, str], ...]:
-        """The models and the data set it needs."""
-        return ((self.first, self.dataset), (self.second, self.dataset))
 
 
 class Effect(_Strict):

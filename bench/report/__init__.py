@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,9 @@ from bench.report.claims.outcomes import findings
 from bench.report.classes import class_table, confusions
 from bench.report.frames import strips
 from bench.report.load import (
+    Curves,
     Section,
     cell_table,
-    curves,
     named_videos,
     sections,
     showcases,
@@ -75,12 +74,12 @@ def build(
         return speed.build(store, out)
     found = cell_table(store, suite, other) if cells is None else cells
     looks, scores = styles(found), scores or SequenceScores(store)
-    parts = sections(found)
+    parts, learning = sections(found), Curves(store)
     shown = [showcases(scores.artifacts, part) for part in parts]
     chapters = []
     for number, (section, view) in enumerate(zip(parts, viewers(shown), strict=True)):
         prefix = file_stem(f"{number + 1}-{section.dataset}")
-        chapter = _chapter(store, scores, section, looks, prefix)
+        chapter = _chapter(learning, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
         chapters.append(replace(chapter, strips=frames, viewer=view))
     tables = [(chapter.section, chapter.summary) for chapter in chapters]
@@ -92,7 +91,7 @@ def build(
             chapters=chapters,
             ranks=[with_profiles(one, looks, f"0-{place}") for place, one in enumerate(ranked)],
             sweeps=sweep_plots(tables, looks),
-            claims=findings(all_claims(), parts, scores, partial(curves, store)),
+            claims=findings(all_claims(), parts, scores, learning),
             published=published_tables(all_rows(), parts, scores),
             styles=looks,
         ),
@@ -117,14 +116,14 @@ def tables(cells: pd.DataFrame, keys: Collection[str], scores: SequenceScores) -
 
 
 def _chapter(
-    store: Store, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
+    curves: Curves, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
     pairs = paired(section, scores.of(section), scores.clusters(section))
     section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
     said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
     sure, marks = neighbours(section, figures, pairs), best(section, figures, scores)
-    learning = curves(store, section)
+    learning = curves.of(section)
     target = to_target(section, figures, learning)
     plots = [
         *learning_plots(

@@ -185,11 +185,26 @@ def at_once(
         return [*readers.map(read, cells)]
 
 
-def curves(store: Store, section: Section) -> pd.DataFrame:
-    """Training curves of trained cells: label, model, run_id, metric, what was spent, value.
+class Curves:
+    """Reads training curves out of a store, those of a section once."""
 
-    Spent were train_seconds, steps and samples; the last is NaN where a cell has not counted them.
-    """
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[tuple[str, ...], pd.DataFrame] = {}
+
+    def of(self, section: Section) -> pd.DataFrame:
+        """Those of trained cells: label, model, run_id, metric, what was spent, value.
+
+        Spent were train_seconds, steps and samples; the last is NaN where a cell has not counted
+        them.
+        """
+        key = tuple(section.done["run_id"])
+        if key not in self._read:
+            self._read[key] = _curves(self._store, section)
+        return self._read[key]
+
+
+def _curves(store: Store, section: Section) -> pd.DataFrame:
 
     def read(cell: dict[str, Any]) -> list[tuple[Any, ...]]:
         clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))

@@ -8,21 +8,27 @@ from typing import Any
 import pandas as pd
 
 from bench.records import Status
+from bench.report.load import UNKNOWN
 
 Facts = Mapping[str, str]
 """Everything recorded about how a cell was run."""
 
-UNKNOWN = "unknown"
-"""Of cells that were recorded before recipes said whose they are."""
 _WORDS = {"authors": "the authors'", "borrowed": "borrowed", "ours": "ours, untuned"}
 
 
 def origin(facts: Facts) -> str:
     """Whose the recipe of a cell is: the authors', borrowed, ours, or tuned in so many trials."""
-    trials = facts.get("recipe.trials", "0")
-    if trials not in ("", "0"):
-        return f"tuned ({trials} trial{'s' * (trials != '1')})"
+    if many := trials(facts):
+        return f"tuned ({many} trial{'s' * (many != 1)})"
     return _WORDS.get(facts.get("recipe.origin", ""), UNKNOWN)
+
+
+def trials(facts: Facts) -> int:
+    """Of how many trials the recipe of a cell is the best; 0 where it is not tuned."""
+    try:
+        return int(facts.get("recipe.trials", 0))
+    except ValueError:
+        return 0
 
 
 def origins(cells: pd.DataFrame) -> str:

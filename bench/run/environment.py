@@ -17,6 +17,7 @@ import torch
 
 from bench import atomic, records
 from bench.train.hardware import Device
+from bench.train.processors import cpu_facts, usable_processors
 
 VARIABLES = (
     *("OMP_NUM_THREADS", "OMP_DYNAMIC", "OMP_PROC_BIND", "OMP_PLACES", "OMP_SCHEDULE"),
@@ -91,20 +92,15 @@ def _system() -> dict[str, str]:
 
 def _cpu() -> dict[str, Any]:
     """The CPU's name, the instruction sets that matter, and how much of it is ours."""
-    facts: dict[str, str] = {}
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text("utf-8", "replace").splitlines() if info.exists() else ():
-        name, _, value = line.partition(":")
-        facts.setdefault(name.strip(), value.strip())
+    facts = cpu_facts()
     features = (facts.get("flags") or facts.get("Features") or "").split()
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "model": facts.get("model name") or platform.processor() or platform.machine(),
         "features": sorted(name for name in features if _FEATURE.match(name) or "bf16" in name),
         "used_by_torch": torch.backends.cpu.get_cpu_capability(),
         "cores": psutil.cpu_count(logical=False),
         "threads": psutil.cpu_count(),
-        "usable_threads": usable,
+        "usable_threads": usable_processors(),
     }
 
 

@@ -18,7 +18,7 @@ from bench.run import plan, recording
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
-from bench.run.launchers.launcher import Job, Launcher, Started, default_total_seconds
+from bench.run.launchers.launcher import Job, Launcher, Started
 from bench.run.launchers.local import LocalLauncher
 from bench.run.record import Record, folder_tag
 from bench.run.recorded import Recorded
@@ -257,10 +257,7 @@ class Invocation:
         words += ["--tracking-uri", self._uri, "--parent", self._run_id]
         words += ["--weights-of", planned.weights_of] if planned.weights_of else []
         words += ["--profile"] if self.profile else []
-        seconds = cell.budget.amount if cell.budget.kind == "seconds" else None
-        total = cell.limits.cell_seconds or default_total_seconds(seconds)
-        log = self._checkpoint(cell).log
-        return Job(cell.name, words, log, cell.limits.silence_seconds, total)
+        return Job.of(cell, words, self._checkpoint(cell).log)
 
     def _record_end(self, store: Store, cell: Cell, finished: Finished) -> Finished:
         """The end of a cell whose process did not record it, or not all of it; now recorded."""

@@ -38,11 +38,11 @@ def score_predictions(
     trivial = of_held_out(held_out, context_frames)
     showcase = Showcase(chosen(trivial.of("copy_last").mean(1), showcase_clips))
     metrics = [metric for metric in PREDICTION if metric.is_recorded or metric.name in compared]
-    scorer, speeds = FrameScorer(metrics), []
+    scorer, speeds, trivial_mse = FrameScorer(metrics), [], trivial.mse
     for batch in held_out.passes(forward, context_frames):
         task.check(batch)
         last = to_float(batch.clips[:, context_frames - 1 : context_frames], held_out.device)
-        known = trivial.mse[batch.first : batch.first + len(last)].to(held_out.device)
+        known = trivial_mse[batch.first : batch.first + len(last)].to(held_out.device)
         scorer.add(batch.output, batch.truth, last, known)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))

@@ -19,7 +19,7 @@ from bench.errors import UserError, one_line, unknown
 from bench.literature.conventions import columns
 from bench.score.metrics import RECORDED
 from bench.suite import catalogue, data, fingerprint
-from bench.suite.costs import cost_of
+from bench.suite.costs import cost_of, is_of_the_house
 from bench.suite.reference import Reference
 from bench.suite.suite import Evaluation, FolderName, Limits, Seed
 from bench.train import hardware
@@ -159,7 +159,7 @@ class Cell(BaseModel):
     @property
     def is_of_the_house(self) -> bool:
         """Whether the model is one of ours; what others do in training may end a process."""
-        return self.model_class.__module__.partition(".")[0] == "models"
+        return is_of_the_house(self.model_class)
 
     @cached_property
     def held_out_clips(self) -> dict[HeldOutName, int]:

@@ -25,13 +25,18 @@ def cost_of(cls: type[Model], options: Mapping[str, Any], spec: Spec) -> Cost:
     What is kept counts for the same code, options, clips and PyTorch. The code of a user's model
     may depend on what no digest covers, so it is counted each time.
     """
-    if cls.__module__.partition(".")[0] != "models":
+    if not is_of_the_house(cls):
         return Cost(cls, options, spec)
     code = fingerprint.code_digest(cls, type(task_of(cls.task, spec)), Cost)
     key = [cls.__qualname__, options, str(spec), code, torch.__version__]
     return Cost(
         cls, options, spec, _Kept(caches.folder("costs") / f"{fingerprint.digest(key)}.json")
     )
+
+
+def is_of_the_house(cls: type[Model]) -> bool:
+    """Whether a model is one of ours, and not a user's or of an installed package."""
+    return cls.__module__.partition(".")[0] == "models"
 
 
 class _Kept(dict[str, float | None]):

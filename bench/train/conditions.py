@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from bench import records
+from bench.train.processors import usable_processors
 
 _THREADS = Path("/proc/self/task")
 
@@ -85,7 +86,7 @@ class Conditions:
         if stopped_seconds is not None:
             self._add(records.STOPPED_SECONDS, stopped_seconds)
         # Where our own threads alone are more than the processors, they wait for each other.
-        asked = min(ran + queued, max(ran, seconds * _processors()))
+        asked = min(ran + queued, max(ran, seconds * usable_processors()))
         self._weigh(records.CPU_SHARE, ran, asked)
         self._weigh(records.STEP_WALL_SECONDS, seconds, steps)
         self._weigh(records.STEP_PROCESS_SECONDS, cpu_seconds, steps)
@@ -119,12 +120,6 @@ class Conditions:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier `state`."""
         self._sums, self._means = dict(state["sums"]), dict(state["means"])
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def clock_hertz() -> float | None:

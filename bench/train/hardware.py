@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from bench.errors import UserError
+from bench.train.processors import cpu_facts
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
@@ -76,12 +77,7 @@ def device_name(device: Device) -> str:
     """The name of the device, such as "NVIDIA H200" or "Intel Xeon, 2 threads"."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
+    name = cpu_facts().get("model name") or platform.processor() or platform.machine()
     threads = torch.get_num_threads()
     said = f"{threads} thread{'s' if threads != 1 else ''}"
     return f"{name}, {said}" if device == "cpu" else f"{name} (MPS)"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench import records
-from bench.records import VALIDATION, Status
+from bench.records import BEST_VALIDATION, Status
 from bench.suite.reference import Reference
 from bench.suite.tuned import Trial, Tuned, options_text
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell
     from bench.suite.cell import Cell
     from bench.tune.trials import Subject
-
-CPU_SECONDS = "time/train_cpu_seconds"  # of the process; recorded where it was measured
 
 Runs = Mapping[str, "RecordedCell"]
 """The newest run of each cell, by its digest."""
@@ -58,7 +56,7 @@ def chosen(subject: Subject, runs: Runs) -> Tuned | None:
         seeds=tuple(seeds),
         budget=str(first.budget),
         flops=_sum(taken, "train/flops"),
-        cpu_seconds=_sum(taken, CPU_SECONDS),
+        cpu_seconds=_sum(taken, records.TRAIN_CPU_SECONDS),
         device=first.tags[records.DEVICE],
         precision=first.precision,
         commit=first.tags[records.COMMIT],
@@ -100,8 +98,7 @@ def _status(run: RecordedCell | None) -> str:
 
 def _figure(cell: Cell, run: RecordedCell) -> float:
     """The best validation figure of a finished run; infinite where there is none."""
-    key = VALIDATION[cell.task].key.replace("val/", "val/best_")
-    return run.metrics.get(key, math.inf)
+    return run.metrics.get(BEST_VALIDATION[cell.task], math.inf)
 
 
 def _sum(runs: Sequence[RecordedCell], metric: str) -> float | None:

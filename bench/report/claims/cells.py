@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench import records
 from bench.literature.claims import BASELINE, Beats, Effect, Gains, Longer, Minimum, Sooner
+from bench.report import recipes
 from bench.report.claims.finding import Outcome
 from bench.report.columns import COLUMNS
 from bench.report.load import UNKNOWN, Section, each
@@ -79,7 +80,7 @@ class Cells:
             if steps < minimum.steps:
                 few = f"{steps:,.0f} of the {minimum.steps:,} steps that are asked for"
                 return f"{model} on {dataset} took {few}"
-            if minimum.tuned and not all(map(_trials, done["facts"])):
+            if minimum.tuned and not all(map(recipes.trials, done["facts"])):
                 return f"the recipe of {model} on {dataset} is not tuned: `bench tune`"
             if _asks_for_skill(asked):
                 continue
@@ -96,7 +97,7 @@ class Cells:
         for model, dataset, done in self._trained(asked):
             if done[records.TRAIN_STEPS].isna().any():
                 return f"it is not recorded how many steps {model} on {dataset} took"
-            trials.setdefault(model, set()).update(map(_trials, done["facts"]))
+            trials.setdefault(model, set()).update(map(recipes.trials, done["facts"]))
             is_compared = self.sections[dataset].done["baseline"].any()
             if not (_asks_for_skill(asked) or is_compared or done[SKILL].notna().all()):
                 return f"no baseline is beside {model} on {dataset}"
@@ -207,14 +208,6 @@ def is_error(section: Section, asked: Gains | Longer | Effect) -> bool:
 def _asks_for_skill(asked: Asked) -> TypeGuard[Beats]:
     """Whether that a model predicts better than trivially is the very question."""
     return isinstance(asked, Beats) and asked.second == BASELINE
-
-
-def _trials(facts: dict[str, str]) -> int:
-    """Of how many trials the recipe is the best; 0 where it is not tuned."""
-    try:
-        return int(facts.get("recipe.trials", 0))
-    except ValueError:
-        return 0
 
 
 def _listed(numbers: set[int]) -> str:

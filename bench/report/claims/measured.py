@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.report.claims.finding import Outcome, Told
 from bench.report.statistics.clusters import Clusters
-from bench.report.statistics.jackknife import Contrast, Difference
+from bench.report.statistics.jackknife import Contrast
 from bench.report.statistics.significance import counted, written
 
 
@@ -34,7 +34,8 @@ class Measured:
         difference = replace(self.contrast, pairs=together).difference
         if not difference.has_interval:
             return "cannot be told"
-        gains = (-difference.low, -difference.high) if self.lower else tuple(_bounds(difference))
+        sign = -1 if self.lower else 1
+        gains = sign * difference.low, sign * difference.high
         if min(gains) > self.margin:
             return "as claimed"
         return "against it" if max(gains) < self.margin else "cannot be told"
@@ -69,7 +70,3 @@ def change_said(change: Contrast, seeds: Mapping[str, int], clusters: Clusters |
     size, low, high = written(difference, sign)
     interval = f"95 % interval {low} to {high} {unit}" if difference.has_interval else "no interval"
     return f"{size} {unit} {word}, {interval}{counted(seeds, clusters)}"
-
-
-def _bounds(difference: Difference) -> tuple[float, float]:
-    return difference.low, difference.high

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
-
-import pandas as pd
 
 from bench import units
 from bench.errors import UserError
@@ -15,14 +13,13 @@ from bench.report.claims.cells import Cells
 from bench.report.claims.finding import Finding, Outcome, Trial
 from bench.report.claims.measured import Measured, change_said, corrected
 from bench.report.claims.sooner import sooner
-from bench.report.load import Section
+from bench.report.load import Curves, Section
 from bench.report.scores import SequenceScores
 from bench.report.statistics.jackknife import Contrast, Pairs
 from bench.report.statistics.significance import sentence
 from bench.score.metrics import RECORDED
 from bench.train.budget import Budget
 
-Curves: TypeAlias = Callable[[Section], pd.DataFrame]
 Test: TypeAlias = Beats | Gains | Longer | Sooner
 
 LEAST_TIMES = 3  # the smaller budget that `Longer` compares with
@@ -37,7 +34,7 @@ def findings(
         claims: what was claimed.
         sections: of the report, the newest first.
         scores: of their test sequences.
-        curves: gives the learning curves of a section.
+        curves: the learning curves of their cells.
     """
     alike: dict[tuple[str, ...], list[Section]] = {}
     for section in sections:
@@ -114,7 +111,7 @@ def _measured(
     if isinstance(test, Gains):
         return _gains(cells, test)
     if isinstance(test, Sooner):
-        return sooner(cells, test, curves(cells.sections[test.dataset]))
+        return sooner(cells, test, curves.of(cells.sections[test.dataset]))
     found = Outcome("not tested", "no cells of a third of this budget or less")
     for its in filter(lambda its: its.hold(test), shorter):
         obstacle = its.obstacle(test, claim.minimum)

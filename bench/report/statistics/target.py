@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.records import VALIDATION, Measure
+from bench.records import VALIDATION, Measure, Status
 from bench.report.columns import Column, count
 from bench.report.load import Section, each
 from bench.report.table import ROW_FIELDS, Entry, Row, Table
@@ -64,7 +64,7 @@ def to_target(section: Section, summary: pd.DataFrame, curves: pd.DataFrame) -> 
     rows = tuple(
         Row(**{name: row[name] for name in ROW_FIELDS}, entries=_entries(seeds[row["label"]]))
         for row in each(summary)
-        if row["label"] in seeds and row["status"] == "done"
+        if row["label"] in seeds and row["status"] == Status.DONE
     )
     legend = (
         "Spent up to the first validation at or below the target, when at least half of the seeds"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.run.events import Event
+
+if TYPE_CHECKING:
+    from bench.suite.cell import Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,13 @@ class Job:
     log: Path  # gets what it prints
     silence_seconds: float
     total_seconds: float | None = None
+
+    @classmethod
+    def of(cls, cell: Cell, arguments: Sequence[str], log: Path) -> Job:
+        """The job of `cell`, with the limits that its suite sets, or the usual ones."""
+        seconds = cell.budget.amount if cell.budget.kind == "seconds" else None
+        total = cell.limits.cell_seconds or default_total_seconds(seconds)
+        return cls(cell.name, arguments, log, cell.limits.silence_seconds, total)
 
 
 class Started:

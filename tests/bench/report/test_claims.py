@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ class Cells:
 
     def findings(self, *claims: Claim) -> list[Finding]:
         sections = load.sections(load.cell_table(self.store, "mnist"))
-        curves = partial(load.curves, self.store)
+        curves = load.Curves(self.store)
         return findings(claims, sections, SequenceScores(self.store), curves)
 
     def trial(self, *tests: Any, **changes: Any) -> Trial:
@@ -518,7 +517,7 @@ def test_cells_of_another_suite_beside_them_are_not_mixed_in(cells: Cells) -> No
     cells.both()
     cells.both(WORSE, GOOD, suite="other", metrics={records.TRAIN_STEPS: 5.0})
     parts = load.sections(load.cell_table(cells.store, "mnist", "other"))
-    scores, curves = SequenceScores(cells.store), partial(load.curves, cells.store)
+    scores, curves = SequenceScores(cells.store), load.Curves(cells.store)
     (found,) = findings([CLAIM], parts, scores, curves)
     assert found.verdict == "upheld"
 
@@ -584,7 +583,7 @@ def test_a_claim_on_classifiers(cells: Cells, right: int, verdict: str) -> None:
     cells.store.add_classifier("class_frequency", said(30, 0), truth, baseline=True)
     test = BEATS.model_copy(update={"measure": "video_top1", "dataset": "actions"})
     parts = load.sections(load.cell_table(cells.store, "actions"))
-    scores, curves = SequenceScores(cells.store), partial(load.curves, cells.store)
+    scores, curves = SequenceScores(cells.store), load.Curves(cells.store)
     claim = CLAIM.model_copy(update={"primary": test})
     (found,) = findings([claim], parts, scores, curves)
     assert found.verdict == verdict

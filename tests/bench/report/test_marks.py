@@ -115,7 +115,7 @@ def test_where_all_are_marked_none_is_best_and_one_note_says_why(tmp_path: Path)
 def test_a_marked_model_stands_on_no_front_and_is_named_so_in_plots(store: FakeStore) -> None:
     section = only_section(store)
     looks, figures = styles(section.cells), table.summary(section)
-    curves = load.curves(store, section)
+    curves = load.Curves(store).of(section)
     fronts = speed_plots(section, figures, looks, "1")
     drawn = [*fronts, *learning_plots(curves, looks, "1", {"stopped-small"})]
     assert len(drawn) > 2

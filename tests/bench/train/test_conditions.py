@@ -139,7 +139,7 @@ def test_a_thread_that_ends_takes_nothing_of_what_was_counted_with_it() -> None:
 def test_the_share_is_that_of_the_processors_there_are(
     threads: dict[str, tuple[float, float]], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.train.conditions._processors", lambda: 2)
+    monkeypatch.setattr("bench.train.conditions.usable_processors", lambda: 2)
     monkeypatch.setattr(Processors, "now", lambda: Processors(2.0, threads))
     conditions = Conditions()
     conditions.add(1.0, 4, 0.0, Processors(0.0, {"1": (0.0, 0.0), "ended": (9.0, 9.0)}))

@@ -49,7 +49,7 @@ def test_samples_are_steps_of_the_cells_own_batches(tmp_path: Path) -> None:
     for name, batch in (("small_batches", 2), ("large_batches", 8)):
         spent = {"train/steps": 400.0, "train/samples": 400.0 * batch}
         store.add(name, 0.02, metrics=spent)
-    curves = load.curves(store, only_section(store))
+    curves = load.Curves(store).of(only_section(store))
     ends = curves[curves["metric"] == records.TRAIN_LOSS].groupby("model").last()
     assert ends["samples"].to_dict() == {"small_batches": 800, "large_batches": 3200}
     assert set(ends["steps"]) == {400}

@@ -26,7 +26,7 @@ def add(store: FakeStore, model: str, seed: int, values: list[float]) -> None:
 
 def of(store: FakeStore) -> Target | None:
     section = only_section(store)
-    return to_target(section, table.summary(section), load.curves(store, section))
+    return to_target(section, table.summary(section), load.Curves(store).of(section))
 
 
 @pytest.mark.parametrize(
