@@ -28,6 +28,7 @@ from bench.report.page import Chapter, Report, write
 from bench.report.plots.canvas import Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
+from bench.report.plots.ladders import ladders
 from bench.report.plots.learning import learning_plots
 from bench.report.plots.profiles import with_profiles
 from bench.report.plots.seeds import seed_plots
@@ -57,7 +58,7 @@ def build(
     cells: pd.DataFrame | None = None,
     scores: SequenceScores | None = None,
 ) -> Path:
-    """The path of the written report.html, beside report.md, table.csv and plots/*.png.
+    """The path of the written report.html; beside it report.md, table.csv, scores.parquet, plots.
 
     Args:
         store: where the cells are recorded.
@@ -90,10 +91,11 @@ def build(
             other=other,
             chapters=chapters,
             ranks=[with_profiles(one, looks, f"0-{place}") for place, one in enumerate(ranked)],
-            sweeps=sweep_plots(tables, looks),
+            sweeps=[*ladders(tables, scores, looks), *sweep_plots(tables, looks)],
             claims=findings(all_claims(), parts, scores, learning),
             published=published_tables(all_rows(), parts, scores),
             styles=looks,
+            scores=scores.table(parts),
         ),
         out,
     )

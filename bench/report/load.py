@@ -96,6 +96,11 @@ class Section:
         return (self.task, self.size, *(getattr(self, name) for name in SETTING))
 
     @property
+    def under_any_budget(self) -> str:
+        """The common settings of sections that differ in their budgets alone, as a line."""
+        return replace(self, budget=UNKNOWN).setting
+
+    @property
     def common_setting(self) -> str:
         """The common settings of sections of several data sets with these conditions, as a line."""
         alike = replace(self, context_frames=UNKNOWN, horizon=UNKNOWN, data_digest=UNKNOWN)

@@ -1,4 +1,4 @@
-"""report.html, report.md and table.csv with their pictures, from finished chapters."""
+"""report.html, report.md, table.csv, scores.parquet and pictures, from finished chapters."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ from bench.report.verdict import status_words
 from bench.report.viewer import Viewer, error_colors
 from bench.score.metrics import RECORDED
 
+SCORES = "scores.parquet"
+"""The scores by test sequence that every interval can be recomputed from."""
 UNFINISHED = ".new-"  # begins the name of the folder where a report is made
 LEFT_SECONDS = 3600  # after which such a folder is nobody's
 
@@ -130,6 +132,8 @@ class Report:
     sweeps: Sequence[Sweep] = ()
     claims: Sequence[Finding] = ()
     published: Sequence[PublishedTable] = ()
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """By test sequence."""
 
     @property
     def title(self) -> str:
@@ -201,6 +205,8 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
         name = f"plots/{picture.name}.png"
         (out / name).write_bytes(picture.png)
         yield name
+    report.scores.to_parquet(out / SCORES, compression="zstd")
+    yield SCORES
     texts = {
         "table.csv": csv([chapter.summary for chapter in report.chapters]),
         "report.md": "\n".join(_markdown(report)),
@@ -228,6 +234,7 @@ def _markdown(report: Report) -> Iterator[str]:
         yield from _markdown_ranks(table)
     for sweep in report.sweeps:
         yield f"\n## {_plain(sweep.title)}\n\n{_plain(sweep.setting)}"
+        yield from (f"\n{_plain(note)}" for note in sweep.notes)
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
     yield from claims_markdown(report.claims)
     for chapter in report.chapters:

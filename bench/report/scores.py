@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from bench.report.artifacts import Artifacts, frame_table, video_table
 from bench.report.columns import COLUMNS
 from bench.report.load import Section, at_once, each
 from bench.report.statistics.clusters import Clusters
-from bench.score.metrics import PREDICTION, RECORDED
+from bench.score.metrics import METRICS, PREDICTION, RECORDED
 
 if TYPE_CHECKING:
     from bench.store.mlflow import Store
@@ -63,6 +64,33 @@ class SequenceScores:
             if name in scores.by_sequence:
                 columns[cell["label"], cell["seed"]] = scores.by_sequence[name]
         return pd.DataFrame(columns).dropna(axis=1)
+
+    def table(self, sections: Sequence[Section]) -> pd.DataFrame:
+        """All scores by test sequence of the metrics in the tables: enough for every interval.
+
+        One row a cell and sequence: dataset, size, device, budget, label, seed, sequence, its
+        cluster, and the metrics as float32, which is more than a table prints.
+        """
+        parts = []
+        for section in sections:
+            shown = {
+                part
+                for metric in METRICS[section.task].values()
+                if metric.shown == "table"
+                for part in metric.parts
+            }
+            for cell, scores in self._alike(section):
+                part = scores.by_sequence[[name for name in scores.by_sequence if name in shown]]
+                part = part.astype(np.float32)
+                clusters = part.index if scores.clusters is None else scores.clusters
+                part.insert(0, "cluster", np.asarray(clusters, np.int64))
+                part.insert(0, "sequence", part.index)
+                for name in ("seed", "label"):
+                    part.insert(0, name, cell[name])
+                for name in ("budget", "device", "size", "dataset"):
+                    part.insert(0, name, getattr(section, name))
+                parts.append(part)
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def clusters(self, section: Section) -> Clusters:
         """The clusters of the test sequences, by the newest cell that has recorded them.

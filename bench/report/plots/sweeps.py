@@ -40,6 +40,16 @@ class Sweep:
     title: str
     setting: str
     plots: list[Plot]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What figures are drawn against: its label, and how each of its values is written."""
+
+    label: str
+    ticks: Mapping[float, str]
+    is_logarithmic: bool
 
 
 @styled
@@ -60,8 +70,13 @@ def sweep_plots(parts: Sequence[Part], styles: dict[str, Style]) -> list[Sweep]:
             summary[summary["status"] == records.Status.DONE].assign(option=value)
             for value, (_, summary) in sorted(swept.items())
         )
+        axis = Axis(
+            one_line(option.replace("_", " "), 48),
+            {value: f"{value:,g}" for value in swept},
+            is_logarithmic=min(swept) > 0 and max(swept) > WIDE * min(swept),
+        )
         plots = [
-            _plot(rows[rows[column.name].notna()], column, option, styles, prefix)
+            swept_plot(rows[rows[column.name].notna()], column, axis, styles, prefix)
             for column in (lead, *(column for column in others if column.name in COST))
             if rows[column.name].notna().any()
         ]
@@ -106,29 +121,43 @@ def _without(option: str, dataset: str) -> str:
     return Reference(reference.name, others).label(reference.name)
 
 
-def _plot(
-    rows: pd.DataFrame, column: Column, option: str, styles: Mapping[str, Style], prefix: str
+def swept_plot(
+    rows: pd.DataFrame, column: Column, axis: Axis, styles: Mapping[str, Style], prefix: str
 ) -> Plot:
-    measure, name = column.measure, one_line(option.replace("_", " "), 48)
+    """A line for each model through its figures of `column`, in a band of their intervals.
+
+    Args:
+        rows: of the summaries, each with its value on the axis as `option`.
+        column: what is drawn.
+        axis: what it is drawn against.
+        styles: how the models look.
+        prefix: begins the picture's name.
+    """
+    measure = column.measure
     ylabel = column.heading if not column.is_quality else f"test {column.heading}"
-    figure, axes = panel(name, ylabel, list(rows["label"].unique()))
+    figure, axes = panel(axis.label, ylabel, list(rows["label"].unique()))
     ends = []
     for label, line in rows.groupby("label", sort=False):
         style, values = styles[line["model"].iloc[0]], line[column.name] * column.scale
         half = (line[f"{column.name}_half_width"] * column.scale).fillna(0)
-        axes.errorbar(
-            *(line["option"], values, half),
+        axes.fill_between(
+            *(line["option"], values - half, values + half),
+            color=style.color,
+            alpha=0.18,
+            linewidth=0,
+        )
+        axes.plot(
+            *(line["option"], values),
             color=style.color,
             linestyle=style.dash,
             marker=style.marker,
             markersize=4,
-            capsize=2,
         )
         ends.append(Label(str(label), line["option"].iloc[-1], values.iloc[-1], style.color))
-    values = rows["option"]
-    if values.min() > 0 and values.max() > WIDE * values.min():
+    there = sorted(rows["option"].unique())
+    if axis.is_logarithmic:
         axes.set_xscale("log")
-    axes.set_xticks(sorted(values.unique()), [f"{value:,g}" for value in sorted(values.unique())])
+    axes.set_xticks(there, [axis.ticks[value] for value in there])
     axes.minorticks_off()
     figures = rows[column.name]
     if not column.is_quality and figures.min() > 0 and figures.max() > WIDE * figures.min():
@@ -137,4 +166,4 @@ def _plot(
     axes.autoscale_view()
     write_beside(ends, axes)
     short = column.name.replace("_", "-")
-    return (draw(figure, f"{prefix}-{short}", f"{measure.label} against {name}"),)
+    return (draw(figure, f"{prefix}-{short}", f"{measure.label} against {axis.label}"),)
