@@ -32,7 +32,7 @@ def plan(cells: Sequence[PlannedCell], settings: RunSettings, console: Console) 
     """The matrix, in as many parts as `console` is wide, and below it the totals."""
     datasets = list(dict.fromkeys(cell.dataset for cell in cells))
     matrices = in_parts(datasets, lambda some: _matrix(cells, some), console)
-    remarks = [Text(line) for line in (_basis(cells), settings.remark) if line]
+    remarks = [Text(line) for line in (_basis(cells), *settings.remarks) if line]
     return Group(*matrices, *_blocked(cells), _totals(cells, settings), *remarks, Text())
 
 

@@ -58,8 +58,8 @@ class RunSettings:
     budget: str
     workers: int = 1
     """How many cells run at the same time."""
-    remark: str = ""
-    """What makes the same budget unequal between models, in a sentence."""
+    remarks: tuple[str, ...] = ()
+    """What makes the comparison unequal between models, a sentence each."""
 
 
 class Display(Protocol):

@@ -59,14 +59,23 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
     one, sizes = cells[0], dict.fromkeys(cell.size for cell in cells if cell.size != "only")
     size = ", ".join(sizes) or "only"
     budget = units.budget(str(one.budget))
-    remark = _unequal_batches(cells) if one.budget.kind == "steps" else ""
-    return RunSettings(one.suite, one.device, one.precision, size, budget, workers, remark)
+    unequal = _unequal_batches(cells) if one.budget.kind == "steps" else ""
+    remarks = tuple(filter(None, (unequal, _untuned(cells))))
+    return RunSettings(one.suite, one.device, one.precision, size, budget, workers, remarks)
 
 
 def _unequal_batches(cells: Sequence[Cell]) -> str:
     there = (cell for cell in cells if not cell.missing_data)
     batches = [cell.recipe.batch_size for cell in there if cell.is_trained]
     return units.unequal_batches(batches)
+
+
+def _untuned(cells: Sequence[Cell]) -> str:
+    """Which models of a suite of tuned recipes have none; "" where all have theirs."""
+    asked = [cell for cell in cells if cell.recipe_of == "tuned" and not cell.missing_data]
+    without = (cell for cell in asked if cell.recipe.trials == 0 and cell.is_trained)
+    names = dict.fromkeys(cell.name.rpartition("/")[0] for cell in without)
+    return f"Not tuned, so by their own recipes: {', '.join(names)}." if names else ""
 
 
 def planned(cell: Cell, state: State = "run", **more: Any) -> PlannedCell:

@@ -28,8 +28,8 @@ def settle(suite: Suite) -> list[Cell]:
 
     Raises:
         UserError: this machine lacks the device asked for, a model has no such size or cannot be
-            built with its options, or has no tuned recipe where the suite wants these, or two
-            models or data sets have one label.
+            built with its options, or has tuned recipes for several other budgets where the suite
+            wants one, or two models or data sets have one label.
     """
     suite.check_labels()
     device = hardware.resolve_device(suite.device)
@@ -66,7 +66,7 @@ def settle(suite: Suite) -> list[Cell]:
         if suite.recipe == "tuned" and cell.unbuildable:
             raise UserError(cell.unbuildable)
         if suite.recipe == "tuned" and cell.is_trained:
-            changes["recipe"] = tuned.recipe_of(cell, suite)
+            changes["recipe"] = tuned.recipe_of(cell, suite) or cell.recipe
         return cell.model_copy(update=changes)
 
     cells, once = [], set()

@@ -109,30 +109,30 @@ def write(file: Path, found: Sequence[Tuned]) -> None:
     atomic.write_text(file, "\n".join([head, *blocks]))
 
 
-def recipe_of(cell: Cell, suite: Suite) -> Recipe:
-    """The recipe that was tuned for the model, size, options and data set of `cell`.
+def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
+    """The recipe tuned for the model, size, options and data set of `cell`; None without one.
 
     Of several it is the one tuned at the suite's budget; one alone serves every budget.
 
     Raises:
-        UserError: there is none, or several for other budgets; it says how to find one.
+        UserError: there is no file of them, or it has several, all for other budgets; it says how
+            to find one.
     """
     file = Path(suite.tuned_recipes)
-    wanted = cell.model_class.name, cell.size, cell.dataset_name
-    alike = [t for t in read(file) if (t.name, t.size, t.dataset) == wanted]
-    fitting = [t for t in alike if t.options == options_text(cell.options)]
-    found = [t for t in fitting if t.budget == str(cell.budget)] or fitting
-    if len(found) == 1:
-        return found[0].recipe
-    what = f"{cell.name.rpartition('/')[0]} has no tuned recipe in {file}"
-    if fitting:
-        what += f" at {cell.budget}, but several, at {', '.join(t.budget for t in fitting)}"
-    elif alike:
-        what += f" with the options {options_text(cell.options)}, but with {alike[0].options}"
     line = shlex.join(
         ["python", "-m", "bench", "tune", *_suite_words(file), "--models", cell.model]
     )
-    raise UserError(f"{what}: find one by `{line}`")
+    if not file.is_file():
+        raise UserError(f"there are no tuned recipes, no {file}: find them by `{line}`")
+    wanted = cell.model_class.name, cell.size, cell.dataset_name, options_text(cell.options)
+    fitting = [t for t in read(file) if (t.name, t.size, t.dataset, t.options) == wanted]
+    found = [t for t in fitting if t.budget == str(cell.budget)] or fitting
+    if len(found) <= 1:
+        return found[0].recipe if found else None
+    raise UserError(
+        f"{cell.name.rpartition('/')[0]} has no tuned recipe in {file} at {cell.budget}, but"
+        f" several, at {', '.join(t.budget for t in fitting)}: find one by `{line}`"
+    )
 
 
 def _suite_words(file: Path) -> list[str]:

@@ -220,7 +220,10 @@ def test_a_budget_in_seconds_needs_no_estimate() -> None:
 
 
 def test_the_plan_says_what_makes_a_budget_unequal() -> None:
-    stream, unequal = io.StringIO(), dataclasses.replace(SETTINGS, remark="Batches are of 4 to 16.")
+    stream, unequal = (
+        io.StringIO(),
+        dataclasses.replace(SETTINGS, remarks=("Batches are of 4 to 16.",)),
+    )
     PlainDisplay(Console(file=stream, width=80)).plan([cell("convlstm")], unequal)
     assert "Batches are of 4 to 16." in stream.getvalue()
 

@@ -104,11 +104,9 @@ def test_the_recipe_of_the_best_trial_trains_the_suite(
     (table,) = tables(cells, [run.tags[records.CELL]], SequenceScores(store)).values()
     assert "tuned (3 trials)" in table.note
 
-    missing = bench("run", "--suite", suite)
-    assert missing.returncode == 2
-    assert missing.stderr.count("\n") == 1
-    assert "tuned recipe" in missing.stderr
-    assert "bench tune" in missing.stderr
+    other = bench("run", "--suite", suite, "--dry-run")
+    assert other.returncode == 0, other.stderr
+    assert "Not tuned, so by their own recipes: " in other.stdout
 
 
 def test_a_trial_that_diverges_counts_and_never_wins(
@@ -186,13 +184,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
         read(file)
 
 
-def test_a_recipe_found_for_other_options_is_not_taken(
-    tmp_path: Path, suite: Path, user_models: Path
-) -> None:
-    text = suite.read_text(encoding="utf-8").replace("budget", 'recipe = "tuned"\nbudget')
-    suite.write_text(text, encoding="utf-8")
-    (tmp_path / "mine.tuned.toml").write_text(
-        """
+FOUND = """
 [[tuned]]
 model = "Wide"
 size = "only"
@@ -200,24 +192,29 @@ dataset = "moving_mnist"
 options = "(width=8)"
 validation = 0.1
 seeds = [7]
-budget = "4 steps"
+budget = "{budget}"
 device = "a CPU"
 precision = "32"
 commit = ""
 code_digest = ""
-trials = [{ learning_rate = 0.01, batch_size = 2, validation = 0.1 }]
+trials = [{{ learning_rate = 0.01, batch_size = 2, validation = 0.1 }}]
 [tuned.recipe]
 source = "ours"
 learning_rate = 0.01
 batch_size = 2
 trials = 1
-""",
-        encoding="utf-8",
-    )
+"""
+
+
+def test_a_model_with_other_options_keeps_its_own_recipe(
+    tmp_path: Path, suite: Path, user_models: Path
+) -> None:
+    text = suite.read_text(encoding="utf-8").replace("budget", 'recipe = "tuned"\nbudget')
+    suite.write_text(text, encoding="utf-8")
+    (tmp_path / "mine.tuned.toml").write_text(FOUND.format(budget="4 steps"), encoding="utf-8")
     loaded = load_suite(str(suite))
-    as_is = loaded.with_overrides(models=[f"{user_models}:Wide"])
-    with pytest.raises(UserError, match=r"\(width=8\)"):
-        settle(as_is)
+    (cell,) = settle(loaded.with_overrides(models=[f"{user_models}:Wide"]))
+    assert (cell.recipe.trials, cell.recipe_of) == (0, "tuned")
     (cell,) = settle(loaded.with_overrides(models=[f"{user_models}:Wide(width=8)"]))
     assert cell.recipe.learning_rate == 0.01
     assert cell.recipe_of == "tuned"
@@ -250,8 +247,12 @@ def test_the_line_that_finds_a_recipe_writes_to_the_file_that_lacks_it(
     suite: Path, user_models: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "recipes.toml"
-    tuned = {"recipe": "tuned", "models": [f"{user_models}:Tiny"]}
+    tuned = {"recipe": "tuned", "models": [f"{user_models}:Wide(width=8)"]}
     with pytest.raises(UserError, match=f"--suite {suite} "):
+        settle(load_suite(str(suite)).with_overrides(**tuned))
+    several = [FOUND.format(budget=budget) for budget in ("2 steps", "8 steps")]
+    (tmp_path / "mine.tuned.toml").write_text("".join(several), encoding="utf-8")
+    with pytest.raises(UserError, match=f"2 steps, 8 steps: find one by .*--suite {suite} "):
         settle(load_suite(str(suite)).with_overrides(**tuned))
     with pytest.raises(UserError, match=f"--suite SUITE --out {other} "):
         settle(load_suite(str(suite)).with_overrides(**tuned, tuned_recipes=str(other)))
