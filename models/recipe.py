@@ -120,12 +120,12 @@ class Paper:
 DEFAULT_RECIPE = Recipe(source="the harness's default", learning_rate=1e-3, batch_size=16)
 
 
-def small_recipe(learning_rate: float, how: str) -> Recipe:
-    """Our recipe for small sizes on a CPU, under budgets of minutes; `how` the rate was found."""
+def small_recipe(learning_rate: float, how: str, batch_size: int = 4) -> Recipe:
+    """Our recipe for small sizes on a CPU, under budgets of minutes; `how` it was found."""
     return Recipe(
         source=f"ours; {how}",
         learning_rate=learning_rate,
-        batch_size=4,
+        batch_size=batch_size,
         schedule="one_cycle",
         clip_norm=1.0,
     )

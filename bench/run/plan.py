@@ -74,7 +74,7 @@ def _untuned(cells: Sequence[Cell]) -> str:
     """Which models of a suite of tuned recipes have none; "" where all have theirs."""
     asked = [cell for cell in cells if cell.recipe_of == "tuned" and not cell.missing_data]
     without = (cell for cell in asked if cell.recipe.trials == 0 and cell.is_trained)
-    names = dict.fromkeys(cell.name.rpartition("/")[0] for cell in without)
+    names = dict.fromkeys(cell.name.partition("/")[0] for cell in without)
     return f"Not tuned, so by their own recipes: {', '.join(names)}." if names else ""
 
 

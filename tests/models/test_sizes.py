@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +12,16 @@ import torch
 from bench.suite import catalogue
 from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
+from bench.suite.suite import load_suite
+from bench.suite.tuned import Tuned, options_text, read
 from datasets.contract import Spec
 from models.contract import Predictor
 from models.convlstm import ConvLSTM
 from models.maxvit import MaxViT
 from models.predrnn import PredRNN
+
+
+TUNED = read(Path(load_suite("mnist").tuned_recipes))
 
 
 def forward_flops(model_class: type[Predictor], size: str) -> float:
@@ -26,15 +32,26 @@ def forward_flops(model_class: type[Predictor], size: str) -> float:
     return flops
 
 
-def test_small_sizes_cost_the_same_within_a_quarter() -> None:
+def test_small_sizes_cost_alike() -> None:
     flops = {
         name: forward_flops(model_class, "small")
         for name, model_class in catalogue.predictors().items()
         if "small" in model_class.sizes
     }
-    assert {"convlstm", "predrnn", "maxvit", "sith", "swinlstm_d"} <= set(flops)
-    assert max(flops.values()) < 1.25 * min(flops.values()), flops
-    assert 1e9 < min(flops.values()) < 4e9
+    tuned = {entry.name for entry in TUNED}
+    low, high = load_suite("mnist").tuning.flops_per_sequence or (0.0, 0.0)
+    assert all(low <= flops[name] <= high for name in tuned), flops
+    others = [count for name, count in flops.items() if name not in tuned]
+    assert max(others) < 1.25 * min(others), flops
+    assert 1e9 < min(others) < 4e9
+
+
+@pytest.mark.parametrize("entry", TUNED, ids=lambda entry: entry.name)
+def test_the_small_size_is_the_one_that_was_tuned(entry: Tuned) -> None:
+    small = catalogue.all_models()[entry.name].sizes[entry.size]
+    assert entry.options == options_text(small.options)
+    for name in ("learning_rate", "batch_size", "schedule", "clip_norm", "optimizer"):
+        assert getattr(small.recipe, name) == getattr(entry.recipe, name)
 
 
 @pytest.mark.parametrize(("model_class", "published_gmacs"), [(ConvLSTM, 56.8), (PredRNN, 116.0)])
