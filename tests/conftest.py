@@ -12,8 +12,6 @@ from hypothesis import settings
 # Tests run side by side, and so do their child processes: one thread each. Before torch's import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from datasets.sources import digits, download
-
 # How long an example takes on a shared machine says nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -25,6 +23,7 @@ def pytest_collection() -> Generator[None]:
     gc.disable()
     yield
     gc.freeze()
+    gc.set_threshold(10_000)  # new objects; at 700 it takes a twentieth of the time
     gc.enable()
 
 
@@ -38,6 +37,8 @@ def _no_data_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
     So the processes that tests start try no download either, and the user's folder stays as it is.
     """
+    from datasets.sources import digits, download  # not in the process that hands out the tests
+
     offline = SimpleNamespace(
         datasets=SimpleNamespace(MNIST=_refuse, MovingMNIST=_refuse, FashionMNIST=_refuse)
     )

@@ -9,6 +9,7 @@ import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -91,7 +92,7 @@ class Database:
             if "alembic_version" in _tables(connection):
                 row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
                 version = row[0] if row else None
-            scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store/db_migrations"))
+            scripts = _migrations()
             if version in scripts.get_heads():
                 return True
             if _holds_nothing(connection):
@@ -212,6 +213,12 @@ class Database:
             if ours or early:
                 own[number] = f"{self.artifacts}/{folder}"
         return own
+
+
+@cache
+def _migrations() -> ScriptDirectory:
+    """MLflow's migrations: dozens of files, read once by a process."""
+    return ScriptDirectory(str(Path(mlflow.__file__).parent / "store/db_migrations"))
 
 
 def _escaped(path: str) -> str:

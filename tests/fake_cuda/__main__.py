@@ -12,6 +12,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from bench import garbage
 from tests.fake_cuda import guard
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if why := guard.missing():
         sys.exit(f"error: {why}")
+    garbage.look_seldom()
     guard.load()
     # They import torch, which looks for CUDA once.
     from tests.fake_cuda import sizes

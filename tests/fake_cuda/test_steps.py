@@ -6,7 +6,6 @@ One process takes a step of each on fake CUDA; see `python -m tests.fake_cuda`.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from filelock import FileLock
 
 from bench.suite import catalogue
 from tests.fake_cuda import guard, table
+from tests.made_once import made_once
 
 REPOSITORY = Path(__file__).parents[2]
 MODELS = [name for name, model in catalogue.all_models().items() if "small" in model.sizes]
@@ -34,17 +33,15 @@ Steps = dict[str, list[dict[str, Any]]]
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
     """Of each model, what a step does in each precision; told by one process for all workers."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all workers of this run
-    shared = folder / "fake_cuda.json"
-    with FileLock(f"{shared}.lock"):
-        if not shared.exists():
-            command = [sys.executable, "-W", "ignore", "-m", "tests.fake_cuda"]
-            child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-            assert child.returncode == 0, child.stderr
-            shared.write_text(child.stdout, encoding="utf-8")
-    told: Steps = json.loads(shared.read_text(encoding="utf-8"))
+
+    def tell(folder: Path) -> None:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.fake_cuda"]
+        child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        assert child.returncode == 0, child.stderr
+        (folder / "steps.json").write_text(child.stdout, encoding="utf-8")
+
+    folder = made_once(tmp_path_factory, "fake_cuda", tell)
+    told: Steps = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
     return told
 
 

@@ -17,7 +17,7 @@ from bench.suite import catalogue
 from models.contract import Classifier, Predictor, TrainingBatch
 
 MODELS = [*catalogue.predictors().values()]
-# Twenty static steps of each model are replayed in tests/bench/train/test_static_step.py.
+# Static steps of each model are replayed in tests/bench/train/test_static_step.py.
 TESTED = [name for name in CHECKS if name != "static step"]
 AS_IT_IS = ("shape", "colour", "rectangle")
 """Checks of the output's shape, on frames of the size that a user's models are checked on."""

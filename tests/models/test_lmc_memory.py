@@ -149,5 +149,5 @@ def test_frames_without_whole_squares_are_refused() -> None:
 
 def test_four_sequences_are_learnt_by_heart(learns_by_heart: Callable[..., None]) -> None:
     torch.manual_seed(0)
-    model = LMCMemory((1, 32, 32), width=16, layers=1, slots=10)
-    learns_by_heart(model, steps=150, learning_rate=7e-3)
+    model = LMCMemory((1, 32, 32), width=8, layers=1, slots=10)
+    learns_by_heart(model, steps=150, learning_rate=1.5e-2)

@@ -177,7 +177,7 @@ def test_recurrent_models_learn_four_sequences_by_heart(
     model_class: type[Predictor], learns_by_heart: Callable[..., None]
 ) -> None:
     torch.manual_seed(0)
-    learns_by_heart(model_class((1, 32, 32), width=8), learning_rate=5e-3)
+    learns_by_heart(model_class((1, 32, 32), width=8))
 
 
 def test_maxvit_learns_four_sequences_by_heart(learns_by_heart: Callable[..., None]) -> None:

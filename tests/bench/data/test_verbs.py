@@ -422,7 +422,7 @@ def _paste(bench: Cli, line: str) -> str:
     return bench(*words[3:])
 
 
-@pytest.mark.parametrize("spoilt", ["{", "", "null", "[]", '{"format": 0}'])
+@pytest.mark.parametrize("spoilt", ["{", '{"format": 0}'])
 def test_the_remedy_of_a_damaged_manifest_works_when_it_is_pasted(
     bench: Cli, data: Path, own: Path, source: Path, spoilt: str
 ) -> None:

@@ -155,6 +155,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_damaged_artifacts_cost_their_cells_the_plots_and_no_more(tmp_path: Path) -> None:
     store = FakeStore(tmp_path / "artifacts")
     store.add("copy_last", 0.05, size="only", baseline=True)

@@ -600,6 +600,7 @@ def test_the_file_tests_the_claim_on_sith(cells: Cells) -> None:
     assert found == {"sith-short": "upheld", "sith-context": "upheld"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_shows_claims_before_the_chapters(
     cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ assert "torch" not in sys.modules
 """
 
 
-def test_mlflow_alone_makes_the_report(tmp_path: Path) -> None:
+def test_mlflow_alone_makes_the_report(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copytree(empty_store, tmp_path, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True
     )

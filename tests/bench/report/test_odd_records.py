@@ -143,7 +143,9 @@ def test_perfect_models_are_level(tmp_path: Path) -> None:
     assert not re.search(r"\b(nan|inf)\b", markdown)
 
 
-def test_what_cannot_be_written_leaves_the_former_report(store: FakeStore, tmp_path: Path) -> None:
+def test_what_cannot_be_written_leaves_the_former_report(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    store.add("copy_last", 0.05, size="only", baseline=True)
     page = report.build(store, "mnist", tmp_path / "out")
     before = {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()}
     store.add("best", 0.01)
@@ -160,6 +162,7 @@ def test_what_cannot_be_written_leaves_the_former_report(store: FakeStore, tmp_p
     assert not [path for path in page.parent.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("taken", ["out", "out/plots", "out/report.html/mine"])
 def test_a_place_that_is_taken_is_told_in_one_line(
     store: FakeStore, tmp_path: Path, taken: str
@@ -171,6 +174,7 @@ def test_a_place_that_is_taken_is_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_line_that_writes_the_report_can_be_pasted(tmp_path: Path) -> None:
     store = FakeStore(tmp_path / "artifacts")
     store.add("good", 0.02, params={"suite": "my suite; $(x)"})

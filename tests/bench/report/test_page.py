@@ -153,6 +153,7 @@ def test_only_baselines_make_a_report(store: FakeStore, tmp_path: Path) -> None:
     assert "0.05000" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_stored_frames_make_no_viewer(tmp_path: Path) -> None:
     store = FakeStore(tmp_path / "artifacts")
     none = np.zeros((0, 10, 1, 64, 64), np.uint8)

@@ -155,6 +155,7 @@ def test_only_rows_of_the_section_are_shown(store: FakeStore) -> None:
     assert len(tables(store, *others, ROW)) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_ends_with_the_published_figures(
     store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

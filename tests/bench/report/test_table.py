@@ -404,6 +404,7 @@ def test_skipping_a_cell_does_not_void_what_it_gave_before(store: FakeStore) -> 
     assert list(printed(only_section(store))) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_cell_of_the_plan_that_has_not_begun_is_a_row(store: FakeStore, tmp_path: Path) -> None:
     store.plan = store.runs[2:5]
     store.runs = [run for run in store.runs if run is not store.plan[0]]

@@ -33,7 +33,7 @@ def smoke(
     results = tmp_path_factory.mktemp("smoke") / "results"
     shutil.copytree(empty_store, results)
     words = ["run", "--suite", "smoke", "--device", "cpu"]
-    others = ["--models", *sorted(MODELS - {"maxvit"})]
+    others = ["--models", *sorted(MODELS - {"predrnn"})]
     done = run_here(*words, *others, "--results", results, report=False)
     assert done.returncode == 0, done.stdout + done.stderr
     line = command(*words, "--results", str(results))
@@ -141,7 +141,8 @@ def test_the_report_hangs_on_the_parent_run(smoke: tuple[Path, object]) -> None:
 def test_doing_it_again_skips_finished_cells(
     smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
-    again = _bench(smoke[0], "run", "--suite", "smoke", "--device", "cpu")
+    words = ["run", "--suite", "smoke", "--device", "cpu"]
+    again = run_here(*words, "--results", smoke[0], report=False)
     assert again.returncode == 0
     assert "5 done; nothing to run" in again.stdout
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
@@ -152,14 +153,14 @@ def test_two_runs_of_a_cell_give_identical_figures(
     smoke: tuple[Path, object], runs: dict[str, RecordedCell]
 ) -> None:
     words = ["run", "--suite", "smoke", "--device", "cpu"]
-    words += ["--models", "maxvit", "--force", "maxvit*"]
+    words += ["--models", "predrnn", "--force", "predrnn*"]
     forced = run_here(*words, "--results", smoke[0], report=False)
     assert forced.returncode == 0, forced.stdout
     store = Store(f"sqlite:///{smoke[0]}/mlflow.db")
-    newest = next(run for run in store.cells("smoke") if run.params["model"] == "maxvit")
-    assert newest.run_id != runs["maxvit"].run_id
+    newest = next(run for run in store.cells("smoke") if run.params["model"] == "predrnn")
+    assert newest.run_id != runs["predrnn"].run_id
     same = [key for key in newest.metrics if key.startswith(("test/", "val/", "train/"))]
-    assert {k: newest.metrics[k] for k in same} == {k: runs["maxvit"].metrics[k] for k in same}
+    assert {k: newest.metrics[k] for k in same} == {k: runs["predrnn"].metrics[k] for k in same}
 
 
 def test_ls_cells_tells_their_status(smoke: tuple[Path, object]) -> None:

@@ -29,8 +29,10 @@ def _write(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", suite_names())
-def test_every_suite_of_the_house_is_valid(name: str) -> None:
-    assert load_suite(name).name == name
+def test_every_suite_of_the_house_is_valid_and_counts_no_time_on_a_cpu(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.budget_on("cpu").kind != "seconds"
 
 
 def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> None:
@@ -213,11 +215,6 @@ def test_a_cell_is_settled_with_the_one_budget_of_its_device(tmp_path: Path) -> 
     for cell in settle(suite.with_overrides(device="cpu")):
         assert cell.budget == Budget("flops", 1e9)
         assert Budget.parse(str(cell.params["budget"])) == cell.budget
-
-
-@pytest.mark.parametrize("name", suite_names())
-def test_no_built_in_suite_counts_time_on_a_cpu(name: str) -> None:
-    assert load_suite(name).budget_on("cpu").kind != "seconds"
 
 
 def test_a_path_that_is_not_utf_8_is_told(tmp_path: Path) -> None:

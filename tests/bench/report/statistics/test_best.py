@@ -141,6 +141,7 @@ def test_of_one_cluster_nothing_is_marked(tmp_path: Path) -> None:
     assert "only 1 person" in table.bold
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_page_and_markdown_have_the_marks_of_the_terminal(tmp_path: Path) -> None:
     store = _store(tmp_path / "artifacts", CLOSE)
     page = report.build(store, "mnist", tmp_path / "out")

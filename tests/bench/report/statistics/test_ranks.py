@@ -162,6 +162,7 @@ def test_one_data_set_or_one_model_has_no_ranks(tmp_path: Path) -> None:
     assert of(store) == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_begins_with_the_ranks(store: FakeStore, tmp_path: Path) -> None:
     page = report.build(store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")

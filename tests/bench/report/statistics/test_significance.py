@@ -207,6 +207,7 @@ def test_videos_named_right_are_compared_in_points(tmp_path: Path) -> None:
     assert first.startswith("good-small beats poor-small on top-1 per video: 50 points higher")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_folds_the_sentences_away(store: CountingStore, tmp_path: Path) -> None:
     page = report.build(store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
