@@ -20,7 +20,6 @@ from models.convlstm import ConvLSTM
 from models.maxvit import MaxViT
 from models.predrnn import PredRNN
 
-
 TUNED = read(Path(load_suite("mnist").tuned_recipes))
 
 
