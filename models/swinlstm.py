@@ -451,7 +451,6 @@ PUBLISHED_RECIPE = Recipe(
     learning_rate=1e-4,
     batch_size=16,
 )
-SMALL_RECIPE = small_recipe(5e-3, "learning rate not tuned")
 
 
 class SwinLSTMB(SwinLSTM):
@@ -526,7 +525,7 @@ class SwinLSTMD(SwinLSTM):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(PUBLISHED_RECIPE),
         "small": Size(
-            SMALL_RECIPE,
+            small_recipe(5e-3, "learning rate not tuned"),
             {
                 "width": 48,
                 "depths_down": (2, 3),
