@@ -57,7 +57,7 @@ class Child:
             job: what it does.
             more: variables beside those of this process.
             parent: told of its events, and asked whether to stop it.
-            by_signals: how it is asked: by a signal; else by the end of its input alone, where a
+            by_signals: how it is asked: by a signal, or else by the end of its input alone, where a
                 cluster signals all processes of a job itself and a second one would end it at once.
         """
         self._job, self._parent, self._by_signals = job, parent, by_signals

@@ -59,7 +59,8 @@ class Launcher(Protocol):
 
     def holds(self, key: str) -> bool:
         """Whether the cell of that key has a job, of this process or an earlier one, that waits for
-        its turn or runs."""
+        its turn or runs.
+        """
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
         """What happens to each job, as it happens; the last of each is a `Finished`."""

@@ -63,17 +63,13 @@ class Supervisor:
     files: JobFiles
     folder: Path
     """Where paths of the job are relative to."""
-    stops: int = 0
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the process is to be asked to stop."""
-        return self.stops > 0
+    stopped: bool = False
+    """Whether the process is to be asked to stop."""
 
     @property
     def stopped_twice(self) -> bool:
-        """Whether it is to be killed."""
-        return self.stops > 1
+        """Whether it is to be killed: never, which engines do themselves."""
+        return False
 
     def publish(self, job: Job, event: Event) -> None:
         """Write down an event."""
@@ -107,7 +103,6 @@ class JobState:
 
     is_there: bool
     """Whether it waits or runs, or will again."""
-    runs: bool = False
     end: Finished = field(default_factory=lambda: Finished(Status.INTERRUPTED, "its job is gone"))
     """What to say where it is gone and its process said nothing."""
 
@@ -168,6 +163,16 @@ class _Watched:
                     yield from self._lines.add(data)
         except FileNotFoundError:
             return
+
+    def end(self, state: JobState | None) -> Finished:
+        """How it ended: by its own last word, but for an interruption whose cause others know."""
+        if self.finished is None or (
+            state is not None
+            and self.finished.status is Status.INTERRUPTED
+            and state.end.status in (Status.TIMEOUT, Status.OUT_OF_MEMORY)
+        ):
+            return state.end if state else Finished(Status.INTERRUPTED, "its job is gone")
+        return self.finished
 
     @property
     def has_ended(self) -> bool:
@@ -254,8 +259,7 @@ class RemoteLauncher:
                     active.remove(one)
                     self._forget(one.job)
                     if one.started or one.finished or not self.stopped:
-                        end = state.end if state else Finished(Status.INTERRUPTED)
-                        yield one.job, one.finished or end
+                        yield one.job, one.end(state)
             time.sleep(READ_SECONDS)
 
     def _is_gone(self, one: _Watched, state: JobState) -> bool:
@@ -270,8 +274,7 @@ class RemoteLauncher:
         """The jobs, submitted and written down: one that is not ends without doing anything."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for job in jobs:
-            for file in (self._files(job).job, self._files(job).events):
-                file.unlink(missing_ok=True)
+            self._forget(job)
         folder = Path.cwd()
         ids = self.engine.submit([Supervisor(job, self._files(job), folder) for job in jobs])
         watched = []
@@ -282,7 +285,9 @@ class RemoteLauncher:
         return watched
 
     def _forget(self, job: Job) -> None:
-        self._files(job).job.unlink(missing_ok=True)
+        files = self._files(job)
+        for file in (files.job, files.events):
+            file.unlink(missing_ok=True)
         self._jobs.pop(job.key, None)
 
     def _files(self, job: Job) -> JobFiles:
