@@ -26,7 +26,7 @@ SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
-AuthInfo=socket={folder}/munge.sock,cred_expire=3
+AuthInfo=socket={folder}/munge.sock
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -109,12 +109,19 @@ class OneNodeSlurm:
         except subprocess.SubprocessError:
             return ""
 
+    def run_again_now(self, job_id: str) -> None:
+        """Start a job once it is in the queue again, where SLURM makes it wait two minutes."""
+        _until(lambda: self.said("squeue", "-h", "-j", job_id, "-o", "%T") == "PENDING", "requeue")
+        self.said("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+
     def kill(self, name: str) -> None:
         """Kill a daemon without a warning."""
         for process in self._processes():
             if process.name() == name:
                 process.kill()
-                process.wait()
+        for daemon in self._daemons:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.wait(0.2 if daemon.poll() is None else 0)
 
     def stop(self) -> None:
         with contextlib.suppress(subprocess.SubprocessError):
@@ -125,6 +132,8 @@ class OneNodeSlurm:
             process.send_signal(signal.SIGTERM)
         for process in psutil.wait_procs(ours, timeout=10)[1]:
             process.kill()
+        for daemon in self._daemons:
+            daemon.wait()
 
     def _processes(self) -> list[psutil.Process]:
         alive = (daemon for daemon in self._daemons if daemon.poll() is None)

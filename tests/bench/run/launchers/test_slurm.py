@@ -18,6 +18,7 @@ from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.launchers import remote
 from bench.run.launchers.launcher import Job, Started
 from bench.run.launchers.remote import JobFiles, RemoteLauncher, Supervisor
+from bench.run.launchers.slurm import Slurm
 from bench.suite.launch import Launch
 from tests.bench.conftest import ROOT
 from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm, missing, one_node_slurm
@@ -25,10 +26,6 @@ from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm, missing, one_
 pytest.importorskip("submitit", reason="needs submitit: pip install 'nextframe[slurm]'")
 if missing():
     pytest.skip(f"needs SLURM, here is no {missing()}", allow_module_level=True)
-
-from bench.run.launchers.slurm import Slurm  # noqa: E402
-
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 TELL = f"""
 import os, pathlib, sys, threading, time
@@ -181,11 +178,11 @@ def test_a_job_that_is_cancelled_outside_was_interrupted(
 def test_a_job_that_makes_room_goes_on_from_its_checkpoint(
     slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, requeue: tuple[str, ...]
 ) -> None:
-    told = _run(
-        launcher,
-        _job(RESUMES, tmp_path),
-        on_progress=lambda: slurm.said(*requeue, _job_id(tmp_path)),
-    )
+    def make_room() -> None:
+        slurm.said(*requeue, _job_id(tmp_path))
+        slurm.run_again_now(_job_id(tmp_path))
+
+    told = _run(launcher, _job(RESUMES, tmp_path), on_progress=make_room)
     assert _end(told["a"]).status is Status.DONE
     starts = [e.text for e in told["a"] if isinstance(e, Note) and "runs on" in e.text]
     assert len(starts) == 2
@@ -225,6 +222,7 @@ def test_a_job_whose_node_dies_runs_again(
             if process.info["name"] == "slurmstepd" or str(tmp_path) in words:
                 process.kill()
         slurm.start_node()
+        slurm.run_again_now(_job_id(tmp_path))
 
     assert _end(_run(launcher, _job(code, tmp_path), on_progress=die)["a"]).status is Status.DONE
 
@@ -238,7 +236,8 @@ from bench.run.launchers.slurm import Slurm
 from bench.suite.launch import Launch
 
 folder, code = Path.cwd(), sys.argv[1]
-launcher = RemoteLauncher(Slurm(Launch(launcher="slurm"), folder / "jobs/submitit"), folder / "jobs")
+engine = Slurm(Launch(launcher="slurm"), folder / "jobs/submitit")
+launcher = RemoteLauncher(engine, folder / "jobs")
 jobs = [Job("a", [], folder / f"{k}.log", 60, None, k, ("-c", code)) for k in "ab"]
 for _, event in launcher.run(jobs):
     print(event, flush=True)
