@@ -131,6 +131,9 @@ class Invocation:
             UserError: it cannot be had here.
         """
         if self.suite.launch.launcher == "local":
+            if left := [*(self.results / self.suite.name / "jobs").glob("*.job")]:
+                text = f"{len(left)} jobs of an earlier run may still wait or run elsewhere"
+                self.screen.announce(f"{text}: run with --launch as then to attach to them")
             return LocalLauncher(self.cells[0].device)
         from bench.run.launchers.choose import remote_launcher
 
@@ -315,7 +318,7 @@ def passing_signals_to(
 
     Those that are no Ctrl-C call `leave` instead, where it is given.
     """
-    called = {number: leave or stop for number in stop_signals()} | {signal.SIGINT: stop}
+    called = dict.fromkeys(stop_signals(), leave or stop) | {signal.SIGINT: stop}
 
     def call(number: int, frame: FrameType | None) -> None:
         called[signal.Signals(number)]()

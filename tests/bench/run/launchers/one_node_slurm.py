@@ -124,9 +124,10 @@ class OneNodeSlurm:
                 daemon.wait(0.2 if daemon.poll() is None else 0)
 
     def stop(self) -> None:
-        with contextlib.suppress(subprocess.SubprocessError):
+        with contextlib.suppress(subprocess.SubprocessError, RuntimeError):
             self.said("scancel", "--signal=KILL", "--full", "--user", psutil.Process().username())
             self.said("scancel", "--user", psutil.Process().username())
+            _until(lambda: not self.said("squeue", "-h"), "jobs are left")
         ours = self._processes()
         for process in ours:
             process.send_signal(signal.SIGTERM)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,11 +21,7 @@ from bench.run.launchers.remote import JobFiles, RemoteLauncher, Supervisor
 from bench.run.launchers.slurm import Slurm
 from bench.suite.launch import Launch
 from tests.bench.conftest import ROOT
-from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm, missing, one_node_slurm
-
-pytest.importorskip("submitit", reason="needs submitit: pip install 'nextframe[slurm]'")
-if missing():
-    pytest.skip(f"needs SLURM, here is no {missing()}", allow_module_level=True)
+from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm
 
 TELL = f"""
 import os, pathlib, sys, threading, time
@@ -57,12 +53,6 @@ else:
     tell(STOPPED)
 """
 """A cell that saves when it is asked to stop, and is done the second time."""
-
-
-@pytest.fixture(scope="module")
-def slurm() -> Iterator[OneNodeSlurm]:
-    with one_node_slurm() as cluster:
-        yield cluster
 
 
 @pytest.fixture(autouse=True)
