@@ -23,8 +23,8 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
     if not (is_server(uri) or launch.executor != "slurm"):
         raise UserError(
             f"--launch {launch.launcher} writes from several machines, which {shown(uri)} does not"
-            " bear: start `python -m bench ui --host 0.0.0.0` where they reach it, and add"
-            " --tracking-uri http://HOST:5000"
+            " bear: start `mlflow server --host 0.0.0.0 --backend-store-uri ...` where they reach"
+            " it, and add --tracking-uri http://HOST:5000"
         )
     if launch.launcher == "ray":
         raise UserError("there is no launcher ray yet: use --launch slurm or local")
