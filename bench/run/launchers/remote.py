@@ -25,7 +25,7 @@ from bench.run.streams import lasting
 
 READ_SECONDS = 0.5  # between looks at the files
 ASK_SECONDS = 5.0  # between questions to the engine, which serves others, too
-REGISTRATION_SECONDS = 60.0  # that a job waits to be written down by who submitted it
+REGISTRATION_SECONDS = 120.0  # that a job waits to be written down, on a disk that may be slow
 READ_BYTES = 1 << 20
 
 

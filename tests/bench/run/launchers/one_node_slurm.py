@@ -102,6 +102,11 @@ class OneNodeSlurm:
         self._daemon("slurmd", "-D")
         _until(lambda: self.node_state in ("idle", "mixed", "allocated"), "no node", self.folder)
 
+    def give_up_node(self) -> None:
+        """What slurmctld does of itself once a node has been silent for minutes."""
+        for state in ("DOWN", "RESUME"):
+            self.said("scontrol", "update", "NodeName=ALL", f"State={state}", "Reason=test")
+
     @property
     def node_state(self) -> str:
         try:

@@ -202,14 +202,14 @@ def test_a_job_whose_node_dies_runs_again(
     else:
         state.touch()
         tell(PROGRESS)
-        time.sleep(300)
+        until_asked()
     """
 
     def die() -> None:
         slurm.kill("slurmd")
-        for process in psutil.process_iter(["name", "cmdline"]):
-            words = " ".join(process.info["cmdline"] or ())
-            if process.info["name"] == "slurmstepd" or str(tmp_path) in words:
+        slurm.give_up_node()
+        for process in psutil.process_iter(["cmdline"]):
+            if str(tmp_path) in " ".join(process.info["cmdline"] or ()):
                 process.kill()
         slurm.start_node()
         slurm.run_again_now(_job_id(tmp_path))
