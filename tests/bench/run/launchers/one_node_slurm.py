@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
-START_SECONDS = 60
+START_SECONDS = 120
 
 CONFIG = """
 ClusterName=test
