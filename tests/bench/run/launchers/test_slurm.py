@@ -194,6 +194,13 @@ def test_a_job_goes_on_without_slurmd_and_is_found_again(
     assert _end(_run(launcher, _job(code, tmp_path), on_progress=kill)["a"]).status is Status.DONE
 
 
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended
+        return []
+
+
 def test_a_job_whose_node_dies_runs_again(
     slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
@@ -209,10 +216,11 @@ def test_a_job_whose_node_dies_runs_again(
 
     def die() -> None:
         slurm.kill("slurmd")
+        ours = [one for one in psutil.process_iter() if str(tmp_path) in " ".join(_words(one))]
+        steps = [up for one in ours for up in one.parents() if up.name() == "slurmstepd"]
+        for process in {*steps, *ours}:
+            process.kill()
         slurm.give_up_node()
-        for process in psutil.process_iter(["cmdline"]):
-            if str(tmp_path) in " ".join(process.info["cmdline"] or ()):
-                process.kill()
         slurm.start_node()
         slurm.run_again_now(_job_id(tmp_path))
 
