@@ -189,7 +189,8 @@ class Slurm(Submitit):
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, JobState]:
         """The state of each job; none while SLURM does not answer."""
-        numbers = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
+        ours = {job_id.partition("_")[0] for job_id in job_ids}
+        numbers = ",".join(sorted(filter(str.isdecimal, ours))) or "0"  # not those of another queue
         try:
             told = _said(["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T", "-j", numbers])
         except subprocess.CalledProcessError as error:
@@ -199,7 +200,7 @@ class Slurm(Submitit):
         except (OSError, subprocess.SubprocessError):
             return {}
         states = dict(line.split("|") for line in told.splitlines())
-        if gone := [job_id for job_id in job_ids if job_id not in states]:
+        if gone := [job_id for job_id in job_ids if job_id not in states and job_id[0].isdecimal()]:
             states |= self._states_long_ago(gone)
         return {job_id: self._state(job_id, states.get(job_id, "")) for job_id in job_ids}
 
