@@ -41,5 +41,8 @@ def _submitit(suite: Suite, cell: Cell, folder: Path) -> Engine:
 
     launch = suite.launch
     gpus = launch.gpus if launch.gpus is not None else int(cell.device == "cuda")
-    engine = {"slurm": Slurm, "local": InChildren, "debug": InThisProcess}[launch.executor]
-    return engine(launch, folder.absolute(), gpus)
+    if launch.executor == "slurm":
+        return Slurm(launch, folder.absolute(), gpus)
+    if launch.executor == "local":
+        return InChildren(launch, folder.absolute(), gpus)
+    return InThisProcess(launch, folder.absolute(), gpus)

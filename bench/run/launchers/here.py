@@ -25,6 +25,8 @@ class InChildren(Submitit):
     """Each job is a process of this machine; its id is that of the process."""
 
     name = "submitit"
+    _jobs: list[Job[None]] = field(default_factory=list)
+    """Those of this process, which are its children to the end."""
 
     @property
     def most_at_once(self) -> int:
@@ -38,6 +40,7 @@ class InChildren(Submitit):
             asked = self.launch.seconds or one.job.total_seconds or 60 * UNLIMITED_MINUTES
             (job,) = self._submit([one], timeout_min=round((asked + SPARE_SECONDS) / 60))
             ids.append(job.job_id)
+            self._jobs.append(job)
         return ids
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, JobState]:

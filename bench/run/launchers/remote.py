@@ -221,8 +221,10 @@ class RemoteLauncher:
             files = (JobFiles(self.folder, path.stem) for path in self.folder.glob("*.job"))
             found = {file.key: file.job_id for file in files if file.job_id}
             states = self.engine.states([*found.values()]) if found else {}
-            gone = JobState(is_there=True)  # one it cannot tell of may be there
-            self._held = {k: i for k, i in found.items() if states.get(i, gone).is_there}
+            unknown = JobState(is_there=True)  # one it cannot tell of may be there
+            self._held = {k: i for k, i in found.items() if states.get(i, unknown).is_there}
+            for key in found.keys() - self._held.keys():  # it ended while nobody looked
+                self._forget(key)
         return self._held
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
@@ -257,7 +259,7 @@ class RemoteLauncher:
                 state = states.get(one.job_id)
                 if one.has_ended or (state is not None and self._is_gone(one, state)):
                     active.remove(one)
-                    self._forget(one.job)
+                    self._forget(one.job.key)
                     if one.started or one.finished or not self.stopped:
                         yield one.job, one.end(state)
             time.sleep(READ_SECONDS)
@@ -274,7 +276,7 @@ class RemoteLauncher:
         """The jobs, submitted and written down: one that is not ends without doing anything."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for job in jobs:
-            self._forget(job)
+            self._forget(job.key)
         folder = Path.cwd()
         ids = self.engine.submit([Supervisor(job, self._files(job), folder) for job in jobs])
         watched = []
@@ -284,11 +286,11 @@ class RemoteLauncher:
             watched.append(_Watched(job, self._files(job), job_id))
         return watched
 
-    def _forget(self, job: Job) -> None:
-        files = self._files(job)
+    def _forget(self, key: str) -> None:
+        files = JobFiles(self.folder, key)
         for file in (files.job, files.events):
             file.unlink(missing_ok=True)
-        self._jobs.pop(job.key, None)
+        self._jobs.pop(key, None)
 
     def _files(self, job: Job) -> JobFiles:
         return JobFiles(self.folder.absolute(), job.key)

@@ -41,6 +41,7 @@ def test_jobs_of_slurm_record_what_a_run_here_does_though_the_driver_is_killed(
     assert not [*there.glob("chaos/jobs/*.job*")]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen
 def test_executors_of_one_machine_run_a_suite(bench: Bench, user_suite: Path) -> None:
     pytest.importorskip("submitit", reason="needs submitit: pip install 'nextframe[slurm]'")
     words = ("run", "--suite", user_suite, "--launch", "slurm", "--launch-options")
