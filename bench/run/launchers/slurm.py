@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from submitit import Job
     from submitit.core.utils import DelayedSubmission
 
-WARNING_SECONDS = 90  # before its time is up a job is warned, to save
+WARNING_SECONDS = (
+    90  # before its time is up a job is warned, to save; SLURM may do so a minute early
+)
+LEAST_MINUTES = 4  # of a job, so that its start is over by then
 SPARE_SECONDS = 300  # of a job's time beyond the limit of its cell, which is to end it first
 REQUEUES = 100  # of a job whose time was up
 LARGEST_ARRAY = 500  # SLURM's own limit is 1001 unless a site changed it
@@ -174,14 +177,14 @@ class Slurm(Submitit):
             "slurm_account": launch.account,
             "slurm_mem": launch.memory,
             "slurm_array_parallelism": launch.parallel or LARGEST_ARRAY,
-            "slurm_signal_delay_s": min(WARNING_SECONDS, 15 * minutes),
+            "slurm_signal_delay_s": WARNING_SECONDS,
             "slurm_additional_parameters": {"requeue": True, **launch.sbatch},
         }
 
     def minutes(self, total_seconds: float | None) -> int:
         """The time of a job: as asked for, or what its cell may take, or what is usual there."""
         if self.launch.seconds is not None:
-            return math.ceil(self.launch.seconds / 60)
+            return max(math.ceil(self.launch.seconds / 60), LEAST_MINUTES)
         most = self._most_minutes or UNLIMITED_MINUTES
         if total_seconds is None:
             return min(self._default_minutes or most, most)

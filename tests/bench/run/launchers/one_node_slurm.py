@@ -117,7 +117,7 @@ class OneNodeSlurm:
     def run_again_now(self, job_id: str) -> None:
         """Start a job once it is in the queue again, where SLURM makes it wait two minutes."""
         _until(lambda: self.said("squeue", "-h", "-j", job_id, "-o", "%T") == "PENDING", "requeue")
-        self.said("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+        self.said("scontrol", "update", f"JobId={job_id}", "StartTime=now", "TimeLimit=30")
 
     def kill(self, name: str) -> None:
         """Kill a daemon without a warning."""

@@ -162,18 +162,16 @@ def test_a_job_that_is_cancelled_outside_was_interrupted(
 
 @pytest.mark.parametrize(
     "requeue",
-    [("scontrol", "requeue"), ("scancel", "--signal=TERM"), ()],
+    ["scontrol requeue {}", "scancel --signal=TERM {}", "scontrol update JobId={} TimeLimit=1"],
     ids=["requeue", "preempted", "its time is up"],
 )
 def test_a_job_that_makes_room_goes_on_from_its_checkpoint(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, requeue: tuple[str, ...]
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, requeue: str
 ) -> None:
     def make_room() -> None:
-        if requeue:
-            slurm.said(*requeue, _job_id(tmp_path))
+        slurm.said(*requeue.format(_job_id(tmp_path)).split())
         slurm.run_again_now(_job_id(tmp_path))
 
-    launcher = _launcher(tmp_path, time="1m")
     told = _run(launcher, _job(RESUMES, tmp_path), on_progress=make_room)
     assert _end(told["a"]).status is Status.DONE
     starts = [e.text for e in told["a"] if isinstance(e, Note) and "runs on" in e.text]
