@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from submitit import Job
     from submitit.core.utils import DelayedSubmission
 
-WARNING_SECONDS = (
-    90  # before its time is up a job is warned, to save; SLURM may do so a minute early
-)
+WARNING_SECONDS = 90  # before its time is up a job is told to save; SLURM may do so a minute early
 LEAST_MINUTES = 4  # of a job, so that its start is over by then
 SPARE_SECONDS = 300  # of a job's time beyond the limit of its cell, which is to end it first
 REQUEUES = 100  # of a job whose time was up

@@ -38,7 +38,6 @@ def test_jobs_of_slurm_record_what_a_run_here_does_though_the_driver_is_killed(
     assert "attached to" in done.stdout
     Ended.read(store_in(here), CELLS).check_same(Ended.read(server, CELLS))
     assert len(Store(server).cells("chaos")) == CELLS  # none twice
-    assert not [*there.glob("chaos/jobs/*.job*")]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen
