@@ -6,10 +6,12 @@ import contextlib
 import json
 import logging
 import os
+import random
 import shlex
 import shutil
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ from bench.store.guard import RAISED, Guarded, reason, reported
 from bench.store.sqlite import OURS, TRAINING_PAGES, Database
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
+TRIES = 10  # at what another process did first
 SYSTEM_METRICS_SECONDS = 10
 ANSWER_SECONDS = 10  # that a server has for its first one
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every retry
@@ -182,7 +185,10 @@ class Store:
             self._client.log_batch(run_id, metrics=metrics[start : start + POINTS_PER_BATCH])
 
     def data_set(self, run_id: str, name: str, source: str, digests: Mapping[Any, str]) -> None:
-        """Record the data set as an input of the run, once for each split in `digests`."""
+        """Record the data set as an input of the run, once for each split in `digests`.
+
+        Of cells that begin at the same moment MLflow lets one enter a new data set.
+        """
         inputs = [
             DatasetInput(
                 Dataset(name=name, digest=digest, source_type="code", source=source),
@@ -190,7 +196,14 @@ class Store:
             )
             for split, digest in digests.items()
         ]
-        self._client.log_inputs(run_id, inputs)
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._client.log_inputs(run_id, inputs)
+                return
+            except StoreError as error:
+                if not tries_left or "unique constraint" not in str(error).lower():
+                    raise
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
 
     def attach(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Keep a file, or all of a folder, among the run's artifacts."""

@@ -213,7 +213,7 @@ def start(suite: Path, results: Path, *more: str) -> subprocess.Popen[str]:
 
 def wait_for_a_checkpoint(results: Path, process: subprocess.Popen[str], newer: float) -> None:
     """Return once `process` has written a checkpoint after the time `newer`."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         states = [path.stat().st_mtime for path in results.glob("checkpoints/*/state.pt")]
         if any(changed > newer for changed in states):

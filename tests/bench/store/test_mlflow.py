@@ -2,7 +2,9 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +50,19 @@ def test_a_run_reads_back_as_it_was_written(store: Store, tmp_path: Path) -> Non
     assert local is not None
     assert local.read_text(encoding="utf-8") == "hello"
     assert store.artifact(run_id, "absent.txt") is None
+
+
+def test_cells_that_begin_at_the_same_moment_may_name_the_same_data(store: Store) -> None:
+    runs = [_cell_run(store, f"a/b/{seed}") for seed in range(4)]
+    together = Barrier(len(runs))
+
+    def name_data(run_id: str) -> None:
+        for number in range(5):
+            together.wait()
+            store.data_set(run_id, "moving_mnist", "datasets.moving_mnist", {"test": str(number)})
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        assert [*pool.map(name_data, runs)] == [None] * len(runs)
 
 
 def test_a_resumed_run_is_running_again_under_its_new_parent(store: Store) -> None:
