@@ -13,7 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from bench import garbage
 from bench.errors import UserError
 from bench.store import ui
-from bench.store.address import is_server, sayable, store_uri
+from bench.store.address import database_file, is_server, sayable, store_uri
 
 if TYPE_CHECKING:
     from bench.run.invocation import Invocation
@@ -247,7 +247,7 @@ class Cell:
         garbage.look_as_usual()
         cell = read(self.file).with_step(self.step)
         cell.check_data()
-        store = Store(self.places.uri, SCREEN.announce)
+        store = Store(self.places.uri, SCREEN.announce, may_be_away=True)
         one = worker.Worker(
             cell,
             store,
@@ -574,13 +574,32 @@ class Ui:
 
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     host: str = ui.HOST
+    """Address to listen at; 0.0.0.0 is reached from other machines."""
     port: int = ui.PORT
+    serve: bool = False
+    """Let cells elsewhere record here: a server that makes the store and takes artifacts, too."""
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """With --serve: further names that others may call this machine by."""
 
     def __call__(self) -> int:
         """Serve until interrupted."""
+        if self.serve:
+            return self._serve()
         if not is_server(self.places.uri):
             self.places.store()  # MLflow's pages would make one, or end in a traceback
-        return ui.serve(self.places.uri, self.host, self.port)
+        return ui.show(self.places.uri, self.host, self.port)
+
+    def _serve(self) -> int:
+        """Serve a database to cells elsewhere."""
+        from bench.console import SCREEN
+        from bench.store.mlflow import Store
+
+        if is_server(self.places.uri):
+            raise UserError(f"{self.places.uri} is a server already: --serve takes a database")
+        Store(self.places.uri, SCREEN.announce)
+        file = database_file(self.places.uri)
+        artifacts = (file.parent if file else self.places.results) / "artifacts"
+        return ui.serve(self.places.uri, artifacts, self.host, self.port, self.names)
 
 
 Verb = (
