@@ -32,8 +32,6 @@ from bench.suite.cell import Cell
 from bench.suite.suite import Suite
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.run.leftovers import Leftovers
     from bench.store.mlflow import Store
 
@@ -126,7 +124,7 @@ class Invocation:
                 with self._surviving("what dead processes left open is not closed yet"):
                     patient(partial(leftovers.close_runs, store, but=self._run_id))
             try:
-                self._report(store, display, patient)
+                self._report(store, display)
             finally:
                 with self._surviving("the end of this run is not recorded"):
                     patient(partial(self._end, store, leftovers, self._status(launcher)))
@@ -305,27 +303,22 @@ class Invocation:
                 recording.send(record, store, checkpoint)
                 checkpoint.tidy()
 
-    def _report(self, store: Store, display: Display, patient: Patience) -> None:
+    def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
-        path, tables = None, {}
-        with self._surviving("the report is not written"):
-            path, tables = patient(partial(self._write_report, store))
-        display.summary(tables, path, store.ui_command)
-
-    def _write_report(self, store: Store) -> tuple[Path, dict[str, pd.DataFrame]]:
-        """The report's page, and its tables, once they are among the parent run's artifacts."""
         from bench import report  # its imports take seconds, which a dry run and the cells save
         from bench.report.load import cell_table
         from bench.report.scores import SequenceScores
 
         folder = self.results / self.suite.name / "report"
-        cells, scores = cell_table(store, self.suite.name), SequenceScores(store)
-        path = report.build(store, self.suite.name, folder, cells=cells, scores=scores)
-        tables = report.tables(cells, [cell.scored for cell in self.cells], scores)
-        keeper = self._run_id or store.latest_invocation(self.suite.name)
-        if keeper is not None:
-            store.attach(keeper, folder, "report")
-        return path, tables
+        path, tables = None, {}
+        with self._surviving("the report is not written"):
+            cells, scores = cell_table(store, self.suite.name), SequenceScores(store)
+            path = report.build(store, self.suite.name, folder, cells=cells, scores=scores)
+            tables = report.tables(cells, [cell.scored for cell in self.cells], scores)
+            keeper = self._run_id or store.latest_invocation(self.suite.name)
+            if keeper is not None:
+                store.attach(keeper, folder, "report")
+        display.summary(tables, path, store.ui_command)
 
 
 @contextlib.contextmanager

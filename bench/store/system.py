@@ -42,7 +42,7 @@ class SystemMetrics(SystemMetricsMonitor):
             self.collect_metrics()  # type: ignore[no-untyped-call]
             now = self.aggregate_metrics()  # type: ignore[no-untyped-call]
             for part in self.monitors:
-                part.clear_metrics()
+                part.clear_metrics()  # type: ignore[no-untyped-call]
             self.unsent += [Point.now(f"system/{k}", v, self._logging_step) for k, v in now.items()]
             self._logging_step += 1
             self._flush()

@@ -71,7 +71,7 @@ def _run(
         sys.stdout.flush()
     words = [verb, "--host", host, "--port", str(port), "--workers", "1"]
     # A database's password is not for the list of processes.
-    ours = LIGHT | os.environ | settings | {"MLFLOW_BACKEND_STORE_URI": uri}
+    ours = LIGHT | os.environ | {**settings} | {"MLFLOW_BACKEND_STORE_URI": uri}
     with subprocess.Popen([sys.executable, "-m", "mlflow", *words], env=ours) as pages:
         signal.signal(signal.SIGTERM, lambda *_: pages.terminate())
         try:
