@@ -88,15 +88,27 @@ class Overrides:
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
     step: Literal["auto", "eager", "graph"] | None = None
     """Training steps one by one, or as a CUDA graph (auto: where that is found to work)."""
+    launch: Literal["local", "slurm", "ray"] | None = None
+    """Where cells run: here, as jobs of SLURM, or in a Ray cluster."""
+    launch_options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
+    """Of each job: partition=gpu time=8h gpus=1 cpus=4 memory=16G account=... sbatch.qos=...
+    address=... of a Ray cluster."""
 
     def apply(self, suite: Suite) -> Suite:
         """The suite with these overrides."""
+        from bench.suite.launch import parsed
+
+        named = {"launcher": self.launch} if self.launch else {}
+        changed = {**parsed(self.launch_options), **named}
+        launch = suite.launch.model_dump(mode="json")
+        changed["sbatch"] = launch["sbatch"] | changed.get("sbatch", {})
         return suite.with_overrides(
             budget=self.budget,
             size=self.size,
             device=self.device,
             precision=self.precision,
             step=self.step,
+            launch=launch | changed,
         )
 
 

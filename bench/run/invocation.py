@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from bench import atomic, locks, records
@@ -97,12 +98,14 @@ class Invocation:
         from bench.run.leftovers import Leftovers
         from bench.store.mlflow import Store
 
-        launcher = LocalLauncher(self.cells[0].device)
+        launcher = self._launcher()
         with self._alone(), lasting_output(), self.screen.display(sys.stdout) as display:
             self._announce_notices()
             store = Store(self._uri, self.screen.announce)
             patient = Patience(store, self.screen.announce, lambda: not launcher.stopped)
-            leftovers = Leftovers(self.results, self.suite.name, self.screen.announce)
+            leftovers = Leftovers(
+                self.results, self.suite.name, self.screen.announce, launcher.holds
+            )
             leftovers.record(store)
             leftovers.close(store)
             recorded = Recorded(store, self.suite.name)
@@ -112,7 +115,7 @@ class Invocation:
             todo = [(cell, p) for cell, p in states if p.state in PENDING]
             blocked = [cell for cell, p in states if p.state == "blocked"]
             borrowed = self._borrowed(store, recorded, states)
-            with passing_signals_to(launcher.stop):
+            with passing_signals_to(launcher.stop, launcher.leave):
                 if todo or blocked or borrowed:
                     self._run_id = self._begin(store, leftovers)
                 for cell in blocked:
@@ -129,6 +132,18 @@ class Invocation:
                 with self._surviving("the end of this run is not recorded"):
                     patient(partial(self._end, store, leftovers, self._status(launcher)))
         return self._status(launcher).exit_code
+
+    def _launcher(self) -> Launcher:
+        """What runs the cells.
+
+        Raises:
+            UserError: it cannot be had here.
+        """
+        if self.suite.launch.launcher == "local":
+            return LocalLauncher(self.cells[0].device)
+        from bench.run.launchers.choose import remote_launcher
+
+        return remote_launcher(self.suite, self.cells, self.results, self._uri)
 
     def _end(self, store: Store, leftovers: Leftovers, status: Status) -> None:
         """Close the parent run."""
@@ -322,9 +337,19 @@ class Invocation:
 
 
 @contextlib.contextmanager
-def passing_signals_to(stop: Callable[[], None]) -> Iterator[None]:
-    """During the block the signals that ask this process to stop only call `stop`."""
-    before = {number: signal.signal(number, lambda *_: stop()) for number in stop_signals()}
+def passing_signals_to(
+    stop: Callable[[], None], leave: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """During the block the signals that ask this process to stop only call `stop`.
+
+    Those that are no Ctrl-C call `leave` instead, where it is given.
+    """
+    called = {number: leave or stop for number in stop_signals()} | {signal.SIGINT: stop}
+
+    def call(number: int, frame: FrameType | None) -> None:
+        called[signal.Signals(number)]()
+
+    before = {number: signal.signal(number, call) for number in called}
     try:
         yield
     finally:

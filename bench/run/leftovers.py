@@ -18,7 +18,15 @@ from bench.store.mlflow import RecordedCell, Store
 class Leftovers:
     """What earlier processes left in the folder `results`; the caller holds the suite's lock."""
 
-    def __init__(self, results: Path, suite: str, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        results: Path,
+        suite: str,
+        announce: Callable[[str], None],
+        has_job: Callable[[str], bool] = lambda key: False,
+    ) -> None:
+        """Name the folder. `has_job` tells whether the cell of a key waits or runs elsewhere."""
+        self._has_job = has_job
         self._results, self._suite, self._announce = results, suite, announce
         self._folder = folder_tag(results)
         self._invocation = results / suite / "invocation"
@@ -83,7 +91,10 @@ class Leftovers:
         is_ours = run.tags.get(records.FOLDER) == self._folder
         if run.tags.get(records.KIND) != "cell":
             return is_ours or run.run_id == parent
-        checkpoint = Checkpoint(self._results, run.tags.get(records.TRAINED, ""), self._announce)
+        key = run.tags.get(records.TRAINED, "")
+        if self._has_job(key):
+            return False
+        checkpoint = Checkpoint(self._results, key, self._announce)
         return (is_ours or checkpoint.run_id == run.run_id) and not checkpoint.is_held
 
     def _remembered(self) -> tuple[str, str]:

@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from bench.errors import UserError, one_line, unknown
+from bench.suite.launch import Launch
 from bench.suite.reference import Reference, is_file_reference
 from bench.suite.tuning import Tuning
 from bench.train.budget import Budget
@@ -140,6 +141,7 @@ class Suite(_Strict):
     tuning: Annotated[Tuning, Field(validate_default=True)] = Tuning()
     evaluation: Evaluation = Evaluation()
     limits: Limits = Limits()
+    launch: Launch = Launch()
 
     @field_validator("tuning")
     @classmethod
@@ -351,6 +353,7 @@ def _first_error(error: ValidationError) -> str:
     sections: dict[str, type[BaseModel]] = {
         "evaluation": Evaluation,
         "limits": Limits,
+        "launch": Launch,
         "tuning": Tuning,
     }
     known = (

@@ -18,17 +18,22 @@ class Job:
     """A cell to run as a child process, and when it counts as hung."""
 
     name: str
-    arguments: Sequence[str]  # of `python -m bench`
+    arguments: Sequence[str]
     log: Path  # gets what it prints
     silence_seconds: float
     total_seconds: float | None = None
+    key: str = ""
+    """Of the cell: that of its checkpoint."""
+    program: Sequence[str] = ("-m", "bench")
+    """What Python runs with the arguments."""
 
     @classmethod
     def of(cls, cell: Cell, arguments: Sequence[str], log: Path) -> Job:
         """The job of `cell`, with the limits that its suite sets, or the usual ones."""
         seconds = cell.budget.amount if cell.budget.kind == "seconds" else None
         total = cell.limits.cell_seconds or default_total_seconds(seconds)
-        return cls(cell.name, arguments, log, cell.limits.silence_seconds, total)
+        silence = cell.limits.silence_seconds
+        return cls(cell.name, arguments, log, silence, total, cell.trained)
 
 
 class Started:
@@ -48,6 +53,14 @@ class Launcher(Protocol):
 
     def stop(self) -> None:
         """Start no more jobs and ask those that run to stop; the second time, kill them."""
+
+    def leave(self) -> None:
+        """End this process, and leave the jobs running where they can do without it."""
+
+    def holds(self, key: str) -> bool:
+        """Whether the cell of that key has a job, of this process or an earlier one, that waits for
+        its turn or runs.
+        """
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
         """What happens to each job, as it happens; the last of each is a `Finished`."""

@@ -13,6 +13,7 @@ import pytest
 from bench.records import Status
 from bench.run import gpus
 from bench.run.events import Finished, Note, Progress, decode, encode
+from bench.run.launchers import child as children
 from bench.run.launchers import local
 from bench.run.launchers.launcher import Job, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
@@ -23,15 +24,15 @@ Run = Callable[..., list[object]]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """What the launcher tells of a child that runs some code, which finds its pipe as `events`."""
-    popen = local.subprocess.Popen
+    popen = children.subprocess.Popen
 
     def told(code: str, stops: int = 0, **limits: float) -> list[object]:
         def start(command: list[str], **options: object) -> object:
             words = [sys.executable, "-c", f"events = {command[-1]}\n{code}"]
             return popen(words, **options)  # type: ignore[call-overload]
 
-        fake = SimpleNamespace(**vars(local.subprocess) | {"Popen": start})
-        monkeypatch.setattr(local, "subprocess", fake)
+        fake = SimpleNamespace(**vars(children.subprocess) | {"Popen": start})
+        monkeypatch.setattr(children, "subprocess", fake)
         log = tmp_path / "cell.log"
         job = Job("a/b/0", [], log, limits.get("silence", 30), limits.get("total"))
         launcher, events = LocalLauncher("cpu"), []
@@ -65,7 +66,7 @@ def test_a_kill_by_the_kernel_for_memory_is_told_from_another(
     monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     kills = iter(range(10))
-    monkeypatch.setattr(local.hardware, "kernel_oom_kills", lambda: next(kills))
+    monkeypatch.setattr(children, "kernel_oom_kills", lambda: next(kills))
     end = run("import os; os.kill(os.getpid(), 9)")[-1]
     assert isinstance(end, Finished)
     assert end.status == "oom"
@@ -85,7 +86,7 @@ def test_a_child_that_hangs_is_ended(run: Run, limits: dict[str, float], words: 
 
 
 def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(children, "GRACE_SECONDS", 0.5)
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     end = run(code, silence=2.0)[-1]
     assert isinstance(end, Finished)
@@ -180,20 +181,20 @@ def test_a_second_stop_kills_at_once(run: Run) -> None:
     end = run(STUBBORN, stops=2)[-1]
     assert isinstance(end, Finished)
     assert end.status is Status.INTERRUPTED
-    assert time.monotonic() - began < local.GRACE_SECONDS
+    assert time.monotonic() - began < children.GRACE_SECONDS
 
 
 def test_a_thread_that_goes_on_does_not_undo_the_end(
     monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(children, "GRACE_SECONDS", 0.5)
     code = f"import os, threading, time; os.write(events, {LINES!r}.encode())"
     end = run(f"{code}; threading.Thread(target=time.sleep, args=(60,)).start()", silence=0.3)
     assert end[-1] == TOLD[-1]
 
 
 def test_a_stopped_child_is_killed(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    monkeypatch.setattr(local, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(children, "GRACE_SECONDS", 0.5)
     end = run("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", silence=1.0)[-1]
     assert isinstance(end, Finished)
     assert (end.status, "no sign of life" in end.error) == ("timeout", True)
@@ -258,7 +259,7 @@ def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ran.append(environment["CUDA_VISIBLE_DEVICES"])
         return SimpleNamespace(outcome=lambda: Finished(Status.DONE, ""))
 
-    monkeypatch.setattr(local, "_Child", child)
+    monkeypatch.setattr(local, "Child", child)
     jobs = [Job(f"a/b/{seed}", [], tmp_path / "log", 30, None) for seed in range(2)]
     events = [event for _, event in LocalLauncher("cuda").run(jobs)]
     assert ran == ["7", "7"]
@@ -275,7 +276,7 @@ def test_a_run_waits_for_its_only_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (others,) = LocalLauncher("cuda").slots
     assert others.take()
     done = SimpleNamespace(outcome=lambda: Finished(Status.DONE, ""))
-    monkeypatch.setattr(local, "_Child", lambda *arguments: done)
+    monkeypatch.setattr(local, "Child", lambda *arguments: done)
     events = LocalLauncher("cuda").run([Job("a/b/0", [], tmp_path / "log", 30, None)])
     _, note = next(events)
     assert isinstance(note, Note)

@@ -1,0 +1,322 @@
+"""Cells as jobs of a real SLURM of one node: how each ends, and what a dead driver leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.errors import UserError
+from bench.records import Status
+from bench.run.events import Event, Finished, Note, Progress, encode
+from bench.run.launchers import remote
+from bench.run.launchers.launcher import Job, Started
+from bench.run.launchers.remote import JobFiles, RemoteLauncher, Supervisor
+from bench.run.launchers.slurm import Slurm
+from bench.suite.launch import Launch
+from tests.bench.conftest import ROOT
+from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm, missing, one_node_slurm
+
+pytest.importorskip("submitit", reason="needs submitit: pip install 'nextframe[slurm]'")
+if missing():
+    pytest.skip(f"needs SLURM, here is no {missing()}", allow_module_level=True)
+
+TELL = f"""
+import os, pathlib, sys, threading, time
+events = int(sys.argv[-1])
+def tell(line):
+    os.write(events, line.encode() + b"\\n")
+def until_asked():
+    stop = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    stop.wait()
+DONE = {encode(Finished(Status.DONE, run_id="r"))!r}
+STOPPED = {encode(Finished(Status.INTERRUPTED, "stopped before its end", "r"))!r}
+PROGRESS = {encode(Progress("train", 0.5, loss=0.1))!r}
+"""
+"""What stands before the code of a cell; like a real one it stops when its input ends."""
+
+TRAINS = "import signal; signal.signal(signal.SIGTERM, lambda *_: None); tell(PROGRESS); "
+STOPS = f"{TRAINS}until_asked(); tell(STOPPED)"
+RESUMES = """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: None)
+state = pathlib.Path("state")
+if state.exists():
+    tell(DONE)
+else:
+    tell(PROGRESS)
+    until_asked()
+    state.write_text("saved")
+    tell(STOPPED)
+"""
+"""A cell that saves when it is asked to stop, and is done the second time."""
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[OneNodeSlurm]:
+    with one_node_slurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def _asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "ASK_SECONDS", 0.5)
+
+
+@pytest.fixture
+def launcher(
+    slurm: OneNodeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> RemoteLauncher:
+    monkeypatch.chdir(tmp_path)
+    return _launcher(tmp_path)
+
+
+def _launcher(folder: Path, **options: object) -> RemoteLauncher:
+    launch = Launch(launcher="slurm", **options)
+    return RemoteLauncher(Slurm(launch, folder / "jobs" / "submitit"), folder / "jobs")
+
+
+def _job(code: str, folder: Path, name: str = "a", **limits: float) -> Job:
+    return Job(
+        f"{name}/b/0",
+        [],
+        folder / f"{name}.log",
+        limits.get("silence", 60),
+        limits.get("total"),
+        key=name,
+        program=("-c", TELL + textwrap.dedent(code)),
+    )
+
+
+def _run(
+    launcher: RemoteLauncher,
+    *jobs: Job,
+    on_progress: Callable[[], object] = lambda: None,
+) -> dict[str, list[Event | Started]]:
+    """The events of each job; `on_progress` is called once, when the first of them trains."""
+    told: dict[str, list[Event | Started]] = {job.key: [] for job in jobs}
+    was_called = False
+    for job, event in launcher.run(jobs):
+        told[job.key].append(event)
+        if isinstance(event, Progress) and not was_called:
+            was_called = True
+            on_progress()
+    return told
+
+
+def _end(events: list[Event | Started]) -> Finished:
+    (end,) = [event for event in events if isinstance(event, Finished)]
+    assert events[-1] == end
+    return end
+
+
+def _job_id(folder: Path, key: str = "a") -> str:
+    return (folder / "jobs" / f"{key}.job").read_text(encoding="utf-8")
+
+
+def test_cells_run_in_an_array_and_tell_what_they_would_here(
+    launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    code = {
+        "good": "print('hello'); tell(PROGRESS); tell(DONE)",
+        "bad": "raise SystemExit('error: nothing there')",
+        "killed": "os.kill(os.getpid(), 9)",
+        "hung": "tell(PROGRESS); time.sleep(60)",
+    }
+    jobs = [
+        _job(text, tmp_path, name, **({"silence": 1.0} if name == "hung" else {}))
+        for name, text in code.items()
+    ]
+    told = _run(launcher, *jobs)
+    ends = {name: (_end(events).status, _end(events).error) for name, events in told.items()}
+    assert ends == {
+        "good": (Status.DONE, ""),
+        "bad": (Status.FAILED, "exit code 1: error: nothing there"),
+        "killed": (Status.INTERRUPTED, "killed from outside (SIGKILL)"),
+        "hung": (Status.TIMEOUT, "no sign of life for 1 s"),
+    }
+    assert any(isinstance(event, Progress) for event in told["good"])
+    assert (tmp_path / "good.log").read_text(encoding="utf-8") == "hello\n"
+    assert not [*(tmp_path / "jobs").glob("*.job*")]
+
+
+def test_a_stop_reaches_the_cells_and_empties_the_queue(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    jobs = [_job(STOPS, tmp_path, name) for name in "abcde"]  # one more than the node has cores
+    told = _run(launcher, *jobs, on_progress=launcher.stop)
+    ends = [_end(events) for events in told.values() if any(isinstance(e, Started) for e in events)]
+    assert ends
+    assert {end.status for end in ends} == {Status.INTERRUPTED}
+    assert "r" in {end.run_id for end in ends}  # by the word of a cell that saved
+    assert launcher.stopped
+    assert slurm.said("squeue", "-h") == ""
+
+
+def test_a_job_that_is_cancelled_outside_was_interrupted(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    def cancel() -> None:
+        slurm.said("scancel", _job_id(tmp_path))
+
+    end = _end(_run(launcher, _job(STOPS, tmp_path), on_progress=cancel)["a"])
+    assert (end.status, end.run_id) == (Status.INTERRUPTED, "r")
+
+
+@pytest.mark.parametrize(
+    "requeue",
+    [("scontrol", "requeue"), ("scancel", "--signal=USR2"), ("scancel", "--signal=TERM")],
+    ids=["requeue", "its time is up", "preempted"],
+)
+def test_a_job_that_makes_room_goes_on_from_its_checkpoint(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, requeue: tuple[str, ...]
+) -> None:
+    def make_room() -> None:
+        slurm.said(*requeue, _job_id(tmp_path))
+        slurm.run_again_now(_job_id(tmp_path))
+
+    told = _run(launcher, _job(RESUMES, tmp_path), on_progress=make_room)
+    assert _end(told["a"]).status is Status.DONE
+    starts = [e.text for e in told["a"] if isinstance(e, Note) and "runs on" in e.text]
+    assert len(starts) == 2
+    assert len(set(starts)) == 1  # one job, twice
+
+
+def test_a_job_goes_on_without_slurmd_and_is_found_again(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    code = "tell(PROGRESS)\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)\ntell(DONE)"
+
+    def kill() -> None:
+        slurm.kill("slurmd")
+        slurm.start_node()
+        Path("go").touch()
+
+    assert _end(_run(launcher, _job(code, tmp_path), on_progress=kill)["a"]).status is Status.DONE
+
+
+def test_a_job_whose_node_dies_runs_again(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    code = """
+    state = pathlib.Path("state")
+    if state.exists():
+        tell(DONE)
+    else:
+        state.touch()
+        tell(PROGRESS)
+        time.sleep(300)
+    """
+
+    def die() -> None:
+        slurm.kill("slurmd")
+        for process in psutil.process_iter(["name", "cmdline"]):
+            words = " ".join(process.info["cmdline"] or ())
+            if process.info["name"] == "slurmstepd" or str(tmp_path) in words:
+                process.kill()
+        slurm.start_node()
+        slurm.run_again_now(_job_id(tmp_path))
+
+    assert _end(_run(launcher, _job(code, tmp_path), on_progress=die)["a"]).status is Status.DONE
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from bench.run.launchers.launcher import Job
+from bench.run.launchers.remote import JobFiles, RemoteLauncher, Supervisor
+from bench.run.launchers.slurm import Slurm
+from bench.suite.launch import Launch
+
+folder, code = Path.cwd(), sys.argv[1]
+engine = Slurm(Launch(launcher="slurm"), folder / "jobs/submitit")
+launcher = RemoteLauncher(engine, folder / "jobs")
+jobs = [Job("a", [], folder / f"{k}.log", 60, None, k, ("-c", code)) for k in "ab"]
+for _, event in launcher.run(jobs):
+    print(event, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "closed"])
+def test_a_later_run_attaches_to_what_a_dead_driver_left(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, number: signal.Signals
+) -> None:
+    code = "open('ran', 'a').write('x'); tell(PROGRESS)\n"
+    code += "while not pathlib.Path('go').exists(): time.sleep(0.1)\ntell(DONE)"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, TELL + code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if line.startswith("Progress"):
+            break
+    driver.send_signal(number)
+    assert launcher.holds("a")
+    assert not launcher.holds("c")
+    told = _run(
+        launcher, *[_job(code, tmp_path, name) for name in "ab"], on_progress=Path("go").touch
+    )
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    assert {_end(events).status for events in told.values()} == {Status.DONE}
+    assert Path("ran").read_text(encoding="utf-8") == "xx"
+
+
+def test_a_job_that_nobody_wrote_down_runs_nothing(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    """A driver that is killed as it submits leaves one: the next has submitted another."""
+    files = JobFiles(tmp_path / "jobs", "a")
+    files.folder.mkdir()
+    files.job.write_text("another", encoding="utf-8")
+    job = _job("open('ran', 'w')", tmp_path)
+    (job_id,) = launcher.engine.submit([Supervisor(job, files, tmp_path)])
+    while launcher.engine.states([job_id])[job_id].is_there:
+        time.sleep(0.2)
+    assert not Path("ran").exists()
+
+
+def test_a_run_that_leaves_ends_without_its_jobs(
+    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+) -> None:
+    told = _run(launcher, _job(STOPS, tmp_path), on_progress=launcher.leave)
+    assert not any(isinstance(event, Finished) for event in told["a"])
+    assert (launcher.stopped, launcher.holds("a")) == (True, True)
+    later = _launcher(tmp_path)
+    end = _end(_run(later, _job(STOPS, tmp_path), on_progress=later.stop)["a"])
+    assert end.status is Status.INTERRUPTED
+
+
+def test_what_slurm_refuses_is_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown partition 'mian': did you mean 'main'"):
+        _launcher(tmp_path, partition="mian")
+    told = _run(_launcher(tmp_path, memory="999T"), _job("tell(DONE)", tmp_path))
+    end = _end(told["a"])
+    assert end.status is Status.FAILED
+    assert "SLURM does not take the job" in end.error
+
+
+@pytest.mark.parametrize(
+    ("time", "cell_seconds", "minutes"),
+    [("8h", 60.0, 480), (None, 600.0, 15), (None, 9e9, 60), (None, None, 30)],
+)
+def test_the_time_of_a_job_is_that_of_its_cell_within_the_partition(
+    slurm: OneNodeSlurm,
+    tmp_path: Path,
+    time: str | None,
+    cell_seconds: float | None,
+    minutes: int,
+) -> None:
+    engine = Slurm(Launch(launcher="slurm", time=time), tmp_path)
+    assert engine.minutes(cell_seconds) == minutes
