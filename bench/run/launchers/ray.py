@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,9 @@ class Ray:
         own = {"include_dashboard": False} if address == EMBEDDED else {}
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
+            _hear(address if self.launch.address else os.environ.get("RAY_ADDRESS", address))
             ray.init(address, namespace=NAMESPACE, ignore_reinit_error=True, **quiet, **own)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             where = f"at {address}" if self.launch.address else "here"
             raise UserError(
                 f"no Ray cluster answers {where}: start one by `ray start --head`, or write"
@@ -102,6 +104,17 @@ class Ray:
         )
         for actor in {*actors} - {asked[one] for one in heard}:
             ray.kill(actor)
+
+
+def _hear(address: str) -> None:
+    """Return where somebody listens at HOST:PORT, for which Ray itself waits for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
 
 
 def _cell() -> type:

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,18 +10,8 @@ import pytest
 from bench.run import patience
 from bench.run.attempt import Attempt
 from bench.store.mlflow import RecordedCell, Store
-from tests.bench.conftest import run_here
+from tests.bench.conftest import repeated, run_here
 from tests.bench.servers import Server, postgresql
-
-NOT_REPEATED = ("system/", "time/", "speed/", "memory/", "conditions/")
-
-
-def _points(store: Store, run: RecordedCell) -> dict[tuple[str, int], float]:
-    """Every recorded value of what no two runs differ in, each recorded once."""
-    points = [point for point in store.history(run.run_id, ()) if "system/" not in point.key]
-    doubled = [key for key, n in Counter((p.key, p.step) for p in points).items() if n > 1]
-    assert not doubled
-    return {(p.key, p.step): p.value for p in points if not p.key.startswith(NOT_REPEATED)}
 
 
 @pytest.mark.timeout(900)  # two starts of a server
@@ -65,7 +54,7 @@ def test_a_server_on_postgresql_that_is_killed_in_a_run_costs_nothing(
             for name, run in _cells(undisturbed).items():
                 ours = _cells(store)[name]
                 assert ours.is_done
-                assert _points(store, ours) == _points(undisturbed, run)
+                assert repeated(store, ours) == repeated(undisturbed, run)
             assert store.open_runs("own") == []
             page = results / "own" / "report" / "report.html"
             assert "Tiny" in page.read_text(encoding="utf-8")
