@@ -344,7 +344,7 @@ def passing_signals_to(
 
     Those that are no Ctrl-C call `leave` instead, where it is given.
     """
-    called = {number: leave or stop for number in stop_signals()} | {signal.SIGINT: stop}
+    called = dict.fromkeys(stop_signals(), leave or stop) | {signal.SIGINT: stop}
 
     def call(number: int, frame: FrameType | None) -> None:
         called[signal.Signals(number)]()

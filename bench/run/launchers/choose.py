@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,5 +57,9 @@ def _submitit(launch: Launch, folder: Path, gpus: int) -> Engine:
     from bench.run.launchers.here import InChildren, InThisProcess
     from bench.run.launchers.slurm import Slurm
 
-    engine = {"slurm": Slurm, "local": InChildren, "debug": InThisProcess}[launch.executor]
-    return engine(launch, folder.absolute(), gpus)
+    engines: dict[str, Callable[..., Engine]] = {
+        "slurm": Slurm,
+        "local": InChildren,
+        "debug": InThisProcess,
+    }
+    return engines[launch.executor](launch, folder.absolute(), gpus)

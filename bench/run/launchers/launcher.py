@@ -58,9 +58,7 @@ class Launcher(Protocol):
         """End this process, and leave the jobs running where they can do without it."""
 
     def holds(self, key: str) -> bool:
-        """Whether the cell of that key has a job, of this process or an earlier one, that waits for
-        its turn or runs.
-        """
+        """Whether the cell of that key has a job, an earlier process's too, that waits or runs."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
         """What happens to each job, as it happens; the last of each is a `Finished`."""

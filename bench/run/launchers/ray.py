@@ -12,11 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-import ray
-import ray.util
-
 from bench.errors import UserError
 from bench.records import Status
 from bench.run.events import Finished
@@ -47,12 +42,17 @@ class Ray:
     name = "Ray"
 
     def __post_init__(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self._ray: Any = ray
         address = self.launch.address or "auto"
-        own = {"include_dashboard": False} if address == EMBEDDED else {}
-        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address == EMBEDDED:
+            options["include_dashboard"] = False
         try:
             _hear(address if self.launch.address else os.environ.get("RAY_ADDRESS", address))
-            ray.init(address, namespace=NAMESPACE, ignore_reinit_error=True, **quiet, **own)
+            ray.init(address, namespace=NAMESPACE, ignore_reinit_error=True, **options)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             where = f"at {address}" if self.launch.address else "here"
             raise UserError(
@@ -69,7 +69,7 @@ class Ray:
     def submit(self, supervisors: Sequence[Supervisor]) -> list[str]:
         """The names of their actors."""
         variables = {k: v for k, v in environment().items() if k.startswith(PASSED)}
-        actor = ray.remote(_cell())
+        actor = self._ray.remote(_cell())
         ids = []
         for one in supervisors:
             ids.append(f"{one.job.key}-{uuid4().hex[:8]}")
@@ -86,8 +86,8 @@ class Ray:
     def states(self, job_ids: Sequence[str]) -> Mapping[str, JobState]:
         """Which of the actors there are; none while Ray does not answer."""
         try:
-            there = {*ray.util.list_named_actors()}
-        except ray.exceptions.RayError:
+            there = {*self._ray.util.list_named_actors()}
+        except self._ray.exceptions.RayError:
             return {}
         gone = Finished(Status.INTERRUPTED, "its actor was killed, or its machine died")
         return {job_id: JobState(job_id in there, gone) for job_id in job_ids}
@@ -97,13 +97,13 @@ class Ray:
         actors = []
         for job_id in job_ids:
             with contextlib.suppress(ValueError):  # it has ended
-                actors.append(ray.get_actor(job_id))
+                actors.append(self._ray.get_actor(job_id))
         asked = {} if at_once else {actor.stop.remote(): actor for actor in actors}
-        heard = (
-            ray.wait([*asked], num_returns=len(asked), timeout=ANSWER_SECONDS)[0] if asked else []
-        )
-        for actor in {*actors} - {asked[one] for one in heard}:
-            ray.kill(actor)
+        if asked:
+            heard, _ = self._ray.wait([*asked], num_returns=len(asked), timeout=ANSWER_SECONDS)
+            actors = [asked[one] for one in asked if one not in heard]
+        for actor in actors:
+            self._ray.kill(actor)
 
 
 def _hear(address: str) -> None:
@@ -129,6 +129,8 @@ def _cell() -> type:
             import sys
             import threading
 
+            import ray
+
             os.environ.update(variables)
             sys.path[:0] = variables["PYTHONPATH"].split(os.pathsep)
             self.supervisor: Any = pickle.loads(pickled)  # noqa: S301 - our own
@@ -136,8 +138,9 @@ def _cell() -> type:
             def run() -> None:
                 try:
                     self.supervisor.run(job_id)
+                    ray.kill(ray.get_actor(job_id))  # an end of its own would be told as a crash
                 finally:
-                    os._exit(0)
+                    os._exit(1)
 
             threading.Thread(target=run, daemon=True).start()
 

@@ -2,6 +2,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,19 @@ def test_points_sent_again_are_recorded_once(store: Store) -> None:
     store.points(run_id, points)
     store.points(run_id, [*points, Point.now("train/loss", 1.0, 1500)])
     assert len(store._client.get_metric_history(run_id, "train/loss")) == 1501
+
+
+def test_cells_that_begin_at_once_may_record_the_same_data(store: Store) -> None:
+    runs = [_cell_run(store, name) for name in "abcd"]
+    ready = threading.Barrier(len(runs))
+
+    def record(run_id: str) -> None:
+        for number in range(12):
+            ready.wait(60)
+            store.data_set(run_id, "moving_mnist", "source", {"test": f"{number}"})
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        assert [*pool.map(record, runs)] == [None] * len(runs)
 
 
 def test_the_newest_run_comes_first(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Cells as actors of a real Ray: how each ends, and what a dead driver leaves."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from bench.records import Status
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.launchers import remote
 from bench.run.launchers.launcher import Job, Started
+from bench.run.launchers.ray import Ray
 from bench.run.launchers.remote import RemoteLauncher
 from bench.store.mlflow import Store
 from bench.suite.launch import Launch
@@ -25,7 +27,6 @@ from tests.bench.conftest import ROOT, environment, repeated, run_here
 from tests.bench.servers import free_port
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'nextframe[ray]'")
-from bench.run.launchers.ray import Ray
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -150,9 +151,8 @@ def test_a_second_stop_kills_the_cells(launcher: RemoteLauncher, tmp_path: Path)
     code = "pathlib.Path('pid').write_text(str(os.getpid())); tell(PROGRESS); time.sleep(300)"
     end = _end(_run(launcher, _job(code, tmp_path), on_progress=stop_twice)["a"])
     assert end == Finished(Status.INTERRUPTED, "its actor was killed, or its machine died")
-    with pytest.raises(psutil.NoSuchProcess):
-        psutil.Process(int(Path("pid").read_text(encoding="utf-8"))).wait(30)
-        raise psutil.NoSuchProcess(0)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(Path("pid").read_text(encoding="utf-8"))).wait(60)
 
 
 def test_an_actor_that_is_killed_was_interrupted(launcher: RemoteLauncher, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_later_run_attaches_to_what_a_killed_driver_left(
 
 
 def test_no_cluster_is_one_line() -> None:
-    with pytest.raises(UserError, match="no Ray cluster answers at 127.0.0.1:1: start one"):
+    with pytest.raises(UserError, match=r"no Ray cluster answers at .*: start one"):
         Ray(Launch(launcher="ray", address="127.0.0.1:1"))
 
 
