@@ -54,6 +54,11 @@ class Ray:
             _hear(address if self.launch.address else os.environ.get("RAY_ADDRESS", address))
             ray.init(address, namespace=NAMESPACE, ignore_reinit_error=True, **options)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            if "AuthenticationError" in str(error):
+                raise UserError(
+                    f"the Ray cluster at {address} asks for a token: set RAY_AUTH_MODE=token, and"
+                    " give it one as Ray's documentation says"
+                ) from error
             where = f"at {address}" if self.launch.address else "here"
             raise UserError(
                 f"no Ray cluster answers {where}: start one by `ray start --head`, or write"
