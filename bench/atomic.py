@@ -6,16 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 @contextmanager
-def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = False, shared: bool = False) -> Iterator[Path]:
     """Where the block writes what then takes the place of `path`.
 
     Where the block fails, `path` stays as it was and nothing is left beside it. A `durable` file is
-    forced to the disk first, so that a power cut leaves the old one or the new one.
+    forced to the disk first, so that a power cut leaves the old one or the new one. A `shared` one
+    may be written by several processes at once, also of other machines: the last one counts.
     """
-    new = path.with_name(f".{path.name}")
+    new = path.with_name(f".{path.name}" + (f".{uuid4().hex}" if shared else ""))
     try:
         yield new
         if durable:

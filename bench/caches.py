@@ -1,4 +1,4 @@
-"""The folder of what is computed once on a machine and kept between processes."""
+"""The folder of what is computed once and kept between processes; a home may be shared."""
 
 from __future__ import annotations
 

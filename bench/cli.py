@@ -13,7 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from bench import garbage
 from bench.errors import UserError
 from bench.store import ui
-from bench.store.address import is_server, sayable, store_uri
+from bench.store.address import database_file, is_server, sayable, store_uri
 
 if TYPE_CHECKING:
     from bench.run.invocation import Invocation
@@ -88,10 +88,11 @@ class Overrides:
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
     step: Literal["auto", "eager", "graph"] | None = None
     """Training steps one by one, or as a CUDA graph (auto: where that is found to work)."""
-    launch: Literal["local", "slurm"] | None = None
-    """Where cells run: here, or as jobs of SLURM."""
+    launch: Literal["local", "slurm", "ray"] | None = None
+    """Where cells run: here, as jobs of SLURM, or in a Ray cluster."""
     launch_options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
-    """Of each job: partition=gpu time=8h gpus=1 cpus=4 memory=16G account=... sbatch.qos=..."""
+    """Of each job: partition=gpu time=8h gpus=1 cpus=4 memory=16G account=... sbatch.qos=...
+    address=... of a Ray cluster."""
 
     def apply(self, suite: Suite) -> Suite:
         """The suite with these overrides."""
@@ -258,7 +259,7 @@ class Cell:
         garbage.look_as_usual()
         cell = read(self.file).with_step(self.step)
         cell.check_data()
-        store = Store(self.places.uri, SCREEN.announce)
+        store = Store(self.places.uri, SCREEN.announce, may_be_away=True)
         one = worker.Worker(
             cell,
             store,
@@ -585,13 +586,32 @@ class Ui:
 
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     host: str = ui.HOST
+    """Address to listen at; 0.0.0.0 is reached from other machines."""
     port: int = ui.PORT
+    serve: bool = False
+    """Let cells elsewhere record here: a server that makes the store and takes artifacts, too."""
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """With --serve: further names that others may call this machine by."""
 
     def __call__(self) -> int:
         """Serve until interrupted."""
+        if self.serve:
+            return self._serve()
         if not is_server(self.places.uri):
             self.places.store()  # MLflow's pages would make one, or end in a traceback
-        return ui.serve(self.places.uri, self.host, self.port)
+        return ui.show(self.places.uri, self.host, self.port)
+
+    def _serve(self) -> int:
+        """Serve a database to cells elsewhere."""
+        from bench.console import SCREEN
+        from bench.store.mlflow import Store
+
+        if is_server(self.places.uri):
+            raise UserError(f"{self.places.uri} is a server already: --serve takes a database")
+        Store(self.places.uri, SCREEN.announce)
+        file = database_file(self.places.uri)
+        artifacts = (file.parent if file else self.places.results) / "artifacts"
+        return ui.serve(self.places.uri, artifacts, self.host, self.port, self.names)
 
 
 Verb = (

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -21,12 +22,13 @@ from bench.run.display import PENDING, Display, PlannedCell, Screen
 from bench.run.events import Finished, Note, Progress
 from bench.run.launchers.launcher import Job, Launcher, Started
 from bench.run.launchers.local import LocalLauncher
+from bench.run.patience import Patience
 from bench.run.record import Record, folder_tag
 from bench.run.recorded import Recorded
 from bench.run.stop import stop_signals
 from bench.run.streams import lasting_output
-from bench.store.address import store_exists, store_uri
-from bench.store.errors import NoStore
+from bench.store.address import is_server, store_exists, store_uri
+from bench.store.errors import NoStore, StoreUnavailable
 from bench.suite.cell import Cell
 from bench.suite.suite import Suite
 
@@ -66,6 +68,8 @@ class Invocation:
         self._uri = store_uri(self.tracking_uri, self.results)
         self._run_id = ""
         """The parent run, once it is begun."""
+        self._kept: list[Cell] = []
+        """Cells that ended while MLflow's server was away."""
         self._lost: list[str] = []
         """What could not be recorded or written."""
         plan.check(self.cells)
@@ -98,6 +102,7 @@ class Invocation:
         with self._alone(), lasting_output(), self.screen.display(sys.stdout) as display:
             self._announce_notices()
             store = Store(self._uri, self.screen.announce)
+            patient = Patience(store, self.screen.announce, lambda: not launcher.stopped)
             leftovers = Leftovers(
                 self.results, self.suite.name, self.screen.announce, launcher.holds
             )
@@ -116,12 +121,16 @@ class Invocation:
                 for cell in blocked:
                     self._record_end(store, cell, Finished(Status.SKIPPED, cell.missing_data))
                 self._launch(store, launcher, display, todo)
+                with self._surviving("what was kept is recorded by the next run"):
+                    for cell in self._kept:
+                        patient(partial(self._record_kept, store, cell))
                 with self._surviving("what dead processes left open is not closed yet"):
-                    leftovers.close_runs(store, but=self._run_id)
+                    patient(partial(leftovers.close_runs, store, but=self._run_id))
             try:
                 self._report(store, display)
             finally:
-                self._end(store, leftovers, self._status(launcher))
+                with self._surviving("the end of this run is not recorded"):
+                    patient(partial(self._end, store, leftovers, self._status(launcher)))
         return self._status(launcher).exit_code
 
     def _launcher(self) -> Launcher:
@@ -142,9 +151,8 @@ class Invocation:
     def _end(self, store: Store, leftovers: Leftovers, status: Status) -> None:
         """Close the parent run."""
         if self._run_id:
-            with self._surviving("the end of this run is not recorded"):
-                store.end(self._run_id, status)
-                leftovers.forget_invocation()
+            store.end(self._run_id, status)
+            leftovers.forget_invocation()
 
     @contextlib.contextmanager
     def _surviving(self, what: str) -> Iterator[None]:
@@ -278,7 +286,10 @@ class Invocation:
         return Job.of(cell, words, self._checkpoint(cell).log)
 
     def _record_end(self, store: Store, cell: Cell, finished: Finished) -> Finished:
-        """The end of a cell whose process did not record it, or not all of it; now recorded."""
+        """The end of a cell whose process did not record it, or not all of it; now recorded.
+
+        Where the server is away, it is kept.
+        """
         checkpoint = self._checkpoint(cell)
         with self._surviving(f"{cell.name} is not recorded"), checkpoint.held(REAPING_SECONDS):
             record = checkpoint.record
@@ -288,9 +299,27 @@ class Invocation:
                 checkpoint.forget_record()  # artifacts without one are half ones
                 record = Record.of(cell, self.results, self._command(cell), self._run_id)
                 record.end(finished.status, finished.error)
-            finished = record.finished(recording.send(record, store, checkpoint))
-            checkpoint.tidy()
+                with contextlib.suppress(OSError):  # without room it may be recorded all the same
+                    checkpoint.record = record
+            try:
+                finished = record.finished(recording.send(record, store, checkpoint))
+            except StoreUnavailable:
+                if not is_server(store.uri) or checkpoint.record is None:
+                    raise
+                self._kept.append(cell)
+                finished = record.finished("")
+            else:
+                checkpoint.tidy()
         return finished
+
+    def _record_kept(self, store: Store, cell: Cell) -> None:
+        """Record what was kept of a cell."""
+        checkpoint = self._checkpoint(cell)
+        with checkpoint.held(REAPING_SECONDS):
+            record = checkpoint.record
+            if record is not None:
+                recording.send(record, store, checkpoint)
+                checkpoint.tidy()
 
     def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""

@@ -34,6 +34,7 @@ def send(record: Record, store: Store, checkpoint: Checkpoint) -> str:
     A store that does not know the run gets a new one. Afterwards the checkpoint is what the
     cell needs to go on, if anything.
     """
+    store.hear()
     run_id = checkpoint.run_id
     run = store.run(run_id) if run_id else None
     if run_id is None or run is None or not record.describes(run):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,24 +16,26 @@ import torch
 
 from bench import atomic, records
 from bench.errors import Invalid, UserError, described
-from bench.records import Status
+from bench.records import Point, Status
 from bench.run import environment, gpus, plan, recording
 from bench.run.attempt import Attempt, Interrupted
 from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
+from bench.run.patience import Patience
 from bench.run.record import Record
 from bench.run.recorded import Recorded
 from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
 from bench.store.address import store_uri
+from bench.store.errors import StoreUnavailable
 from bench.store.mlflow import Store
 from bench.suite.cell import Cell
 from bench.train.allocator import keep_freed_memory
 from bench.train.loop import Diverged, Unrestorable
 from datasets.contract import DataMissing
 
-PATIENCE_SECONDS = 20.0  # for another process that runs the same cell
+PATIENCE_SECONDS = 120.0  # for who runs the same cell: on NFSv4 a dead machine does so for 90 s
 OUT_OF_MEMORY_WORDS = (
     *("out of memory", "can't allocate memory", "not enough memory"),
     "status_alloc_failed",  # as cuBLAS and cuDNN say it
@@ -82,6 +84,11 @@ class Worker:
         def tell(text: str) -> None:
             emit(Note(text))
 
+        def go_on() -> bool:
+            emit(Progress("setup", 0.0))  # it lives
+            return not stop_asked()
+
+        patient = Patience(self.store, tell, go_on)
         checkpoint = Checkpoint(self.results, self.cell.trained, tell)
         waits = checkpoint.is_held  # by one whose parent was killed, perhaps: it is about to end
         if waits:
@@ -89,11 +96,16 @@ class Worker:
         with checkpoint.held(PATIENCE_SECONDS), contextlib.closing(lasting(checkpoint.log)) as log:
             copy = contextlib.nullcontext() if output_is_log else copied_to(log)
             with copy:
-                return (
-                    self._recorded_before(checkpoint)
-                    or (self._done_meanwhile() if waits else None)
-                    or self._run(checkpoint, emit, stop_asked, log)
-                )
+                try:
+                    return (
+                        patient(partial(self._recorded_before, checkpoint))
+                        or (patient(self._done_meanwhile) if waits else None)
+                        or self._run(checkpoint, emit, stop_asked, log, patient)
+                    )
+                except StoreUnavailable:
+                    if not stop_asked():
+                        raise
+                    return Finished(Status.INTERRUPTED, "stopped while MLflow's server was away")
 
     def _recorded_before(self, checkpoint: Checkpoint) -> Finished | None:
         """How the cell ended earlier, where MLflow did not hold that yet and it need not go on."""
@@ -115,6 +127,7 @@ class Worker:
         emit: Callable[[Event], None],
         stop_asked: Callable[[], bool],
         log: TextIO,
+        patient: Patience,
     ) -> Finished:
         """Run the cell and record it."""
         journal = self.screen.display(log)
@@ -129,19 +142,29 @@ class Worker:
         record.tags[records.THREADS] = str(torch.get_num_threads())
         record.tags[records.ALLOCATOR] = keep_freed_memory()
         state = None if self.weights_of else checkpoint.load()
-        run_id = self._run_to_go_on_with(record, checkpoint, state is not None)
+        run_id, same_run = patient(partial(self._begin, record, checkpoint, state is not None))
+
+        def send(points: Sequence[Point]) -> None:
+            self.store.hear()  # training waits meanwhile
+            self.store.points(run_id, points)
+
+        gpu = gpus.uuid() if self.cell.device == "cuda" else ""
+        with self.store.system_metrics(run_id, same_run, gpu) as unsent:
+            attempt = partial(Attempt, self.cell, record, checkpoint, publish, stop_asked, send)
+            self._attempt(attempt, state, same_run, record, checkpoint, publish, log)
+        record.points = [*record.points, *unsent]
+        log.write(f"{self.cell.name}: {record.status} {record.error}\n")
+        return self._keep_and_send(record, checkpoint, emit)
+
+    def _begin(self, record: Record, checkpoint: Checkpoint, has_state: bool) -> tuple[str, bool]:
+        """The cell's run in MLflow, and whether it is that of an attempt that was interrupted."""
+        run_id = self._run_to_go_on_with(record, checkpoint, has_state)
         same_run = run_id is not None
         if run_id is None:
             run_id = recording.begin(record, self.store, checkpoint)
         recording.describe(record, self.store, run_id)
         self._attach_settled(run_id, checkpoint)
-        send = partial(self.store.points, run_id)
-        gpu = gpus.uuid() if self.cell.device == "cuda" else ""
-        with self.store.system_metrics(run_id, same_run, gpu):
-            attempt = partial(Attempt, self.cell, record, checkpoint, publish, stop_asked, send)
-            self._attempt(attempt, state, same_run, record, checkpoint, publish, log)
-        log.write(f"{self.cell.name}: {record.status} {record.error}\n")
-        return self._keep_and_send(record, checkpoint, emit)
+        return run_id, same_run
 
     def _run_to_go_on_with(
         self, record: Record, checkpoint: Checkpoint, has_state: bool

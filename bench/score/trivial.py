@@ -96,7 +96,7 @@ def of_held_out(held_out: HeldOut, context_frames: int) -> Trivial:
     errors = torch.cat(parts)
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(file) as new, new.open("wb") as stream:
+        with atomic.replacing(file, shared=True) as new, new.open("wb") as stream:
             np.save(stream, errors.numpy())
     return Trivial(errors)
 

@@ -20,6 +20,7 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -47,7 +48,7 @@ from bench.store.sqlite import OURS, TRAINING_PAGES, Database
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 TRIES = 10  # at what another process did first
-SYSTEM_METRICS_SECONDS = 10
+SERVED = "mlflow-artifacts:/"  # where a server keeps them that takes them itself
 ANSWER_SECONDS = 10  # that a server has for its first one
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every retry
 
@@ -91,7 +92,11 @@ class Store:
     """
 
     def __init__(
-        self, uri: str, announce: Callable[[str], None] = _say, create: bool = True
+        self,
+        uri: str,
+        announce: Callable[[str], None] = _say,
+        create: bool = True,
+        may_be_away: bool = False,
     ) -> None:
         """Open the store at `uri`.
 
@@ -99,6 +104,7 @@ class Store:
             uri: an MLflow tracking URI.
             announce: called with a line where the user has to wait, or should know.
             create: whether a SQLite database that is not there yet is made.
+            may_be_away: whether a server need not answer yet.
 
         Raises:
             NoStore: it is not there, and not to be made.
@@ -116,15 +122,28 @@ class Store:
         try:
             if self._database is not None:
                 self._own = self._database.open(create)
-            if is_server(uri):
-                _hear(uri)
             client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
+            if is_server(uri) and not may_be_away:
+                with contextlib.suppress(ConnectionError):  # MLflow tries for some seconds
+                    _hear(uri)
+            if not (is_server(uri) and may_be_away):
+                client.search_experiments(max_results=1)
         except (*RAISED, ImportError) as error:  # the driver of another database
-            raise StoreUnavailable(
-                f"cannot open the MLflow store {shown(uri)}: {reason(error)}"
-            ) from error
+            why = reason(error)
+            if isinstance(error, ImportError) and uri.startswith("postgresql"):
+                why += ": pip install 'nextframe[postgresql]', and write postgresql+psycopg2://"
+            raise StoreUnavailable(f"cannot open the MLflow store {shown(uri)}: {why}") from error
         self._client = cast(MlflowClient, Guarded(client, uri))
+
+    def hear(self) -> None:
+        """Return where the store can be used now, as far as can be told at once.
+
+        Raises:
+            StoreUnavailable: it is a server that does not answer.
+        """
+        if is_server(self.uri):
+            with reported(self.uri, (OSError,)):
+                _hear(self.uri)
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -220,24 +239,21 @@ class Store:
         self._client.set_terminated(run_id, ended.get(status, "FAILED"))
 
     @contextlib.contextmanager
-    def system_metrics(self, run_id: str, resumed: bool, gpu: str) -> Iterator[None]:
-        """Record system metrics in the run during the block, of the GPU of that UUID alone."""
-        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    def system_metrics(self, run_id: str, resumed: bool, gpu: str) -> Iterator[list[Point]]:
+        """Record system metrics in the run during the block, of the GPU of that UUID alone.
 
-        monitor: Any = SystemMetricsMonitor(  # type: ignore[no-untyped-call]
-            run_id,
-            sampling_interval=SYSTEM_METRICS_SECONDS,
-            resume_logging=resumed,
-            tracking_uri=self.uri,
-        )
-        for part in monitor.monitors:
-            if isinstance(part, GPUMonitor):
-                handles = part.gpu_handles
-                part.gpu_handles = [each for each in handles if _uuid(each) == gpu]
-        monitor.start()
+        What could not be sent is in the list afterwards.
+        """
+        from bench.store.system import SystemMetrics
+
+        def send(points: Sequence[Point]) -> None:
+            self.hear()
+            self.points(run_id, points)
+
+        monitor = SystemMetrics(run_id, resumed, self.uri, gpu, send)
+        monitor.start()  # type: ignore[no-untyped-call]
         try:
-            yield
+            yield monitor.unsent
         finally:
             monitor.finish()
 
@@ -388,9 +404,11 @@ class Store:
 
     def _place(self, info: RunInfo) -> str:
         """Where the run's artifacts lie, also in a moved database that cannot be corrected."""
+        recorded = str(info.artifact_uri)
+        if self._database is not None and recorded.startswith(SERVED):  # by `ui --serve`
+            return f"{self._database.artifacts}/{recorded.removeprefix(SERVED).lstrip('/')}"
         end = f"/{info.run_id}/artifacts"
         own = self._own.get(info.experiment_id)
-        recorded = str(info.artifact_uri)
         return own + end if own and recorded.endswith(end) else recorded
 
     @cached_property
@@ -428,26 +446,22 @@ class Store:
 
 
 def _hear(server: str) -> None:
-    """Return where the server answers at all, or refuses to, which MLflow tells in seconds.
+    """Return where the server answers at all, be it with an error.
 
     Raises:
         TimeoutError: it is silent, which MLflow would take minutes to tell.
+        ConnectionError: it cannot be reached.
     """
     try:
         with urlopen(Request(server, method="HEAD"), timeout=ANSWER_SECONDS):  # noqa: S310
             pass
-    except TimeoutError as error:
-        raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
+    except HTTPError:
+        pass
     except (OSError, HTTPException, ValueError) as error:
-        if isinstance(getattr(error, "reason", None), TimeoutError):
+        why = getattr(error, "reason", error)
+        if isinstance(why, TimeoutError):
             raise TimeoutError(f"no answer within {ANSWER_SECONDS} s") from error
-
-
-def _uuid(handle: object) -> str:
-    """The UUID of NVML's `handle` of a GPU, written as PyTorch does."""
-    import pynvml  # which there is where MLflow found a GPU
-
-    return str(pynvml.nvmlDeviceGetUUID(handle)).removeprefix("GPU-")
+        raise ConnectionError(reason(error)) from error
 
 
 def _start_of(run: Run) -> datetime:

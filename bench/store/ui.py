@@ -1,4 +1,4 @@
-"""MLflow's own pages on the store."""
+"""MLflow's own pages on the store, and its server for cells that run elsewhere."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bench.errors import UserError
 from bench.store.address import is_server, shown
 
 HOST, PORT = "127.0.0.1", 5000  # unless asked otherwise
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # background jobs triple the start-up time
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 
-def serve(uri: str, host: str, port: int) -> int:
+def show(uri: str, host: str, port: int) -> int:
     """Serve the pages until interrupted; for a remote store, print its own address instead.
 
     Raises:
@@ -27,10 +30,49 @@ def serve(uri: str, host: str, port: int) -> int:
     if is_server(uri):
         sys.stdout.write(f"this store has its own pages: open {shown(uri)}\n")
         return 0
+    return _run("ui", uri, host, port, {})
+
+
+def serve(uri: str, artifacts: Path, host: str, port: int, names: Sequence[str] = ()) -> int:
+    """Serve the database `uri` to cells elsewhere, artifacts through the server, until interrupted.
+
+    Args:
+        uri: of the database, which is there.
+        artifacts: the folder that takes the artifacts.
+        host: the address to listen at.
+        port: the port to listen at.
+        names: by which others may call this machine, beside those it knows; * for any.
+
+    Raises:
+        UserError: nothing can be served at that host and port.
+    """
+    from mlflow.server.security_utils import get_default_allowed_hosts
+
+    own = socket.gethostname() if host in EVERYWHERE else host
+    known = dict.fromkeys([own, socket.gethostname(), socket.getfqdn(), *names])
+    allowed = [*get_default_allowed_hosts(), *known, *(f"{name}:*" for name in known)]
+    address = f"http://[{own}]:{port}" if ":" in own else f"http://{own}:{port}"
+    settings = {
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts.absolute().as_uri(),
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed),
+    }
+    said = f"cells record here with --tracking-uri {address}"
+    return _run("server", uri, host, port, settings, said)
+
+
+def _run(
+    verb: str, uri: str, host: str, port: int, settings: Mapping[str, str], said: str = ""
+) -> int:
+    """The exit code of `mlflow VERB`, once it was interrupted."""
     _check_free(host, port)
-    address = ["--host", host, "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address]
-    with subprocess.Popen(command, env=LIGHT | os.environ) as pages:
+    if said:
+        sys.stdout.write(f"{said}\n")
+        sys.stdout.flush()
+    words = [verb, "--host", host, "--port", str(port), "--workers", "1"]
+    # A database's password is not for the list of processes.
+    ours = LIGHT | os.environ | {**settings} | {"MLFLOW_BACKEND_STORE_URI": uri}
+    with subprocess.Popen([sys.executable, "-m", "mlflow", *words], env=ours) as pages:
         signal.signal(signal.SIGTERM, lambda *_: pages.terminate())
         try:
             code = pages.wait()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import caches
+from bench import atomic, caches
 from bench.suite import fingerprint
 from bench.train.cost import Cost
 from bench.train.task import task_of
@@ -53,9 +52,8 @@ class _Kept(dict[str, float | None]):
         super().__setitem__(name, count)
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            new = self._file.with_suffix(f".{os.getpid()}")  # others may be writing, too
-            new.write_text(json.dumps(self), encoding="utf-8")
-            new.replace(self._file)
+            with atomic.replacing(self._file, shared=True) as new:
+                new.write_text(json.dumps(self), encoding="utf-8")
 
 
 def _is_count(value: object) -> bool:

@@ -44,6 +44,10 @@ class Launch(BaseModel):
     launcher: LauncherName = "local"
     executor: Literal["slurm", "local", "debug"] = "slurm"
     """Of submitit: the last two try it out on one machine, in child processes or in this one."""
+    address: Word | None = None
+    """Of a Ray cluster, such as "head:6379"; "local" for one that lives as long as the run.
+
+    By default that of $RAY_ADDRESS, or of one that was started on this machine."""
     partition: Word | None = None
     account: Word | None = None
     time: Annotated[str, AfterValidator(_is_time)] | None = None

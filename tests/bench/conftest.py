@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bench.run import worker
 from bench.run.events import Event
 from bench.run.launchers.launcher import Job, Started
 from bench.run.launchers.local import LocalLauncher
-from bench.store.mlflow import Store
+from bench.store.mlflow import RecordedCell, Store
 from tests.made_once import made_once
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +187,15 @@ class LauncherHere(LocalLauncher):
                 cli.main([*job.arguments])
             for event in events:
                 yield job, event
+
+
+def repeated(store: Store, run: RecordedCell) -> dict[tuple[str, int], float]:
+    """The recorded values of a run that another of the same cell has, too, each recorded once."""
+    own = ("system/", "time/", "speed/", "memory/", "conditions/")
+    points = store.history(run.run_id, ("system/",))
+    doubled = [key for key, n in Counter((p.key, p.step) for p in points).items() if n > 1]
+    assert not doubled
+    return {(p.key, p.step): p.value for p in points if not p.key.startswith(own)}
 
 
 def command(*arguments: str) -> list[str]:

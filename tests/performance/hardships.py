@@ -94,6 +94,16 @@ class Trial:
             time.sleep(0.02)
         raise AssertionError(f"nothing trains: {self.printed[-2000:]}")
 
+    def waits(self) -> None:
+        """Return once the run waits for the tracking server."""
+        assert self.process is not None
+        ends = time.monotonic() + 300
+        while time.monotonic() < ends and self.process.poll() is None:
+            if "waiting for it" in self.printed:
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"it does not wait: {self.printed[-2000:]}")
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the parent."""
         assert self.process is not None
@@ -232,12 +242,27 @@ def server_killed_and_restarted(trial: Trial) -> str:
 
 
 @hardship
+def server_killed_until_the_cells_have_ended(trial: Trial) -> str:
+    """The tracking server dies while a cell trains, and is back once the run waits for it."""
+    with _server(trial) as (start, kill):
+        trial.start()
+        trial.child()
+        kill()
+        trial.waits()
+        start()
+        code = trial.ended()
+        return f"exit code {code}; {_again(trial)}"
+
+
+@hardship
 def server_killed_for_good(trial: Trial) -> str:
     """The tracking server dies while a cell trains, and is back only for the next run."""
     with _server(trial) as (start, kill):
         trial.start()
         trial.child()
         kill()
+        trial.waits()
+        trial.signal(signal.SIGINT)
         code = trial.ended()
         start()
         return f"exit code {code}; {_again(trial)}"

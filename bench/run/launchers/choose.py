@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from bench.errors import UserError
 from bench.run.launchers.remote import Engine, RemoteLauncher
 from bench.store.address import is_server, shown
 from bench.suite.cell import Cell
+from bench.suite.launch import Launch
 from bench.suite.suite import Suite
 
 
@@ -20,29 +21,45 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
         UserError: it cannot be had here, or the store cannot be written from several machines.
     """
     launch, folder = suite.launch, results / suite.name / "jobs"
-    if not (is_server(uri) or launch.executor != "slurm"):
+    if not (is_server(uri) or _is_here(launch)):
         raise UserError(
             f"--launch {launch.launcher} writes from several machines, which {shown(uri)} does not"
-            " bear: start `mlflow server --host 0.0.0.0 --backend-store-uri ...` where they reach"
-            " it, and add --tracking-uri http://HOST:5000"
+            " bear: start `python -m bench ui --serve --host 0.0.0.0` where they reach it, and add"
+            " --tracking-uri http://HOST:5000"
         )
+    gpus = launch.gpus if launch.gpus is not None else int(cells[0].device == "cuda")
     if launch.launcher == "ray":
-        raise UserError("there is no launcher ray yet: use --launch slurm or local")
-    return RemoteLauncher(
-        _submitit(suite, cells[0], folder / "submitit"), folder, launch.parallel or 1
-    )
+        engine = _ray(launch, gpus)
+    else:
+        engine = _submitit(launch, folder / "submitit", gpus)
+    return RemoteLauncher(engine, folder, launch.parallel or 1)
 
 
-def _submitit(suite: Suite, cell: Cell, folder: Path) -> Engine:
+def _is_here(launch: Launch) -> bool:
+    """Whether all cells run on this machine."""
+    return launch.address == "local" if launch.launcher == "ray" else launch.executor != "slurm"
+
+
+def _ray(launch: Launch, gpus: int) -> Engine:
+    if find_spec("ray") is None:
+        raise UserError("--launch ray needs ray: pip install 'nextframe[ray]'")
+    unknown = {"partition", "account", "time", "sbatch"} & launch.model_fields_set
+    if given := sorted(name for name in unknown if getattr(launch, name)):
+        raise UserError(f"Ray has no {given[0]}: leave it out of the options of --launch ray")
+    from bench.run.launchers.ray import Ray
+
+    return Ray(launch, gpus)
+
+
+def _submitit(launch: Launch, folder: Path, gpus: int) -> Engine:
     if find_spec("submitit") is None:
         raise UserError("--launch slurm needs submitit: pip install 'nextframe[slurm]'")
     from bench.run.launchers.here import InChildren, InThisProcess
     from bench.run.launchers.slurm import Slurm
 
-    launch = suite.launch
-    gpus = launch.gpus if launch.gpus is not None else int(cell.device == "cuda")
-    if launch.executor == "slurm":
-        return Slurm(launch, folder.absolute(), gpus)
-    if launch.executor == "local":
-        return InChildren(launch, folder.absolute(), gpus)
-    return InThisProcess(launch, folder.absolute(), gpus)
+    engines: dict[str, Callable[..., Engine]] = {
+        "slurm": Slurm,
+        "local": InChildren,
+        "debug": InThisProcess,
+    }
+    return engines[launch.executor](launch, folder.absolute(), gpus)

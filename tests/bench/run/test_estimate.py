@@ -121,7 +121,7 @@ def test_only_trained_cells_of_a_budget_of_work_have_training_seconds_in_the_pla
 
 def test_batches_of_several_sizes_are_said_under_a_budget_in_steps() -> None:
     def remark(budget: str, *models: str, **more: object) -> str:
-        return plan.settings([_cell(budget, model, **more) for model in models]).remark
+        return " ".join(plan.settings([_cell(budget, model, **more) for model in models]).remarks)
 
     own = {"recipe": "published", "size": "published"}
     said = remark("4steps", "convlstm", "copy_last", "lmc_memory", **own)

@@ -5,15 +5,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from types import SimpleNamespace
 
 import pytest
 from mlflow.system_metrics.metrics import gpu_monitor
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from bench import records
 from bench.errors import UserError
 from bench.records import Status
-from bench.store import mlflow
+from bench.store import system
 from bench.store.address import store_uri
 from bench.store.mlflow import Point, Store
 from tests.bench.conftest import environment
@@ -176,9 +176,8 @@ def test_a_cell_records_its_own_gpu_alone(
 ) -> None:
     every = gpu_monitor.GPUMonitor.__new__(gpu_monitor.GPUMonitor)
     every.gpu_handles = ["GPU-a", "GPU-b"]
-    monitor = SimpleNamespace(monitors=[every], start=lambda: None, finish=lambda: None)
-    started = "mlflow.system_metrics.system_metrics_monitor.SystemMetricsMonitor"
-    monkeypatch.setattr(started, lambda *words, **options: monitor)
-    monkeypatch.setattr(mlflow, "_uuid", lambda handle: handle.removeprefix("GPU-"))
+    monkeypatch.setattr(SystemMetricsMonitor, "_initialize_gpu_monitor", lambda _: every)
+    monkeypatch.setattr(SystemMetricsMonitor, "start", lambda _: None)
+    monkeypatch.setattr(system, "_uuid", lambda handle: handle.removeprefix("GPU-"))
     with store.system_metrics(_cell_run(store), False, gpu):
         assert every.gpu_handles == watched
