@@ -93,7 +93,7 @@ class Invocation:
         from bench.run.leftovers import Leftovers
         from bench.store.mlflow import Store
 
-        launcher = LocalLauncher(self.cells[0].device)
+        launcher = LocalLauncher(self.cells[0].device, max(cell.devices for cell in self.cells))
         with self._alone(), lasting_output(), self.screen.display(sys.stdout) as display:
             self._announce_notices()
             store = Store(self._uri, self.screen.announce)

@@ -289,7 +289,7 @@ def test_a_gpu_is_used_where_no_lock_can_be_made(
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setattr(gpus, "LOCKS", tmp_path / "file" / "gpus")
-    slot = gpus.Slot("0", "uuid-of-0")
+    slot = gpus.Slot(["0"], ["uuid-of-0"])
     assert slot.take()
     slot.give_back()
 
