@@ -88,21 +88,20 @@ def team_of(
             )
             for rank in range(1, size)
         ]
-        ranks = _Ranks(emit)
-        try:
+        with contextlib.closing(_Ranks(emit)) as ranks:
             ranks.start(orders)
             with joined(0, size, cell.device, meeting) as team:
-                yield team
-        except Exception as error:
-            death = ranks.death if _is_of_others(error) else None
-            if death is None:
-                raise
-            raise death from error
-        finally:
-            ranks.end()
+                try:
+                    yield team
+                except BaseException as error:
+                    death = ranks.death if _is_of_others(error) else None
+                    ranks.close()  # first: whoever leaves a team must not be waited for
+                    if death is not None:
+                        raise death from error
+                    raise
 
 
-def _is_of_others(error: Exception) -> bool:
+def _is_of_others(error: BaseException) -> bool:
     """Whether `error` says that the connection to another process is lost."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or "gloo" in text or "nccl" in text
@@ -125,7 +124,8 @@ class _Ranks:
         Raises:
             RankDied: one is not.
         """
-        self._ranks = [_Rank(order, self._has_died) for order in orders]
+        for order in orders:
+            self._ranks.append(_Rank(order, self._has_died))
         for rank in self._ranks:
             rank.is_there.wait()
             if rank.death is not None:
@@ -148,7 +148,7 @@ class _Ranks:
         self._died.wait(END_SECONDS)
         return self._deaths[0] if self._deaths else None
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Have the others end; none is left."""
         self._ends.set()
         for rank in self._ranks:

@@ -51,7 +51,8 @@ def fabric_on(device: Device, precision: Precision, team: Team = ALONE) -> Fabri
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         plugins=[_Environment(team)],
     )
-    fabric.launch()
+    if team.size > 1:
+        fabric.launch()  # it starts nothing: it takes what has been joined
     return fabric
 
 

@@ -99,7 +99,8 @@ def joined(rank: int, size: int, device: Device, meeting: Path) -> Iterator[Team
         timeout=PATIENCE,
     )
     try:
-        yield Team(rank, size)
-        dist.barrier()
+        team = Team(rank, size)
+        yield team
+        team.gathered(None)  # by gloo: none leaves while another still needs it
     finally:
         dist.destroy_process_group()
