@@ -46,6 +46,6 @@ def _normalised(norm: Any, x: Tensor) -> Tensor:
 def _follow(norm: Any, mean: Tensor, variance: Tensor) -> None:
     """Move the running statistics of `norm` towards these."""
     norm.num_batches_tracked += 1
-    share = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked
+    share = norm.momentum if norm.momentum is not None else 1 / float(norm.num_batches_tracked)
     norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
     norm.running_var.lerp_(variance.to(norm.running_var.dtype), share)

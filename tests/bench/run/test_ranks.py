@@ -108,7 +108,11 @@ def test_a_cell_on_two_devices_is_stopped_and_gone_on_with_on_one(
     assert run.tags[records.RAN_ON] == "1 devices"
 
 
-def test_two_devices_record_what_one_does(bench: Bench, user_suite: Path, tmp_path: Path) -> None:
+def test_two_devices_record_what_one_does(
+    bench: Bench, user_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NTASKS": "2", "PROCID": "1", "JOB_ID": "1", "JOB_NAME": "x"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)  # the tasks of a job are no ranks of ours
     for devices in (1, 2):
         ran = bench("run", "--suite", user_suite, "--devices", devices, report=False)
         assert ran.returncode == 0, ran.stdout

@@ -124,7 +124,7 @@ def test_a_stretch_known_beforehand_ends_with_the_budget_its_mark_or_its_seconds
     clock.calibrate(Calibration(0.4, 0.4))
     assert clock.pace(1.0, 1.0, 1.0, 4) == pytest.approx([0.0, 0.04, 0.08])
     assert len(clock.pace(1.0, 0.07, 1.0, 4)) == 2
-    assert len(clock.pace(0.1, 1.0, 9.0, 4)) == 2  # 1 s: 0.8 s is nearer than 1.2 s, or as near
+    assert len(clock.pace(0.09, 1.0, 9.0, 4)) == 2  # 0.8 s is nearer to 0.9 s than 1.2 s
     assert len(clock.pace(1.0, 1.0, 99.0, 4)) == 25
     assert (clock.steps, clock.samples) == (0, 0)
 
