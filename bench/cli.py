@@ -84,6 +84,8 @@ class Overrides:
     """Size of the models, such as published or small (auto: small on a CPU)."""
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None
     """Where to train."""
+    devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """GPUs that train a cell together, each a part of every batch (default: 1)."""
     precision: Literal["auto", "32", "bf16"] | None = None
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
     step: Literal["auto", "eager", "graph"] | None = None
@@ -106,6 +108,7 @@ class Overrides:
             budget=self.budget,
             size=self.size,
             device=self.device,
+            devices=self.devices,
             precision=self.precision,
             step=self.step,
             launch=launch | changed,
@@ -243,6 +246,8 @@ class Cell:
     """Record a few training steps with torch.profiler, after the budget."""
     step: Literal["auto", "eager", "graph"] | None = None
     """Training steps one by one, or as a CUDA graph (default: as settled)."""
+    devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Run it on so many devices, going on where it was on others (default: as settled)."""
     weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: only score its weights again.")] = ""
     events: Annotated[
         int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
@@ -255,9 +260,14 @@ class Cell:
         from bench.run import worker
         from bench.store.mlflow import Store
         from bench.suite.cell import read
+        from bench.train import hardware
+        from bench.train.team import Team
 
         garbage.look_as_usual()
         cell = read(self.file).with_step(self.step)
+        devices = hardware.resolve_devices(self.devices or cell.devices, cell.device)
+        hardware.resolve_step(cell.step, cell.device, devices)
+        Team(0, devices).divide(cell.recipe.batch_size)
         cell.check_data()
         store = Store(self.places.uri, SCREEN.announce, may_be_away=True)
         one = worker.Worker(
@@ -268,6 +278,7 @@ class Cell:
             parent=self.parent,
             weights_of=self.weights_of,
             profile=self.profile,
+            devices=devices,
         )
         return worker.run_alone(one, self.events)
 

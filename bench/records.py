@@ -184,6 +184,7 @@ THREADS = "bench.threads"
 ALLOCATOR = "bench.allocator"  # whether the process kept the memory that steps freed
 KERNELS = "bench.kernels"  # convolutions that replaced PyTorch's, such as "winograd 5x5: 8"
 STEP = "bench.step"  # how training steps ran: "graph", or "eager", with the reason where one is
+RAN_ON = "bench.ran_on"  # how many devices, where they were not as many as the cell was settled for
 LITERAL_STEP = "bench.literal_step"  # the same of the transcription beside it
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare

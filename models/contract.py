@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +22,13 @@ from models.recipe import (
 )
 
 __all__ = [
+    "WHOLE",
     "Classifier",
     "FrameShape",
     "Model",
     "Optimizer",
     "Paper",
+    "Part",
     "Predictor",
     "Recipe",
     "Schedule",
@@ -40,6 +42,20 @@ FrameShape = tuple[int, int, int]
 """Channels, height and width of one frame."""
 
 
+class Part(NamedTuple):
+    """Which part of a step's clips a process has, where several devices share the step."""
+
+    number: int = 0
+    of: int = 1
+    """How many equal parts there are."""
+    generator: torch.Generator | None = None
+    """One that begins alike in all of their processes."""
+
+
+WHOLE = Part()
+"""All clips of a step."""
+
+
 class TrainingBatch:
     """What a predictor learns from in one training step.
 
@@ -50,7 +66,8 @@ class TrainingBatch:
             the clip's device; schedules are functions of it.
         generator: the source of random numbers, on the clip's device; None for PyTorch's own.
             Layers that draw from PyTorch's global state, such as dropout, may: it is seeded for
-            every step.
+            every step. What is drawn by `uniform` is the same on one device and on several.
+        part: which of the step's clips these are, where several devices share it.
         logged: scalars to be recorded beside the loss, by name.
 
     A step is *static* where Python does the same in each: shapes stay, and it reads the value of no
@@ -65,7 +82,9 @@ class TrainingBatch:
         context_frames: int,
         progress: Tensor | float,
         generator: torch.Generator | None = None,
+        part: Part = WHOLE,
     ) -> None:
+        self.part = part
         self.clip = clip
         self.context_frames = context_frames
         self.progress = torch.as_tensor(progress, dtype=torch.float32, device=clip.device)
@@ -81,6 +100,17 @@ class TrainingBatch:
     def future(self) -> Tensor:
         """The frames to predict, [B,horizon,C,H,W]."""
         return self.clip[:, self.context_frames :]
+
+    def uniform(self, *shape: int, clips: int) -> Tensor:
+        """Random numbers in [0,1) of `shape`, whose dimension `clips` is that of the clips.
+
+        Each clip of the step has its own, on however many devices the step is computed.
+        """
+        number, of, common = self.part
+        count = shape[clips]
+        whole = [*shape[:clips], count * of, *shape[clips + 1 :]]
+        drawn = torch.rand(whole, generator=common or self.generator, device=self.clip.device)
+        return drawn.narrow(clips, number * count, count)
 
     def log(self, name: str, value: Tensor) -> None:
         """Have the scalar `value`, such as an auxiliary loss, recorded under `name`."""

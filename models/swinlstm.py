@@ -173,18 +173,14 @@ class SwinBlock(nn.Module):
         return x + (y if drop_path is None else drop_path[1] * y)
 
 
-def draw_drop_path(
-    rates: Tensor, steps: int, batch: int, generator: torch.Generator | None
-) -> Tensor:
+def draw_drop_path(rates: Tensor, steps: int, batch: TrainingBatch) -> Tensor:
     """Factors [steps,blocks,2,B,1,1,1] of the branches of blocks that are dropped at `rates`.
 
     Stochastic depth (Huang et al. 2016): each branch is left out of each sequence and step with
     its block's rate [blocks], and else scaled up so that its mean stays.
     """
     rates = rates.view(-1, 1, 1, 1, 1, 1)
-    draws = torch.rand(
-        steps, len(rates), 2, batch, 1, 1, 1, generator=generator, device=rates.device
-    )
+    draws = batch.uniform(steps, len(rates), 2, len(batch.clip), 1, 1, 1, clips=3)
     return (draws >= rates) / (1 - rates)
 
 
@@ -421,7 +417,7 @@ class SwinLSTM(Predictor):
         steps = clip.shape[1] - 1
         drop_path: Sequence[Tensor | None] = [None] * steps
         if self.training and self.drops:
-            drop_path = draw_drop_path(self.drop_rates, steps, len(clip), batch.generator).unbind(0)
+            drop_path = draw_drop_path(self.drop_rates, steps, batch).unbind(0)
         biases, state, known = self.biases(), None, []
         for t, x in enumerate(self.read(batch.context)):
             features, state = self.step(x, state, biases, drop_path[t])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.initial_weights import initialised_apart
+from models.layers.moments import var_mean
 from models.layers.precision import widened, zero_state
 from models.layers.window_partition import (
     Partition,
@@ -103,8 +104,7 @@ class ContextNorm(nn.BatchNorm3d):
         mean, variance = self.running_mean, self.running_var
         if self.training:
             frames = torch.stack(tuple(context))
-            variance, mean = torch.var_mean(frames, (0, 1, 3, 4), correction=0)
-            count = frames.numel() // self.num_features
+            variance, mean, count = var_mean(frames, (0, 1, 3, 4))
             with torch.no_grad():
                 self.running_mean.lerp_(mean, 0.1)
                 self.running_var.lerp_(variance * (count / max(1, count - 1)), 0.1)

@@ -43,7 +43,7 @@ def repeat(
     Raises:
         Stopped: the user stopped it.
     """
-    launcher = LocalLauncher(cell.device)
+    launcher = LocalLauncher(cell.device, cell.devices)
     words = ["cell", str(cell.write(folder)), "--results", str(folder)]
     words += ["--tracking-uri", uri_of(folder / DATABASE)]
     job = Job.of(cell, words, folder / "verify.log")

@@ -26,6 +26,7 @@ from bench.score.result import Result
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.loop import Loop, going_on
+from bench.train.team import Team
 
 SAVING_SHARE = 0.01  # of the run time, for checkpoints and sending points
 LONGEST_SECONDS_AT_STAKE = 120.0  # between two checkpoints at most
@@ -47,6 +48,7 @@ class Attempt:
         emit: Callable[[Event], None],
         stop_asked: Callable[[], bool],
         send: Callable[[Sequence[Point]], None],
+        team: Team,
     ) -> None:
         """Build the model on the cell's device.
 
@@ -57,6 +59,7 @@ class Attempt:
             emit: called with each event.
             stop_asked: whether the cell should stop at the next opportunity.
             send: sends points to the cell's MLflow run, where they can be followed; may fail.
+            team: the processes that run the cell; this is rank 0.
         """
         self.cell, self.record, self.checkpoint = cell, record, checkpoint
         self._emit, self._stop_asked, self._send = emit, stop_asked, send
@@ -65,7 +68,7 @@ class Attempt:
         self._sent = self._saved = 0  # points
         self._troubles: set[str] = set()
         emit(Progress("setup", 0.0))
-        self.loop = Loop(cell, self)
+        self.loop = Loop(cell, self, team)
         record.tags[records.KERNELS] = self.loop.kernels
 
     def run(self, state: dict[str, Any] | None, same_run: bool) -> dict[str, float]:
@@ -88,7 +91,7 @@ class Attempt:
             if self.loop.trains:
                 self.record.tags[records.STEP] = self.loop.steps_run_as
                 self._save()
-            peak_bytes = hardware.peak_memory_bytes(self.cell.device)
+            peak_bytes = self.loop.peak_memory_bytes
             result = self._test() if self.cell.trial is None else None
         except Interrupted:  # what is not in the state comes again when the cell goes on
             self.record.points = self.loop.curves.points[: self._saved]
@@ -125,15 +128,7 @@ class Attempt:
     def _test(self) -> Result:
         self._progress("test", 0.0)
         with self.loop.timed("test"):
-            held_out = self.loop.held_out("test", partial(self.heartbeat, "test"))
-            return measure(
-                self.loop.task,
-                self.loop.forward,
-                held_out,
-                self.cell.evaluation.showcase_clips,
-                self.cell.compared,
-                self.cell.clusters,
-            )
+            return tested(self.loop, self.cell, partial(self.heartbeat, "test"))
 
     def _record(self, result: Result | None, final: dict[str, float]) -> None:
         """Add the result, where there was a test, and the `final` figures to the record."""
@@ -262,6 +257,18 @@ class Attempt:
                 memory_bytes=hardware.peak_memory_bytes(self.cell.device),
             )
         )
+
+
+def tested(loop: Loop, cell: Cell, heartbeat: Callable[[float], None]) -> Result:
+    """What the test of `cell` finds; each process of a team calls this."""
+    return measure(
+        loop.task,
+        loop.forward,
+        loop.held_out("test", heartbeat),
+        cell.evaluation.showcase_clips,
+        cell.compared,
+        cell.clusters,
+    )
 
 
 def _finite(value: float) -> float | None:

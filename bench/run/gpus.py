@@ -5,28 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
+from bench.train.hardware import visible_gpus
+
 LOCKS = Path(tempfile.gettempdir()) / "nextframe-gpus"
 """Where every run on this machine, whoever's, says which GPU it uses."""
-
-
-def visible() -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` calls each GPU: its number, or a UUID as given.
-
-    Like CUDA it ends at the first entry that is empty, negative or unknown.
-    """
-    count = torch.cuda.device_count()
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is None:
-        return [str(index) for index in range(count)]
-    names = (name.strip() for name in listed.split(","))
-    return [*takewhile(lambda name: name and not name.startswith("-"), names)][:count]
 
 
 def uuid(index: int = 0) -> str:
@@ -35,36 +23,46 @@ def uuid(index: int = 0) -> str:
 
 
 class Slot:
-    """A place for one cell at a time: a GPU, which no other run uses meanwhile, or the CPU.
+    """A place for one cell at a time: GPUs, which no other run uses meanwhile, or the CPU.
 
     Attributes:
         environment: what the cell's process needs of it.
-        name: of the GPU; "" for the CPU.
+        name: of the GPUs, such as "0,1"; "" for the CPU.
     """
 
-    def __init__(self, name: str = "", identity: str = "") -> None:
-        self.name = name
-        self.environment = {"CUDA_VISIBLE_DEVICES": name} if name else {}
-        self._lock = FileLock(LOCKS / f"{identity}.lock", mode=0o666) if identity else None
+    def __init__(self, names: Sequence[str] = (), identities: Sequence[str] = ()) -> None:
+        self.name = ",".join(names)
+        self.environment = {"CUDA_VISIBLE_DEVICES": self.name} if names else {}
+        self._locks = [FileLock(LOCKS / f"{each}.lock", mode=0o666) for each in identities]
 
     def take(self) -> bool:
-        """Whether it is ours now: not where another run uses the GPU."""
-        if self._lock is None:
-            return True
+        """Whether it is ours now: not where another run uses one of the GPUs."""
         try:
             with _readable_by_all():
-                LOCKS.mkdir(parents=True, exist_ok=True)
-                self._lock.acquire(timeout=0)
+                for lock in self._locks:
+                    LOCKS.mkdir(parents=True, exist_ok=True)
+                    lock.acquire(timeout=0)
         except Timeout:
+            self.give_back()
             return False
         except OSError:  # nobody can say who uses what here
-            self._lock = None
+            self.give_back()
+            self._locks = []
         return True
 
     def give_back(self) -> None:
         """Leave it to the next."""
-        if self._lock is not None:
-            self._lock.release()
+        for lock in self._locks:
+            lock.release()
+
+
+def slots(devices: int) -> list[Slot]:
+    """A place for each cell of so many `devices` that this process's GPUs have room for at once."""
+    names = visible_gpus()
+    # Of the parts of a GPU a process sees but one: their names alone tell them apart.
+    known = [name if name.startswith("MIG-") else uuid(n) for n, name in enumerate(names)]
+    firsts = range(0, len(names) - devices + 1, devices)
+    return [Slot(names[n : n + devices], known[n : n + devices]) for n in firsts]
 
 
 @contextlib.contextmanager

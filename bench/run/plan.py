@@ -60,8 +60,10 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
     size = ", ".join(sizes) or "only"
     budget = units.budget(str(one.budget))
     unequal = _unequal_batches(cells) if one.budget.kind == "steps" else ""
+    several = max(cell.devices for cell in cells)
+    device = f"{several} x {one.device}" if several > 1 else one.device
     remarks = tuple(filter(None, (unequal, _untuned(cells))))
-    return RunSettings(one.suite, one.device, one.precision, size, budget, workers, remarks)
+    return RunSettings(one.suite, device, one.precision, size, budget, workers, remarks)
 
 
 def _unequal_batches(cells: Sequence[Cell]) -> str:

@@ -23,8 +23,10 @@ from bench.run.checkpoint import BUSY, Checkpoint
 from bench.run.display import Screen
 from bench.run.events import Event, Finished, Note, Progress, encode
 from bench.run.patience import Patience
+from bench.run.ranks import RankDied, team_of
 from bench.run.record import Record
 from bench.run.recorded import Recorded
+from bench.run.status import status_of
 from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
 from bench.store.address import store_uri
@@ -33,13 +35,12 @@ from bench.store.mlflow import Store
 from bench.suite.cell import Cell
 from bench.train.allocator import keep_freed_memory
 from bench.train.loop import Diverged, Unrestorable
+from bench.train.team import Team
 from datasets.contract import DataMissing
 
 PATIENCE_SECONDS = 120.0  # for who runs the same cell: on NFSv4 a dead machine does so for 90 s
-OUT_OF_MEMORY_WORDS = (
-    *("out of memory", "can't allocate memory", "not enough memory"),
-    "status_alloc_failed",  # as cuBLAS and cuDNN say it
-)
+EXPECTED = (Diverged, Invalid, DataMissing, RankDied)
+"""Ends that need no traceback: the message says all."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Worker:
         parent: the MLflow run of the invocation that this belongs to.
         weights_of: an earlier run, whose weights are only scored again.
         profile: whether to profile a few steps after the budget.
+        devices: on how many it runs now, where that is not as it was settled: what it learns is
+            the same but for rounding, and so it may go on where it was.
     """
 
     cell: Cell
@@ -63,6 +66,7 @@ class Worker:
     parent: str = ""
     weights_of: str = ""
     profile: bool = False
+    devices: int | None = None
 
     def work(
         self,
@@ -141,6 +145,8 @@ class Worker:
         record = Record.of(self.cell, self.results, self.command, self.parent)
         record.tags[records.THREADS] = str(torch.get_num_threads())
         record.tags[records.ALLOCATOR] = keep_freed_memory()
+        if self.devices not in (None, self.cell.devices):
+            record.tags[records.RAN_ON] = f"{self.devices} devices"
         state = None if self.weights_of else checkpoint.load()
         run_id, same_run = patient(partial(self._begin, record, checkpoint, state is not None))
 
@@ -216,7 +222,7 @@ class Worker:
 
     def _attempt(
         self,
-        begin: Callable[[], Attempt],
+        begin: Callable[[Team], Attempt],
         state: dict[str, Any] | None,
         same_run: bool,
         record: Record,
@@ -226,28 +232,32 @@ class Worker:
     ) -> None:
         """Run the cell; every outcome becomes the status of its `record`."""
         try:
-            attempt = begin()
-            environment.write(checkpoint.environment, self.cell.device, record.tags)
-            metrics = (
-                self._rescore(attempt, record) if self.weights_of else attempt.run(state, same_run)
-            )
-            if self.profile:
-                _profile(attempt, record, emit)
+            with self._team(emit) as team:
+                attempt = begin(team)
+                environment.write(checkpoint.environment, self.cell.device, record.tags)
+                metrics = (
+                    self._rescore(attempt, record)
+                    if self.weights_of
+                    else attempt.run(state, same_run)
+                )
+                if self.profile:
+                    _profile(attempt, record, emit)
             record.end(Status.DONE, metrics=metrics)
         except Interrupted:
             record.end(Status.INTERRUPTED, "stopped before its end")
-        except Diverged as error:
-            record.end(Status.DIVERGED, str(error))
-        except Invalid as error:
-            record.end(Status.INVALID, str(error))
-        except DataMissing as error:  # by a data set that looks for its files late
-            record.end(Status.SKIPPED, str(error))
+        except EXPECTED as error:
+            record.end(status_of(error), str(error))
         except Unrestorable as error:
             checkpoint.set_state_aside(error)
             record.end(Status.FAILED, f"its checkpoint did not fit: {error}")
         except (Exception, SystemExit) as error:
             traceback.print_exc(file=log)
             record.end(status_of(error), described(error))
+
+    def _team(self, emit: Callable[[Event], None]) -> contextlib.AbstractContextManager[Team]:
+        """The processes that run the cell; this is the first."""
+        size = self.devices or self.cell.devices
+        return team_of(self.cell, size, bool(self.weights_of), self.profile, emit)
 
     def _rescore(self, attempt: Attempt, record: Record) -> dict[str, float]:
         """Figures of the earlier run's weights, beside the curves and costs recorded then."""
@@ -260,16 +270,6 @@ class Worker:
         final = attempt.rescore(weights)
         costs = {k: v for k, v in earlier.metrics.items() if not k.startswith(records.SCORES)}
         return costs | final
-
-
-def status_of(error: BaseException) -> Status:
-    """How a cell ended that raised `error`."""
-    text = str(error).lower()
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in text for words in OUT_OF_MEMORY_WORDS
-    ):
-        return Status.OUT_OF_MEMORY
-    return Status.FAILED
 
 
 def _profile(attempt: Attempt, record: Record, emit: Callable[[Event], None]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from bench.records import PER_FRAME_TABLE, SHOWCASE
 from bench.score.frames import Frames
 from bench.score.metrics import LEAST, PREDICTION, Metric, NotMeasured, WholeSet, columns
+from bench.train.held_out import HeldOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,15 @@ class FrameScorer:
         self._batches.append(torch.stack(values, -1).cpu())
         for name, whole in self._whole.items():
             self._attempt(name, partial(whole.add, frames))
+
+    def gather(self, held_out: HeldOut) -> None:
+        """Add the batches of the other processes that test together with this one."""
+        if held_out.team.size == 1:
+            return
+        self._batches = held_out.of_all(self._batches)
+        for reasons in held_out.team.gathered(self._reasons):
+            self._reasons |= reasons
+        self._reasons |= dict.fromkeys(self._whole, "not computed on several devices")
 
     def scores(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.metrics import PREDICTION
-from bench.score.result import usual_speed
+from bench.score.result import common_speed
 from bench.score.showcase import Showcase, chosen
 from bench.score.trivial import NAMES, of_held_out
 from bench.train.held_out import Forward, HeldOut, to_float
@@ -46,6 +46,9 @@ def score_predictions(
         scorer.add(batch.output, batch.truth, last, known)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
-    scores = scorer.scores(showcase.arrays(), usual_speed(speeds), clusters)
+    scorer.gather(held_out)
+    showcase.parts = held_out.of_all(showcase.parts)
+    speed = common_speed(held_out.team.gathered(speeds))
+    scores = scorer.scores(showcase.arrays(), speed, clusters)
     scores.frames["trivial"] = pd.Categorical(np.repeat(trivial.names, task.spec.horizon), NAMES)
     return scores

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.score.clip_scores import ClipScores, score
-from bench.score.result import usual_speed
+from bench.score.result import common_speed
 from bench.train.held_out import Forward, HeldOut
 from bench.train.task import Task
 from datasets.contract import LabelledClips
@@ -33,5 +33,6 @@ def score_clips(
     clips: Any = held_out.clips  # a recognition cell has labelled ones
     labelled: LabelledClips = clips
     labels, videos = labelled.labels[: held_out.count], labelled.videos[: held_out.count]
-    speed = usual_speed(speeds)
-    return score(torch.cat(logits), labels, videos, task.spec.classes, speed, clusters)
+    speed = common_speed(held_out.team.gathered(speeds))
+    whole = torch.cat(held_out.of_all(logits))
+    return score(whole, labels, videos, task.spec.classes, speed, clusters)

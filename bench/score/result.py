@@ -28,6 +28,11 @@ class Result(Protocol):
         """Write the tables behind the figures into `folder`."""
 
 
+def common_speed(speeds: list[list[float]]) -> float:
+    """The speed of all processes together, from those of the batches of each."""
+    return sum(usual_speed(of_process) for of_process in speeds if of_process)
+
+
 def usual_speed(speeds: list[float]) -> float:
     """Median speed over batches, without the first where there are more."""
     return median(speeds[1:] or speeds)

@@ -72,8 +72,15 @@ def of_held_out(held_out: HeldOut, context_frames: int) -> Trivial:
     """The trivial predictions of held-out clips, kept between processes.
 
     Every model is tested on the same clips, and linear motion costs as much as all metrics. What is
-    kept counts for the same pixels, code, kind of device and PyTorch.
+    kept counts for the same pixels, code, kind of device and PyTorch. Of several processes that
+    test together, one makes them for all.
     """
+    team = held_out.team
+    errors = _errors(held_out, context_frames) if team.rank == 0 else torch.empty(0)
+    return Trivial(team.agreed(errors))
+
+
+def _errors(held_out: HeldOut, context_frames: int) -> Tensor:
     batches = partial(_batches, held_out)
     code = [Path(inspect.getfile(cls)).read_bytes() for cls in (Trivial, CopyLast, LinearMotion)]
     key = hashlib.sha256(b"".join(code))
@@ -85,7 +92,7 @@ def of_held_out(held_out: HeldOut, context_frames: int) -> Trivial:
     with contextlib.suppress(OSError, ValueError, EOFError):
         found = np.load(file, allow_pickle=False)
         if found.dtype == np.float32 and found.ndim == 3 and len(found) == held_out.count:
-            return Trivial(torch.from_numpy(found))
+            return torch.from_numpy(found)
     parts = []
     for clips in batches():
         # On the CPU: no truth may lie on the device before it is predicted.
@@ -98,11 +105,11 @@ def of_held_out(held_out: HeldOut, context_frames: int) -> Trivial:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(file, shared=True) as new, new.open("wb") as stream:
             np.save(stream, errors.numpy())
-    return Trivial(errors)
+    return errors
 
 
 def _batches(held_out: HeldOut) -> Iterator[Tensor]:
-    for first in range(0, held_out.count, held_out.batch_size):
+    for first in held_out.firsts:
         yield held_out.clips[first : min(first + held_out.batch_size, held_out.count)]
 
 

@@ -19,6 +19,7 @@ from bench.console.rows import print_rows
 from bench.errors import described
 from bench.records import Status
 from bench.run.events import Event, Finished, Note, Progress, encode
+from bench.run.status import status_of
 from bench.run.stop import StopRequest
 from bench.run.streams import lasting, lasting_output
 from bench.speed import device as device_peak
@@ -223,8 +224,6 @@ def measured(
     except Mismatch as raised:
         status, error = Status.FAILED, str(raised)
     except (Exception, SystemExit) as raised:
-        from bench.run.worker import status_of  # it needs MLflow, which a measurement does not
-
         traceback.print_exc()
         status, error = status_of(raised), described(raised)
     return Finished(status, error, "", measurement.metrics, measurement.tags)

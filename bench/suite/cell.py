@@ -59,6 +59,8 @@ class Cell(BaseModel):
     evaluation: Evaluation
     limits: Limits
     device: hardware.Device
+    devices: int = 1
+    """How many of them share each training step and the test."""
     precision: hardware.Precision
     step: hardware.Step
     """How training steps are asked to run; the tag `bench.step` says how they did."""
@@ -240,6 +242,7 @@ class Cell(BaseModel):
                 fingerprint.code_digest(self.model_class, self.dataset_class),
                 fingerprint.harness_digest("trained"),
                 [fingerprint.arithmetic(), self.settled_on],
+                *([self.devices] if self.devices > 1 else []),
                 [self._digest_of("validation"), self._training_digest],
             ]
         )
@@ -296,6 +299,7 @@ class Cell(BaseModel):
             "device": self.device,
             "precision": self.precision,
             "step": self.step,
+            **({"devices": self.devices} if self.devices > 1 else {}),
             "recipe": self._recipe_name,
             records.MODEL_REFERENCE: self.model,
             records.DATASET_REFERENCE: self.dataset,
@@ -318,6 +322,11 @@ class Cell(BaseModel):
         return f"shared {fingerprint.digest(told)[:6]}"
 
     @property
+    def on(self) -> str:
+        """What the name of its device follows, such as "4 x "; "" for one."""
+        return f"{self.devices} x " if self.devices > 1 else ""
+
+    @property
     def tags(self) -> dict[str, str]:
         """The tags of its run, known before it starts."""
         return {
@@ -328,7 +337,7 @@ class Cell(BaseModel):
             records.COMMIT: fingerprint.commit(),
             records.CODE_DIGEST: self.code_digest,
             records.COMMON_CODE: self.common_code_digest,
-            records.DEVICE: hardware.device_name(self.device),
+            records.DEVICE: self.on + hardware.device_name(self.device),
             **fingerprint.versions(),
         }
 

@@ -55,7 +55,7 @@ class Launch(BaseModel):
 
     By default that of the suite's limits, and at most the partition's."""
     gpus: Count | None = None
-    """None means 1 for cells on CUDA."""
+    """None means as many as train a cell, on CUDA."""
     cpus: Annotated[int, Field(ge=1)] | None = None
     memory: Annotated[str, Field(pattern=r"^[0-9]+[KMGT]?$")] | None = None
     """Such as "16G"."""

@@ -17,6 +17,7 @@ from bench.suite.reference import Reference
 from bench.suite.suite import Coordinates, Suite
 from bench.train import hardware
 from bench.train.task import Task, task_of
+from bench.train.team import Team
 from datasets.contract import TaskName
 from models.contract import Model
 
@@ -27,14 +28,16 @@ def settle(suite: Suite) -> list[Cell]:
     A model that owes nothing to its seed has the suite's first one alone.
 
     Raises:
-        UserError: this machine lacks the device asked for, a model has no such size or cannot be
+        UserError: this machine lacks the devices asked for, a batch cannot be divided over them, a
+            model has no such size or cannot be
             built with its options, or has tuned recipes for several other budgets where the suite
             wants one, or two models or data sets have one label.
     """
     suite.check_labels()
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
-    step = hardware.resolve_step(suite.step, device)
+    devices = hardware.resolve_devices(suite.devices, device)
+    step = hardware.resolve_step(suite.step, device, devices)
     usual = "small" if device == "cpu" else "published"
     size, budget = usual if suite.size == "auto" else suite.size, suite.budget_on(device)
 
@@ -55,6 +58,7 @@ def settle(suite: Suite) -> list[Cell]:
             evaluation=suite.evaluation,
             limits=suite.limits,
             device=device,
+            devices=devices,
             precision=precision,
             step=step,
             settled_on=hardware.device_name(device) if budget.kind == "seconds" else "",
@@ -67,7 +71,14 @@ def settle(suite: Suite) -> list[Cell]:
             raise UserError(cell.unbuildable)
         if suite.recipe == "tuned" and cell.is_trained:
             changes["recipe"] = tuned.recipe_of(cell, suite) or cell.recipe
-        return cell.model_copy(update=changes)
+        if devices > 1 and cell.is_trained is False:
+            changes["devices"] = 1  # where nothing is trained there is nothing to share
+        cell = cell.model_copy(update=changes)
+        try:
+            Team(0, cell.devices).divide(cell.recipe.batch_size)
+        except UserError as error:
+            raise UserError(f"{cell.model_name}: {error}") from error
+        return cell
 
     cells, once = [], set()
     for at in suite.coordinates():

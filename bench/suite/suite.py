@@ -45,6 +45,7 @@ TUNED = ".tuned"
 """How the name of a file of tuned recipes ends, before its extension."""
 LONGEST_NAME = 100
 LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
+MOST_DEVICES = 64  # of one machine
 MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
 
 # A mistyped key of [recipe] is an error too, and so is a text or a bool in the place of a number.
@@ -131,6 +132,8 @@ class Suite(_Strict):
     size: str = "auto"
     """A size by name; "auto" means published on an accelerator, small on a CPU."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Annotated[int, Field(ge=1, le=MOST_DEVICES)] = 1
+    """That train a cell together, each a part of every batch."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     step: Literal["auto", "eager", "graph"] = "auto"
     """"graph": training steps replayed from one CUDA graph; "auto": where that is found to work."""

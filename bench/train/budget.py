@@ -160,6 +160,25 @@ class Clock:
             self._step_seconds.append(took / steps)
         self._seconds_before, self._steps_before, self._since = seconds, self.steps, None
 
+    def pace(self, goal: float, mark: float, seconds: float, batch_size: int) -> list[float]:
+        """The progress before each step of the next stretch; none where `goal` is reached.
+
+        It ends with `goal`, at `mark`, or after about so many `seconds`: known beforehand, it can
+        be agreed on by processes that are to take the same steps.
+        """
+        step, found = self._usual_step_seconds, list[float]()
+        steps, samples = self.steps, self.samples
+        timed = self.budget.kind == "seconds"
+        while not self.reaches(goal):
+            ahead = len(found) * step
+            progress = (self.spent + ahead) / self.budget.amount if timed else self.progress
+            if found and (progress >= mark or ahead >= seconds or not step):
+                break
+            found.append(min(1.0, progress))
+            self.count_step(batch_size)
+        self.steps, self.samples = steps, samples
+        return found
+
     def count_step(self, samples: int, waiting_seconds: float = 0.0) -> None:
         """Count one training step on `samples` clips, for which it waited."""
         self.steps += 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
 import resource
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +40,35 @@ def resolve_device(asked: str) -> Device:
     raise UserError(f"there is no {asked} device here: use --device auto or cpu")
 
 
+def resolve_devices(asked: int, device: Device) -> int:
+    """How many devices a cell is to have: as many as `asked`.
+
+    Raises:
+        UserError: this machine has fewer, or they cannot train together.
+    """
+    if asked > 1 and device == "mps":
+        raise UserError(f"--devices {asked} needs CUDA or a CPU, and this runs on mps")
+    if device == "cuda" and asked > (there := len(visible_gpus())):
+        plural = "s" if there != 1 else ""
+        raise UserError(f"--devices {asked}: this machine shows {there} GPU{plural}")
+    return asked
+
+
+def visible_gpus() -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` calls each GPU: its number, or a UUID as given.
+
+    Like CUDA it ends at the first entry that is empty, negative or unknown; but parts of a GPU,
+    of which CUDA shows a process one alone, are all those listed.
+    """
+    count = torch.cuda.device_count()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return [str(index) for index in range(count)]
+    names = (name.strip() for name in listed.split(","))
+    found = [*takewhile(lambda name: name and not name.startswith("-"), names)]
+    return found if all(name.startswith("MIG-") for name in found) else found[:count]
+
+
 def resolve_precision(asked: str, device: Device) -> Precision:
     """The precision to use: for "auto" bf16 where the device computes in it, else 32."""
     if asked == "bf16" or (
@@ -47,12 +78,14 @@ def resolve_precision(asked: str, device: Device) -> Precision:
     return "32"
 
 
-def resolve_step(asked: Step, device: Device) -> Step:
+def resolve_step(asked: Step, device: Device, devices: int = 1) -> Step:
     """How training steps run: "eager" without CUDA; with it "auto" is decided for each model.
 
     Raises:
-        UserError: a graph is asked for without CUDA.
+        UserError: a graph is asked for without CUDA, or on several devices.
     """
+    if asked == "graph" and devices > 1:
+        raise UserError("--step graph is for one device: leave out --devices, or use --step auto")
     if asked == "graph" and device != "cuda":
         raise UserError(f"--step graph needs CUDA, and this runs on {device}: use --step auto")
     return asked if device == "cuda" else "eager"
@@ -108,12 +141,3 @@ def reset_peak_memory(device: torch.device) -> None:
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-
-
-def kernel_oom_kills() -> int:
-    """How many processes the kernel has killed for lack of memory since boot; 0 where unknown."""
-    try:
-        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

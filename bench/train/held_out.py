@@ -10,16 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from bench.train.hardware import synchronize
+from bench.train.team import ALONE, Team
 from datasets.contract import Clips, to_unit
 
 if TYPE_CHECKING:
     from bench.train.guard import Guard
+
+Found = TypeVar("Found")
 
 Batch = tuple[Tensor, ...]
 """Clips [B,T,C,H,W], and of labelled data the class of each, int64 [B]."""
@@ -54,9 +57,12 @@ class Pass:
 class HeldOut:
     """The first `count` of `clips`, evaluated batch by batch on `device`.
 
+    Of several processes each takes every so-many-th batch: all batches are those of one process.
+
     Attributes:
         seed: that of the first batch; it and its place give that of any other.
         guard: sees to it that the model is the same afterwards and remembers nothing.
+        team: the processes that share the batches, of which this is one.
     """
 
     clips: Clips
@@ -66,19 +72,31 @@ class HeldOut:
     heartbeat: Heartbeat
     seed: int = 0
     guard: Guard | None = None
+    team: Team = ALONE
+
+    @property
+    def firsts(self) -> range:
+        """The first clips of all batches."""
+        return range(0, self.count, self.batch_size)
+
+    def of_all(self, found: list[Found]) -> list[Found]:
+        """What was `found` for each batch here, with what the other processes found, in order."""
+        by_rank = self.team.gathered(found)
+        size = self.team.size
+        return [by_rank[number % size][number // size] for number in range(len(self.firsts))]
 
     # `no_grad`, not `inference_mode`: a model may cache what it computes during validation and
     # differentiate through it in training.
     @torch.no_grad()
     def passes(self, forward: Forward, context_frames: int) -> Iterator[Pass]:
-        """The first `context_frames` of the clips through `forward`; no batch is kept.
+        """The first `context_frames` of this process's clips through `forward`; none is kept.
 
         Raises:
             Invalid: the guard found the model to have changed, once all batches were seen.
         """
         if self.guard is not None:
             self.guard.begin()
-        for first in range(0, self.count, self.batch_size):
+        for first in self.firsts[self.team.rank :: self.team.size]:
             clips = self._stored(first)
             output, seconds = self._output(forward, clips[:, :context_frames], first)
             if self.guard is not None:

@@ -21,6 +21,7 @@ from bench.train.guard import Guard
 from bench.train.held_out import Batch, HeldOut, to_float
 from bench.train.step import Training, fabric_on, seed_of
 from bench.train.task import NotFinite
+from bench.train.team import ALONE, Team
 from bench.train.warm_up import copied, warm_up
 
 if TYPE_CHECKING:  # training depends on the values of a cell, not on its code
@@ -67,11 +68,15 @@ class Watcher(Protocol):
 
 
 class Loop:
-    """The training of one cell. After `run` its model has the best weights."""
+    """The training of one cell. After `run` its model has the best weights.
 
-    def __init__(self, cell: Cell, watcher: Watcher) -> None:
-        """Build model, optimiser and clock on the cell's device."""
-        self._cell, self._watcher = cell, watcher
+    Where several processes train it, each has a loop and all do the same: rank 0 decides when a
+    stretch and the budget end, and what is gone on from.
+    """
+
+    def __init__(self, cell: Cell, watcher: Watcher, team: Team = ALONE) -> None:
+        """Build model, optimiser and clock on the device of this process, one of `team`."""
+        self._cell, self._watcher, self.team = cell, watcher, team
         self.seconds = {"setup": 0.0, "validation": 0.0}
         self._validations_done = 0
         self._ran_before = ""
@@ -82,7 +87,7 @@ class Loop:
     def _build(self) -> None:
         cell = self._cell
         hardware.set_arithmetic()
-        fabric = fabric_on(cell.device, cell.precision)
+        fabric = fabric_on(cell.device, cell.precision, self.team)
         self.device = fabric.device
         torch.manual_seed(seed_of(cell.seed, "weights"))
         self.task = cell.in_training
@@ -91,7 +96,9 @@ class Loop:
         self.kernels = fit(model, cell.device, cell.precision)
         self.trains = any(p.requires_grad for p in model.parameters())
         if self.trains:
-            self._training = Training(model, cell.recipe, self.task, cell.data, cell.seed, fabric)
+            self._training = Training(
+                model, cell.recipe, self.task, cell.data, cell.seed, fabric, self.team
+            )
         self._model: nn.Module = model.to(self.device)
         per_clip = self.cost.train_flops if self.trains else 1.0  # a baseline spends nothing
         self.clock = Clock(cell.budget, partial(hardware.synchronize, self.device), per_clip)
@@ -109,6 +116,7 @@ class Loop:
         with self.timed("setup"):
             if self.trains:
                 self.warm_up()
+            state = self.team.agreed(state)
             if state is not None:
                 with going_on():
                     self.restore(state)
@@ -157,33 +165,44 @@ class Loop:
 
     def _train_until(self, goal: float) -> None:
         """Train until the fraction `goal` of the budget is spent, to the nearest step."""
-        while not self.clock.reaches(goal):
+        while not self.team.agreed(self.clock.reaches(goal)):
             mark = self.curves.next_mark
-            losses, logged = self._train_stretch(goal, mark)
+            losses, logged = self._train_stretch(self._pace(goal, mark))
             if not all(map(math.isfinite, losses)):
                 raise Diverged(f"the training loss became {losses[-1]} by step {self.clock.steps}")
             due = self.clock.progress >= mark or self.clock.reaches(goal)
             self.curves.add_losses(losses, logged, due)
             self._watcher.stretch_done()
 
-    def _train_stretch(
-        self, goal: float, mark: float
-    ) -> tuple[list[float], dict[str, list[float]]]:
-        """Losses and logged values of about a second of steps: one or more, to `goal` or `mark`."""
+    def _pace(self, goal: float, mark: float) -> Iterator[float]:
+        """The progress before each step of a stretch: one step or more, to `goal` or `mark`."""
+        if self.team.size > 1:
+            batch_size = self._cell.recipe.batch_size
+            return iter(self.team.agreed(self.clock.pace(goal, mark, STRETCH_SECONDS, batch_size)))
+        return self._pace_as_it_comes(goal, mark)
+
+    def _pace_as_it_comes(self, goal: float, mark: float) -> Iterator[float]:
+        ends = time.monotonic() + STRETCH_SECONDS
+        yield self.clock.progress
+        while not (
+            self.clock.reaches(goal) or self.clock.progress >= mark or time.monotonic() >= ends
+        ):
+            yield self.clock.progress
+
+    def _train_stretch(self, pace: Iterator[float]) -> tuple[list[float], dict[str, list[float]]]:
+        """Losses and logged values, over all devices, of steps at that `pace`."""
         losses: list[Tensor] = []
         logged: dict[str, list[Tensor]] = {}
-        ends = time.monotonic() + STRETCH_SECONDS
         with self.clock.running():
-            while not losses or not (
-                self.clock.reaches(goal) or self.clock.progress >= mark or time.monotonic() >= ends
-            ):
-                losses.append(self._training.step(self.clock.steps, self.clock.progress))
+            for progress in pace:
+                losses.append(self._training.step(self.clock.steps, progress))
                 for name, value in self._training.logged.items():
                     logged.setdefault(name, []).append(value)
                 waited = self._training.batches.waited_seconds
                 self.clock.count_step(self._cell.recipe.batch_size, waited)
-        values = {name: torch.stack(found).tolist() for name, found in logged.items()}
-        return torch.stack(losses).tolist(), values
+        mean = self.team.mean
+        values = {name: mean(torch.stack(found)).tolist() for name, found in logged.items()}
+        return mean(torch.stack(losses)).tolist(), values
 
     def _validate(self) -> None:
         """Validate, and keep the weights where they are the best so far."""
@@ -217,6 +236,7 @@ class Loop:
 
     def held_out(self, split: HeldOutName, heartbeat: Callable[[float], None]) -> HeldOut:
         """The held-out clips of `split`, in batches of a bounded size, under guard."""
+        self.team.align(self._model)
         repeated = (
             0 if self._validations_done and split == "validation" else REPEATED_BATCHES[split]
         )
@@ -228,6 +248,7 @@ class Loop:
             heartbeat,
             seed_of(self._cell.seed, split),
             Guard(self._model, repeated),
+            self.team,
         )
 
     @property
@@ -259,7 +280,12 @@ class Loop:
 
     @weights.setter
     def weights(self, state: dict[str, Tensor]) -> None:
-        self._model.load_state_dict(state)
+        self._model.load_state_dict(self.team.agreed(state))
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most memory used so far, by the process that has used most."""
+        return max(self.team.gathered(hardware.peak_memory_bytes(self._cell.device)))
 
     def step_again(self, number: int) -> Tensor:
         """One training step, not counted: after `run` an eager one."""

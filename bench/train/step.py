@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from bench.kernels.fit import shared_filters
+from bench.train.batch_norm import share_statistics
 from bench.train.hardware import Device, Precision
 from bench.train.held_out import Batch, on_device, to_float
 from bench.train.prefetch import Batches
 from bench.train.static import Outcome, Recorder, Recording
 from bench.train.task import Task
+from bench.train.team import ALONE, Team
 from datasets.contract import Dataset
-from models.contract import Model, Recipe
+from models.contract import WHOLE, Model, Part, Recipe
 
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
@@ -33,18 +36,51 @@ ONE_CYCLE_END = 1e-4 / 25
 PLATEAU_THRESHOLD = 1e-4  # smaller relative gains do not count; PyTorch's default
 
 
-def fabric_on(device: Device, precision: Precision) -> Fabric:
-    """One device, and the precision of losses and their gradients.
+def fabric_on(device: Device, precision: Precision, team: Team = ALONE) -> Fabric:
+    """The device of this process, and the precision of losses and their gradients.
 
     The environment is named, since Fabric would take that of SLURM for its own: there a job with
     several tasks, each of them a process of ours, is refused.
     """
-    return Fabric(
+    # What a loss does not depend on has no gradient in any process: the optimiser leaves it alone.
+    several = DDPStrategy(find_unused_parameters=True) if team.size > 1 else "auto"
+    fabric = Fabric(
         accelerator=device,
         devices=1,
+        strategy=several,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
-        plugins=[LightningEnvironment()],
+        plugins=[_Environment(team)],
     )
+    if team.size > 1:
+        fabric.launch()  # it starts nothing: it takes what has been joined
+    return fabric
+
+
+class _Environment(LightningEnvironment):
+    """That of a process of `team`, which has been started, has joined and sees its device alone."""
+
+    def __init__(self, team: Team) -> None:
+        super().__init__()
+        self._global_rank, self._world_size = team.rank, team.size
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Yes: Fabric is to start none."""
+        return True
+
+    def set_global_rank(self, rank: int) -> None:
+        """Nothing: it is known."""
+
+    def set_world_size(self, size: int) -> None:
+        """Nothing: it is known."""
+
+    def local_rank(self) -> int:
+        """The place of the device among those that this process sees."""
+        return 0
+
+    def node_rank(self) -> int:
+        """That of the one node there is."""
+        return 0
 
 
 def seed_of(*parts: object) -> int:
@@ -124,6 +160,7 @@ class Training:
         dataset: Dataset,
         seed: int,
         fabric: Fabric,
+        team: Team = ALONE,
     ) -> None:
         """Put `model` on the device of `fabric`, with a new optimiser.
 
@@ -134,11 +171,20 @@ class Training:
             dataset: where the training clips come from.
             seed: of the cell.
             fabric: device and precision.
+            team: the processes that share each step, of which this is one.
+
+        Raises:
+            UserError: a batch cannot be divided over them.
         """
-        self.recipe = recipe
+        self.recipe, self.team = recipe, team
+        team.divide(recipe.batch_size)
         self._task, self._dataset, self._seed, self._fabric = task, dataset, seed, fabric
         device = fabric.device
         self._clip_generator, self._generator = torch.Generator(device), torch.Generator(device)
+        self._part = WHOLE
+        if team.size > 1:
+            self._part = Part(team.rank, team.size, torch.Generator(device))
+            share_statistics(model)
         self.batches = Batches(self._draw, device)
         self.model, self._optimizer = fabric.setup(model, self._new_optimizer(model))
         self._progress = torch.zeros((), device=device)
@@ -146,6 +192,8 @@ class Training:
         self.logged: dict[str, Tensor] = {}
         """Values the model logged in the last step, by name: scalars on the device."""
         self._losses = task.losses(model)
+        for name in self._losses:
+            self.model.mark_forward_method(name)  # so that its gradients become those of all
         self.run_as = "eager"
         """How steps are run: as one "graph", or "eager", with the reason where there is one."""
         self._recording: Recording | None = None
@@ -173,8 +221,10 @@ class Training:
     def step(self, number: int, progress: float) -> Tensor:
         """Loss of training step `number` at `progress` of the budget, on the device."""
         batch = self.batches.take(number)
-        torch.manual_seed(seed_of(self._seed, number, "model"))
-        self._generator.manual_seed(seed_of(self._seed, number, "loss"))
+        torch.manual_seed(self._own_seed(number, "model"))
+        self._generator.manual_seed(self._own_seed(number, "loss"))
+        if self._part.generator is not None:
+            self._part.generator.manual_seed(seed_of(self._seed, number, "loss"))
         self._progress.fill_(progress)
         factor = learning_rate_factor(self.recipe, progress)
         if self._plateau is not None:
@@ -189,12 +239,17 @@ class Training:
             loss, self.logged = self.work(batch)
         return loss
 
+    def _own_seed(self, number: int, what: str) -> int:
+        """The seed of what this process draws for its own clips in step `number`."""
+        rank = self.team.rank
+        return seed_of(self._seed, number, what, *([rank] if rank else []))
+
     def work(self, batch: Batch) -> Outcome:
         """The updates of one step on `batch` as stored: all that happens on the device."""
         clips, *labels = batch
         self.model.train()
         floats = (to_float(clips, self._fabric.device), *labels)
-        arguments = self._task.loss_arguments(floats, self._progress, self._generator)
+        arguments = self._task.loss_arguments(floats, self._progress, self._generator, self._part)
         for name in self._losses:
             loss = self._update(name, arguments)
         return loss, getattr(arguments[0], "logged", {})
@@ -251,7 +306,7 @@ class Training:
         with shared_filters():
             # On one device Fabric enters this around `forward` alone.
             with self._fabric.autocast():
-                loss: Tensor = getattr(self.model.module, loss_name)(*arguments)
+                loss: Tensor = getattr(self.model, loss_name)(*arguments)
             if loss.dim():
                 raise ValueError(f"{loss_name} has shape {[*loss.shape]}, not a scalar's")
             self._fabric.backward(loss)
@@ -270,7 +325,8 @@ class Training:
     def _draw(self, number: int) -> Batch:
         self._clip_generator.manual_seed(seed_of(self._seed, number, "clips"))
         batch = self._task.draw(self._dataset, self.recipe.batch_size, self._clip_generator)
-        return tuple(on_device(tensor, self._fabric.device) for tensor in batch)
+        ours = map(self.team.part, batch)
+        return tuple(on_device(tensor, self._fabric.device) for tensor in ours)
 
     def state(self) -> dict[str, Any]:
         """Weights, optimiser and schedule: the state for `restore`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.errors import Invalid
 from bench.train.held_out import Batch, Forward, HeldOut, Pass
 from datasets.contract import Dataset, LabelledDataset, Spec, TaskName, to_unit
-from models.contract import Classifier, Predictor, TrainingBatch
+from models.contract import WHOLE, Classifier, Part, Predictor, TrainingBatch
 
 RESEMBLES = 0.75
 """The share of a clip's variation that an output in 0 to 255 may leave unexplained.
@@ -64,9 +64,13 @@ class Task(ABC):
 
     @abstractmethod
     def loss_arguments(
-        self, batch: Batch, progress: Tensor, generator: torch.Generator | None
+        self,
+        batch: Batch,
+        progress: Tensor,
+        generator: torch.Generator | None,
+        part: Part = WHOLE,
     ) -> tuple[object, ...]:
-        """The arguments of each of these methods for a `batch`, float."""
+        """The arguments of each of these methods for a `batch`, float: that `part` of a step's."""
 
     @abstractmethod
     def forward(self, model: Any, context: Tensor) -> Tensor:
@@ -127,11 +131,15 @@ class Prediction(Task):
         return model.losses
 
     def loss_arguments(
-        self, batch: Batch, progress: Tensor, generator: torch.Generator | None
+        self,
+        batch: Batch,
+        progress: Tensor,
+        generator: torch.Generator | None,
+        part: Part = WHOLE,
     ) -> tuple[object, ...]:
         """One `TrainingBatch`."""
         (clips,) = batch
-        return (TrainingBatch(clips, self.spec.context_frames, progress, generator),)
+        return (TrainingBatch(clips, self.spec.context_frames, progress, generator, part),)
 
     def forward(self, model: Any, context: Tensor) -> Tensor:
         """The horizon [B,horizon,C,H,W] after the `context`."""
@@ -159,7 +167,7 @@ class Prediction(Task):
             self.check(batch)
             difference = batch.output.float().clamp(0, 1) - batch.truth
             errors.append(difference.square().mean((-3, -2, -1)))
-        return float(torch.cat(errors).cpu().double().mean())
+        return float(torch.cat(held_out.of_all(errors)).cpu().double().mean())
 
 
 class Recognition(Task):
@@ -190,7 +198,11 @@ class Recognition(Task):
         return ("training_loss",)
 
     def loss_arguments(
-        self, batch: Batch, progress: Tensor, generator: torch.Generator | None
+        self,
+        batch: Batch,
+        progress: Tensor,
+        generator: torch.Generator | None,
+        part: Part = WHOLE,
     ) -> tuple[object, ...]:
         """Clips and their classes."""
         return batch
@@ -212,7 +224,7 @@ class Recognition(Task):
             logits.append(batch.output.float().cpu())
         clips: Any = held_out.clips  # a recognition cell has labelled ones
         labels = clips.labels[: held_out.count]
-        losses = F.cross_entropy(torch.cat(logits), labels, reduction="none")
+        losses = F.cross_entropy(torch.cat(held_out.of_all(logits)), labels, reduction="none")
         return float(losses.double().mean())
 
 

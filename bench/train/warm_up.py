@@ -62,6 +62,7 @@ def warm_up(training: Training, asked: Step, device: torch.device) -> Warm:
     """
     start = _Start(training)
     lost, timed = _as_asked(training, asked, device, start)
+    timed = training.team.agreed(timed)  # all are to take as many steps
     if timed is not None and timed.step_seconds * (STEPS - 1) < CALIBRATION_SECONDS:
         timed = _calibration(training, device, CALIBRATION_SECONDS / timed.step_seconds)
         start.return_to()
@@ -71,6 +72,9 @@ def warm_up(training: Training, asked: Step, device: torch.device) -> Warm:
 def _as_asked(training: Training, asked: Step, device: torch.device, start: _Start) -> Warm:
     """Warm up as `asked`, and time the steps of that, from the `start` and back to it."""
     recorder = None if asked == "eager" else recorder_for(device)
+    if recorder is not None and training.team.size > 1:
+        training.forget_recording(f"on {training.team.size} devices")
+        recorder = None
     with _aside(device):
         losses, lost, timed = _steps(training, device)
         moved = start.moved() if recorder is not None else []
@@ -134,7 +138,7 @@ def _steps(
     after_one = hidden_state(model)
     watch = _Watch(device)
     for number in range(1, count):
-        if time.monotonic() - began < SECONDS:
+        if training.team.agreed(time.monotonic() - began < SECONDS):
             losses.append(training.step(number - STEPS, number / max(1, STEPS - 1)))
     timed = watch.mean(len(losses) - 1) if len(losses) > 1 else None
     return torch.stack(losses).tolist(), changed(after_one, hidden_state(model)), timed

@@ -90,8 +90,7 @@ def draw_forcing(batch: TrainingBatch, steps: int, rate: Tensor) -> list[Teacher
 
     Drawn at rates 0 and 1, too, so that a step is the same work at all of them.
     """
-    shape, device = (steps, len(batch.clip), 1, 1, 1), batch.clip.device
-    draws = torch.rand(shape, generator=batch.generator, device=device)
+    draws = batch.uniform(steps, len(batch.clip), 1, 1, 1, clips=1)
     return list((draws < rate).unbind(0))
 
 

@@ -288,14 +288,19 @@ def test_factors_scale_the_branches_of_each_sequence() -> None:
     torch.testing.assert_close(result[1], expected[1], rtol=0, atol=1e-10)
 
 
+def _batch(seed: int) -> TrainingBatch:
+    clips = torch.zeros(40, 2, 1, 1, 1)
+    return TrainingBatch(clips, 1, 0.0, torch.Generator().manual_seed(seed))
+
+
 def test_branches_are_dropped_at_their_rate_and_keep_their_mean() -> None:
     rates = torch.tensor([0.0, 0.2, 0.5])
-    drop_path = draw_drop_path(rates, 50, 40, torch.Generator().manual_seed(0))
+    drop_path = draw_drop_path(rates, 50, _batch(0))
     assert drop_path.shape == (50, 3, 2, 40, 1, 1, 1)
     assert bool((drop_path[:, 0] == 1).all())
     assert sorted(drop_path[:, 1].unique().tolist()) == pytest.approx([0.0, 1.25])
     dropped = (drop_path == 0).float().mean((0, 2, 3)).flatten()
     torch.testing.assert_close(dropped, rates, rtol=0, atol=0.03)
     assert not torch.equal(drop_path[0], drop_path[1])
-    again = draw_drop_path(rates, 50, 40, torch.Generator().manual_seed(0))
+    again = draw_drop_path(rates, 50, _batch(0))
     assert torch.equal(drop_path, again)

@@ -27,7 +27,8 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
             " bear: start `python -m bench ui --serve --host 0.0.0.0` where they reach it, and add"
             " --tracking-uri http://HOST:5000"
         )
-    gpus = launch.gpus if launch.gpus is not None else int(cells[0].device == "cuda")
+    devices = max(cell.devices for cell in cells) if cells[0].device == "cuda" else 0
+    gpus = launch.gpus if launch.gpus is not None else devices
     if launch.launcher == "ray":
         engine = _ray(launch, gpus)
     else:

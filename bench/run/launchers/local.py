@@ -22,6 +22,8 @@ class LocalLauncher:
     """Starts jobs as devices come free. `stop()` asks the running ones to end, twice kills them."""
 
     device: hardware.Device
+    devices: int = 1
+    """Of each cell."""
     _events: queue.Queue[tuple[Job, Event | Started]] = field(default_factory=queue.Queue)
     _stops: int = 0
 
@@ -49,15 +51,13 @@ class LocalLauncher:
 
     @property
     def slots(self) -> list[Slot]:
-        """A place for each concurrent cell: one per GPU, else one."""
-        if self.device != "cuda":
-            return [Slot()]
-        return [Slot(name, gpus.uuid(index)) for index, name in enumerate(gpus.visible())]
+        """A place for each concurrent cell: as many as the GPUs have room for, else one."""
+        return gpus.slots(self.devices) if self.device == "cuda" else [Slot()]
 
     @property
     def workers(self) -> int:
         """How many cells run at once."""
-        return len(gpus.visible()) if self.device == "cuda" else 1
+        return len(hardware.visible_gpus()) // self.devices if self.device == "cuda" else 1
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
         """The events of the jobs as they come; the last of each job is a `Finished`.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.records import Status
-from bench.run.worker import status_of
+from bench.run.status import status_of
 
 
 @pytest.mark.parametrize(

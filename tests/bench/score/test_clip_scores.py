@@ -153,6 +153,7 @@ def test_speed_counts_the_frames_that_were_looked_at() -> None:
         """Held-out clips whose forward passes took known times."""
 
         clips, count = held_out.clips, held_out.count
+        team, of_all = held_out.team, held_out.of_all
 
         def passes(self, forward: object, context_frames: int) -> object:
             for batch in held_out.passes(look, context_frames):

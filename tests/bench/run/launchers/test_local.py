@@ -242,6 +242,39 @@ def test_one_cell_runs_on_each_visible_gpu(
     assert launcher.workers == len(names)
 
 
+@pytest.mark.parametrize(
+    ("listed", "there", "names"),
+    [
+        ("5,1,GPU-89,2,3", 5, ["5,1", "GPU-89,2"]),
+        ("MIG-a,MIG-b,MIG-c,MIG-d", 1, ["MIG-a,MIG-b", "MIG-c,MIG-d"]),  # CUDA shows one of them
+        ("4", 1, []),
+    ],
+)
+@pytest.mark.usefixtures("two_gpus")
+def test_a_cell_on_two_devices_has_two_gpus(
+    monkeypatch: pytest.MonkeyPatch, listed: str, there: int, names: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: there)
+    launcher = LocalLauncher("cuda", 2)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in launcher.slots] == names
+    assert launcher.workers == len(names)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_of_two_gpus_a_cell_takes_both_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    first, second = LocalLauncher("cuda").slots
+    (both,) = LocalLauncher("cuda", 2).slots
+    assert second.take()
+    assert not both.take()
+    assert first.take()
+    for slot in (first, second):
+        slot.give_back()
+    assert both.take()
+    both.give_back()
+
+
 def test_without_a_gpu_one_cell_runs_at_a_time() -> None:
     launcher = LocalLauncher("cpu")
     assert [slot.environment for slot in launcher.slots] == [{}]
@@ -290,7 +323,7 @@ def test_a_gpu_is_used_where_no_lock_can_be_made(
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setattr(gpus, "LOCKS", tmp_path / "file" / "gpus")
-    slot = gpus.Slot("0", "uuid-of-0")
+    slot = gpus.Slot(["0"], ["uuid-of-0"])
     assert slot.take()
     slot.give_back()
 
