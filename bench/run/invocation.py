@@ -143,7 +143,8 @@ class Invocation:
             if left := [*(self.results / self.suite.name / "jobs").glob("*.job")]:
                 text = f"{len(left)} jobs of an earlier run may still wait or run elsewhere"
                 self.screen.announce(f"{text}: run with --launch as then to attach to them")
-            return LocalLauncher(self.cells[0].device, max(cell.devices for cell in self.cells))
+            devices = max(cell.devices for cell in self.cells)
+            return LocalLauncher(self.cells[0].device, devices, self.suite.launch)
         from bench.run.launchers.choose import remote_launcher
 
         return remote_launcher(self.suite, self.cells, self.results, self._uri)

@@ -65,6 +65,11 @@ class Launch(BaseModel):
     """Further options of sbatch by their long names, such as qos or constraint."""
 
     @property
+    def threads(self) -> dict[str, str]:
+        """The variables that give a cell as many threads as processors."""
+        return {} if self.cpus is None else {"OMP_NUM_THREADS": str(self.cpus)}
+
+    @property
     def seconds(self) -> float | None:
         """The longest a job may take, where that is said."""
         return _seconds(self.time) if self.time else None

@@ -1,4 +1,4 @@
-"""Runs cells on this machine: one child process per cell, one cell per device at a time."""
+"""Runs cells on this machine, a child process each: one on a GPU, or side by side on a CPU."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from bench.run.events import Event, Finished, Note
 from bench.run.gpus import Slot
 from bench.run.launchers.child import POLL_SECONDS, Child
 from bench.run.launchers.launcher import Job, Started
+from bench.suite.launch import Launch
 from bench.train import hardware
 
 
 @dataclass
 class LocalLauncher:
-    """Starts jobs as devices come free. `stop()` asks the running ones to end, twice kills them."""
+    """Starts jobs as devices come free. `stop()` asks the running ones to end, twice kills them.
+
+    Attributes:
+        device: what the cells run on.
+        devices: of each cell.
+        launch: how many cells run side by side at most, and with how many threads each.
+    """
 
     device: hardware.Device
     devices: int = 1
-    """Of each cell."""
+    launch: Launch = field(default_factory=Launch)
     _events: queue.Queue[tuple[Job, Event | Started]] = field(default_factory=queue.Queue)
     _stops: int = 0
 
@@ -51,13 +58,18 @@ class LocalLauncher:
 
     @property
     def slots(self) -> list[Slot]:
-        """A place for each concurrent cell: as many as the GPUs have room for, else one."""
-        return gpus.slots(self.devices) if self.device == "cuda" else [Slot()]
+        """A place for each concurrent cell: what the GPUs have room for, or as asked for."""
+        if self.device == "cuda":
+            return gpus.slots(self.devices)[: self.launch.parallel]
+        return [Slot() for _ in range(self.workers)]
 
     @property
     def workers(self) -> int:
         """How many cells run at once."""
-        return len(hardware.visible_gpus()) // self.devices if self.device == "cuda" else 1
+        if self.device != "cuda":
+            return self.launch.parallel or 1
+        room = len(hardware.visible_gpus()) // self.devices
+        return min(room, self.launch.parallel or room)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Event | Started]]:
         """The events of the jobs as they come; the last of each job is a `Finished`.
@@ -100,7 +112,7 @@ class LocalLauncher:
     def _run_one(self, job: Job, slot: Slot) -> None:
         self._events.put((job, Started()))
         try:
-            finished = Child(job, slot.environment, self).outcome()
+            finished = Child(job, slot.environment | self.launch.threads, self).outcome()
         except Exception as error:  # a thread cannot raise to its starter
             finished = Finished(Status.FAILED, f"{type(error).__name__}: {error}")
         self._events.put((job, finished))

@@ -17,6 +17,7 @@ from bench.run.launchers import child as children
 from bench.run.launchers import local
 from bench.run.launchers.launcher import Job, default_total_seconds
 from bench.run.launchers.local import LocalLauncher
+from bench.suite.launch import Launch
 
 Run = Callable[..., list[object]]
 
@@ -331,3 +332,33 @@ def test_a_gpu_is_used_where_no_lock_can_be_made(
 def test_the_hard_limit_is_known_only_for_seconds() -> None:
     assert default_total_seconds(60) == 4200
     assert default_total_seconds(None) is None
+
+
+MEETS = """
+import os, pathlib, sys, time
+here = pathlib.Path(sys.argv[1])
+(here / str(os.getpid())).write_text(os.environ["OMP_NUM_THREADS"])
+until = time.monotonic() + 30
+while len([*here.iterdir()]) < 2 and time.monotonic() < until:
+    time.sleep(0.05)
+sys.exit(f"error: {len([*here.iterdir()])} were there")
+"""
+
+
+def test_cells_on_a_cpu_run_side_by_side_where_that_is_asked_for(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    jobs = [
+        Job(name, [str(here)], tmp_path / name, 60, program=("-c", MEETS)) for name in ("a", "b")
+    ]
+    launcher = LocalLauncher("cpu", launch=Launch(parallel=2, cpus=1))
+    assert launcher.workers == 2
+    ends = [event.error for _, event in launcher.run(jobs) if isinstance(event, Finished)]
+    assert ends == ["exit code 1: error: 2 were there"] * 2
+    assert {file.read_text() for file in here.iterdir()} == {"1"}
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_fewer_cells_than_gpus_run_where_that_is_asked_for() -> None:
+    launcher = LocalLauncher("cuda", launch=Launch(parallel=1))
+    assert (len(launcher.slots), launcher.workers) == (1, 1)
