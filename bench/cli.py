@@ -618,7 +618,7 @@ class Ui:
         from bench.store.mlflow import Store
 
         if is_server(self.places.uri):
-            raise UserError(f"{self.places.uri} is a server already: --serve takes a database")
+            raise UserError("--serve takes a database: the tracking URI is a server's already")
         Store(self.places.uri, SCREEN.announce)
         file = database_file(self.places.uri)
         artifacts = (file.parent if file else self.places.results) / "artifacts"

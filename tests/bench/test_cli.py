@@ -158,6 +158,13 @@ def test_the_pages_need_a_free_port(
         _one_line(["ui", "--results", str(results), "--port", number], number, monkeypatch, capsys)
 
 
+def test_a_server_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["ui", "--serve", "--tracking-uri", "http://127.0.0.1:1"]
+    _one_line(words, "--serve takes a database", monkeypatch, capsys)
+
+
 def test_the_line_that_opens_the_pages_can_be_pasted(tmp_path: Path, empty_store: Path) -> None:
     results = shutil.copytree(empty_store, tmp_path / "it's #1 (a%41b)?")
     store = Store(store_uri(None, results))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Status
+from bench.records import CHECKPOINT, Status
 from bench.store.errors import UnknownRun
 from bench.store.mlflow import Store
 from tests.bench.conftest import Bench, start, wait_for_a_checkpoint
@@ -39,6 +39,10 @@ def test_a_suite_goes_on_after_a_kill_and_is_reported_from_the_server(
     assert "View run" not in done.stdout  # MLflow's own chatter
     assert len(Store(server).cells("slow")) == 1
     assert list((tmp_path / "server" / "artifacts").rglob("report.html"))
+    (run,) = Store(f"sqlite:///{tmp_path}/server/mlflow.db").cells("slow")  # without the server
+    beside = Store(f"sqlite:///{tmp_path}/server/mlflow.db").artifact(run.run_id, CHECKPOINT)
+    assert beside is not None
+    assert beside.is_relative_to(tmp_path / "server" / "artifacts")
     assert not Store(server).resume("0" * 32)
     with pytest.raises(UnknownRun):
         Store(server).end("0" * 32, Status.DONE)
