@@ -34,8 +34,6 @@ def settle(suite: Suite) -> list[Cell]:
             wants one, or two models or data sets have one label.
     """
     suite.check_labels()
-    if suite.launch.cpus is not None:
-        torch.set_num_threads(suite.launch.cpus)  # as the cells have: a CPU's name and speed
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
     devices = hardware.resolve_devices(suite.devices, device)
