@@ -16,7 +16,7 @@ from bench.report.plots.sweeps import Axis, Part, Sweep, swept_plot
 from bench.report.scores import SequenceScores
 from bench.report.statistics.crossings import Rung, crossings, to_beat_baselines
 from bench.report.statistics.significance import paired
-from bench.score.metrics import METRICS, RECORDED
+from bench.score.metrics import RECORDED
 
 
 @styled
@@ -103,13 +103,16 @@ def _notes(
 
 
 def _rung(part: Part, column: Column, scores: SequenceScores) -> Rung | None:
-    """A budget with its models that finished and are not marked; None without their scores."""
+    """A budget with its models that finished and are not marked; None without their scores.
+
+    A ratio of means says of two models what its parts do, which have their own sentences.
+    """
     section, summary = part
     metric = RECORDED[section.task].get(column.name)
-    if metric is None or metric.name not in METRICS[section.task] or metric.better is None:
+    if metric is None or metric.ratio or metric.better is None:
         return None
-    of_metric = scores.of(section, metric.parts[0])
-    pairs = paired(section, of_metric, scores.clusters(section), metric.parts[0])
+    scored = scores.of(section, metric.name)
+    pairs = paired(section, scored, scores.clusters(section), metric.name)
     if pairs is None:
         return None
     counts = (summary["status"] == records.Status.DONE) & (summary["marked"] == "")
