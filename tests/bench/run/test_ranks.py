@@ -1,5 +1,6 @@
 """A cell on two devices: two processes, gloo between them, one record."""
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,12 @@ def _store(results: Path) -> Store:
 
 def _ranks() -> list[psutil.Process]:
     """The processes that this one has started for a cell on several devices."""
-    return [c for c in psutil.Process().children() if "bench.run.rank" in c.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # one of another test that has ended
+            if "bench.run.rank" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def _work(
