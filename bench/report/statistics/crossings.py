@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 from bench.records import Measure
 from bench.report.statistics.jackknife import Difference, Pairs
-from bench.report.statistics.significance import written
+from bench.report.statistics.significance import sign_of, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def crossings(rungs: Sequence[Rung], measure: Measure) -> Iterator[str]:
         rungs: the lowest budget first.
         measure: what the scores are; its better direction decides who is ahead.
     """
-    sign = _sign(measure)
+    sign = sign_of(measure)
     labels = list(dict.fromkeys(label for rung in rungs for label in rung.trained))
     baselines = list(dict.fromkeys(label for rung in rungs for label in rung.baselines))
     for first, second in [*combinations(labels, 2), *((b, t) for t in labels for b in baselines)]:
@@ -71,7 +71,7 @@ def to_beat_baselines(rungs: Sequence[Rung], measure: Measure) -> str:
         rungs: the lowest budget first.
         measure: what the scores are.
     """
-    sign = _sign(measure)
+    sign = sign_of(measure)
     for rung in rungs:
         beating = [label for label in rung.trained if _beats(rung, label, sign)]
         if beating:
@@ -89,11 +89,7 @@ def _beats(rung: Rung, label: str, sign: int) -> bool:
 
 def _said(rung: Rung, ahead: str, behind: str, measure: Measure) -> str:
     """The budget, and by how much `ahead` is ahead there."""
-    gain, low, high = written(rung.pairs.difference(ahead, behind), _sign(measure))
+    gain, low, high = written(rung.pairs.difference(ahead, behind), sign_of(measure))
     unit = rung.pairs.scale.unit
     lead = f"{ahead} {gain} {unit} {measure.better}, 95 % interval {low} to {high} {unit}"
     return f"{rung.budget} ({lead})"
-
-
-def _sign(measure: Measure) -> int:
-    return -1 if measure.better == "lower" else 1

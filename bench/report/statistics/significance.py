@@ -106,7 +106,7 @@ def sentence(pairs: Pairs, first: str, second: str, measure: Measure) -> str:
         second: the other; the better of the two by its mean is named first.
         measure: what is compared; its better direction decides.
     """
-    sign = -1 if measure.better == "lower" else 1
+    sign = sign_of(measure)
     difference = pairs.difference(first, second)
     if sign * difference.value < 0:
         first, second, difference = second, first, pairs.difference(second, first)
@@ -122,6 +122,11 @@ def sentence(pairs: Pairs, first: str, second: str, measure: Measure) -> str:
         return f"{said}, {interval}{basis}"
     said = f"{first} and {second} cannot be told apart on {measure.label}"
     return f"{said} ({first} {gain} {unit} {measure.better}, {interval}{basis})"
+
+
+def sign_of(measure: Measure) -> int:
+    """What a difference is multiplied by so that a gain by `measure` is above 0."""
+    return -1 if measure.better == "lower" else 1
 
 
 def written(difference: Difference, sign: int) -> tuple[str, str, str]:

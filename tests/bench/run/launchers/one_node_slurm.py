@@ -6,7 +6,6 @@ import platform
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from tests.bench.servers import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 START_SECONDS = 120
@@ -77,7 +78,7 @@ class OneNodeSlurm:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        free = [_free_port(), _free_port()]
+        free = [free_port(), free_port()]
         text = CONFIG.format(
             node=platform.node().partition(".")[0],
             user=psutil.Process().username(),
@@ -172,12 +173,6 @@ def one_node_slurm() -> Iterator[OneNodeSlurm]:
         finally:
             cluster.stop()
             del os.environ["SLURM_CONF"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _until(is_so: object, what: str, folder: Path | None = None) -> None:

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,14 +16,15 @@ import pytest
 
 from bench.errors import UserError
 from bench.records import Status
-from bench.run.events import Event, Finished, Note, Progress, encode
+from bench.run.events import Finished, Note
 from bench.run.launchers import remote
-from bench.run.launchers.launcher import Job, Started
+from bench.run.launchers.launcher import Started
 from bench.run.launchers.ray import Ray
 from bench.run.launchers.remote import RemoteLauncher
 from bench.store.mlflow import Store
 from bench.suite.launch import Launch
 from tests.bench.conftest import ROOT, environment, repeated, run_here
+from tests.bench.run.launchers.toy_jobs import TELL, end_of, told_by, toy_job
 from tests.bench.servers import free_port
 
 # A token of the tests' own: otherwise Ray writes one into the user's home. Before Ray's import.
@@ -40,19 +40,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),  # Ray's
 ]
 
-TELL = f"""
-import os, pathlib, sys, threading, time
-events = int(sys.argv[-1])
-def tell(line):
-    os.write(events, line.encode() + b"\\n")
-def until_asked():
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    stop.wait()
-DONE = {encode(Finished(Status.DONE, run_id="r"))!r}
-STOPPED = {encode(Finished(Status.INTERRUPTED, "stopped before its end", "r"))!r}
-PROGRESS = {encode(Progress("train", 0.5, loss=0.1))!r}
-"""
 STOPS = "import signal; signal.signal(signal.SIGINT, lambda *_: None); tell(PROGRESS); "
 STOPS += "until_asked(); tell(STOPPED)"
 
@@ -99,39 +86,14 @@ def launcher(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     return RemoteLauncher(Ray(Launch(launcher="ray", address=cluster)), tmp_path / "jobs")
 
 
-def _job(code: str, folder: Path, name: str = "a") -> Job:
-    program = ("-c", TELL + textwrap.dedent(code))
-    return Job(f"{name}/b/0", [], folder / f"{name}.log", 60, key=name, program=program)
-
-
-def _run(
-    launcher: RemoteLauncher, *jobs: Job, on_progress: Callable[[], object] = lambda: None
-) -> dict[str, list[Event | Started]]:
-    """The events of each job; `on_progress` is called once, when the first of them trains."""
-    told: dict[str, list[Event | Started]] = {job.key: [] for job in jobs}
-    was_called = False
-    for job, event in launcher.run(jobs):
-        told[job.key].append(event)
-        if isinstance(event, Progress) and not was_called:
-            was_called = True
-            on_progress()
-    return told
-
-
-def _end(events: list[Event | Started]) -> Finished:
-    (end,) = [event for event in events if isinstance(event, Finished)]
-    assert events[-1] == end
-    return end
-
-
 def test_cells_tell_what_they_would_here(launcher: RemoteLauncher, tmp_path: Path) -> None:
     code = {
         "good": "print('hello'); tell(PROGRESS); tell(DONE)",
         "bad": "raise SystemExit('error: nothing there')",
         "killed": "os.kill(os.getpid(), 9)",
     }
-    told = _run(launcher, *(_job(text, tmp_path, name) for name, text in code.items()))
-    ends = {name: (_end(events).status, _end(events).error) for name, events in told.items()}
+    told = told_by(launcher, *(toy_job(text, tmp_path, name) for name, text in code.items()))
+    ends = {name: (end_of(events).status, end_of(events).error) for name, events in told.items()}
     assert ends == {
         "good": (Status.DONE, ""),
         "bad": (Status.FAILED, "exit code 1: error: nothing there"),
@@ -144,9 +106,11 @@ def test_cells_tell_what_they_would_here(launcher: RemoteLauncher, tmp_path: Pat
 def test_a_stop_reaches_the_cells_and_empties_the_queue(
     launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
-    jobs = [_job(STOPS, tmp_path, name) for name in "abcd"]  # the cluster has two processors
-    told = _run(launcher, *jobs, on_progress=launcher.stop)
-    ends = [_end(events) for events in told.values() if any(isinstance(e, Started) for e in events)]
+    jobs = [toy_job(STOPS, tmp_path, name) for name in "abcd"]  # the cluster has two processors
+    told = told_by(launcher, *jobs, on_progress=launcher.stop)
+    ends = [
+        end_of(events) for events in told.values() if any(isinstance(e, Started) for e in events)
+    ]
     assert ends
     assert {end.status for end in ends} == {Status.INTERRUPTED}
     assert "r" in {end.run_id for end in ends}  # by the word of a cell that saved
@@ -159,7 +123,7 @@ def test_a_second_stop_kills_the_cells(launcher: RemoteLauncher, tmp_path: Path)
         launcher.stop()
 
     code = "pathlib.Path('pid').write_text(str(os.getpid())); tell(PROGRESS); time.sleep(300)"
-    end = _end(_run(launcher, _job(code, tmp_path), on_progress=stop_twice)["a"])
+    end = end_of(told_by(launcher, toy_job(code, tmp_path), on_progress=stop_twice)["a"])
     assert end == Finished(Status.INTERRUPTED, "its actor was killed, or its machine died")
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(Path("pid").read_text(encoding="utf-8"))).wait(60)
@@ -173,7 +137,7 @@ def test_an_actor_that_is_killed_was_interrupted(launcher: RemoteLauncher, tmp_p
         parent.kill()
 
     code = f"pathlib.Path('pid').write_text(str(os.getpid())); {STOPS}"
-    end = _end(_run(launcher, _job(code, tmp_path), on_progress=kill)["a"])
+    end = end_of(told_by(launcher, toy_job(code, tmp_path), on_progress=kill)["a"])
     assert end.status is Status.INTERRUPTED
 
 
@@ -213,10 +177,10 @@ def test_a_later_run_attaches_to_what_a_killed_driver_left(
     driver.stdout.close()
     assert all(launcher.holds(key) for key in "abc")  # the third waits for a processor
     assert not launcher.holds("d")
-    jobs = [_job(code, tmp_path, name) for name in "abc"]
-    told = _run(launcher, *jobs, on_progress=Path("go").touch)
+    jobs = [toy_job(code, tmp_path, name) for name in "abc"]
+    told = told_by(launcher, *jobs, on_progress=Path("go").touch)
     assert any("attached to 3 jobs" in e.text for e in told["a"] if isinstance(e, Note))
-    assert {_end(events).status for events in told.values()} == {Status.DONE}
+    assert {end_of(events).status for events in told.values()} == {Status.DONE}
     assert Path("ran").read_text(encoding="utf-8") == "xxx"
 
 

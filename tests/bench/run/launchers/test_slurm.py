@@ -4,9 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,29 +12,15 @@ import pytest
 
 from bench.errors import UserError
 from bench.records import Status
-from bench.run.events import Event, Finished, Note, Progress, encode
+from bench.run.events import Finished, Note, Progress
 from bench.run.launchers import remote
-from bench.run.launchers.launcher import Job, Started
+from bench.run.launchers.launcher import Started
 from bench.run.launchers.remote import JobFiles, RemoteLauncher, Supervisor
 from bench.run.launchers.slurm import Slurm
 from bench.suite.launch import Launch
 from tests.bench.conftest import ROOT
 from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm
-
-TELL = f"""
-import os, pathlib, sys, threading, time
-events = int(sys.argv[-1])
-def tell(line):
-    os.write(events, line.encode() + b"\\n")
-def until_asked():
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    stop.wait()
-DONE = {encode(Finished(Status.DONE, run_id="r"))!r}
-STOPPED = {encode(Finished(Status.INTERRUPTED, "stopped before its end", "r"))!r}
-PROGRESS = {encode(Progress("train", 0.5, loss=0.1))!r}
-"""
-"""What stands before the code of a cell; like a real one it stops when its input ends."""
+from tests.bench.run.launchers.toy_jobs import TELL, end_of, told_by, toy_job
 
 TRAINS = "import signal; signal.signal(signal.SIGTERM, lambda *_: None); tell(PROGRESS); "
 STOPS = f"{TRAINS}until_asked(); tell(STOPPED)"
@@ -73,40 +57,6 @@ def _launcher(folder: Path, **options: object) -> RemoteLauncher:
     return RemoteLauncher(Slurm(launch, folder / "jobs" / "submitit"), folder / "jobs")
 
 
-def _job(code: str, folder: Path, name: str = "a", **limits: float) -> Job:
-    return Job(
-        f"{name}/b/0",
-        [],
-        folder / f"{name}.log",
-        limits.get("silence", 60),
-        limits.get("total"),
-        key=name,
-        program=("-c", TELL + textwrap.dedent(code)),
-    )
-
-
-def _run(
-    launcher: RemoteLauncher,
-    *jobs: Job,
-    on_progress: Callable[[], object] = lambda: None,
-) -> dict[str, list[Event | Started]]:
-    """The events of each job; `on_progress` is called once, when the first of them trains."""
-    told: dict[str, list[Event | Started]] = {job.key: [] for job in jobs}
-    was_called = False
-    for job, event in launcher.run(jobs):
-        told[job.key].append(event)
-        if isinstance(event, Progress) and not was_called:
-            was_called = True
-            on_progress()
-    return told
-
-
-def _end(events: list[Event | Started]) -> Finished:
-    (end,) = [event for event in events if isinstance(event, Finished)]
-    assert events[-1] == end
-    return end
-
-
 def _job_id(folder: Path, key: str = "a") -> str:
     return (folder / "jobs" / f"{key}.job").read_text(encoding="utf-8")
 
@@ -121,11 +71,11 @@ def test_cells_run_in_an_array_and_tell_what_they_would_here(
         "hung": "tell(PROGRESS); until_asked()",
     }
     jobs = [
-        _job(text, tmp_path, name, **({"silence": 1.0} if name == "hung" else {}))
+        toy_job(text, tmp_path, name, **({"silence": 1.0} if name == "hung" else {}))
         for name, text in code.items()
     ]
-    told = _run(launcher, *jobs)
-    ends = {name: (_end(events).status, _end(events).error) for name, events in told.items()}
+    told = told_by(launcher, *jobs)
+    ends = {name: (end_of(events).status, end_of(events).error) for name, events in told.items()}
     assert ends == {
         "good": (Status.DONE, ""),
         "bad": (Status.FAILED, "exit code 1: error: nothing there"),
@@ -140,9 +90,11 @@ def test_cells_run_in_an_array_and_tell_what_they_would_here(
 def test_a_stop_reaches_the_cells_and_empties_the_queue(
     slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
-    jobs = [_job(STOPS, tmp_path, name) for name in "abcde"]  # one more than the node has cores
-    told = _run(launcher, *jobs, on_progress=launcher.stop)
-    ends = [_end(events) for events in told.values() if any(isinstance(e, Started) for e in events)]
+    jobs = [toy_job(STOPS, tmp_path, name) for name in "abcde"]  # one more than the node has cores
+    told = told_by(launcher, *jobs, on_progress=launcher.stop)
+    ends = [
+        end_of(events) for events in told.values() if any(isinstance(e, Started) for e in events)
+    ]
     assert ends
     assert {end.status for end in ends} == {Status.INTERRUPTED}
     assert "r" in {end.run_id for end in ends}  # by the word of a cell that saved
@@ -156,7 +108,7 @@ def test_a_job_that_is_cancelled_outside_was_interrupted(
     def cancel() -> None:
         slurm.said("scancel", _job_id(tmp_path))
 
-    end = _end(_run(launcher, _job(STOPS, tmp_path), on_progress=cancel)["a"])
+    end = end_of(told_by(launcher, toy_job(STOPS, tmp_path), on_progress=cancel)["a"])
     assert (end.status, end.run_id) == (Status.INTERRUPTED, "r")
 
 
@@ -172,8 +124,8 @@ def test_a_job_that_makes_room_goes_on_from_its_checkpoint(
         slurm.said(*requeue.format(_job_id(tmp_path)).split())
         slurm.run_again_now(_job_id(tmp_path))
 
-    told = _run(launcher, _job(RESUMES, tmp_path), on_progress=make_room)
-    assert _end(told["a"]).status is Status.DONE
+    told = told_by(launcher, toy_job(RESUMES, tmp_path), on_progress=make_room)
+    assert end_of(told["a"]).status is Status.DONE
     starts = [e.text for e in told["a"] if isinstance(e, Note) and "runs on" in e.text]
     assert len(starts) == 2
     assert len(set(starts)) == 1  # one job, twice
@@ -189,7 +141,10 @@ def test_a_job_goes_on_without_slurmd_and_is_found_again(
         slurm.start_node()
         Path("go").touch()
 
-    assert _end(_run(launcher, _job(code, tmp_path), on_progress=kill)["a"]).status is Status.DONE
+    assert (
+        end_of(told_by(launcher, toy_job(code, tmp_path), on_progress=kill)["a"]).status
+        is Status.DONE
+    )
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -222,7 +177,10 @@ def test_a_job_whose_node_dies_runs_again(
         slurm.start_node()
         slurm.run_again_now(_job_id(tmp_path))
 
-    assert _end(_run(launcher, _job(code, tmp_path), on_progress=die)["a"]).status is Status.DONE
+    assert (
+        end_of(told_by(launcher, toy_job(code, tmp_path), on_progress=die)["a"]).status
+        is Status.DONE
+    )
 
 
 DRIVER = """
@@ -261,13 +219,13 @@ def test_a_later_run_attaches_to_what_a_dead_driver_left(
     driver.send_signal(number)
     assert launcher.holds("a")
     assert not launcher.holds("c")
-    told = _run(
-        launcher, *[_job(code, tmp_path, name) for name in "ab"], on_progress=Path("go").touch
+    told = told_by(
+        launcher, *[toy_job(code, tmp_path, name) for name in "ab"], on_progress=Path("go").touch
     )
     driver.kill()
     driver.wait()
     driver.stdout.close()
-    assert {_end(events).status for events in told.values()} == {Status.DONE}
+    assert {end_of(events).status for events in told.values()} == {Status.DONE}
     assert Path("ran").read_text(encoding="utf-8") == "xx"
 
 
@@ -278,7 +236,7 @@ def test_a_job_that_nobody_wrote_down_runs_nothing(
     files = JobFiles(tmp_path / "jobs", "a")
     files.folder.mkdir()
     files.job.write_text("another", encoding="utf-8")
-    job = _job("open('ran', 'w')", tmp_path)
+    job = toy_job("open('ran', 'w')", tmp_path)
     (job_id,) = launcher.engine.submit([Supervisor(job, files, tmp_path)])
     while launcher.engine.states([job_id])[job_id].is_there:
         time.sleep(0.2)
@@ -288,19 +246,19 @@ def test_a_job_that_nobody_wrote_down_runs_nothing(
 def test_a_run_that_leaves_ends_without_its_jobs(
     slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
-    told = _run(launcher, _job(STOPS, tmp_path), on_progress=launcher.leave)
+    told = told_by(launcher, toy_job(STOPS, tmp_path), on_progress=launcher.leave)
     assert not any(isinstance(event, Finished) for event in told["a"])
     assert (launcher.stopped, launcher.holds("a")) == (True, True)
     later = _launcher(tmp_path)
-    end = _end(_run(later, _job(STOPS, tmp_path), on_progress=later.stop)["a"])
+    end = end_of(told_by(later, toy_job(STOPS, tmp_path), on_progress=later.stop)["a"])
     assert end.status is Status.INTERRUPTED
 
 
 def test_what_slurm_refuses_is_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown partition 'mian': did you mean 'main'"):
         _launcher(tmp_path, partition="mian")
-    told = _run(_launcher(tmp_path, memory="999T"), _job("tell(DONE)", tmp_path))
-    end = _end(told["a"])
+    told = told_by(_launcher(tmp_path, memory="999T"), toy_job("tell(DONE)", tmp_path))
+    end = end_of(told["a"])
     assert end.status is Status.FAILED
     assert "SLURM does not take the job" in end.error
 
