@@ -183,6 +183,7 @@ DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
 ALLOCATOR = "bench.allocator"  # whether the process kept the memory that steps freed
 KERNELS = "bench.kernels"  # convolutions that replaced PyTorch's, such as "winograd 5x5: 8"
+PADDED = "bench.padded"  # where a model takes other heights and widths: "90x160 to 96x160"
 STEP = "bench.step"  # how training steps ran: "graph", or "eager", with the reason where one is
 RAN_ON = "bench.ran_on"  # how many devices, where they were not as many as the cell was settled for
 LITERAL_STEP = "bench.literal_step"  # the same of the transcription beside it

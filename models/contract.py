@@ -35,11 +35,40 @@ __all__ = [
     "Size",
     "TaskName",
     "TrainingBatch",
+    "UnfitFrame",
+    "require_multiple",
     "small_recipe",
 ]
 
 FrameShape = tuple[int, int, int]
 """Channels, height and width of one frame."""
+
+
+class UnfitFrame(ValueError):
+    """An architecture takes other heights and widths.
+
+    Attributes:
+        multiple: of what both have to be multiples; frames are padded to it.
+    """
+
+    def __init__(self, multiple: int, because: str, frame_shape: FrameShape) -> None:
+        _, height, width = frame_shape
+        super().__init__(
+            f"frame height and width must be multiples of {multiple} ({because}), "
+            f"not {height} x {width}"
+        )
+        self.multiple = multiple
+
+
+def require_multiple(frame_shape: FrameShape, multiple: int, because: str) -> None:
+    """Have frames of another shape padded: a model calls it first where it needs a `multiple`.
+
+    Raises:
+        UnfitFrame: height or width of `frame_shape` is none of `multiple`; the harness builds the
+            model for larger frames instead, pads its clips and crops its predictions.
+    """
+    if frame_shape[1] % multiple or frame_shape[2] % multiple:
+        raise UnfitFrame(multiple, because, frame_shape)
 
 
 class Part(NamedTuple):

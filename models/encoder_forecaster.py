@@ -9,7 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.contract import (
+    FrameShape,
+    Paper,
+    Predictor,
+    Recipe,
+    Size,
+    require_multiple,
+    small_recipe,
+)
 from models.layers.initial_weights import initialised_beside
 from models.layers.precision import widened, zero_state
 
@@ -141,11 +149,8 @@ class EncoderForecaster(Predictor):
         group: int = 32,
     ) -> None:
         super().__init__(frame_shape)
-        channels, height, width = frame_shape
-        if height % 4 or width % 4:
-            raise ValueError(
-                f"frame height and width must be multiples of 4, not {height} x {width}"
-            )
+        require_multiple(frame_shape, 4, "maps are halved twice")
+        channels = frame_shape[0]
 
         def stage(resize: nn.Module | None, inputs: int, width: int) -> Stage:
             return Stage(resize, self.cell(inputs, width, kernel, group))

@@ -17,6 +17,7 @@ from models.contract import (
     Recipe,
     Size,
     TrainingBatch,
+    require_multiple,
     small_recipe,
 )
 from models.layers.initial_weights import initialised_apart
@@ -182,12 +183,8 @@ class LMCMemory(Predictor):
         memory: bool = True,
     ) -> None:
         super().__init__(frame_shape)
-        channels, height, breadth = frame_shape
-        if height % 16 or breadth % 16:
-            raise ValueError(
-                "frame height and width must be multiples of 16, for motions are remembered for "
-                f"squares of 16 x 16 pixels, not {height} x {breadth}"
-            )
+        require_multiple(frame_shape, 16, "motions are remembered for squares of 16 x 16 pixels")
+        channels = frame_shape[0]
         half = width // 2
         if not memory:
             self.losses = ("training_loss",)

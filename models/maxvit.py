@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.contract import (
+    FrameShape,
+    Paper,
+    Predictor,
+    Recipe,
+    Size,
+    require_multiple,
+    small_recipe,
+)
 from models.layers.padding import repeat_first_frame
 from models.layers.window_partition import (
     Partition,
@@ -347,13 +355,11 @@ class MaxViT(Predictor):
             ValueError: where the frame cannot be halved that often.
         """
         super().__init__(frame_shape)
+        halvings = len(widths) + 1
+        require_multiple(
+            frame_shape, 2**halvings, f"the stem and each of the {len(widths)} stages halve them"
+        )
         channels, height, width = frame_shape
-        shrink = 2 ** (len(widths) + 1)
-        if height % shrink or width % shrink:
-            raise ValueError(
-                f"frame height and width must be multiples of {shrink} (the stem and each of the "
-                f"{len(widths)} stages halve them), not {height} x {width}"
-            )
         self.window_frames = window_frames
         self.stem = nn.Sequential(
             HalvingConv2d(window_frames * channels, stem),

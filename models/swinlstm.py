@@ -21,6 +21,7 @@ from models.contract import (
     Recipe,
     Size,
     TrainingBatch,
+    require_multiple,
     small_recipe,
 )
 from models.layers.precision import narrowed, widened
@@ -328,11 +329,9 @@ class SwinLSTM(Predictor):
             raise ValueError(f"the patch must be 2, 4, 8, ... (a power of two), not {patch}")
         channels, height, breadth = frame_shape
         halvings = max(stage.level for stage in stages)
-        if height % (patch << halvings) or breadth % (patch << halvings):
-            raise ValueError(
-                f"frame height and width must be multiples of {patch << halvings} (patches of "
-                f"{patch}, halved {halvings} times), not {height} x {breadth}"
-            )
+        require_multiple(
+            frame_shape, patch << halvings, f"patches of {patch}, halved {halvings} times"
+        )
         height, breadth = height // patch, breadth // patch
         self.patch = patch
         self.project = nn.Linear(channels * patch * patch, width)

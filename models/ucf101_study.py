@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
+from models.contract import (
+    FrameShape,
+    Paper,
+    Predictor,
+    Recipe,
+    Size,
+    require_multiple,
+    small_recipe,
+)
 from models.layers.initial_weights import initialised_apart
 from models.layers.moments import var_mean
 from models.layers.precision import widened, zero_state
@@ -441,12 +449,10 @@ class UCF101StudyMaxViT(Predictor):
             ValueError: where the windows do not tile half the frame.
         """
         super().__init__(frame_shape)
-        channels, height, width = frame_shape
-        if height % (2 * window) or width % (2 * window):
-            raise ValueError(
-                f"frame height and width must be multiples of {2 * window} (windows of {window} "
-                f"on maps of half the height and width), not {height} x {width}"
-            )
+        require_multiple(
+            frame_shape, 2 * window, f"windows of {window} on maps of half the height and width"
+        )
+        channels = frame_shape[0]
         self.window_frames = window_frames
         self.stem = nn.Sequential(
             nn.Conv2d(window_frames * channels, stem, 3, padding=1),

@@ -330,6 +330,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "notice": tags.get(records.NOTICE, ""),
         "cluster": tags.get(records.CLUSTER, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
+        "padded": tags.get(records.PADDED, ""),
         "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),
         "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),

@@ -92,14 +92,19 @@ class Chapter:
 
     @property
     def notices(self) -> list[str]:
-        """Notices of the data set, and why figures are missing."""
+        """Notices of the data set, padded models, and why figures are missing."""
         cells, metrics = self.section.cells, RECORDED[self.section.task]
         reasons = (
             f"{metrics[name].label if name in metrics else name} not measured for some cells: {why}"
             for missing in cells["not_measured"]
             for name, why in missing.items()
         )
-        return list(dict.fromkeys([*filter(None, cells["notice"]), *reasons]))
+        padded = (
+            f"{label} works on larger frames, padded from {sizes} by repeating their edges."
+            for label, sizes in zip(cells["label"], cells["padded"], strict=True)
+            if sizes
+        )
+        return list(dict.fromkeys([*filter(None, cells["notice"]), *padded, *reasons]))
 
     @property
     def shared_facts(self) -> dict[str, str]:

@@ -70,6 +70,8 @@ class Attempt:
         emit(Progress("setup", 0.0))
         self.loop = Loop(cell, self, team)
         record.tags[records.KERNELS] = self.loop.kernels
+        if self.loop.padded_from:
+            record.tags[records.PADDED] = self.loop.padded_from
 
     def run(self, state: dict[str, Any] | None, same_run: bool) -> dict[str, float]:
         """Train and test the cell; its final metrics.

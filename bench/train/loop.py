@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench.errors import described
 from bench.kernels.fit import fit, shared_filters
 from bench.train import hardware
+from bench.train.any_size import padded_from
 from bench.train.budget import Clock
 from bench.train.curves import Curves
 from bench.train.guard import Guard
@@ -93,6 +94,7 @@ class Loop:
         self.task = cell.in_training
         model = self.task.build(cell.model_class, cell.options)
         self.cost = cell.cost
+        self.padded_from = padded_from(model)
         self.kernels = fit(model, cell.device, cell.precision)
         self.trains = any(p.requires_grad for p in model.parameters())
         if self.trains:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.errors import Invalid
+from bench.train import any_size
 from bench.train.held_out import Batch, Forward, HeldOut, Pass
 from datasets.contract import Dataset, LabelledDataset, Spec, TaskName, to_unit
 from models.contract import WHOLE, Classifier, Part, Predictor, TrainingBatch
@@ -112,7 +113,7 @@ class Prediction(Task):
 
     def build(self, cls: type[Predictor], options: Mapping[str, Any]) -> Predictor:
         """A predictor for frames of the task's shape."""
-        return cls(self.spec.frame_shape, **options)
+        return any_size.build(cls, self.spec.frame_shape, options)
 
     def blank(self) -> Batch:
         """One clip without content."""

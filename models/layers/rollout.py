@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.contract import FrameShape, Predictor, TrainingBatch
+from models.contract import FrameShape, Predictor, TrainingBatch, require_multiple
 
 TeacherForcing = Tensor | bool
 """Whether a step reads the true frame: a mask [B,1,1,1], or one answer for all sequences."""
@@ -105,14 +105,10 @@ def patched_shape(frame_shape: FrameShape, patch: int) -> FrameShape:
     """Channels, height and width of a frame whose `patch` x `patch` squares became channels.
 
     Raises:
-        ValueError: where height or width is not a multiple of `patch`.
+        UnfitFrame: height or width is not a multiple of `patch`.
     """
+    require_multiple(frame_shape, patch, "its patches")
     channels, height, width = frame_shape
-    if height % patch or width % patch:
-        raise ValueError(
-            f"frame height and width must be multiples of the patch size {patch}, "
-            f"not {height} x {width}"
-        )
     return channels * patch * patch, height // patch, width // patch
 
 
