@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from bench import records
 
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from bench.suite.cell import Cell
 
 SHARE_OF_CONVOLUTION = 0.8
-"""Of the FLOP/s of a convolution, what a model is taken to reach: the median of fifteen predictors
-at their small sizes on one core, which reach 0.4 to 1.8 (docs/budgets.md)."""
+"""Of the FLOP/s of a convolution, what those of a model are taken to reach (docs/budgets.md)."""
+SHARE_OF_GELU = 0.5
+"""Of the bytes a second of GELU on a map of 4 MiB, what the operations of a model reach."""
+CALLS_OF_AN_OPERATION = 2
+"""Smallest additions that take as long as what an operation of a model costs beside its work."""
 QUICKLY_COUNTED = 60
 """Frames of a clip up to which a plan may count FLOPs: for a thousand that takes minutes."""
-CALIBRATION_SECONDS = 0.12
+CALIBRATION_SECONDS = 0.08  # of each of the three
 _CLIPS, _CHANNELS, _KERNEL, _SIDE = 8, 64, 5, 16  # about what the small sizes convolve
+_WIDE_BYTES = 4 << 20
 
 
 class Estimate(NamedTuple):
@@ -56,8 +62,11 @@ def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
         return None
     if not flops:
         return None
-    work = {"flops": amount, "steps": amount * batch * flops, "samples": amount * flops}[kind]
-    return Estimate(work / usual_flops_per_second(), "speed")
+    samples = {"flops": amount / flops, "steps": amount * batch, "samples": amount}[kind]
+    speed, threads = speed_of_a_core(), torch.get_num_threads()
+    per_sample = flops * speed.per_flop + cell.cost.train_bytes * speed.per_byte
+    per_step = cell.cost.train_operations * speed.per_operation
+    return Estimate(samples * (per_sample / threads + per_step / batch), "speed")
 
 
 def _is_alike(run: RecordedCell, cell: Cell) -> bool:
@@ -86,33 +95,44 @@ def _flops_per_sample(run: RecordedCell) -> float:
     return run.metrics.get("train/flops", 0.0) / samples if samples > 0 else 0.0
 
 
-def usual_flops_per_second() -> float:
-    """FLOP/s that a model is taken to reach in training on this CPU, were it otherwise idle."""
-    return SHARE_OF_CONVOLUTION * torch.get_num_threads() * convolution_flops_per_second()
+class Speed(NamedTuple):
+    """Seconds that work takes on one core, were it otherwise idle."""
+
+    per_flop: float
+    per_byte: float
+    per_operation: float
 
 
 @cache
-def convolution_flops_per_second() -> float:
-    """FLOP/s of a convolution on one core, by the time that it had the CPU.
+def speed_of_a_core() -> Speed:
+    """What a core takes for a model's FLOPs, bytes and calls.
 
-    So that what else the machine does now counts little. Forward alone, for the first backward pass
-    of a process takes half a second.
+    By the time that it had the CPU, so that what else the machine does now counts little. Forward
+    alone, for the first backward pass of a process takes half a second.
     """
+    maps = torch.ones(_CLIPS, _CHANNELS, _SIDE, _SIDE)
+    filters = torch.ones(_CHANNELS, _CHANNELS, _KERNEL, _KERNEL)
+    flops = 2 * maps.numel() * _CHANNELS * _KERNEL**2
+    wide, small = torch.ones(_WIDE_BYTES // maps.element_size()), torch.ones(1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _convolved_per_second()
+        convolution = _seconds(lambda: F.conv2d(maps, filters, padding=_KERNEL // 2))
+        gelu = _seconds(lambda: F.gelu(wide))
+        addition = _seconds(lambda: small + small)
     finally:
         torch.set_num_threads(threads)
+    return Speed(
+        per_flop=convolution / flops / SHARE_OF_CONVOLUTION,
+        per_byte=gelu / (2 * _WIDE_BYTES) / SHARE_OF_GELU,
+        per_operation=CALLS_OF_AN_OPERATION * addition,
+    )
 
 
-def _convolved_per_second() -> float:
-    maps = torch.ones(_CLIPS, _CHANNELS, _SIDE, _SIDE)
-    filters = torch.ones(_CHANNELS, _CHANNELS, _KERNEL, _KERNEL)
-    convolve = torch.nn.functional.conv2d
-    convolve(maps, filters, padding=_KERNEL // 2)  # the first one also sets up
+def _seconds(work: Callable[[], object]) -> float:
+    work()  # the first one also sets up
     turns, began = 0, time.process_time()
     while (elapsed := time.process_time() - began) < CALIBRATION_SECONDS:
-        convolve(maps, filters, padding=_KERNEL // 2)
+        work()
         turns += 1
-    return 2 * maps.numel() * _CHANNELS * _KERNEL**2 * turns / elapsed
+    return elapsed / turns

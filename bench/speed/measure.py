@@ -23,7 +23,7 @@ from bench.run.status import status_of
 from bench.run.stop import StopRequest
 from bench.run.streams import lasting, lasting_output
 from bench.speed import device as device_peak
-from bench.speed.count import Operations, profiled
+from bench.speed.device_work import profiled
 from bench.speed.literal import ComparableCell, LiteralCell, has_transcription
 from bench.speed.turns import Turn, Turns, ratios, spread
 from bench.suite.cell import Cell
@@ -31,6 +31,7 @@ from bench.train import hardware
 from bench.train.allocator import keep_freed_memory
 from bench.train.held_out import to_float
 from bench.train.loop import Loop
+from bench.train.operations import Operations
 
 PROFILED_STEPS = 10
 LATENCY_SHARE = 0.25  # of the seconds that steps are timed for

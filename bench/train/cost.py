@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.train.held_out import Batch
+from bench.train.operations import Operations
 from bench.train.task import task_of
 from datasets.contract import Spec
 from models.contract import Model
@@ -59,6 +60,16 @@ class Cost:
         return self._of("train_flops", lambda: _flops(self._train) if self.parameters else 0.0)
 
     @property
+    def train_bytes(self) -> float:
+        """Bytes that the operations of training on one clip read and write; counts as FLOPs do."""
+        return self._of("train_bytes", lambda: self._operations.bytes) or 0.0
+
+    @property
+    def train_operations(self) -> float:
+        """How many operations that takes, of a batch as many as of a clip."""
+        return self._of("train_operations", lambda: self._operations.count) or 0.0
+
+    @property
     def is_known(self) -> bool:
         """Whether parameters and `predict_flops` need not be counted."""
         return {"parameters", "predict_flops"} <= self._known.keys()
@@ -77,6 +88,13 @@ class Cost:
     def _batch(self) -> Batch:
         with torch.device("meta"):
             return self._task.blank()
+
+    @cached_property
+    def _operations(self) -> Operations:
+        operations = Operations()
+        with operations:
+            self._train()
+        return operations
 
     def _count_parameters(self) -> int:
         return sum(p.numel() for p in self._model.parameters() if p.requires_grad)

@@ -104,6 +104,28 @@ def test_without_a_record_the_speed_of_the_cores_tells_and_the_threads_stay() ->
     assert torch.get_num_threads() == threads
 
 
+def test_of_the_same_flops_those_that_move_more_take_longer() -> None:
+    cells = [_cell("1e12flops", model) for model in ("convlstm", "swinlstm_b")]
+    few, many = (cell.cost.train_bytes / (cell.cost.train_flops or 1) for cell in cells)
+    assert few < many
+    quick, slow = (estimate.training_seconds(cell, _recorded()) for cell in cells)
+    assert quick
+    assert slow
+    assert quick.seconds < slow.seconds
+
+
+def test_larger_batches_spare_calls() -> None:
+    cell = _cell("1000samples")
+    small, large = (
+        cell.model_copy(update={"recipe": replace(cell.recipe, batch_size=batch)})
+        for batch in (1, 100)
+    )
+    times = [estimate.training_seconds(each, _recorded()) for each in (small, large)]
+    assert times[0]
+    assert times[1]
+    assert times[0].seconds > times[1].seconds
+
+
 def test_a_long_clip_is_not_counted_for_the_plan() -> None:
     long = {"datasets": ["moving_mnist/long(context_frames=100)"]}
     cell = _cell("1e12flops", **long)
