@@ -19,6 +19,7 @@ from bench.report.load import (
     Curves,
     Section,
     cell_table,
+    headings,
     named_videos,
     sections,
     showcases,
@@ -76,13 +77,14 @@ def build(
     found = cell_table(store, suite, other) if cells is None else cells
     looks, scores = styles(found), scores or SequenceScores(store)
     parts, learning = sections(found), Curves(store)
+    names = headings(parts)
     shown = [showcases(scores.artifacts, part) for part in parts]
     chapters = []
     for number, (section, view) in enumerate(zip(parts, viewers(shown), strict=True)):
         prefix = file_stem(f"{number + 1}-{section.dataset}")
         chapter = _chapter(learning, scores, section, looks, prefix)
         frames = strips(shown[number], looks, prefix, len(parts))
-        chapters.append(replace(chapter, strips=frames, viewer=view))
+        chapters.append(replace(chapter, heading=names[number], strips=frames, viewer=view))
     tables = [(chapter.section, chapter.summary) for chapter in chapters]
     ranked = ranks(*zip(*tables, strict=True))
     return write(
@@ -138,6 +140,6 @@ def _chapter(
     if section.task == "recognition":
         named = named_videos(scores.artifacts, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        chapter = Chapter(section, figures, said, plots, marks, sure, target)
+        chapter = Chapter(section, figures, said, plots, best=marks, sure=sure, target=target)
         return replace(chapter, classes=classes, confusions=pictures)
-    return Chapter(section, figures, said, plots, marks, sure, target)
+    return Chapter(section, figures, said, plots, best=marks, sure=sure, target=target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -96,6 +96,20 @@ class Section:
         return (self.task, self.size, *(getattr(self, name) for name in SETTING))
 
     @property
+    def budget_amount(self) -> float:
+        """How much the budget is of its unit; 0 where that is not known."""
+        try:
+            return float(self.budget.partition(" ")[0])
+        except ValueError:
+            return 0.0
+
+    @property
+    def ladder(self) -> tuple[str, ...]:
+        """What sections share that differ in the amount of their budgets alone."""
+        unit = self.budget.partition(" ")[2]
+        return unit, self.under_any_budget, self.title, self.data_digest
+
+    @property
     def under_any_budget(self) -> str:
         """The common settings of sections that differ in their budgets alone, as a line."""
         return replace(self, budget=UNKNOWN).setting
@@ -158,6 +172,8 @@ def each(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def sections(cells: pd.DataFrame) -> list[Section]:
     """The comparable groups of `cells`: the newest first, those without data last.
 
+    Where budgets alone differ they stand together, the largest first.
+
     Cells belong together when task, data digest, device, precision, budget and size agree, and
     the recipe is each model's own or one for all; models of one size join every size. A baseline
     (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
@@ -179,7 +195,34 @@ def sections(cells: pd.DataFrame) -> list[Section]:
                 section = Section(**common, size=size, cells=newest.reset_index(drop=True))
                 has_run = not _never_began(newest["status"]).all()
                 found.append((has_run, members["started"].max(), section))
-    return [section for *_, section in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+    latest: dict[tuple[str, ...], Any] = {}
+    for has_run, began, section in found:
+        latest[section.ladder] = max((has_run, began), latest.get(section.ladder, (False, began)))
+    found.sort(
+        key=lambda entry: (entry[0], latest[entry[2].ladder], entry[2].budget_amount, entry[1]),
+        reverse=True,
+    )
+    return [section for *_, section in found]
+
+
+def headings(parts: Sequence[Section]) -> list[str]:
+    """The title of each section, with what tells it from others of the same title."""
+    found = []
+    for part in parts:
+        alike = [other for other in parts if other.title == part.title]
+        settings = {
+            "budget": units.budget(part.budget),
+            "recipe": f"{part.recipe} recipes" if part.recipe in OWN_RECIPES else part.recipe,
+            "device": part.device,
+            "precision": f"precision {part.precision}",
+        }
+        apart = (
+            text
+            for name, text in settings.items()
+            if any(getattr(other, name) != getattr(part, name) for other in alike)
+        )
+        found.append(", ".join((part.title, *apart)))
+    return found
 
 
 def at_once(

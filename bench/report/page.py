@@ -62,6 +62,7 @@ class Chapter:
     summary: pd.DataFrame
     verdict: str
     plots: list[Plot]
+    heading: str = ""
     best: Best = field(default_factory=Best)
     sure: tuple[str, ...] = ()
     target: Target | None = None
@@ -243,7 +244,7 @@ def _markdown(report: Report) -> Iterator[str]:
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
     yield from claims_markdown(report.claims)
     for chapter in report.chapters:
-        yield f"\n## {_plain(chapter.section.title)}\n\n{_plain(chapter.verdict)}\n"
+        yield f"\n## {_plain(chapter.heading)}\n\n{_plain(chapter.verdict)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)

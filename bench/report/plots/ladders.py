@@ -10,7 +10,6 @@ import pandas as pd
 from bench import records, units
 from bench.escape import file_stem
 from bench.report.columns import COLUMNS, Column
-from bench.report.load import Section
 from bench.report.plots.canvas import Style, styled
 from bench.report.plots.sweeps import Axis, Part, Sweep, swept_plot
 from bench.report.scores import SequenceScores
@@ -36,11 +35,11 @@ def ladders(
         prefix = file_stem(f"0-ladder-{len(found) + 1}-{section.dataset}")
         axis = Axis(
             f"training ({unit})",
-            {_amount(its): units.budget(its.budget) for its, _ in rungs},
+            {its.budget_amount: units.budget(its.budget) for its, _ in rungs},
             is_logarithmic=True,
         )
         rows = pd.concat(
-            summary[summary["status"] == records.Status.DONE].assign(option=_amount(its))
+            summary[summary["status"] == records.Status.DONE].assign(option=its.budget_amount)
             for its, summary in rungs
         )
         qualities = [column for column in COLUMNS[section.task] if column.is_quality]
@@ -59,21 +58,12 @@ def _climbed(parts: Sequence[Part]) -> Iterator[tuple[str, list[Part]]]:
     """The unit of each ladder and its parts, the lowest budget first."""
     alike: dict[tuple[Any, ...], dict[float, Part]] = {}
     for section, summary in parts:
-        amount, unit = _amount(section), section.budget.partition(" ")[2]
+        amount = section.budget_amount
         if amount > 0 and not section.done["baseline"].all():
-            key = (unit, section.under_any_budget, section.title, section.data_digest)
-            alike.setdefault(key, {}).setdefault(amount, (section, summary))
+            alike.setdefault(section.ladder, {}).setdefault(amount, (section, summary))
     for (unit, *_), rungs in alike.items():
         if len(rungs) > 1:
             yield {"flops": "FLOPs"}.get(unit, unit), [rungs[amount] for amount in sorted(rungs)]
-
-
-def _amount(section: Section) -> float:
-    """How much the budget is of its unit; 0 where that is not known."""
-    try:
-        return float(section.budget.partition(" ")[0])
-    except ValueError:
-        return 0.0
 
 
 def _notes(

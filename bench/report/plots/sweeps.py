@@ -134,6 +134,7 @@ def swept_plot(
         prefix: begins the picture's name.
     """
     measure = column.measure
+    rows, beyond = _in_view(rows, column)
     ylabel = column.heading if not column.is_quality else f"test {column.heading}"
     figure, axes = panel(axis.label, ylabel, list(rows["label"].unique()))
     ends = []
@@ -166,4 +167,23 @@ def swept_plot(
     axes.autoscale_view()
     write_beside(ends, axes)
     short = column.name.replace("_", "-")
-    return (draw(figure, f"{prefix}-{short}", f"{measure.label} against {axis.label}"),)
+    title = "; ".join((f"{measure.label} against {axis.label}", *beyond))
+    return (draw(figure, f"{prefix}-{short}", title),)
+
+
+def _in_view(rows: pd.DataFrame, column: Column) -> tuple[pd.DataFrame, list[str]]:
+    """The `rows` without baselines so far off that the models would lie on one line; their names.
+
+    That is farther from the trained models than these from each other.
+    """
+    values, half = rows[column.name], rows[f"{column.name}_half_width"].fillna(0)
+    trained = ~rows["baseline"].astype(bool)
+    low, high = (values - half)[trained].min(), (values + half)[trained].max()
+    if not column.is_quality or not high > low:
+        return rows, []
+    near = trained | values.between(2 * low - high, 2 * high - low)
+    beyond = [
+        f"{label} is beyond, at {column.write(line[column.name].iloc[-1])}"
+        for label, line in rows[~near].groupby("label", sort=False)
+    ]
+    return rows[near], beyond

@@ -83,3 +83,30 @@ def test_budgets_of_several_kinds_are_no_ladder(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     climb(store, "convlstm", ("1e+13 flops", 0.040), ("120 s", 0.038))
     assert ladders_of(store) == []
+
+
+def test_rungs_stand_together_the_largest_first_and_say_their_budget(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    climb(store, "convlstm", ("3e+13 flops", 0.038), ("1e+14 flops", 0.030))
+    store.add("convlstm", 0.2, params={"dataset": "taxibj"})
+    climb(store, "convlstm", ("1e+13 flops", 0.040))
+    found = load.sections(load.cell_table(store, "mnist"))
+    assert [section.dataset for section in found] == [*["moving_mnist"] * 3, "taxibj"]
+    assert load.headings(found) == [
+        "moving_mnist, small models, 100 TFLOPs",
+        "moving_mnist, small models, 30 TFLOPs",
+        "moving_mnist, small models, 10 TFLOPs",
+        "taxibj, small models",
+    ]
+
+
+def test_a_baseline_far_from_the_models_is_named_and_not_drawn(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    store.add("mean_frame", 0.042, size="only", baseline=True)
+    store.add("copy_last", 0.09, size="only", baseline=True)
+    climb(store, "convlstm", ("1e+13 flops", 0.040), ("3e+13 flops", 0.036))
+    (ladder,) = ladders_of(store)
+    (quality,) = ladder.plots[0]
+    assert quality.title == "MSE against training (FLOPs); copy_last is beyond, at 0.09000"
+    assert "mean_frame" in quality.svg
+    assert "copy_last" not in quality.svg
