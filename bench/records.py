@@ -165,6 +165,7 @@ SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
 # Parameters: the references of model and data set, with options and file.
 MODEL_REFERENCE = "model_reference"
 DATASET_REFERENCE = "dataset_reference"
+ALSO_TESTED_ON = "also_tested_on"  # JSON: names of further data sets, whose figures are `elsewhere`
 
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
 TRAIN_LOSS = "train/loss"
@@ -214,3 +215,8 @@ CLASSES = "classes"  # in its metadata: the names of a classifier's classes in o
 ENVIRONMENT = "environment.json"  # packages, system, CPU, GPU, libraries, threads, variables
 LOG = "cell.log"  # what the cell printed
 PROFILE = "profile"
+
+
+def elsewhere(place: int, metric: str) -> str:
+    """The name in MLflow of a metric on the further data set at that place of `ALSO_TESTED_ON`."""
+    return f"elsewhere/{place}/{metric}"

@@ -14,6 +14,7 @@ from bench.literature.published import all_rows
 from bench.report import recipes, speed
 from bench.report.claims.outcomes import findings
 from bench.report.classes import class_table, confusions
+from bench.report.elsewhere import elsewhere_tables
 from bench.report.frames import strips
 from bench.report.load import (
     Curves,
@@ -94,6 +95,7 @@ def build(
             chapters=chapters,
             ranks=[with_profiles(one, looks, f"0-{place}") for place, one in enumerate(ranked)],
             sweeps=[*ladders(tables, scores, looks), *sweep_plots(tables, looks)],
+            elsewhere=elsewhere_tables(parts),
             claims=findings(all_claims(), parts, scores, learning),
             published=published_tables(all_rows(), parts, scores),
             styles=looks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -373,6 +374,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "notice": tags.get(records.NOTICE, ""),
         "cluster": tags.get(records.CLUSTER, ""),
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
+        "elsewhere": _elsewhere(run),
         "padded": tags.get(records.PADDED, ""),
         "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),
@@ -389,6 +391,26 @@ def _figures(run: RecordedCell) -> tuple[dict[str, float], dict[str, str]]:
     figures = {key: value for key, value in known.items() if _is_figure(value)}
     none = (_QUALITY[key] for key in known.keys() - figures.keys() if key in _QUALITY)
     return figures, {metric.name: "it is recorded as no number" for metric in none}
+
+
+def _elsewhere(run: RecordedCell) -> dict[str, dict[str, float]]:
+    """By further data set the figures of a run by metric; none of what is not as it is recorded."""
+    try:
+        names = json.loads(run.params.get(records.ALSO_TESTED_ON, "[]"))
+    except ValueError:
+        return {}
+    if not isinstance(names, list):
+        return {}
+    found = {}
+    for place, name in enumerate(names):
+        prefix = records.elsewhere(place, "")
+        of_place = {
+            key.removeprefix(prefix): value
+            for key, value in run.metrics.items()
+            if key.startswith(prefix) and _is_figure(value)
+        }
+        found[str(name)] = of_place
+    return found
 
 
 def _is_figure(value: float) -> bool:

@@ -23,6 +23,8 @@ from bench.literature.published import CERTAINTY
 from bench.report.claims.finding import Finding
 from bench.report.claims.markdown import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
+from bench.report.elsewhere import ElsewhereTable
+from bench.report.elsewhere import markdown as elsewhere_markdown
 from bench.report.frames import Strip
 from bench.report.load import Section, each
 from bench.report.plots.canvas import Picture, Plot, Style
@@ -136,6 +138,7 @@ class Report:
     other: str | None = None
     ranks: Sequence[Ranks] = ()
     sweeps: Sequence[Sweep] = ()
+    elsewhere: Sequence[ElsewhereTable] = ()
     claims: Sequence[Finding] = ()
     published: Sequence[PublishedTable] = ()
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -242,6 +245,7 @@ def _markdown(report: Report) -> Iterator[str]:
         yield f"\n## {_plain(sweep.title)}\n\n{_plain(sweep.setting)}"
         yield from (f"\n{_plain(note)}" for note in sweep.notes)
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
+    yield from elsewhere_markdown(report.elsewhere)
     yield from claims_markdown(report.claims)
     for chapter in report.chapters:
         yield f"\n## {_plain(chapter.heading)}\n\n{_plain(chapter.verdict)}\n"

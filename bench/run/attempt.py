@@ -18,6 +18,7 @@ from bench.errors import described
 from bench.records import Point
 from bench.run import artifacts
 from bench.run.checkpoint import Checkpoint
+from bench.run.elsewhere import tested_elsewhere
 from bench.run.events import Event, Note, Phase, Progress
 from bench.run.profile import profile_steps
 from bench.run.record import Record
@@ -95,6 +96,7 @@ class Attempt:
                 self._save()
             peak_bytes = self.loop.peak_memory_bytes
             result = self._test() if self.cell.trial is None else None
+            elsewhere = self._test_elsewhere()
         except Interrupted:  # what is not in the state comes again when the cell goes on
             self.record.points = self.loop.curves.points[: self._saved]
             raise
@@ -104,7 +106,7 @@ class Attempt:
         self.record.points = list(self.loop.curves.points)
         final = self._spent(peak_bytes)
         if result is not None:
-            final |= self._tested(result)
+            final |= self._tested(result) | elsewhere
         self._record(result, final)
         return final
 
@@ -123,7 +125,7 @@ class Attempt:
         """
         self.loop.weights = load_file(weights, device=str(self.loop.device))
         result = self._test()
-        final = self._tested(result)
+        final = self._tested(result) | self._test_elsewhere()
         self._record(result, final)
         return final
 
@@ -131,6 +133,22 @@ class Attempt:
         self._progress("test", 0.0)
         with self.loop.timed("test"):
             return tested(self.loop, self.cell, partial(self.heartbeat, "test"))
+
+    def _test_elsewhere(self) -> dict[str, float]:
+        """The figures on further data sets, whose tables by frame become artifacts."""
+        if self.cell.trial is not None or not self.cell.elsewhere:
+            return {}
+        with self.loop.timed("test"):
+            found = tested_elsewhere(self.loop, self.cell, partial(self.heartbeat, "test"))
+        figures: dict[str, float] = {}
+        for place, result in enumerate(found.values()):
+            folder = self.checkpoint.artifacts / "elsewhere" / str(place)
+            folder.mkdir(parents=True, exist_ok=True)
+            result.write(folder)
+            figures |= {
+                records.elsewhere(place, name): value for name, value in result.means().items()
+            }
+        return figures
 
     def _record(self, result: Result | None, final: dict[str, float]) -> None:
         """Add the result, where there was a test, and the `final` figures to the record."""

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from bench.errors import described
 from bench.run.attempt import PROFILED_STEPS, tested
+from bench.run.elsewhere import tested_elsewhere
 from bench.run.events import Event, Finished, Progress, encode
 from bench.run.ranks import Order
 from bench.run.status import status_of
@@ -47,6 +48,7 @@ def follow(order: Order, team: Team) -> None:
         _ = loop.peak_memory_bytes
     if order.rescores or order.cell.trial is None:
         tested(loop, order.cell, lambda _: None)
+        tested_elsewhere(loop, order.cell, lambda _: None)
     if order.profiles and loop.trains:
         for number in range(PROFILED_STEPS):
             loop.step_again(loop.clock.steps + number)

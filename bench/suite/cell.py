@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -142,7 +143,7 @@ class Cell(BaseModel):
     @property
     def dataset_name(self) -> str:
         """The data set's name, with the options asked for."""
-        return Reference.parse(self.dataset).label(self.dataset_class.name)
+        return data.name_of(self.dataset)
 
     @property
     def name(self) -> str:
@@ -156,7 +157,23 @@ class Cell(BaseModel):
     @property
     def missing_data(self) -> str:
         """Why its data are missing; "" where they are not."""
-        return data.missing(self.dataset, self.evaluation)
+        return data.missing(self.dataset, self.evaluation) or next(
+            filter(
+                None,
+                (
+                    data.missing(reference, self.evaluation, tested_only=True)
+                    for reference in self.elsewhere.values()
+                ),
+            ),
+            "",
+        )
+
+    @property
+    def elsewhere(self) -> dict[str, str]:
+        """The further data sets that it is tested on by name, with their references."""
+        asked = self.evaluation.also_test_on or ()
+        named = {data.name_of(reference): reference for reference in asked}
+        return {name: of for name, of in named.items() if name != self.dataset_name}
 
     @property
     def is_of_the_house(self) -> bool:
@@ -256,8 +273,22 @@ class Cell(BaseModel):
         metrics = None if self.missing_data else sorted(self.compared)
         clusters = None if self.missing_data else self.clusters.tolist()
         return fingerprint.digest(
-            [self.trained, harness, self._digest_of("test"), metrics, clusters]
+            [
+                *[self.trained, harness, self._digest_of("test"), metrics, clusters],
+                *([self._digests_elsewhere] if self.elsewhere else []),
+            ]
         )
+
+    @property
+    def _digests_elsewhere(self) -> dict[str, str] | None:
+        """Those of the further test clips by data set."""
+        if self.missing_data:
+            return None
+        asked = self.evaluation.test_clips
+        return {
+            name: data.digest(reference, "test", data.clips_of(reference, "test", asked))
+            for name, reference in self.elsewhere.items()
+        }
 
     @property
     def _training_digest(self) -> list[str | None] | None:
@@ -307,6 +338,8 @@ class Cell(BaseModel):
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
         fields |= self.evaluation.model_dump(exclude_none=True)
+        if self.elsewhere:
+            fields[records.ALSO_TESTED_ON] = json.dumps([*self.elsewhere])
         if self.trial is not None:
             fields |= {"trial": self.trial, "test_clips": 0}
         if not self.missing_data:

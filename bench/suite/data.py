@@ -7,6 +7,7 @@ from functools import cache
 import torch
 
 from bench.suite import catalogue, fingerprint
+from bench.suite.reference import Reference
 from bench.suite.suite import Evaluation
 from bench.train.task import task_of
 from datasets.contract import DataMissing, Dataset, HeldOutName, TaskName
@@ -42,6 +43,12 @@ def digest(reference: str, split: HeldOutName, clips: int) -> str:
 
 
 @cache
+def name_of(reference: str) -> str:
+    """The name of the data set, with the options asked for."""
+    return Reference.parse(reference).label(catalogue.dataset(reference).name)
+
+
+@cache
 def training_digest(task: TaskName, reference: str) -> list[str | None]:
     """Digests of what trains: of some clips, and of all frames where a cache has one."""
     data = opened(reference)
@@ -53,11 +60,15 @@ def training_digest(task: TaskName, reference: str) -> list[str | None]:
 
 
 @cache
-def missing(reference: str, held_out: Evaluation) -> str:
-    """Why the data set has no held-out clips; "" where it has."""
+def missing(reference: str, held_out: Evaluation, *, tested_only: bool = False) -> str:
+    """Why the data set has no held-out clips; "" where it has.
+
+    Of one that a model is only tested on, the clips for validation do not matter.
+    """
     try:
         for split, asked in held_out.clips.items():
-            digest(reference, split, clips_of(reference, split, asked))
+            if split == "test" or not tested_only:
+                digest(reference, split, clips_of(reference, split, asked))
     except DataMissing as error:
         return str(error)
     return ""

@@ -28,12 +28,20 @@ def settle(suite: Suite) -> list[Cell]:
     A model that owes nothing to its seed has the suite's first one alone.
 
     Raises:
-        UserError: this machine lacks the devices asked for, a batch cannot be divided over them, a
-            model has no such size or cannot be
-            built with its options, or has tuned recipes for several other budgets where the suite
-            wants one, or two models or data sets have one label.
+        UserError: what is also tested on is no data set for prediction, this machine lacks the
+            devices asked for, a batch cannot be divided over them, a model has no such size or
+            cannot be built with its options, or has tuned recipes for several other budgets where
+            the suite wants one, or two models or data sets have one label.
     """
     suite.check_labels()
+    evaluation = suite.evaluation
+    if evaluation.also_test_on:
+        if suite.task != "prediction":
+            raise UserError("also_test_on: only predictors are tested on further data sets")
+        for reference in evaluation.also_test_on:
+            catalogue.dataset_for(suite.task, reference)
+        also = tuple(map(catalogue.absolute, evaluation.also_test_on))
+        evaluation = evaluation.model_copy(update={"also_test_on": also})
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
     devices = hardware.resolve_devices(suite.devices, device)
@@ -55,7 +63,7 @@ def settle(suite: Suite) -> list[Cell]:
             recipe=content.recipe if isinstance(suite.recipe, str) else suite.recipe,
             recipe_of=suite.recipe if isinstance(suite.recipe, str) else "shared",
             budget=budget,
-            evaluation=suite.evaluation,
+            evaluation=evaluation,
             limits=suite.limits,
             device=device,
             devices=devices,
@@ -65,6 +73,7 @@ def settle(suite: Suite) -> list[Cell]:
         )
         if cell.missing_data:
             return cell
+        _require_testable_elsewhere(cell)
         _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
         changes: dict[str, object] = {"settled_data": cell.data_digests}
         if suite.recipe == "tuned" and cell.unbuildable:
@@ -88,6 +97,23 @@ def settle(suite: Suite) -> list[Cell]:
         if len(suite.seeds) > 1 and not cells[-1].owes_to_seed:
             once.add((at.model, at.dataset))
     return cells
+
+
+def _require_testable_elsewhere(cell: Cell) -> None:
+    """Make sure that the model of `cell` can take the clips of the further data sets.
+
+    Raises:
+        UserError: frames have another shape there.
+    """
+    shape = cell.data.spec.frame_shape
+    for name, reference in cell.elsewhere.items():
+        other = data.opened(reference).spec
+        if other.frame_shape != shape:
+            here, there = ("x".join(map(str, each)) for each in (shape, other.frame_shape))
+            raise UserError(
+                f"a model trained on frames of {here} ({cell.dataset_name}) cannot be tested on"
+                f" those of {there} ({name}): give both the same size and channels"
+            )
 
 
 @cache

@@ -100,6 +100,9 @@ class Evaluation(_Strict):
     """Test clips whose predicted frames are kept: first, median and worst for copy-last."""
     target: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Of validation (MSE, or cross-entropy): a report says what it took each model to reach it."""
+    also_test_on: Annotated[tuple[str, ...], AfterValidator(_distinct)] | None = None
+    """Further data sets with frames of the same shape, on whose test clips every model of the suite
+    is tested as well, whatever it was trained on."""
 
     @property
     def clips(self) -> dict[HeldOutName, int]:
@@ -324,6 +327,8 @@ def _check_references(suite: Suite, place: str) -> None:
         for model in suite.models:
             catalogue.model_for(suite.task, model)
         for dataset in suite.datasets:
+            catalogue.dataset_for(suite.task, dataset)
+        for dataset in suite.evaluation.also_test_on or ():
             catalogue.dataset_for(suite.task, dataset)
         suite.check_labels()
     except UserError as error:

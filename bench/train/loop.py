@@ -21,13 +21,13 @@ from bench.train.curves import Curves
 from bench.train.guard import Guard
 from bench.train.held_out import Batch, HeldOut, to_float
 from bench.train.step import Training, fabric_on, seed_of
-from bench.train.task import NotFinite
+from bench.train.task import NotFinite, Task
 from bench.train.team import ALONE, Team
 from bench.train.warm_up import copied, warm_up
 
 if TYPE_CHECKING:  # training depends on the values of a cell, not on its code
     from bench.suite.cell import Cell
-    from datasets.contract import HeldOutName
+    from datasets.contract import Dataset, HeldOutName, Spec
 
 FIT_FRAMES = 40_000  # of the training clips that a model without parameters is fitted to
 EVALUATION_BATCH = 32
@@ -53,6 +53,11 @@ def going_on() -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError) as error:
         raise Unrestorable(described(error)) from error
+
+
+def clips_at_once(spec: Spec) -> int:
+    """Clips in an evaluation batch at most: fewer where frames are large."""
+    return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
 
 
 class Watcher(Protocol):
@@ -143,7 +148,7 @@ class Loop:
     def _fit(self) -> None:
         """Fit a model without parameters to some training clips."""
         dataset, seed = self._cell.data, self._cell.seed
-        batch_size = self._clips_at_once
+        batch_size = clips_at_once(self._cell.data.spec)
         count = max(1, FIT_FRAMES // (batch_size * dataset.spec.clip_frames))
 
         def batches() -> Iterator[Batch]:
@@ -238,14 +243,21 @@ class Loop:
 
     def held_out(self, split: HeldOutName, heartbeat: Callable[[float], None]) -> HeldOut:
         """The held-out clips of `split`, in batches of a bounded size, under guard."""
+        cell = self._cell
+        return self.held_out_of(cell.data, split, cell.held_out_clips[split], heartbeat)
+
+    def held_out_of(
+        self, data: Dataset, split: HeldOutName, count: int, heartbeat: Callable[[float], None]
+    ) -> HeldOut:
+        """The first `count` clips of `split` of any data set with frames of the same shape."""
         self.team.align(self._model)
         repeated = (
             0 if self._validations_done and split == "validation" else REPEATED_BATCHES[split]
         )
         return HeldOut(
-            self._cell.data.held_out(split),
-            self._cell.held_out_clips[split],
-            min(EVALUATION_BATCH, self._clips_at_once),
+            data.held_out(split),
+            count,
+            min(EVALUATION_BATCH, clips_at_once(data.spec)),
             self.device,
             heartbeat,
             seed_of(self._cell.seed, split),
@@ -253,20 +265,15 @@ class Loop:
             self.team,
         )
 
-    @property
-    def _clips_at_once(self) -> int:
-        """Clips in an evaluation batch at most: fewer where frames are large."""
-        spec = self._cell.data.spec
-        return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
-
-    def forward(self, context: Tensor) -> Tensor:
+    def forward(self, context: Tensor, task: Task | None = None) -> Tensor:
         """The output of the model in evaluation for the `context` [B,T,C,H,W] of clips.
 
-        In float32, whatever precision it was trained in.
+        In float32, whatever precision it was trained in. `task` is that of the clips (default: the
+        cell's).
         """
         self._model.eval()
         with shared_filters():
-            return self.task.forward(self._model, context)
+            return (task or self.task).forward(self._model, context)
 
     @property
     def steps_run_as(self) -> str:

@@ -1,3 +1,4 @@
+import torch
 from torch import Tensor, nn
 
 from bench.train.cost import Cost
@@ -40,3 +41,20 @@ def test_a_baseline_trains_for_nothing() -> None:
     from models.copy_last import CopyLast
 
     assert Cost(CopyLast, {}, SPEC).train_flops == 0.0
+
+
+class OneParameter(Predictor):
+    """Predicts what it has learnt, whatever it is given: PyTorch's counter cannot follow it."""
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.level = nn.Parameter(torch.zeros(1))
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return self.level.expand(len(context), horizon, *context.shape[2:])
+
+
+def test_a_model_that_the_counter_does_not_follow_has_no_count_and_trains() -> None:
+    cost = Cost(OneParameter, {}, SPEC)
+    assert cost.predict_flops in (None, 0.0)
+    assert cost.train_flops in (None, 0.0)
