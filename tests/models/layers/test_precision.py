@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import convlstm, encoder_forecaster, lmc_memory, predrnn, swinlstm, ucf101_study
+from models import convlstm, encoder_forecaster, lmc_memory, mau, predrnn, swinlstm, ucf101_study
 from models.layers.precision import widened, zero_state
 from models.sith import LogMemory, Rollout
 
@@ -24,6 +24,11 @@ def st_lstm(x: Tensor, state: Any) -> Any:
     (hidden, cell), memory = state or ((zero_state(x, WIDTH),) * 2, zero_state(x, WIDTH))
     (hidden, cell), memory, _ = predrnn.STLSTMCell(WIDTH, WIDTH, 3)(x, (hidden, cell), memory)
     return (hidden, cell), memory
+
+
+def motion_aware(x: Tensor, state: Any) -> Any:
+    past = state or (zero_state(x, 3 * WIDTH).unflatten(1, (3, WIDTH)),) * 2
+    return mau.MotionAwareUnit(WIDTH, 3, (SIDE, SIDE))(x, past)[1]
 
 
 def swin(x: Tensor, state: Any) -> Any:
@@ -42,6 +47,7 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "convlstm_forecaster": (normalised(encoder_forecaster.ConvLSTMCell), 1),
     "convgru_forecaster": (normalised(encoder_forecaster.ConvGRUCell), 0),
     "lmc_memory": (lmc, 1),
+    "mau": (motion_aware, 0),
     "predrnn": (st_lstm, 1),
     "swinlstm": (swin, 1),
     "study_convlstm": (
