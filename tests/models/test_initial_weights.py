@@ -26,6 +26,7 @@ WIDER: dict[str, dict[str, Any]] = {
     "convlstm_seq2seq": {"width": 24},
     "lmc_memory": {"width": 32, "layers": 2},
     "mau": {"width": 20, "layers": 2},
+    "phydnet": {"width": 64, "hidden": 32},
     "swinlstm_b": {"width": 64, "depth": 3, "heads": 2},
     "swinlstm_d": {"width": 32},
     "ucf101_study_convlstm": {"width": 24},

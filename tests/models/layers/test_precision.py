@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import convlstm, encoder_forecaster, lmc_memory, mau, predrnn, swinlstm, ucf101_study
+from models import (
+    convlstm,
+    encoder_forecaster,
+    lmc_memory,
+    mau,
+    phydnet,
+    predrnn,
+    swinlstm,
+    ucf101_study,
+)
 from models.layers.precision import widened, zero_state
 from models.sith import LogMemory, Rollout
 
@@ -31,6 +40,11 @@ def motion_aware(x: Tensor, state: Any) -> Any:
     return mau.MotionAwareUnit(WIDTH, 3, (SIDE, SIDE))(x, past)[1]
 
 
+def physical(x: Tensor, state: Any) -> Any:
+    (hidden,) = state or (zero_state(x, WIDTH),)
+    return (phydnet.PhyCell(WIDTH)(x, hidden),)
+
+
 def swin(x: Tensor, state: Any) -> Any:
     cell = swinlstm.SwinLSTMCell(WIDTH, (SIDE, SIDE), 4, 2, 2)
     return cell(x, state, cell.biases(), None)
@@ -48,6 +62,7 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "convgru_forecaster": (normalised(encoder_forecaster.ConvGRUCell), 0),
     "lmc_memory": (lmc, 1),
     "mau": (motion_aware, 0),
+    "phydnet": (physical, 0),
     "predrnn": (st_lstm, 1),
     "swinlstm": (swin, 1),
     "study_convlstm": (
