@@ -28,6 +28,7 @@ from models.encoder_forecaster import ConvLSTMCell as NormalisedConvLSTMCell
 from models.lmc_memory import ConvLSTMCell as LMCConvLSTMCell
 from models.mau import MotionAwareUnit
 from models.phydnet import PhyCell
+from models.prednet import Representation
 from models.predrnn import STLSTMCell
 from models.sith import LogMemory
 from models.swinlstm import SwinLSTMCell
@@ -58,6 +59,7 @@ MEMORIES: dict[type[nn.Module], Callable[[Any], Sequence[Tensor]]] = {
     LMCConvLSTMCell: lambda state: state[1:],
     ConvGRUCell: lambda state: state,
     PhyCell: lambda hidden: [hidden],
+    Representation: lambda state: state[1:],
     STLSTMCell: lambda output: (output[0][1], output[1]),
     MotionAwareUnit: lambda output: output[1],
     SwinLSTMCell: lambda state: state[1:],

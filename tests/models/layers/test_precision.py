@@ -15,6 +15,7 @@ from models import (
     lmc_memory,
     mau,
     phydnet,
+    prednet,
     predrnn,
     swinlstm,
     ucf101_study,
@@ -45,6 +46,11 @@ def physical(x: Tensor, state: Any) -> Any:
     return (phydnet.PhyCell(WIDTH)(x, hidden),)
 
 
+def represented(x: Tensor, state: Any) -> Any:
+    hidden, cell = state or (zero_state(x, WIDTH),) * 2
+    return prednet.Representation(2 * WIDTH, WIDTH)(torch.cat((x, hidden), 1), cell)
+
+
 def swin(x: Tensor, state: Any) -> Any:
     cell = swinlstm.SwinLSTMCell(WIDTH, (SIDE, SIDE), 4, 2, 2)
     return cell(x, state, cell.biases(), None)
@@ -63,6 +69,7 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "lmc_memory": (lmc, 1),
     "mau": (motion_aware, 0),
     "phydnet": (physical, 0),
+    "prednet": (represented, 1),
     "predrnn": (st_lstm, 1),
     "swinlstm": (swin, 1),
     "study_convlstm": (
