@@ -130,16 +130,18 @@ class TrainingBatch:
         """The frames to predict, [B,horizon,C,H,W]."""
         return self.clip[:, self.context_frames :]
 
-    def uniform(self, *shape: int, clips: int) -> Tensor:
+    def uniform(self, *shape: int, clips: int | None) -> Tensor:
         """Random numbers in [0,1) of `shape`, whose dimension `clips` is that of the clips.
 
-        Each clip of the step has its own, on however many devices the step is computed.
+        Each clip of the step has its own, on however many devices the step is computed; all have
+        the same where `clips` is None.
         """
         number, of, common = self.part
-        count = shape[clips]
-        whole = [*shape[:clips], count * of, *shape[clips + 1 :]]
+        whole = [side * of if n == clips else side for n, side in enumerate(shape)]
         drawn = torch.rand(whole, generator=common or self.generator, device=self.clip.device)
-        return drawn.narrow(clips, number * count, count)
+        if clips is None:
+            return drawn
+        return drawn.narrow(clips, number * shape[clips], shape[clips])
 
     def log(self, name: str, value: Tensor) -> None:
         """Have the scalar `value`, such as an auxiliary loss, recorded under `name`."""

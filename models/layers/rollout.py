@@ -27,11 +27,13 @@ class FrameByFrame(Predictor):
     sampling_ends_at = 0.4
     """50,000 of the 125,000 steps (200 epochs of 625) of OpenSTL's Moving MNIST recipes."""
 
-    def __init__(self, frame_shape: FrameShape, *, width: int, patch: int) -> None:
+    def __init__(
+        self, frame_shape: FrameShape, *, width: int, patch: int, bias: bool = False
+    ) -> None:
         super().__init__(frame_shape)
         self.patch = patch
         self.patched_shape = patched_shape(frame_shape, patch)
-        self.output = nn.Conv2d(width, self.patched_shape[0], 1, bias=False)
+        self.output = nn.Conv2d(width, self.patched_shape[0], 1, bias=bias)
 
     @abstractmethod
     def step(self, frame: Tensor, state: Any | None) -> tuple[Tensor, Any]:

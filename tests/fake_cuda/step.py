@@ -26,6 +26,9 @@ from models.convlstm import ConvLSTMCell
 from models.encoder_forecaster import ConvGRUCell
 from models.encoder_forecaster import ConvLSTMCell as NormalisedConvLSTMCell
 from models.lmc_memory import ConvLSTMCell as LMCConvLSTMCell
+from models.mau import MotionAwareUnit
+from models.phydnet import PhyCell
+from models.prednet import Representation
 from models.predrnn import STLSTMCell
 from models.sith import LogMemory
 from models.swinlstm import SwinLSTMCell
@@ -55,7 +58,10 @@ MEMORIES: dict[type[nn.Module], Callable[[Any], Sequence[Tensor]]] = {
     NormalisedConvLSTMCell: lambda state: state[1:],
     LMCConvLSTMCell: lambda state: state[1:],
     ConvGRUCell: lambda state: state,
+    PhyCell: lambda hidden: [hidden],
+    Representation: lambda state: state[1:],
     STLSTMCell: lambda output: (output[0][1], output[1]),
+    MotionAwareUnit: lambda output: output[1],
     SwinLSTMCell: lambda state: state[1:],
     RecurrentLayer: lambda output: output[1][1:],
 }

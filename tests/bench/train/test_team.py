@@ -65,13 +65,26 @@ def test_two_processes_score_every_clip_once(by_two: Any) -> None:
     assert by_two[3] == together.validated(ALONE)
 
 
+def part_of_four(number: int, of: int) -> TrainingBatch:
+    clips, common = torch.zeros(4 // of, 2, 1, 1, 1), torch.Generator().manual_seed(0)
+    return TrainingBatch(clips, 1, 0.0, torch.Generator(), Part(number, of, common))
+
+
 def test_each_clip_has_its_own_draws_on_however_many_devices() -> None:
     def drawn(number: int, of: int) -> Tensor:
-        clips, common = torch.zeros(4 // of, 2, 1, 1, 1), torch.Generator().manual_seed(0)
-        batch = TrainingBatch(clips, 1, 0.0, torch.Generator(), Part(number, of, common))
-        return batch.uniform(3, len(clips), 1, clips=1)
+        batch = part_of_four(number, of)
+        return batch.uniform(3, len(batch.clip), 1, clips=1)
 
     assert torch.equal(torch.cat([drawn(0, 2), drawn(1, 2)], 1), drawn(0, 1))
+
+
+def test_what_is_drawn_for_all_clips_is_the_same_on_all_devices() -> None:
+    first, second, alone = (
+        part_of_four(number, of).uniform(3, 2, clips=None)
+        for number, of in ((0, 2), (1, 2), (0, 1))
+    )
+    assert torch.equal(first, alone)
+    assert torch.equal(second, alone)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])

@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import convlstm, encoder_forecaster, lmc_memory, predrnn, swinlstm, ucf101_study
+from models import (
+    convlstm,
+    encoder_forecaster,
+    lmc_memory,
+    mau,
+    phydnet,
+    prednet,
+    predrnn,
+    swinlstm,
+    ucf101_study,
+)
 from models.layers.precision import widened, zero_state
 from models.sith import LogMemory, Rollout
 
@@ -24,6 +34,21 @@ def st_lstm(x: Tensor, state: Any) -> Any:
     (hidden, cell), memory = state or ((zero_state(x, WIDTH),) * 2, zero_state(x, WIDTH))
     (hidden, cell), memory, _ = predrnn.STLSTMCell(WIDTH, WIDTH, 3)(x, (hidden, cell), memory)
     return (hidden, cell), memory
+
+
+def motion_aware(x: Tensor, state: Any) -> Any:
+    past = state or (zero_state(x, 3 * WIDTH).unflatten(1, (3, WIDTH)),) * 2
+    return mau.MotionAwareUnit(WIDTH, 3, (SIDE, SIDE))(x, past)[1]
+
+
+def physical(x: Tensor, state: Any) -> Any:
+    (hidden,) = state or (zero_state(x, WIDTH),)
+    return (phydnet.PhyCell(WIDTH)(x, hidden),)
+
+
+def represented(x: Tensor, state: Any) -> Any:
+    hidden, cell = state or (zero_state(x, WIDTH),) * 2
+    return prednet.Representation(2 * WIDTH, WIDTH)(torch.cat((x, hidden), 1), cell)
 
 
 def swin(x: Tensor, state: Any) -> Any:
@@ -42,6 +67,9 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "convlstm_forecaster": (normalised(encoder_forecaster.ConvLSTMCell), 1),
     "convgru_forecaster": (normalised(encoder_forecaster.ConvGRUCell), 0),
     "lmc_memory": (lmc, 1),
+    "mau": (motion_aware, 0),
+    "phydnet": (physical, 0),
+    "prednet": (represented, 1),
     "predrnn": (st_lstm, 1),
     "swinlstm": (swin, 1),
     "study_convlstm": (
