@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,22 +52,22 @@ class Cost:
     @property
     def predict_flops(self) -> float | None:
         """FLOPs to predict one sequence, or to recognise one clip."""
-        return self._of("predict_flops", lambda: _flops(self._predict))
+        return self._of("predict_flops", lambda: _counted(self._predict).flops)
 
     @property
     def train_flops(self) -> float | None:
         """FLOPs to train on one clip, forward and backward."""
-        return self._of("train_flops", lambda: _flops(self._train) if self.parameters else 0.0)
+        return self._of("train_flops", lambda: self._training.flops)
 
     @property
     def train_bytes(self) -> float:
         """Bytes that the operations of training on one clip read and write; counts as FLOPs do."""
-        return self._of("train_bytes", lambda: self._operations.bytes) or 0.0
+        return self._of("train_bytes", lambda: self._training.bytes) or 0.0
 
     @property
     def train_operations(self) -> float:
         """How many operations that takes, of a batch as many as of a clip."""
-        return self._of("train_operations", lambda: self._operations.count) or 0.0
+        return self._of("train_operations", lambda: self._training.operations) or 0.0
 
     @property
     def is_known(self) -> bool:
@@ -90,11 +90,8 @@ class Cost:
             return self._task.blank()
 
     @cached_property
-    def _operations(self) -> Operations:
-        operations = Operations()
-        with operations:
-            self._train()
-        return operations
+    def _training(self) -> _Work:
+        return _counted(self._train) if self.parameters else _Work(0.0)
 
     def _count_parameters(self) -> int:
         return sum(p.numel() for p in self._model.parameters() if p.requires_grad)
@@ -111,11 +108,24 @@ class Cost:
             loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _flops(work: Callable[[], None]) -> float | None:
+class _Work(NamedTuple):
+    """What a pass asks of a device."""
+
+    flops: float | None
+    bytes: float | None = 0.0
+    operations: float | None = 0.0
+
+
+def _counted(work: Callable[[], None]) -> _Work:
+    operations = Operations()
     try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+            operations,
+        ):
             work()
     # It needs content, not shapes alone; or PyTorch's counter does not follow it.
     except (RuntimeError, ValueError, AssertionError):
-        return None
-    return float(counter.get_total_flops())
+        return _Work(None, None, None)
+    return _Work(float(counter.get_total_flops()), operations.bytes, operations.count)
