@@ -18,6 +18,7 @@ from models.contract import (
     require_multiple,
     small_recipe,
 )
+from models.layers.drop_path import DropPath
 from models.layers.padding import repeat_first_frame
 from models.layers.window_partition import (
     Partition,
@@ -68,24 +69,6 @@ class HalvingConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B,outputs,H/2,W/2] for x [B,inputs,H,W]; H and W are even."""
         return super().forward(F.pad(x, (0, 1, 0, 1)))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): in training a branch is left out of some sequences.
-
-    It is scaled up in the others, so that its mean stays.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """`branch` [B,...], of each sequence zero with the probability `rate`."""
-        if not self.training or not self.rate:
-            return branch
-        kept = branch.new_ones(len(branch), *[1] * (branch.dim() - 1))
-        return branch * F.dropout(kept, self.rate)
 
 
 class SqueezeExcite(nn.Module):
