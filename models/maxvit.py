@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -19,7 +19,6 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.drop_path import DropPath
-from models.layers.padding import repeat_first_frame
 from models.layers.window_partition import (
     Partition,
     relative_position_index,
@@ -27,6 +26,7 @@ from models.layers.window_partition import (
     window_reverse,
     window_side,
 )
+from models.layers.window_rollout import roll_out
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -247,20 +247,6 @@ class DecoderBlock(nn.Module):
         both = torch.cat((self.upsample(deep), skip), 1)
         y: Tensor = self.shortcut(both) + self.branch(both)
         return y
-
-
-def roll_out(
-    next_frames: Callable[[Tensor], Tensor], context: Tensor, horizon: int, window_frames: int
-) -> Tensor:
-    """The next `horizon` frames after `context` [B,T,C,H,W], as many to a pass as there come.
-
-    `next_frames` is given the last `window_frames` frames, its own predictions among them.
-    """
-    frames = repeat_first_frame(context, window_frames)
-    first = frames.shape[1]
-    while frames.shape[1] < first + horizon:
-        frames = torch.cat((frames, next_frames(frames[:, -window_frames:])), 1)
-    return frames[:, first : first + horizon]
 
 
 class MaxViT(Predictor):
