@@ -1,0 +1,209 @@
+"""SimVP: published sizes of all translators, what each frame is made of, roll-out; its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.layers.drop_path import DropPath
+from models.layers.translators import BLOCKS, IncepU, Place
+from models.layers.translators.gsta import GSTABlock
+from models.layers.translators.incepu import Inception
+from models.layers.translators.parts import depthwise
+from models.layers.translators.tau import TemporalGate
+from models.layers.translators.van import GatedAttention
+from models.simvp import SimVP
+
+PUBLISHED = {
+    "incepu": 57_946_113,
+    "gsta": 46_769_665,
+    "tau": 44_656_001,
+    "van": 44_520_833,
+}
+"""Parameters of OpenSTL's models for Moving MNIST."""
+TINY = {"width": 8, "translator_width": 16, "translator_depth": 3, "window_frames": 3}
+
+
+def tiny(translator: str = "gsta", **options: object) -> SimVP:
+    torch.manual_seed(0)
+    return SimVP((1, 16, 16), translator=translator, **{**TINY, **options}).eval()
+
+
+def place(width: int = 16, number: int = 0) -> Place:
+    return Place(width, (8, 8), 0.0, number, changes_width=False)
+
+
+@pytest.mark.parametrize("translator", ["incepu", *BLOCKS])
+def test_every_translator_has_the_published_parameters(translator: str) -> None:
+    with torch.device("meta"):
+        model = SimVP((1, 64, 64), translator=translator)
+    assert sum(p.numel() for p in model.parameters()) == PUBLISHED[translator]
+
+
+@pytest.mark.parametrize("translator", ["incepu", *BLOCKS])
+def test_every_translator_takes_rectangles_and_lets_every_frame_see_every_other(
+    translator: str,
+) -> None:
+    torch.manual_seed(0)
+    model = SimVP((3, 16, 24), translator=translator, **{**TINY, "translator_depth": 4})
+    model = model.double().eval()
+    with torch.no_grad():  # layer scales start at nearly nothing
+        for name, parameter in model.named_parameters():
+            if name.endswith(("scale", "own", "detail")):
+                parameter.fill_(0.5)
+    context = torch.rand(2, 3, 3, 16, 24).double().requires_grad_()
+    predicted = model(context, 3)
+    assert predicted.shape == context.shape
+    for place in range(3):
+        (seen,) = torch.autograd.grad(predicted[:, place].sum(), context, retain_graph=True)
+        assert bool((seen.abs().amax((0, 2, 3, 4)) > 0).all())
+    predicted.square().sum().backward()
+    dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not dead
+
+
+class Later(nn.Module):
+    """Every frame's channels in the place of the next frame's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.roll(TINY["width"], 1)
+
+
+def test_a_future_frame_is_its_own_channels_and_the_skip_of_the_context_frame_there() -> None:
+    model = tiny()
+    model.translator = Later()
+    context = torch.rand(1, 3, 1, 16, 16, requires_grad=True)
+    (seen,) = torch.autograd.grad(model(context, 3)[:, 1].sum(), context)
+    assert (seen.abs().amax((0, 2, 3, 4)) > 0).tolist() == [True, True, False]
+
+
+def test_maps_are_halved_by_every_second_layer_and_doubled_in_reverse() -> None:
+    model = tiny(depth=5)
+    assert [layer[0].stride[0] for layer in model.encoder] == [2, 1, 2, 1]
+    assert [isinstance(layer[1], nn.PixelShuffle) for layer in model.decoder] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    with pytest.raises(ValueError, match=r"multiples of 4 \(the encoder halves them 2 times\)"):
+        SimVP((1, 64, 66))
+
+
+def test_longer_horizons_go_through_the_predictions_in_training_too() -> None:
+    model = tiny()
+    context = torch.rand(2, 3, 1, 16, 16)
+    first = model(context, 3)
+    torch.testing.assert_close(model(context, 2), first[:, :2])
+    rolled = model(context, 5)
+    torch.testing.assert_close(rolled, torch.cat((first, model(first, 2)), 1))
+    repeated = torch.cat((context[:, :1], context[:, :1], context[:, :1]), 1)
+    torch.testing.assert_close(model(context[:, :1], 3), model(repeated, 3))
+    frames = context.clone().requires_grad_()
+    (seen,) = torch.autograd.grad(model(frames, 5)[:, 3:].sum(), frames)
+    assert bool(seen.any())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"translator": "lstm"}, "translator is one of incepu, gsta, .*not 'lstm'"),
+        ({"translator_depth": 1}, "translator_depth is at least 2, not 1"),
+        ({"width": 7}, "width must be a multiple of 2, not 7"),
+        ({"translator_width": 12}, "translator_width must be a multiple of 8, not 12"),
+        ({"width": 6}, r"window_frames \* width must be a multiple of 8, not 18"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny(**options)  # type: ignore[arg-type]
+
+
+def test_stochastic_depth_rises_to_its_rate_and_is_off_by_default() -> None:
+    def rates(model: SimVP) -> list[float]:
+        return [m.rate for m in model.modules() if isinstance(m, DropPath)]
+
+    assert rates(tiny(drop_path=0.2)) == pytest.approx([0.0, 0.0, 0.1, 0.1, 0.2, 0.2])
+    assert set(rates(tiny())) == {0.0}
+
+
+def test_gsta_is_gated_attention_then_a_feed_forward_layer_each_scaled() -> None:
+    torch.manual_seed(0)
+    block = GSTABlock(place()).double().eval()
+    x = torch.randn(2, 16, 8, 8).double()
+    attention = block[0].branch[1]
+    enter, _, gate, leave = attention.layers
+    near, far, mix = gate.kernel
+    normed = block[0].branch[0](x)
+    y = F.gelu(F.conv2d(normed, enter.weight))
+    y = F.conv2d(y, near.weight, padding=2, groups=16)
+    y = F.conv2d(y, far.weight, padding=9, dilation=3, groups=16)
+    y = F.conv2d(y, mix.weight)
+    y = F.conv2d(y[:, :16] * y[:, 16:].sigmoid(), leave.weight)
+    middle = x + 0.01 * (normed + y)
+    enter, deep, _, leave = block[1].branch[1]
+    y = F.conv2d(block[1].branch[0](middle), enter.weight)
+    y = F.gelu(F.conv2d(y, deep.weight, padding=1, groups=128))
+    expected = middle + 0.01 * F.conv2d(y, leave.weight)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_taus_gates_are_of_channels_and_of_positions() -> None:
+    torch.manual_seed(0)
+    gate = TemporalGate(128).double()
+    squeeze, _, widen, _ = gate.channels
+    assert squeeze.weight.shape == (16, 128)
+    x = torch.randn(2, 128, 8, 8).double()
+    channels = (x.mean((2, 3)) @ squeeze.weight.T).relu() @ widen.weight.T
+    expected = channels.sigmoid()[:, :, None, None] * gate.kernel(x) * x
+    torch.testing.assert_close(gate(x), expected)
+
+
+def test_inception_is_the_sum_of_four_kernels_in_eight_groups() -> None:
+    torch.manual_seed(0)
+    module = Inception(8, 16, 24).double()
+    x = torch.randn(2, 8, 9, 9).double()
+    squeezed, expected = module.squeeze(x), torch.zeros(2, 24, 9, 9).double()
+    for kernel, (conv, norm, _) in zip((3, 5, 7, 11), module.branches, strict=True):
+        assert conv.weight.shape == (24, 2, kernel, kernel)
+        y = F.conv2d(squeezed, conv.weight, conv.bias, padding=kernel // 2, groups=8)
+        expected += F.leaky_relu(F.group_norm(y, 8, norm.weight, norm.bias), 0.2)
+    torch.testing.assert_close(module(x), expected)
+
+
+def test_incepu_hands_its_maps_across_deepest_first() -> None:
+    torch.manual_seed(0)
+    module = IncepU(8, 16, 3)
+    x = torch.randn(1, 8, 4, 4)
+    a = module.down[0](x)
+    b = module.down[1](a)
+    y = module.up[1](torch.cat((module.up[0](module.down[2](b)), b), 1))
+    torch.testing.assert_close(module(x), module.up[2](torch.cat((y, a), 1)))
+
+
+def test_blocks_start_as_the_authors_start_them() -> None:
+    torch.manual_seed(0)
+    gsta, tau = BLOCKS["gsta"](place(64)), BLOCKS["tau"](place(64))
+
+    def enter(block: nn.Module) -> Tensor:
+        (attention,) = (m for m in block.modules() if isinstance(m, GatedAttention))
+        weight: Tensor = attention.layers[0].weight
+        return weight
+
+    assert float(enter(gsta).detach().std()) == pytest.approx((2 / 64) ** 0.5, rel=0.05)
+    assert float(enter(tau).detach().abs().max()) <= 64**-0.5  # PyTorch's own
+    assert not any(m.bias.any() for m in gsta.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_a_dilated_convolution_keeps_the_map() -> None:
+    assert depthwise(2, 7, dilation=3)(torch.zeros(1, 2, 5, 4)).shape == (1, 2, 5, 4)
+
+
+def test_four_sequences_are_learnt_by_heart(learns_by_heart: Callable[..., None]) -> None:
+    torch.manual_seed(0)
+    model = SimVP((1, 32, 32), **{**TINY, "translator_depth": 2})
+    learns_by_heart(model)
