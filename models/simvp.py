@@ -98,16 +98,14 @@ class SimVP(Predictor):
     A shorter horizon is cut from the first pass; a longer one is predicted in further passes over
     the predictions so far, and training goes through the same passes, as in the authors' code.
 
-    Published is the size of OpenSTL, by the same authors, whose skeleton has SiLU, pixel shuffling
-    and sums where the first paper's has leaky ReLU, transposed convolutions and concatenation.
-    OpenSTL trains `vit` and `uniformer` at a rate of 5e-4, `convmixer` and `convnext` at 1e-2.
+    Published is the size of OpenSTL, by the same authors. Its skeleton has SiLU, pixel shuffling
+    and a sum with the skip where the first paper's has leaky ReLU, transposed convolutions and
+    concatenation. A block's feed-forward layer is 8 times as wide as the block. OpenSTL trains
+    `vit` and `uniformer` at a rate of 5e-4, `convmixer` and `convnext` at 1e-2.
 
-    What differs: rates of stochastic depth rise from 0, where OpenSTL's begin at .01 even if the
-    last is 0; `incepu` and `convmixer` have none, as there. Windows of `swin` are masked where a
-    shift brings together what are no neighbours, as in its paper; OpenSTL lets them mix.
-
-    `vit`, `uniformer`, `hornet`, `mlpmixer` and `moganet` are published by others for images; all
-    feed-forward layers are 8 times as wide as their block, as published with SimVP.
+    What differs from OpenSTL: stochastic depth rises from 0, where its rates begin at .01 even if
+    the last is 0 (`incepu` and `convmixer` have none, as there). Windows of `swin` are masked where
+    a shift brings together what are no neighbours, as in that paper; its own let them mix.
     """
 
     name = "simvp"

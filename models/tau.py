@@ -18,10 +18,11 @@ TEMPERATURE = 0.1
 def differential_divergence(predicted: Tensor, true: Tensor) -> Tensor:
     """How far the changes from frame to frame of `predicted` are from those of `true`, a scalar.
 
-    Equations (7) to (9) of the paper: the change of all C*H*W values between neighbouring frames
-    becomes a distribution, softmax(change / .1), and the two are compared by the terms
-    P log(P / Q) of their Kullback-Leibler divergence. As in the authors' code these are averaged
-    over all values, not only over clips and frames: for a 64x64 frame it is 1/4096 of a divergence.
+    The paper's differential divergence regularisation: the change of all C*H*W values between
+    neighbouring frames becomes a distribution, softmax(change / .1), and the two are compared by
+    the terms P log(P / Q) of their Kullback-Leibler divergence. As in the authors' code these are
+    averaged over all values, not only over clips and frames: of a 64x64 frame that is 1/4096 of a
+    divergence.
 
     Args:
         predicted: [B,T,C,H,W] with T of at least 2.
@@ -37,9 +38,8 @@ def differential_divergence(predicted: Tensor, true: Tensor) -> Tensor:
 class TAU(SimVP):
     """SimVP with the translator "tau", learning from MSE and, weakly, from differential divergence.
 
-    Of the loss of a single frame there is no divergence: nothing changes. The logarithms are exact
-    where the authors' code adds 1e-12 to what they are taken of, and its loss leaves the divergence
-    out of horizons of 2, too.
+    A horizon of one frame has no changes, and so no divergence; the authors' code leaves it out of
+    two frames, too, and adds 1e-12 to what it takes logarithms of.
     """
 
     name = "tau"

@@ -1,4 +1,4 @@
-"""SimVP: published sizes of all translators, what each frame is made of, roll-out; its blocks."""
+"""SimVP: published sizes with all translators, what each frame is made of, roll-out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers.drop_path import DropPath
-from models.layers.translators import BLOCKS, IncepU, Place
-from models.layers.translators.gsta import GSTABlock
-from models.layers.translators.incepu import Inception
-from models.layers.translators.parts import depthwise
-from models.layers.translators.tau import TemporalGate
-from models.layers.translators.van import GatedAttention
+from models.layers.translators import BLOCKS
 from models.simvp import SimVP
 
 PUBLISHED = {
@@ -42,12 +36,9 @@ def tiny(translator: str = "gsta", **options: object) -> SimVP:
     return SimVP((1, 16, 16), translator=translator, **{**TINY, **options}).eval()
 
 
-def place(width: int = 16, number: int = 0) -> Place:
-    return Place(width, (8, 8), 0.0, number, changes_width=False)
-
-
 @pytest.mark.parametrize("translator", PUBLISHED)
 def test_every_translator_has_the_published_parameters(translator: str) -> None:
+    assert set(PUBLISHED) == {"incepu", *BLOCKS}
     with torch.device("meta"):
         model = SimVP((1, 64, 64), translator=translator)
     assert sum(p.numel() for p in model.parameters()) == PUBLISHED[translator]
@@ -67,8 +58,8 @@ def test_every_translator_takes_rectangles_and_lets_every_frame_see_every_other(
     context = torch.rand(2, 3, 3, 16, 24).double().requires_grad_()
     predicted = model(context, 3)
     assert predicted.shape == context.shape
-    for place in range(3):
-        (seen,) = torch.autograd.grad(predicted[:, place].sum(), context, retain_graph=True)
+    for frame in range(3):
+        (seen,) = torch.autograd.grad(predicted[:, frame].sum(), context, retain_graph=True)
         assert bool((seen.abs().amax((0, 2, 3, 4)) > 0).all())
     predicted.square().sum().backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -138,78 +129,6 @@ def test_stochastic_depth_rises_to_its_rate_and_is_off_by_default() -> None:
 
     assert rates(tiny(drop_path=0.2)) == pytest.approx([0.0, 0.0, 0.1, 0.1, 0.2, 0.2])
     assert set(rates(tiny())) == {0.0}
-
-
-def test_gsta_is_gated_attention_then_a_feed_forward_layer_each_scaled() -> None:
-    torch.manual_seed(0)
-    block = GSTABlock(place()).double().eval()
-    x = torch.randn(2, 16, 8, 8).double()
-    attention = block[0].branch[1]
-    enter, _, gate, leave = attention.layers
-    near, far, mix = gate.kernel
-    normed = block[0].branch[0](x)
-    y = F.gelu(F.conv2d(normed, enter.weight))
-    y = F.conv2d(y, near.weight, padding=2, groups=16)
-    y = F.conv2d(y, far.weight, padding=9, dilation=3, groups=16)
-    y = F.conv2d(y, mix.weight)
-    y = F.conv2d(y[:, :16] * y[:, 16:].sigmoid(), leave.weight)
-    middle = x + 0.01 * (normed + y)
-    enter, deep, _, leave = block[1].branch[1]
-    y = F.conv2d(block[1].branch[0](middle), enter.weight)
-    y = F.gelu(F.conv2d(y, deep.weight, padding=1, groups=128))
-    expected = middle + 0.01 * F.conv2d(y, leave.weight)
-    torch.testing.assert_close(block(x), expected)
-
-
-def test_taus_gates_are_of_channels_and_of_positions() -> None:
-    torch.manual_seed(0)
-    gate = TemporalGate(128).double()
-    squeeze, _, widen, _ = gate.channels
-    assert squeeze.weight.shape == (16, 128)
-    x = torch.randn(2, 128, 8, 8).double()
-    channels = (x.mean((2, 3)) @ squeeze.weight.T).relu() @ widen.weight.T
-    expected = channels.sigmoid()[:, :, None, None] * gate.kernel(x) * x
-    torch.testing.assert_close(gate(x), expected)
-
-
-def test_inception_is_the_sum_of_four_kernels_in_eight_groups() -> None:
-    torch.manual_seed(0)
-    module = Inception(8, 16, 24).double()
-    x = torch.randn(2, 8, 9, 9).double()
-    squeezed, expected = module.squeeze(x), torch.zeros(2, 24, 9, 9).double()
-    for kernel, (conv, norm, _) in zip((3, 5, 7, 11), module.branches, strict=True):
-        assert conv.weight.shape == (24, 2, kernel, kernel)
-        y = F.conv2d(squeezed, conv.weight, conv.bias, padding=kernel // 2, groups=8)
-        expected += F.leaky_relu(F.group_norm(y, 8, norm.weight, norm.bias), 0.2)
-    torch.testing.assert_close(module(x), expected)
-
-
-def test_incepu_hands_its_maps_across_deepest_first() -> None:
-    torch.manual_seed(0)
-    module = IncepU(8, 16, 3)
-    x = torch.randn(1, 8, 4, 4)
-    a = module.down[0](x)
-    b = module.down[1](a)
-    y = module.up[1](torch.cat((module.up[0](module.down[2](b)), b), 1))
-    torch.testing.assert_close(module(x), module.up[2](torch.cat((y, a), 1)))
-
-
-def test_blocks_start_as_the_authors_start_them() -> None:
-    torch.manual_seed(0)
-    gsta, tau = BLOCKS["gsta"](place(64)), BLOCKS["tau"](place(64))
-
-    def enter(block: nn.Module) -> Tensor:
-        (attention,) = (m for m in block.modules() if isinstance(m, GatedAttention))
-        weight: Tensor = attention.layers[0].weight
-        return weight
-
-    assert float(enter(gsta).detach().std()) == pytest.approx((2 / 64) ** 0.5, rel=0.05)
-    assert float(enter(tau).detach().abs().max()) <= 64**-0.5  # PyTorch's own
-    assert not any(m.bias.any() for m in gsta.modules() if isinstance(m, nn.Conv2d))
-
-
-def test_a_dilated_convolution_keeps_the_map() -> None:
-    assert depthwise(2, 7, dilation=3)(torch.zeros(1, 2, 5, 4)).shape == (1, 2, 5, 4)
 
 
 def test_four_sequences_are_learnt_by_heart(learns_by_heart: Callable[..., None]) -> None:

@@ -21,7 +21,7 @@ LAYER_SCALE = 1e-6
 
 
 class RecursiveGatedConvolution(nn.Module):
-    """Equations (3.3) and (3.4) of the paper, g^4 Conv.
+    """The paper's g^n Conv of order 4.
 
     Of widths w = width / 8, / 4, / 2 and / 1: x_0 = a * b_0, x_k = project(x_{k-1}) * b_k, where a
     is as wide as b_0 and all b come from one 7x7 depthwise convolution.

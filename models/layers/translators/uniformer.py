@@ -40,10 +40,14 @@ class LocalBlock(nn.Sequential):
             Residual(nn.Sequential(nn.BatchNorm2d(width), *aggregate), place),
             Residual(nn.Sequential(nn.BatchNorm2d(width), *mix), place),
         )
+        self.apply(draw_weights)
 
 
 class GlobalBlock(nn.Sequential):
-    """Positions encoded by a convolution, then attention among all, then channels mixed."""
+    """Positions encoded by a convolution, then attention among all, then channels mixed.
+
+    The convolution keeps PyTorch's initial weights, as OpenSTL's.
+    """
 
     def __init__(self, place: Place) -> None:
         width = place.width
