@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -18,7 +18,7 @@ from models.contract import (
     require_multiple,
     small_recipe,
 )
-from models.layers.padding import repeat_first_frame
+from models.layers.drop_path import DropPath
 from models.layers.window_partition import (
     Partition,
     relative_position_index,
@@ -26,6 +26,7 @@ from models.layers.window_partition import (
     window_reverse,
     window_side,
 )
+from models.layers.window_rollout import roll_out
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -68,24 +69,6 @@ class HalvingConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B,outputs,H/2,W/2] for x [B,inputs,H,W]; H and W are even."""
         return super().forward(F.pad(x, (0, 1, 0, 1)))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): in training a branch is left out of some sequences.
-
-    It is scaled up in the others, so that its mean stays.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """`branch` [B,...], of each sequence zero with the probability `rate`."""
-        if not self.training or not self.rate:
-            return branch
-        kept = branch.new_ones(len(branch), *[1] * (branch.dim() - 1))
-        return branch * F.dropout(kept, self.rate)
 
 
 class SqueezeExcite(nn.Module):
@@ -264,20 +247,6 @@ class DecoderBlock(nn.Module):
         both = torch.cat((self.upsample(deep), skip), 1)
         y: Tensor = self.shortcut(both) + self.branch(both)
         return y
-
-
-def roll_out(
-    next_frames: Callable[[Tensor], Tensor], context: Tensor, horizon: int, window_frames: int
-) -> Tensor:
-    """The next `horizon` frames after `context` [B,T,C,H,W], as many to a pass as there come.
-
-    `next_frames` is given the last `window_frames` frames, its own predictions among them.
-    """
-    frames = repeat_first_frame(context, window_frames)
-    first = frames.shape[1]
-    while frames.shape[1] < first + horizon:
-        frames = torch.cat((frames, next_frames(frames[:, -window_frames:])), 1)
-    return frames[:, first : first + horizon]
 
 
 class MaxViT(Predictor):

@@ -28,7 +28,8 @@ from models.layers.window_partition import (
     window_partition,
     window_reverse,
 )
-from models.maxvit import SqueezeExcite, roll_out
+from models.layers.window_rollout import roll_out
+from models.maxvit import SqueezeExcite
 
 STUDY = Paper(
     "Comparative Analysis of Video Generation Models: ConvLSTM, PredRNN, and MaxViT",

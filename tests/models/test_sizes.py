@@ -19,6 +19,7 @@ from models.contract import Predictor
 from models.convlstm import ConvLSTM
 from models.maxvit import MaxViT
 from models.predrnn import PredRNN
+from models.simvp import SimVP
 
 TUNED = read(Path(load_suite("mnist").tuned_recipes))
 
@@ -53,7 +54,9 @@ def test_the_small_size_is_the_one_that_was_tuned(entry: Tuned) -> None:
         assert getattr(small.recipe, name) == getattr(entry.recipe, name)
 
 
-@pytest.mark.parametrize(("model_class", "published_gmacs"), [(ConvLSTM, 56.8), (PredRNN, 116.0)])
+@pytest.mark.parametrize(
+    ("model_class", "published_gmacs"), [(ConvLSTM, 56.8), (PredRNN, 116.0), (SimVP, 16.5)]
+)
 def test_published_sizes_cost_what_is_published(
     model_class: type[Predictor], published_gmacs: float
 ) -> None:
