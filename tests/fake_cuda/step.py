@@ -30,6 +30,7 @@ from models.mau import MotionAwareUnit
 from models.phydnet import PhyCell
 from models.prednet import Representation
 from models.predrnn import STLSTMCell
+from models.predrnn_pp import CausalLSTMCell, GradientHighway
 from models.sith import LogMemory
 from models.swinlstm import SwinLSTMCell
 from models.ucf101_study import RecurrentLayer
@@ -62,6 +63,8 @@ MEMORIES: dict[type[nn.Module], Callable[[Any], Sequence[Tensor]]] = {
     Representation: lambda state: state[1:],
     STLSTMCell: lambda output: (output[0][1], output[1]),
     MotionAwareUnit: lambda output: output[1],
+    CausalLSTMCell: lambda output: (output[0][1], output[1]),
+    GradientHighway: lambda highway: [highway],
     SwinLSTMCell: lambda state: state[1:],
     RecurrentLayer: lambda output: output[1][1:],
 }

@@ -22,6 +22,7 @@ from tests.models.test_literal import NAMES
 WIDER: dict[str, dict[str, Any]] = {
     "convlstm": {"width": 32, "layers": 2},
     "predrnn": {"width": 20, "layers": 2},
+    "predrnn_pp": {"width": 16, "layers": 2},
     "predrnn_v2": {"width": 20, "layers": 2},
     "convlstm_seq2seq": {"width": 24},
     "lmc_memory": {"width": 32, "layers": 2},
@@ -82,6 +83,8 @@ def starts_well(key: str, w: dict[str, Tensor], starts: list[tuple[str, float]])
             return bool((drawn == value).all())
     if key.endswith(".groups"):
         return True
+    if key.startswith("highway."):
+        return is_uniform(drawn, 0.001)
     if key == "slots":
         return is_spread(drawn, 1.0, kurtosis=3)
     if key.endswith(".table"):

@@ -17,6 +17,7 @@ from models import (
     phydnet,
     prednet,
     predrnn,
+    predrnn_pp,
     swinlstm,
     ucf101_study,
 )
@@ -51,6 +52,17 @@ def represented(x: Tensor, state: Any) -> Any:
     return prednet.Representation(2 * WIDTH, WIDTH)(torch.cat((x, hidden), 1), cell)
 
 
+def causal_lstm(x: Tensor, state: Any) -> Any:
+    (hidden, cell), memory = state or ((zero_state(x, WIDTH),) * 2, zero_state(x, WIDTH))
+    (hidden, cell), memory = predrnn_pp.CausalLSTMCell(WIDTH, WIDTH, 3)(x, (hidden, cell), memory)
+    return (hidden, cell), memory
+
+
+def highway(x: Tensor, state: Any) -> Any:
+    (z,) = state or (zero_state(x, WIDTH),)
+    return (predrnn_pp.GradientHighway(WIDTH, 3)(x, z),)
+
+
 def swin(x: Tensor, state: Any) -> Any:
     cell = swinlstm.SwinLSTMCell(WIDTH, (SIDE, SIDE), 4, 2, 2)
     return cell(x, state, cell.biases(), None)
@@ -71,6 +83,8 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "phydnet": (physical, 0),
     "prednet": (represented, 1),
     "predrnn": (st_lstm, 1),
+    "predrnn_pp": (causal_lstm, 1),
+    "highway": (highway, 0),
     "swinlstm": (swin, 1),
     "study_convlstm": (
         ucf101_study.ReLUConvLSTMLayer(WIDTH, WIDTH, 3, (SIDE, SIDE)).step,
