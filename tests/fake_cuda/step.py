@@ -27,6 +27,7 @@ from models.encoder_forecaster import ConvGRUCell
 from models.encoder_forecaster import ConvLSTMCell as NormalisedConvLSTMCell
 from models.lmc_memory import ConvLSTMCell as LMCConvLSTMCell
 from models.mau import MotionAwareUnit
+from models.mim import MIMBlock
 from models.phydnet import PhyCell
 from models.prednet import Representation
 from models.predrnn import STLSTMCell
@@ -65,6 +66,7 @@ MEMORIES: dict[type[nn.Module], Callable[[Any], Sequence[Tensor]]] = {
     MotionAwareUnit: lambda output: output[1],
     CausalLSTMCell: lambda output: (output[0][1], output[1]),
     GradientHighway: lambda highway: [highway],
+    MIMBlock: lambda output: (*output[0][1:], output[1]),
     SwinLSTMCell: lambda state: state[1:],
     RecurrentLayer: lambda output: output[1][1:],
 }

@@ -29,6 +29,7 @@ WIDER: dict[str, dict[str, Any]] = {
     "mau": {"width": 20, "layers": 2},
     "phydnet": {"width": 64, "hidden": 32},
     "prednet": {"width": 24, "layers": 3},
+    "mim": {"width": 16, "layers": 2},
     "swinlstm_b": {"width": 64, "depth": 3, "heads": 2},
     "swinlstm_d": {"width": 32},
     "ucf101_study_convlstm": {"width": 24},

@@ -14,6 +14,7 @@ from models import (
     encoder_forecaster,
     lmc_memory,
     mau,
+    mim,
     phydnet,
     prednet,
     predrnn,
@@ -63,6 +64,12 @@ def highway(x: Tensor, state: Any) -> Any:
     return (predrnn_pp.GradientHighway(WIDTH, 3)(x, z),)
 
 
+def mim_block(x: Tensor, state: Any) -> Any:
+    *block, memory = state or (zero_state(x, WIDTH),) * 4
+    block, memory = mim.MIMBlock(WIDTH, 3, (SIDE, SIDE))(x, x, block, memory)
+    return (*block, memory)
+
+
 def swin(x: Tensor, state: Any) -> Any:
     cell = swinlstm.SwinLSTMCell(WIDTH, (SIDE, SIDE), 4, 2, 2)
     return cell(x, state, cell.biases(), None)
@@ -82,6 +89,7 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "mau": (motion_aware, 0),
     "phydnet": (physical, 0),
     "prednet": (represented, 1),
+    "mim": (mim_block, 1),
     "predrnn": (st_lstm, 1),
     "predrnn_pp": (causal_lstm, 1),
     "highway": (highway, 0),
