@@ -29,6 +29,7 @@ WIDER: dict[str, dict[str, Any]] = {
     "mau": {"width": 20, "layers": 2},
     "phydnet": {"width": 64, "hidden": 32},
     "prednet": {"width": 24, "layers": 3},
+    "e3d_lstm": {"width": 16, "layers": 2},
     "mim": {"width": 16, "layers": 2},
     "swinlstm_b": {"width": 64, "depth": 3, "heads": 2},
     "swinlstm_d": {"width": 32},
@@ -42,7 +43,10 @@ STARTS: list[tuple[str, float]] = [
     (r"head\.bias", -3.0),  # ours: frames start dark
     (r"pixels\.bias", -2.5),  # ours, of the UCF101 study
 ]
-BIASED = {"bias": ("x", "conv"), "x_bias": ("x",), "h_bias": ("h",)}
+BIASED = {
+    "bias": ("x", "conv"),
+    **{f"{part}_bias": (part,) for part in ("x", "h", "new_c", "new_m")},
+}
 """What a bias that is not named for its weights belongs to."""
 
 
@@ -93,7 +97,7 @@ def starts_well(key: str, w: dict[str, Tensor], starts: list[tuple[str, float]])
     if not key.endswith("bias"):
         return is_uniform(drawn, fan_in(drawn) ** -0.5)
     bound = fan_in(weights_of(key, w)) ** -0.5
-    if key.endswith("_bias"):  # half of the sum of two, of x and of h
+    if key.endswith("_bias"):  # half of the sum of two, of x and of h, say
         return is_spread(2 * drawn, bound * math.sqrt(2 / 3), kurtosis=2.4)
     return is_uniform(drawn, bound)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models import (
     convlstm,
+    e3d_lstm,
     encoder_forecaster,
     lmc_memory,
     mau,
@@ -70,6 +71,14 @@ def mim_block(x: Tensor, state: Any) -> Any:
     return (*block, memory)
 
 
+def eidetic(x: Tensor, state: Any) -> Any:
+    window = torch.stack((x, x), 2)
+    hidden, cell, memory = state or (zero_state(window, WIDTH),) * 3
+    old = e3d_lstm.EideticState(hidden, cell, e3d_lstm.positions(cell))
+    new, memory = e3d_lstm.EideticLSTMCell(WIDTH, WIDTH, 3)(window, old, memory)
+    return new.hidden, new.cell, memory
+
+
 def swin(x: Tensor, state: Any) -> Any:
     cell = swinlstm.SwinLSTMCell(WIDTH, (SIDE, SIDE), 4, 2, 2)
     return cell(x, state, cell.biases(), None)
@@ -85,6 +94,7 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "peephole": (convlstm.ConvLSTMCell(WIDTH, WIDTH, 3, bias=True, peephole=(SIDE, SIDE)), 1),
     "convlstm_forecaster": (normalised(encoder_forecaster.ConvLSTMCell), 1),
     "convgru_forecaster": (normalised(encoder_forecaster.ConvGRUCell), 0),
+    "e3d_lstm": (eidetic, 1),
     "lmc_memory": (lmc, 1),
     "mau": (motion_aware, 0),
     "phydnet": (physical, 0),
