@@ -28,6 +28,7 @@ class ConvLSTMCell(nn.Module):
         peephole: height and width of the maps where the gates see the cell state through a weight
             for each channel and position, as the paper's Hadamard products do; None for the form
             in common use, without. Peepholes start at zero.
+        forget_bias: added to the forget gate, and not trained.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class ConvLSTMCell(nn.Module):
         *,
         bias: bool,
         peephole: tuple[int, int] | None = None,
+        forget_bias: float = 0.0,
     ) -> None:
         super().__init__()
         self.width = width
+        self.forget_bias = forget_bias
         self.gates = nn.Conv2d(inputs + width, 4 * width, kernel, padding="same", bias=bias)
         self.peephole = (
             nn.Parameter(torch.zeros(3, width, *peephole)) if peephole is not None else None
@@ -52,6 +55,8 @@ class ConvLSTMCell(nn.Module):
         i, f, g, o = self.gates(torch.cat((x, hidden), 1)).chunk(4, 1)
         if self.peephole is not None:
             i, f = i + self.peephole[0] * cell, f + self.peephole[1] * cell
+        if self.forget_bias:
+            f = f + self.forget_bias
         cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         if self.peephole is not None:
             o = o + self.peephole[2] * cell

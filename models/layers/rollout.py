@@ -54,11 +54,15 @@ class FrameByFrame(Predictor):
         return from_patches(torch.stack(predictions, 1), self.patch)
 
     def training_loss(self, batch: TrainingBatch) -> Tensor:
-        """MSE of all T+horizon-1 next-frame predictions."""
+        """The error of all T+horizon-1 next-frame predictions."""
         frames = to_patches(batch.clip, self.patch)
         forcing = self.teacher_forcing(batch)
         predictions = [prediction for prediction, _ in self.unroll(frames, forcing)]
-        return F.mse_loss(torch.stack(predictions, 1), frames[:, 1:])
+        return self.error(torch.stack(predictions, 1), frames[:, 1:])
+
+    def error(self, predictions: Tensor, truth: Tensor) -> Tensor:
+        """What is minimised of predictions and true frames, both [B,T,c,h,w]: here the MSE."""
+        return F.mse_loss(predictions, truth)
 
     def teacher_forcing(self, batch: TrainingBatch) -> list[TeacherForcing]:
         """Which of the T+horizon-1 steps read the true frame; the first always does."""

@@ -23,13 +23,16 @@ from torch.utils._pytree import tree_leaves
 from bench.train.step import OPTIMIZERS
 from models.contract import Classifier, Model, Predictor, Recipe, TrainingBatch
 from models.convlstm import ConvLSTMCell
+from models.e3d_lstm import EideticLSTMCell
 from models.encoder_forecaster import ConvGRUCell
 from models.encoder_forecaster import ConvLSTMCell as NormalisedConvLSTMCell
 from models.lmc_memory import ConvLSTMCell as LMCConvLSTMCell
 from models.mau import MotionAwareUnit
+from models.mim import MIMBlock
 from models.phydnet import PhyCell
 from models.prednet import Representation
 from models.predrnn import STLSTMCell
+from models.predrnn_pp import CausalLSTMCell, GradientHighway
 from models.sith import LogMemory
 from models.swinlstm import SwinLSTMCell
 from models.ucf101_study import RecurrentLayer
@@ -62,6 +65,10 @@ MEMORIES: dict[type[nn.Module], Callable[[Any], Sequence[Tensor]]] = {
     Representation: lambda state: state[1:],
     STLSTMCell: lambda output: (output[0][1], output[1]),
     MotionAwareUnit: lambda output: output[1],
+    CausalLSTMCell: lambda output: (output[0][1], output[1]),
+    GradientHighway: lambda highway: [highway],
+    EideticLSTMCell: lambda output: (output[0][1], output[1]),
+    MIMBlock: lambda output: (*output[0][1:], output[1]),
     SwinLSTMCell: lambda state: state[1:],
     RecurrentLayer: lambda output: output[1][1:],
 }
@@ -154,7 +161,12 @@ def autocast() -> Iterator[None]:
 
 
 def _attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout: float = 0.0
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout: float = 0.0,
+    scale: float | None = None,
 ) -> Tensor:
     """`F.scaled_dot_product_attention` by the kernel that CUDA chooses where there is a mask."""
     if torch.is_autocast_enabled("cuda"):
@@ -164,7 +176,7 @@ def _attention(
         attn_mask = attn_mask.expand(*query.shape[:3], key.shape[2])
     learns = any(x is not None and x.requires_grad for x in (query, key, value, attn_mask))
     mixed: Tensor = torch.ops.aten._scaled_dot_product_efficient_attention(
-        query, key, value, attn_mask, learns and torch.is_grad_enabled(), dropout
+        query, key, value, attn_mask, learns and torch.is_grad_enabled(), dropout, scale=scale
     )[0]
     return mixed
 

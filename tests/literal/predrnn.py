@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.predrnn import PredRNN
+from models.predrnn import PredRNN, STLSTMCell
 from tests.literal._patches import patch_side, rolled_out, to_patches
 
 FRAME = (1, 8, 12)
@@ -21,19 +21,26 @@ Weights = dict[str, Tensor]
 
 
 def weights(model: PredRNN) -> Weights:
-    """Of each layer the convolutions of x (7 gates), h (4), m (3) and the memories; to pixels."""
+    """Those of each layer, and of the convolution to pixels."""
     w = {"pixels": model.output.weight}
     for layer, cell in enumerate(model.cells):
-        temporal, spatial = cell.temporal.weight, cell.spatial.weight
-        width = len(temporal) // 4
-        inputs = temporal.shape[1] - width
-        of_x = temporal[: 3 * width, :inputs], spatial[:, :inputs], temporal[3 * width :, :inputs]
-        w[f"{layer}.x"] = torch.cat(of_x)
-        w[f"{layer}.h"] = temporal[:, inputs:]
-        w[f"{layer}.m"] = spatial[:, inputs:]
-        w[f"{layer}.o"] = cell.memories_to_gate.weight
-        w[f"{layer}.last"] = cell.memories_to_hidden.weight
+        w |= of_cell(layer, cell)
     return w
+
+
+def of_cell(layer: int, cell: STLSTMCell) -> Weights:
+    """The convolutions of x (7 gates), h (4), m (3) and of the new memories."""
+    temporal, spatial = cell.temporal.weight, cell.spatial.weight
+    width = len(temporal) // 4
+    inputs = temporal.shape[1] - width
+    of_x = temporal[: 3 * width, :inputs], spatial[:, :inputs], temporal[3 * width :, :inputs]
+    return {
+        f"{layer}.x": torch.cat(of_x),
+        f"{layer}.h": temporal[:, inputs:],
+        f"{layer}.m": spatial[:, inputs:],
+        f"{layer}.o": cell.memories_to_gate.weight,
+        f"{layer}.last": cell.memories_to_hidden.weight,
+    }
 
 
 def training_loss(w: Weights, clip: Tensor, context_frames: int) -> Tensor:

@@ -22,12 +22,15 @@ from tests.models.test_literal import NAMES
 WIDER: dict[str, dict[str, Any]] = {
     "convlstm": {"width": 32, "layers": 2},
     "predrnn": {"width": 20, "layers": 2},
+    "predrnn_pp": {"width": 16, "layers": 2},
     "predrnn_v2": {"width": 20, "layers": 2},
     "convlstm_seq2seq": {"width": 24},
     "lmc_memory": {"width": 32, "layers": 2},
     "mau": {"width": 20, "layers": 2},
     "phydnet": {"width": 64, "hidden": 32},
     "prednet": {"width": 24, "layers": 3},
+    "e3d_lstm": {"width": 16, "layers": 2},
+    "mim": {"width": 16, "layers": 2},
     "swinlstm_b": {"width": 64, "depth": 3, "heads": 2},
     "swinlstm_d": {"width": 32},
     "ucf101_study_convlstm": {"width": 24},
@@ -40,7 +43,10 @@ STARTS: list[tuple[str, float]] = [
     (r"head\.bias", -3.0),  # ours: frames start dark
     (r"pixels\.bias", -2.5),  # ours, of the UCF101 study
 ]
-BIASED = {"bias": ("x", "conv"), "x_bias": ("x",), "h_bias": ("h",)}
+BIASED = {
+    "bias": ("x", "conv"),
+    **{f"{part}_bias": (part,) for part in ("x", "h", "new_c", "new_m")},
+}
 """What a bias that is not named for its weights belongs to."""
 
 
@@ -82,6 +88,8 @@ def starts_well(key: str, w: dict[str, Tensor], starts: list[tuple[str, float]])
             return bool((drawn == value).all())
     if key.endswith(".groups"):
         return True
+    if key.startswith("highway."):
+        return is_uniform(drawn, 0.001)
     if key == "slots":
         return is_spread(drawn, 1.0, kurtosis=3)
     if key.endswith(".table"):
@@ -89,7 +97,7 @@ def starts_well(key: str, w: dict[str, Tensor], starts: list[tuple[str, float]])
     if not key.endswith("bias"):
         return is_uniform(drawn, fan_in(drawn) ** -0.5)
     bound = fan_in(weights_of(key, w)) ** -0.5
-    if key.endswith("_bias"):  # half of the sum of two, of x and of h
+    if key.endswith("_bias"):  # half of the sum of two, of x and of h, say
         return is_spread(2 * drawn, bound * math.sqrt(2 / 3), kurtosis=2.4)
     return is_uniform(drawn, bound)
 

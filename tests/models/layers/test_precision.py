@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from models import (
     convlstm,
+    e3d_lstm,
     encoder_forecaster,
     lmc_memory,
     mau,
+    mim,
     phydnet,
     prednet,
     predrnn,
+    predrnn_pp,
     swinlstm,
     ucf101_study,
 )
@@ -51,6 +54,31 @@ def represented(x: Tensor, state: Any) -> Any:
     return prednet.Representation(2 * WIDTH, WIDTH)(torch.cat((x, hidden), 1), cell)
 
 
+def causal_lstm(x: Tensor, state: Any) -> Any:
+    (hidden, cell), memory = state or ((zero_state(x, WIDTH),) * 2, zero_state(x, WIDTH))
+    (hidden, cell), memory = predrnn_pp.CausalLSTMCell(WIDTH, WIDTH, 3)(x, (hidden, cell), memory)
+    return (hidden, cell), memory
+
+
+def highway(x: Tensor, state: Any) -> Any:
+    (z,) = state or (zero_state(x, WIDTH),)
+    return (predrnn_pp.GradientHighway(WIDTH, 3)(x, z),)
+
+
+def mim_block(x: Tensor, state: Any) -> Any:
+    *block, memory = state or (zero_state(x, WIDTH),) * 4
+    block, memory = mim.MIMBlock(WIDTH, 3, (SIDE, SIDE))(x, x, block, memory)
+    return (*block, memory)
+
+
+def eidetic(x: Tensor, state: Any) -> Any:
+    window = torch.stack((x, x), 2)
+    hidden, cell, memory = state or (zero_state(window, WIDTH),) * 3
+    old = e3d_lstm.EideticState(hidden, cell, e3d_lstm.positions(cell))
+    new, memory = e3d_lstm.EideticLSTMCell(WIDTH, WIDTH, 3)(window, old, memory)
+    return new.hidden, new.cell, memory
+
+
 def swin(x: Tensor, state: Any) -> Any:
     cell = swinlstm.SwinLSTMCell(WIDTH, (SIDE, SIDE), 4, 2, 2)
     return cell(x, state, cell.biases(), None)
@@ -66,11 +94,15 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "peephole": (convlstm.ConvLSTMCell(WIDTH, WIDTH, 3, bias=True, peephole=(SIDE, SIDE)), 1),
     "convlstm_forecaster": (normalised(encoder_forecaster.ConvLSTMCell), 1),
     "convgru_forecaster": (normalised(encoder_forecaster.ConvGRUCell), 0),
+    "e3d_lstm": (eidetic, 1),
     "lmc_memory": (lmc, 1),
     "mau": (motion_aware, 0),
     "phydnet": (physical, 0),
     "prednet": (represented, 1),
+    "mim": (mim_block, 1),
     "predrnn": (st_lstm, 1),
+    "predrnn_pp": (causal_lstm, 1),
+    "highway": (highway, 0),
     "swinlstm": (swin, 1),
     "study_convlstm": (
         ucf101_study.ReLUConvLSTMLayer(WIDTH, WIDTH, 3, (SIDE, SIDE)).step,
