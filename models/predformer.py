@@ -132,7 +132,7 @@ class PredFormer(Predictor):
     sizes: ClassVar[Mapping[str, Size]] = {
         "published": Size(
             Recipe(
-                source="PredFormer's Moving MNIST recipe (its authors)",
+                source="PredFormer (b73c7ae), Moving MNIST",
                 origin="authors",
                 learning_rate=1e-3,
                 batch_size=16,

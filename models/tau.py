@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.contract import FrameShape, Paper, Recipe, Size, TrainingBatch, small_recipe
+from models.contract import FrameShape, Paper, Recipe, Size, TrainingBatch
 from models.layers.precision import widened
 from models.simvp import SimVP
 
@@ -58,15 +58,7 @@ class TAU(SimVP):
                 schedule="one_cycle",
             )
         ),
-        "small": Size(
-            small_recipe(2e-3, "learning rate not tuned"),
-            {"width": 16, "translator_width": 176, "translator_depth": 8},
-        ),
-    }
-    tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
-        "width": (8, 16, 32),
-        "translator_width": (96, 176, 256),
-        "translator_depth": (4, 6, 8),
+        "small": SimVP.sizes["small"],
     }
 
     def __init__(
