@@ -392,7 +392,8 @@ class LearnedPositions(nn.Module):
 
     def forward(self) -> Tensor:
         """The vectors [T,H,W,width]."""
-        return reduce(torch.add, self.tables)
+        summed: Tensor = reduce(torch.add, self.tables)
+        return summed
 
 
 class Earthformer(Predictor):
