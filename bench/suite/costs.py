@@ -43,10 +43,18 @@ class _Kept(dict[str, float | None]):
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._read()
+
+    def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(file.read_bytes())
+            found = json.loads(self._file.read_bytes())
             if isinstance(found, dict) and all(map(_is_count, found.values())):
                 self.update(found)
+
+    def __contains__(self, name: object) -> bool:
+        if not super().__contains__(name):
+            self._read()  # another cell of the model may have counted meanwhile
+        return super().__contains__(name)
 
     def __setitem__(self, name: str, count: float | None) -> None:
         super().__setitem__(name, count)

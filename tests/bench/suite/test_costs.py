@@ -39,6 +39,17 @@ def test_what_was_counted_is_not_counted_again(
         _counts("convlstm", width=8, layers=1)
 
 
+def test_what_one_cell_counts_another_need_not(
+    caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, options = catalogue.model("convlstm"), {"width": 4, "layers": 1}
+    first, second = (cost_of(model, options, SPEC) for _ in range(2))
+    assert first.parameters == second.parameters
+    counted = first.train_flops
+    monkeypatch.setattr(cost.Cost, "_model", property(_cannot_count))
+    assert second.train_flops == counted
+
+
 @pytest.mark.parametrize("content", ["", '{"parameters": 1', "[1]", '{"parameters": "1"}'])
 def test_a_damaged_file_is_counted_and_written_anew(caches: Path, content: str) -> None:
     counted = _counts("copy_last")
