@@ -12,26 +12,8 @@ from torch import Tensor, nn
 from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_recipe
 from models.layers.drop_path import DropPath
 from models.layers.rollout import from_patches, patched_shape, to_patches
+from models.layers.self_attention import SelfAttention
 from models.layers.window_rollout import roll_out
-
-
-class Attention(nn.Module):
-    """Multi-head attention among all tokens of a row; queries, keys and values have no bias."""
-
-    def __init__(self, width: int, head: int) -> None:
-        super().__init__()
-        self.heads = width // head
-        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.project = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens [rows,tokens,width] for x of the same shape."""
-        rows, tokens, width = x.shape
-        heads = self.query_key_value(x).view(rows, tokens, 3, self.heads, -1)
-        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        y: Tensor = self.project(mixed.transpose(1, 2).reshape(rows, tokens, width))
-        return y
 
 
 class SwiGLU(nn.Module):
@@ -54,7 +36,9 @@ class GatedLayer(nn.Module):
 
     def __init__(self, width: int, head: int, expansion: int, drop_path: float) -> None:
         super().__init__()
-        self.attention = nn.Sequential(nn.LayerNorm(width), Attention(width, head))
+        self.attention = nn.Sequential(
+            nn.LayerNorm(width), SelfAttention(width, width // head, bias=False)
+        )
         self.feed_forward = nn.Sequential(nn.LayerNorm(width), SwiGLU(width, expansion * width))
         self.drop_path = DropPath(drop_path)
 

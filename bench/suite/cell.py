@@ -157,16 +157,11 @@ class Cell(BaseModel):
     @property
     def missing_data(self) -> str:
         """Why its data are missing; "" where they are not."""
-        return data.missing(self.dataset, self.evaluation) or next(
-            filter(
-                None,
-                (
-                    data.missing(reference, self.evaluation, tested_only=True)
-                    for reference in self.elsewhere.values()
-                ),
-            ),
-            "",
-        )
+        if why := data.missing(self.dataset, self.evaluation):
+            return why
+        further = self.elsewhere.values()
+        found = (data.missing(of, self.evaluation, tested_only=True) for of in further)
+        return next(filter(None, found), "")
 
     @property
     def elsewhere(self) -> dict[str, str]:

@@ -148,7 +148,7 @@ class Loop:
     def _fit(self) -> None:
         """Fit a model without parameters to some training clips."""
         dataset, seed = self._cell.data, self._cell.seed
-        batch_size = clips_at_once(self._cell.data.spec)
+        batch_size = clips_at_once(dataset.spec)
         count = max(1, FIT_FRAMES // (batch_size * dataset.spec.clip_frames))
 
         def batches() -> Iterator[Batch]:

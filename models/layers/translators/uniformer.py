@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from models.layers.self_attention import SelfAttention
 from models.layers.translators.parts import (
     MLP_RATIO,
     ChannelsLast,
@@ -13,7 +14,7 @@ from models.layers.translators.parts import (
     draw_weights,
     feed_forward,
 )
-from models.layers.translators.vit import SelfAttention
+from models.layers.translators.vit import HEADS
 
 LAYER_SCALE = 1e-6
 
@@ -51,7 +52,7 @@ class GlobalBlock(nn.Sequential):
 
     def __init__(self, place: Place) -> None:
         width = place.width
-        attend = ChannelsLast(nn.LayerNorm(width), SelfAttention(width))
+        attend = ChannelsLast(nn.LayerNorm(width), SelfAttention(width, HEADS))
         mix = ChannelsLast(nn.LayerNorm(width), *feed_forward(width))
         for part in (attend, mix):
             part.apply(draw_weights)

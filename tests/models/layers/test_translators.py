@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.self_attention import SelfAttention
 from models.layers.translators import BLOCKS, IncepU, Place
 from models.layers.translators.convmixer import ConvMixerBlock
 from models.layers.translators.gsta import GSTABlock
@@ -19,7 +20,7 @@ from models.layers.translators.swin import ShiftedWindows
 from models.layers.translators.tau import TemporalGate
 from models.layers.translators.uniformer import GlobalBlock, LocalBlock
 from models.layers.translators.van import GatedAttention, LargeKernelGate
-from models.layers.translators.vit import SelfAttention
+from models.layers.translators.vit import HEADS
 
 
 def place(
@@ -184,7 +185,7 @@ def test_mlp_mixer_mixes_positions_alike_in_every_channel() -> None:
 
 def test_attention_is_among_all_positions_in_eight_heads() -> None:
     torch.manual_seed(0)
-    module = SelfAttention(16).double()
+    module = SelfAttention(16, HEADS).double()
     x = torch.randn(2, 3, 4, 16).double()
     query, key, value = module.query_key_value(x.reshape(2, 12, 16)).split(16, -1)
     heads = []
