@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -50,6 +51,29 @@ class DataMissing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a channel measures: a value v in [0,1] of a frame stands for low + v (high - low).
+
+    Attributes:
+        name: such as "2 m temperature".
+        unit: such as "K"; "" for none.
+        low, high: what 0 and 1 stand for, in `unit`.
+
+    Raises:
+        ValueError: unless low < high, both finite.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(f"{self.name} is from {self.low:g} to {self.high:g}: no range")
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """The task of a data set: `context_frames` given, `horizon` to predict.
 
@@ -61,10 +85,14 @@ class Spec:
         horizon: frames to predict.
         classes: their names, for recognition.
         dtype: of the frames: `torch.uint8`, `uint16` or `float16`; `to_unit` gives their values.
+        quantities: what each channel measures, where that has a unit.
+        latitudes: of each row of a map of the Earth, in degrees; its area weights follow from them.
+        thresholds: of the first quantity, in its unit, rising: an event is a value of at least so
+            much, as rain that a radar sees.
 
     Raises:
         ValueError: where a number of frames is no whole number, too small or above `LONGEST_CLIP`,
-            or frames are of another type.
+            frames are of another type, or what is said of channels and rows is of other ones.
     """
 
     frame_shape: tuple[int, int, int]
@@ -72,12 +100,25 @@ class Spec:
     horizon: int
     classes: tuple[str, ...] = ()
     dtype: torch.dtype = torch.uint8
+    quantities: tuple[Quantity, ...] = ()
+    latitudes: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        channels, rows, _ = self.frame_shape
         for name, least in (("context_frames", 1), ("horizon", 0 if self.classes else 1)):
             whole(name, getattr(self, name), least)
         if self.dtype not in _LARGEST:
             raise ValueError(f"frames are torch.uint8, uint16 or float16, not {self.dtype}")
+        if len(self.quantities) not in (0, channels) or len(self.latitudes) not in (0, rows):
+            raise ValueError(
+                f"{len(self.quantities)} quantities and {len(self.latitudes)} latitudes for frames "
+                f"of {channels} channels and {rows} rows"
+            )
+        if self.thresholds and (
+            not self.quantities or list(self.thresholds) != sorted(set(self.thresholds))
+        ):
+            raise ValueError("thresholds are of the first quantity, and rise")
 
     @property
     def clip_frames(self) -> int:
@@ -166,6 +207,10 @@ class Dataset(ABC):
         each clip is its own.
         """
         return torch.arange(count)
+
+    def climatology(self) -> Tensor | None:
+        """The mean training frame, float32 [C,H,W] in [0,1], where anomalies are told from one."""
+        return None
 
     def digest(self, split: HeldOutName, count: int) -> str:
         """Hash of the pixels of the first `count` clips of `split` (32 hexadecimal digits)."""

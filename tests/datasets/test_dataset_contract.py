@@ -3,6 +3,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,16 @@ from torch import Tensor
 
 import datasets
 from bench.check.dataset import CHECKS, LABEL_CHECKS
-from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, Spec, to_bytes, to_unit
+from datasets.contract import (
+    Clips,
+    Dataset,
+    HeldOutName,
+    LabelledDataset,
+    Quantity,
+    Spec,
+    to_bytes,
+    to_unit,
+)
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.sources import digits
 from datasets.video.dataset import CachedDataset
@@ -311,3 +321,26 @@ def test_a_broken_promise_is_noticed_in_one_line(broken: type[Dataset], promise:
 
 def test_every_check_has_been_seen_to_fail() -> None:
     assert set(BROKEN.values()) == set(CHECKS)
+
+
+KELVIN = Quantity("temperature", "K", 200, 320)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"quantities": (KELVIN, KELVIN)},
+        {"latitudes": (-45.0, 45.0)},
+        {"thresholds": (250.0,)},
+        {"quantities": (KELVIN,), "thresholds": (260.0, 250.0)},
+    ],
+)
+def test_what_a_spec_says_fits_its_frames(facts: dict[str, Any]) -> None:
+    Spec((1, 3, 4), 1, 1, quantities=(KELVIN,), latitudes=(-60, 0, 60), thresholds=(250, 260))
+    with pytest.raises(ValueError, match=r"quantities and|rise"):
+        Spec((1, 3, 4), 1, 1, **facts)
+
+
+def test_a_quantity_has_a_range() -> None:
+    with pytest.raises(ValueError, match="temperature is from 320 to 200: no range"):
+        Quantity("temperature", "K", 320, 200)
