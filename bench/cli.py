@@ -49,6 +49,9 @@ Folder = Annotated[
 ]
 
 
+Setting = Annotated[tuple[str, ...], tyro.conf.arg(metavar="WHERE.NAME=VALUE ...")]
+
+
 @dataclass(frozen=True)
 class Places:
     """Where results and runs are stored."""
@@ -95,6 +98,9 @@ class Overrides:
     launch_options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Of each job: partition=gpu time=8h gpus=1 cpus=4 memory=16G account=... sbatch.qos=...
     address=... of a Ray cluster."""
+    set: Setting = ()
+    """Options of models, data sets and the suite's tables: recipe.learning_rate=3e-3 model.width=64
+    dataset.horizon=20 evaluation.test_clips=500."""
 
     def apply(self, suite: Suite) -> Suite:
         """The suite with these overrides."""
@@ -130,15 +136,17 @@ class Selection:
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
 
     def selected(self) -> Suite:
-        """The suite with only the chosen models, data sets and seeds."""
+        """The suite with only the chosen models, data sets and seeds, and what is set."""
+        from bench.suite.changes import changed
         from bench.suite.suite import load_suite
 
         suite = self.overrides.apply(load_suite(self.suite))
-        return suite.with_overrides(
+        chosen = suite.with_overrides(
             models=suite.select_models(self.models) if self.models else None,
             datasets=suite.select_datasets(self.datasets) if self.datasets else None,
             seeds=self.seeds or None,
         )
+        return changed(chosen, self.overrides.set)
 
     def invocation(self, places: Places, **how: Any) -> Invocation:
         """A run of these cells."""
@@ -252,6 +260,8 @@ class Cell:
     """Training steps one by one, or as a CUDA graph (default: as settled)."""
     devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Run it on so many devices, going on where it was on others (default: as settled)."""
+    set: Setting = ()
+    """Other options, which make it another cell: recipe.learning_rate=3e-3 model.width=64."""
     weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: only score its weights again.")] = ""
     events: Annotated[
         int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
@@ -264,11 +274,12 @@ class Cell:
         from bench.run import worker
         from bench.store.mlflow import Store
         from bench.suite.cell import read
+        from bench.suite.changes import changed_cell
         from bench.train import hardware
         from bench.train.team import Team
 
         garbage.look_as_usual()
-        cell = read(self.file).with_step(self.step)
+        cell = changed_cell(read(self.file).with_step(self.step), self.set)
         devices = hardware.resolve_devices(self.devices or cell.devices, cell.device)
         hardware.resolve_step(cell.step, cell.device, devices)
         Team(0, devices).divide(cell.recipe.batch_size)
@@ -357,12 +368,15 @@ class Check:
 
     name: Annotated[str, tyro.conf.Positional]
     """Its name, or path/to/file.py:Class."""
+    set: Setting = ()
+    """Options of it, such as model.width=64."""
 
     def __call__(self) -> int:
         """Print one line a check."""
         from bench.check import check
+        from bench.suite.changes import changed_reference
 
-        return check.check(self.name)
+        return check.check(changed_reference(self.name, self.set))
 
 
 @dataclass(frozen=True)

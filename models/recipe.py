@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 TaskName = Literal["prediction", "recognition"]
@@ -75,6 +75,12 @@ class Recipe:
     @property
     def _falls_on_a_plateau(self) -> bool:
         return _is_number(self.plateau_factor, above=0) and self.plateau_factor < 1
+
+
+TRAINING_FIELDS = tuple(
+    field.name for field in fields(Recipe) if field.name not in ("source", "origin", "trials")
+)
+"""The fields of a recipe that decide how a model is trained; the others say whose it is."""
 
 
 def _is_number(value: object, above: float = -math.inf, least: float = -math.inf) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from bench.check import classifier, dataset, metrics, predictor
@@ -21,28 +24,38 @@ def check(reference: str) -> int:
     Raises:
         UserError: there is no model or data set of that name, or its data are missing.
     """
-    failed = [name for name, error in _results(reference) if not _is_ok(name, error)]
-    sys.stdout.write(f"{reference}: {'broken' if failed else 'kept'}\n")
+    checks, subject = _subject(reference)
+    failed = 0
+    said: dict[str, str] = {}
+    for name, run in checks.items():
+        error = _error(run, subject)
+        same = said.setdefault(error, name) if error else name
+        told = error if same == name else f"the same as {same}"
+        sys.stdout.write(f"FAIL  {name}: {told}\n" if error else f"ok    {name}\n")
+        sys.stdout.flush()
+        failed += bool(error)
+    how = f"failed {failed} of {len(checks)} checks" if failed else f"passed {len(checks)} checks"
+    sys.stdout.write(f"{reference}: {how}\n")
     return 1 if failed else 0
 
 
-def _is_ok(name: str, error: str | None) -> bool:
-    sys.stdout.write(f"ok    {name}\n" if error is None else f"FAIL  {name}: {error}\n")
-    sys.stdout.flush()
-    return error is None
+def _error(run: Callable[[Any], None], subject: Any) -> str:
+    """What `run` finds wrong, and where in the file of `subject`; "" for nothing."""
+    try:
+        run(subject)
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+        return f"{_place(error, subject)}{kind}{one_line(error)}"
+    return ""
 
 
-def _results(reference: str) -> Any:
-    """The name of each check, and its error or None."""
-    checks, subject = _subject(reference)
-    for name, run in checks.items():
-        try:
-            run(subject)
-        except (Exception, SystemExit) as error:  # a user's code may raise anything
-            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-            yield name, f"{kind}{one_line(error)}"
-        else:
-            yield name, None
+def _place(error: BaseException, subject: Any) -> str:
+    """`file.py:12: ` of the last line of the file of `subject` that led to `error`, or ""."""
+    cls = subject if isinstance(subject, type) else type(subject)
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f"{Path(file).name}:{lines[-1]}: " if file and lines else ""
 
 
 def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
@@ -68,8 +81,12 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
 
 
 def _model(cls: type[Model], written: Reference) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
-    if written.options:
-        raise UserError(f"a model is checked as its sizes are: write {written.name} alone")
+    if options := catalogue.model_options(written.label(written.name)):
+        sizes = {
+            name: replace(size, options={**size.options, **options})
+            for name, size in cls.sizes.items()
+        }
+        cls = type(cls.__name__, (cls,), {"__module__": cls.__module__, "sizes": sizes})
     return predictor.CHECKS if issubclass(cls, Predictor) else classifier.CHECKS, cls
 
 

@@ -103,7 +103,7 @@ def _build(run: RecordedCell, spec: Spec) -> Any:
     reference = _param(run, records.MODEL_REFERENCE)
     cls = catalogue.model(reference)
     _, size = catalogue.size_of(cls, _param(run, "size"))
-    options = {**size.options, **Reference.parse(reference).options}
+    options = {**size.options, **catalogue.model_options(reference)}
     for name, value in options.items():
         then = run.params.get(f"model.{name}")
         if then != str(value):

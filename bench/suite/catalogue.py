@@ -15,6 +15,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -26,7 +27,7 @@ import models
 from bench.errors import UserError, one_line, unknown
 from bench.suite.reference import Reference, is_file_reference, split
 from datasets.contract import DataMissing, Dataset, TaskName
-from models.contract import Model, Predictor, Size
+from models.contract import Model, Predictor, Recipe, Size
 
 NAME = re.compile(r"\w[\w .+-]*(/\w[\w .+-]*)*")
 LONGEST_NAME = 100
@@ -142,6 +143,57 @@ def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
     raise unknown(f"size of {cls.name}", asked, cls.sizes)
 
 
+def options_of(cls: type[Model | Dataset]) -> tuple[str, ...]:
+    """The options that may be written behind its name, apart from those of a recipe."""
+    return tuple(
+        parameter.name
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY
+    )
+
+
+def model_options(reference: str) -> dict[str, Any]:
+    """The options written in `reference` that build the model; those of its recipe are left out."""
+    own = options_of(model(reference))
+    return {key: value for key, value in Reference.parse(reference).options.items() if key in own}
+
+
+def recipe_options(reference: str) -> dict[str, Any]:
+    """The fields of a recipe written in `reference`, such as `convlstm(learning_rate=3e-3)`.
+
+    An option that the model itself calls so is the model's.
+    """
+    own = options_of(model(reference))
+    written = Reference.parse(reference).options
+    return {key: value for key, value in written.items() if key not in own}
+
+
+def without_recipe(reference: str) -> str:
+    """`reference` of a model without what it says of a recipe, for one that is not trained."""
+    if not recipe_options(reference):
+        return reference
+    name = split(reference)[0]
+    return Reference(name, model_options(reference)).label(name)
+
+
+def recipe_as_asked(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """`recipe` with other `fields`; then it is nobody's but the user's.
+
+    Raises:
+        UserError: a field is of another type or out of its range.
+    """
+    if not fields:
+        return recipe
+    told = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    source = f"{recipe.source}; as asked {told}"
+    changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    changes |= {"source": source, "origin": "ours", "trials": 0}
+    try:
+        return replace(recipe, **changes)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def absolute(reference: str) -> str:
     """`reference`, with the path of a file made absolute."""
     if not is_file_reference(reference):
@@ -227,7 +279,7 @@ def _get(
                 raise unknown(kind, written.name, known())
             cls = known()[written.name]
     _require_sound(cls)
-    written.check_options(cls)
+    written.check_options(cls, options_of(cls), with_recipe=base is Model)
     return cls
 
 

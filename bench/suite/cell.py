@@ -84,7 +84,7 @@ class Cell(BaseModel):
     def options(self) -> Mapping[str, Any]:
         """The keyword arguments that build the model: its size's, and those asked for."""
         of_size = self.model_class.sizes[self.size].options
-        return {**of_size, **Reference.parse(self.model).options}
+        return {**of_size, **catalogue.model_options(self.model)}
 
     @cached_property
     def dataset_class(self) -> type[Dataset]:

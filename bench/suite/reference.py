@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -15,6 +14,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from bench.errors import UserError, unknown
+from models.recipe import TRAINING_FIELDS, Recipe
 
 LONGEST = 4_000  # characters of a reference; MLflow keeps 6,000 of a value
 DEEPEST = 5  # lists within lists of an option's value
@@ -64,21 +64,25 @@ class Reference:
             return name
         return f"{name}({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
 
-    def check_options(self, constructor: type) -> None:
+    def check_options(
+        self, constructor: type, own: Collection[str], with_recipe: bool = False
+    ) -> None:
         """Make sure that `constructor` has these options, and takes values of such types.
+
+        `own` are the options of the constructor. `with_recipe`, as for models, the fields of a
+        recipe may stand among them.
 
         Raises:
             UserError: it has none of that name, or is annotated for another type.
         """
-        known = [
-            parameter.name
-            for parameter in inspect.signature(constructor).parameters.values()
-            if parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY
-        ]
-        types = _types(constructor) if self.options else {}
+        if not self.options:
+            return
+        fields = TRAINING_FIELDS if with_recipe else ()
+        hints = _types(constructor)
+        types = _types(Recipe) | {name: hints[name] for name in own if name in hints}
         for key, value in self.options.items():
-            if key not in known:
-                raise unknown(f"option of {self.name}", key, known)
+            if key not in own and key not in fields:
+                raise unknown(f"option of {self.name}", key, [*own, *fields])
             if key in types:
                 self._check_type(key, value, types[key])
 

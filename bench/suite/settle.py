@@ -13,13 +13,12 @@ import torch
 from bench.errors import UserError, one_line
 from bench.suite import catalogue, data, tuned
 from bench.suite.cell import Cell
-from bench.suite.reference import Reference
 from bench.suite.suite import Coordinates, Suite
 from bench.train import hardware
 from bench.train.task import Task, task_of
 from bench.train.team import Team
 from datasets.contract import TaskName
-from models.contract import Model
+from models.contract import Model, Recipe
 
 
 def settle(suite: Suite) -> list[Cell]:
@@ -78,8 +77,13 @@ def settle(suite: Suite) -> list[Cell]:
         changes: dict[str, object] = {"settled_data": cell.data_digests}
         if suite.recipe == "tuned" and cell.unbuildable:
             raise UserError(cell.unbuildable)
+        recipe = cell.recipe
         if suite.recipe == "tuned" and cell.is_trained:
-            changes["recipe"] = tuned.recipe_of(cell, suite) or cell.recipe
+            recipe = tuned.recipe_of(cell, suite) or recipe
+        if cell.is_trained is not False:
+            changes["recipe"] = _as_asked(cell, recipe)
+        else:
+            changes["model"] = catalogue.without_recipe(cell.model)
         if devices > 1 and cell.is_trained is False:
             changes["devices"] = 1  # where nothing is trained there is nothing to share
         cell = cell.model_copy(update=changes)
@@ -96,7 +100,19 @@ def settle(suite: Suite) -> list[Cell]:
         cells.append(settled(at))
         if len(suite.seeds) > 1 and not cells[-1].owes_to_seed:
             once.add((at.model, at.dataset))
-    return cells
+    return list({(cell.model, cell.dataset, cell.seed): cell for cell in cells}.values())
+
+
+def _as_asked(cell: Cell, recipe: Recipe) -> Recipe:
+    """`recipe` with the fields that are written behind the name of the model.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+    try:
+        return catalogue.recipe_as_asked(recipe, catalogue.recipe_options(cell.model))
+    except UserError as error:
+        raise UserError(f"{cell.model_name}: {error}") from error
 
 
 def _require_testable_elsewhere(cell: Cell) -> None:
@@ -123,7 +139,7 @@ def _require_buildable(task: TaskName, model: str, size: str, dataset: str) -> N
     Raises:
         UserError: its options do not fit, such as a width of -3.
     """
-    cls, asked = catalogue.model(model), Reference.parse(model).options
+    cls, asked = catalogue.model(model), catalogue.model_options(model)
     if not asked:
         return
     spec = data.opened(dataset).spec

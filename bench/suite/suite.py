@@ -259,7 +259,7 @@ def load_suite(reference: str) -> Suite:
 
 
 def read_suite(reference: str) -> Suite:
-    """As `load_suite`, but what the suite names is not looked for.
+    """As `load_suite`, but what the suite names is not looked for. Its paths are as from its file.
 
     Raises:
         UserError: there is none, or its content is wrong; the message names the place.
@@ -272,9 +272,24 @@ def read_suite(reference: str) -> Suite:
     elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
     fields = {"name": path.stem, "tuned_recipes": f"{path.stem}{TUNED}.toml"} | toml(path)
-    if isinstance(fields["tuned_recipes"], str):
-        fields["tuned_recipes"] = str(path.parent / fields["tuned_recipes"])
-    return _validated(fields, path.name)
+    suite = _validated(fields, path.name)
+
+    def beside(references: Sequence[str]) -> list[str]:
+        return [_from_folder(path.parent, reference) for reference in references]
+
+    also = suite.evaluation.also_test_on
+    changes = {"also_test_on": tuple(beside(also))} if also else {}
+    return suite.with_overrides(
+        models=beside(suite.models),
+        datasets=beside(suite.datasets),
+        tuned_recipes=str(path.parent / suite.tuned_recipes),
+        evaluation=suite.evaluation.model_copy(update=changes).model_dump(mode="json"),
+    )
+
+
+def _from_folder(folder: Path, reference: str) -> str:
+    """`reference` as from the folder of the suite that has it, where it names a file."""
+    return str(folder / reference) if is_file_reference(reference) else reference
 
 
 def _file(reference: str) -> Path:

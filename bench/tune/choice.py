@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench import records
 from bench.records import BEST_VALIDATION, Status
-from bench.suite.reference import Reference
+from bench.suite import catalogue
 from bench.suite.tuned import Trial, Tuned, options_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _trial(cells: Sequence[Cell], runs: Runs) -> Trial:
     figures = [] if bad else [_figure(first, runs[cell.scored]) for cell in cells]
     if not all(map(math.isfinite, figures)):
         bad, figures = [Status.DIVERGED.value], []
-    options = Reference.parse(first.model).options
+    options = catalogue.model_options(first.model)
     return Trial(
         learning_rate=first.recipe.learning_rate,
         batch_size=first.recipe.batch_size,

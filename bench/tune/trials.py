@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from bench.errors import UserError
+from bench.suite import catalogue
 from bench.suite.cell import Cell
 from bench.suite.costs import cost_of
 from bench.suite.reference import Reference
@@ -48,6 +49,11 @@ def subjects(suite: Suite) -> list[Subject]:
     for why in filter(None, (cell.unbuildable for cell in there)):
         raise UserError(why)
     trained = [cell for cell in there if cell.is_trained]
+    for cell in trained:
+        if asked := catalogue.recipe_options(cell.model):
+            raise UserError(
+                f"{cell.model_name}: trials choose the recipe, so leave out {', '.join(asked)}"
+            )
     if not trained:
         raise UserError(f"{suite.name} has no trained model whose data are here: nothing to tune")
     return [Subject(cell, _trials(cell, suite)) for cell in trained]
