@@ -6,7 +6,7 @@ import pytest
 
 from bench.check import check
 
-BROKEN = '''
+BROKEN = """
 from models.contract import FrameShape, Predictor, Recipe, Size
 
 
@@ -19,7 +19,7 @@ class Mine(Predictor):
 
     def forward(self, context, horizon):
         raise RuntimeError(f"no width of {self.width}")
-'''
+"""
 
 
 def test_a_fault_is_named_with_its_line_and_once(
