@@ -32,6 +32,11 @@ def _folder(path: str) -> Path:
     return sayable(Path(path))
 
 
+def _unset(metavar: str) -> Any:
+    """How an argument is shown that is nothing unless it is given: its text says what then."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
 def _suite_name(suite: str) -> str:
     """The name of a suite's experiment, where its file may have been named."""
     return Path(suite).stem if suite.endswith(".toml") else suite
@@ -49,7 +54,7 @@ Folder = Annotated[
 ]
 
 
-Setting = Annotated[tuple[str, ...], tyro.conf.arg(metavar="WHERE.NAME=VALUE ...")]
+Setting = Annotated[tuple[str, ...], _unset("WHERE.NAME=VALUE ...")]
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Places:
 
     results: Folder = Path("results")
     """Folder for the store, checkpoints and reports."""
-    tracking_uri: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    tracking_uri: Annotated[str | None, _unset("URI")] = None
     """MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the results folder)."""
 
     @property
@@ -81,21 +86,23 @@ class Places:
 class Overrides:
     """Options that override the suite file."""
 
-    budget: Annotated[str | None, tyro.conf.arg(metavar="BUDGET")] = None
+    budget: Annotated[str | None, _unset("BUDGET")] = None
     """Training per cell: 60s, 5m, 2000steps, 100000samples or 1e15flops."""
-    size: Annotated[str | None, tyro.conf.arg(metavar="SIZE")] = None
+    size: Annotated[str | None, _unset("SIZE")] = None
     """Size of the models, such as published or small (auto: small on a CPU)."""
-    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | None, _unset("{auto,cpu,cuda,mps}")
+    ] = None
     """Where to train."""
-    devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    devices: Annotated[int | None, _unset("N")] = None
     """GPUs that train a cell together, each a part of every batch (default: 1)."""
-    precision: Literal["auto", "32", "bf16"] | None = None
+    precision: Annotated[Literal["auto", "32", "bf16"] | None, _unset("{auto,32,bf16}")] = None
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
-    step: Literal["auto", "eager", "graph"] | None = None
+    step: Annotated[Literal["auto", "eager", "graph"] | None, _unset("{auto,eager,graph}")] = None
     """Training steps one by one, or as a CUDA graph (auto: where that is found to work)."""
-    launch: Literal["local", "slurm", "ray"] | None = None
+    launch: Annotated[Literal["local", "slurm", "ray"] | None, _unset("{local,slurm,ray}")] = None
     """Where cells run: here, as jobs of SLURM, or in a Ray cluster."""
-    launch_options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
+    launch_options: Annotated[tuple[str, ...], _unset("KEY=VALUE ...")] = ()
     """Of each job: partition=gpu time=8h gpus=1 cpus=4 memory=16G account=... sbatch.qos=...
     address=... of a Ray cluster."""
     set: Setting = ()
@@ -127,11 +134,11 @@ class Selection:
 
     suite: str
     """Name of a suite, or path to a TOML file."""
-    models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
+    models: Annotated[tuple[str, ...], _unset("MODEL ...")] = ()
     """Only these models: names, globs such as 'conv*', or path/to/file.py:Class."""
-    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATASET ...")] = ()
+    datasets: Annotated[tuple[str, ...], _unset("DATASET ...")] = ()
     """Only these data sets: names, globs, or path/to/file.py:Class."""
-    seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED ...")] = ()
+    seeds: Annotated[tuple[int, ...], _unset("SEED ...")] = ()
     """These seeds instead of the suite's."""
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
 
@@ -169,7 +176,7 @@ class Run:
 
     selection: Annotated[Selection, tyro.conf.arg(name="")]
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
-    force: Annotated[str | None, tyro.conf.arg(metavar="GLOB")] = None
+    force: Annotated[str | None, _unset("GLOB")] = None
     """Run cells whose name matches this glob even if they are done."""
     dry_run: bool = False
     """Show the plan and stop."""
@@ -193,14 +200,14 @@ class Tune:
 
     suite: str
     """Name of a suite, or path to a TOML file."""
-    models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
+    models: Annotated[tuple[str, ...], _unset("MODEL ...")] = ()
     """Only these models: names, globs such as 'conv*', or path/to/file.py:Class."""
-    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATASET ...")] = ()
+    datasets: Annotated[tuple[str, ...], _unset("DATASET ...")] = ()
     """Only these data sets: names, globs, or path/to/file.py:Class."""
-    trials: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    trials: Annotated[int | None, _unset("N")] = None
     """Of each model (default: as the suite says, else 5)."""
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    out: Annotated[Path | None, _unset("FILE")] = None
     """File for the recipes (default: NAME.tuned.toml beside the suite's file)."""
     dry_run: bool = False
     """Show the plan and stop."""
@@ -256,17 +263,18 @@ class Cell:
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
     profile: bool = False
     """Record a few training steps with torch.profiler, after the budget."""
-    step: Literal["auto", "eager", "graph"] | None = None
+    step: Annotated[Literal["auto", "eager", "graph"] | None, _unset("{auto,eager,graph}")] = None
     """Training steps one by one, or as a CUDA graph (default: as settled)."""
-    devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    devices: Annotated[int | None, _unset("N")] = None
     """Run it on so many devices, going on where it was on others (default: as settled)."""
     set: Setting = ()
     """Other options, which make it another cell: recipe.learning_rate=3e-3 model.width=64."""
-    weights_of: Annotated[str, tyro.conf.arg(help="MLflow run: only score its weights again.")] = ""
-    events: Annotated[
-        int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
-    ] = None
-    parent: Annotated[str, tyro.conf.arg(help="MLflow run of the invocation.")] = ""
+    weights_of: Annotated[str, _unset("RUN")] = ""
+    """MLflow run: only score its weights again."""
+    events: Annotated[int | None, _unset("DESCRIPTOR")] = None
+    """Of a parent process's pipe, for JSON lines."""
+    parent: Annotated[str, _unset("RUN")] = ""
+    """MLflow run of the invocation."""
 
     def __call__(self) -> int:
         """Run the cell."""
@@ -304,9 +312,9 @@ class Report:
 
     suite: str
     """Name of the suite, as MLflow's experiment is called."""
-    compare: Annotated[str | None, tyro.conf.arg(metavar="OTHER_SUITE")] = None
+    compare: Annotated[str | None, _unset("OTHER_SUITE")] = None
     """Show the trained cells of this suite, too, wherever they may be compared."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    out: Annotated[Path | None, _unset("DIR")] = None
     """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
@@ -325,10 +333,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Ls:
-    """List models, data sets, suites or cells."""
+    """List models, data sets, suites or cells; or the options of one model or data set."""
 
     what: Annotated[Literal["models", "datasets", "suites", "cells"], tyro.conf.Positional]
-    suite: str | None = None
+    name: Annotated[str | None, tyro.conf.Positional, _unset("[NAME]")] = None
+    """Of one model or data set: its options, and a model's recipe in each size."""
+    suite: Annotated[str | None, _unset("SUITE")] = None
     """For cells: those of this suite, whether run or not (default: all that were run)."""
     format: Literal["table", "json", "csv"] = "table"
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
@@ -343,6 +353,13 @@ class Ls:
 
     def _listed(self) -> tuple[list[dict[str, object]], list[str]]:
         """The rows and the names of their columns; each list imports what it needs, and no more."""
+        if self.name is not None:
+            from bench.listing import options
+
+            rows, columns, headline = options.of(self.what, self.name)
+            if self.format == "table":
+                sys.stdout.write(f"{headline}\n\n")
+            return rows, columns
         if self.what == "models":
             from bench.console import announce
             from bench.listing import models
@@ -386,15 +403,13 @@ class Speed:
     Each model has a process of its own. Rows are recorded in MLflow's experiment `speed`.
     """
 
-    models: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL ...]")
-    ] = ()
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, _unset("[MODEL ...]")] = ()
     """Names, globs such as 'conv*', or path/to/file.py:Class (default: all for the data set)."""
     dataset: str = "moving_mnist"
     """Name of the data set, with options, or path/to/file.py:Class."""
     size: str = "auto"
     """Size of the models, such as published or small; all measures each (auto: small on a CPU)."""
-    batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    batch: Annotated[int | None, _unset("N")] = None
     """Clips in a training step (default: as many as the model's recipe has)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
@@ -402,21 +417,20 @@ class Speed:
     """Arithmetic (auto: bf16 on CUDA, else 32)."""
     step: Literal["auto", "eager", "graph"] = "auto"
     """Training steps one by one, or as a CUDA graph (auto: where that is found to work)."""
-    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    threads: Annotated[int | None, _unset("N")] = None
     """Of PyTorch on the CPU (default: as many as it takes)."""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
     """About how long steps are timed, of each side of a pair; seven stretches at least."""
-    against: Literal["literal"] | None = None
+    against: Annotated[Literal["literal"] | None, _unset("{literal}")] = None
     """Alternate with steps of the literal transcription of the published code, where there is one.
     """
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    out: Annotated[Path | None, _unset("FILE")] = None
     """Markdown file for the table."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
-    cell: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    cell: Annotated[Path | None, _unset("FILE")] = None
     """Measure this settled cell in this process, unrecorded; there is one such process a model."""
-    events: Annotated[
-        int | None, tyro.conf.arg(help="Descriptor of a parent process's pipe, for JSON lines.")
-    ] = None
+    events: Annotated[int | None, _unset("DESCRIPTOR")] = None
+    """Of a parent process's pipe, for JSON lines."""
 
     def __call__(self) -> int:
         """Measure, and print the table."""
@@ -455,9 +469,9 @@ class DataPrepare:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, with options, or path/to/file.py:Class."""
-    source: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    source: Annotated[Path | None, _unset("PATH")] = None
     """Folder that holds its files (default: looked for in the data folder)."""
-    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    workers: Annotated[int | None, _unset("N")] = None
     """Processes that decode (default: one a CPU)."""
     max_damaged: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.05
     """Share of the files that may be damaged; these are left out and named."""
@@ -473,7 +487,7 @@ class DataPrepare:
 class DataStatus:
     """List the data sets and which are prepared."""
 
-    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
+    name: Annotated[str | None, tyro.conf.Positional, _unset("[NAME]")] = None
     """Only this one, with options (default: all)."""
     format: Literal["table", "json", "csv"] = "table"
 
@@ -504,7 +518,7 @@ class DataShow:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, with options, or path/to/file.py:Class."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    out: Annotated[Path | None, _unset("PATH")] = None
     """Folder to write to (default: results/data/NAME)."""
     split: Literal["train", "validation", "test"] = "train"
     """Where the clips are from; those to train on are drawn with seed 0."""
@@ -544,7 +558,7 @@ class Predict:
     """Video, array of clips (.npy), folder of images, or folder of any of these."""
     out: Path
     """Folder to write to."""
-    horizon: Annotated[int | None, tyro.conf.arg(metavar="FRAMES")] = None
+    horizon: Annotated[int | None, _unset("FRAMES")] = None
     """Frames to predict (default: as many as in training)."""
     format: Literal["png", "npy", "mp4", "gif"] = "png"
     """png: a picture a frame; npy: one array; mp4, gif: what was given and what follows."""
@@ -579,7 +593,7 @@ class Verify:
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
-    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    steps: Annotated[int | None, _unset("N")] = None
     """Only the first steps, whose training loss is compared (default: all, and the scores)."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
@@ -619,7 +633,7 @@ class Ui:
     port: int = ui.PORT
     serve: bool = False
     """Let cells elsewhere record here: a server that makes the store and takes artifacts, too."""
-    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    names: Annotated[tuple[str, ...], _unset("NAME ...")] = ()
     """With --serve: further names that others may call this machine by."""
 
     def __call__(self) -> int:
@@ -661,12 +675,25 @@ Verb = (
 )
 
 
+FIRST_STEPS = """\
+nextframe, a benchmark harness for video prediction
+
+  python -m bench run --suite quick   a first report, within three minutes
+  python -m bench run --suite mnist   the main job
+  python -m bench ls suites           what else can be run; ls models, ls datasets
+  python -m bench --help              every verb; VERB --help its options
+"""
+
+
 def main(arguments: list[str]) -> int:
-    """Run the verb that `arguments` name; its exit code.
+    """Run the verb that `arguments` name, or say what to do first; its exit code.
 
     Raises:
         UserError: an argument is wrong.
     """
+    if not arguments:
+        sys.stdout.write(FIRST_STEPS)
+        return 0
     verb = tyro.cli(
         Verb,
         prog="python -m bench",

@@ -79,6 +79,11 @@ class Human36M(VideoDataset):
     def __init__(self, context_frames: int = 4, horizon: int = 4, *, size: int = 256) -> None:
         """Open the cache of frames of `size` x `size` pixels.
 
+        Args:
+            context_frames: frames given.
+            horizon: frames to predict.
+            size: height and width of a frame.
+
         Raises:
             DataMissing: it has not been prepared, or a split has no window that long.
         """

@@ -55,6 +55,10 @@ class TaxiBJ(VideoDataset):
     def __init__(self, context_frames: int = 4, horizon: int = 4) -> None:
         """Open the cache.
 
+        Args:
+            context_frames: half hours given.
+            horizon: half hours to predict.
+
         Raises:
             DataMissing: the flows are not prepared here, or no run of half hours is long enough.
             ValueError: they were made of `dataset.npz`, whose windows are 4 -> 4.

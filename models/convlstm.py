@@ -108,6 +108,16 @@ class ConvLSTM(FrameByFrame):
         patch: int = 4,
         peephole: bool = False,
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width; both sides multiples of `patch`.
+            width: channels of all states.
+            layers: how many layers there are.
+            kernel: side of the convolutions, odd.
+            patch: side of the squares that become channels.
+            peephole: whether gates see the cell state too, with biases, as in the paper.
+        """
         super().__init__(frame_shape, width=width, patch=patch)
         channels, map_height, map_width = self.patched_shape
         self.cells = nn.ModuleList()

@@ -84,6 +84,14 @@ class ConvLSTMClassifier(Classifier):
     def __init__(
         self, frame_shape: FrameShape, classes: int, *, width: int = 64, features: int = 512
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width.
+            classes: how many there are.
+            width: channels of the autoencoder's states.
+            features: channels of the convolution before the logits.
+        """
         super().__init__(frame_shape, classes)
         self.autoencoder = ConvLSTMAutoencoder(frame_shape[0], width)
         self.features = MeanConv3d(width, features)

@@ -98,6 +98,12 @@ class ConvLSTMSeq2Seq(Predictor):
     tunable: ClassVar[Mapping[str, Sequence[Any]]] = {"width": (4, 6, 8, 10, 13, 16, 20, 24)}
 
     def __init__(self, frame_shape: FrameShape, *, width: int = 64) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width.
+            width: channels of all states.
+        """
         super().__init__(frame_shape)
         self.autoencoder = ConvLSTMAutoencoder(frame_shape[0], width)
         self.output = nn.Conv2d(width, frame_shape[0], 3, padding="same")

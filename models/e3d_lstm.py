@@ -172,6 +172,15 @@ class E3DLSTM(FrameByFrame):
         kernel: int = 5,
         patch: int = 4,
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width; both sides multiples of `patch`.
+            width: channels of all states, of each frame of the window.
+            layers: how many layers there are.
+            kernel: side of the convolutions in space, odd.
+            patch: side of the squares that become channels.
+        """
         super().__init__(frame_shape, width=WINDOW * width, patch=patch, bias=True)
         self.width = width
         self.cells = nn.ModuleList(

@@ -182,6 +182,15 @@ class LMCMemory(Predictor):
         slots: int = 100,
         memory: bool = True,
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width; both sides multiples of 16.
+            width: channels of all states.
+            layers: ConvLSTM layers between encoder and decoder.
+            slots: motions that the memory holds.
+            memory: whether there is one; without it the ConvLSTM predicts alone.
+        """
         super().__init__(frame_shape)
         require_multiple(frame_shape, 16, "motions are remembered for squares of 16 x 16 pixels")
         channels = frame_shape[0]

@@ -117,6 +117,15 @@ class PredRNN(FrameByFrame):
         kernel: int = 5,
         patch: int = 4,
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width; both sides multiples of `patch`.
+            width: channels of all states.
+            layers: how many layers there are.
+            kernel: side of the convolutions, odd.
+            patch: side of the squares that become channels.
+        """
         super().__init__(frame_shape, width=width, patch=patch)
         self.cells = nn.ModuleList(
             STLSTMCell(width if layer else self.patched_shape[0], width, kernel)

@@ -198,6 +198,14 @@ class UCF101StudyConvLSTM(RecurrentPredictor):
     def __init__(
         self, frame_shape: FrameShape, *, width: int = 64, layers: int = 2, kernel: int = 3
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width.
+            width: channels of all states.
+            layers: how many layers there are.
+            kernel: side of the convolutions, odd.
+        """
         channels, height, breadth = frame_shape
         stack = [
             ReLUConvLSTMLayer(width if layer else channels, width, kernel, (height, breadth))
@@ -275,6 +283,14 @@ class UCF101StudyPredRNN(RecurrentPredictor):
     def __init__(
         self, frame_shape: FrameShape, *, width: int = 64, layers: int = 2, kernel: int = 3
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width.
+            width: channels of all states.
+            layers: how many layers there are.
+            kernel: side of the convolutions, odd.
+        """
         stack = [
             TwoMemoryLayer(width if layer else frame_shape[0], width, kernel)
             for layer in range(layers)

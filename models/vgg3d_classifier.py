@@ -62,6 +62,14 @@ class VGG3DClassifier(Classifier):
     def __init__(
         self, frame_shape: FrameShape, classes: int, *, width: int = 32, dropout: float = 0.2
     ) -> None:
+        """The published size by default.
+
+        Args:
+            frame_shape: channels, height, width.
+            classes: how many there are.
+            width: channels of the first block; later ones have multiples.
+            dropout: share of the channels dropped after each block but the last.
+        """
         super().__init__(frame_shape, classes)
         self.blocks = nn.Sequential()
         below = frame_shape[0]

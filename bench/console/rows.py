@@ -19,6 +19,10 @@ from bench.units import figure
 
 Format = Literal["table", "json", "csv"]
 
+GAP = 2  # between columns
+FEW_WORDS = 3  # of what is no sentence
+SENTENCE = 24  # characters of a line of one, at least
+
 
 def print_rows(
     rows: Sequence[Mapping[str, object]],
@@ -28,8 +32,9 @@ def print_rows(
 ) -> None:
     """Prints `columns` of `rows`; what is missing or no finite number is empty (JSON: null).
 
-    Tables round figures and wrap what is too wide; JSON and CSV hold the values as they are, but
-    for a text in CSV that a spreadsheet would compute.
+    Tables round figures, wrap sentences and leave out the last columns that do not fit, which they
+    name; JSON and CSV hold the values as they are, but for a text in CSV that a spreadsheet would
+    compute.
     """
     stream = stream or sys.stdout
     picked = [[_known(row.get(column)) for column in columns] for row in rows]
@@ -45,22 +50,45 @@ def print_rows(
 
 def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: TextIO) -> None:
     terminal = stream.isatty()
-    width = None if terminal else 10_000  # a pipe has no edge at which to wrap
+    width = None if terminal else 10_000  # a pipe has no edge
     console = Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    texts = [[_words(value) for value in row] for row in picked]
+    cells = [[heading, *(row[index] for row in texts)] for index, heading in enumerate(columns)]
+    shown = _fitting(cells, console.width)
     table = empty_table()
-    for index, column in enumerate(columns):
-        values = [row[index] for row in picked]
-        numbers = all(isinstance(value, int | float | None) for value in values)
-        longest = max((len(_words(value)) for value in values), default=0)
+    for index in shown:
+        numbers = all(isinstance(row[index], int | float | None) for row in picked)
+        sentences = any(len(row[index].split()) > FEW_WORDS for row in texts)
         table.add_column(
-            column,
+            columns[index],
             justify="right" if numbers else "left",
             overflow="fold",
-            no_wrap=index == 0 and longest <= console.width // 2,  # names before all else
+            no_wrap=not sentences and len(shown) > 1,
         )
-    for row in picked:
-        table.add_row(*(Text(_words(value)) for value in row))
+    for row in texts:
+        table.add_row(*(Text(row[index]) for index in shown))
     console.print(table)
+    left_out = [name for index, name in enumerate(columns) if index not in shown]
+    if left_out:
+        console.print(f"too wide for {console.width} columns: {', '.join(left_out)}")
+
+
+def _fitting(columns: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Which of the `columns` of cells fit into `width` characters, the first ones before others.
+
+    A column of sentences may wrap between words, others must not.
+    """
+    kept: list[int] = []
+    used = 0
+    for index, cells in enumerate(columns):
+        longest = max(map(len, cells))
+        wraps = any(len(cell.split()) > FEW_WORDS for cell in cells)
+        least = max(len(word) for cell in cells for word in cell.split() or [""])
+        needed = max(least, min(longest, SENTENCE)) if wraps else longest
+        if not kept or used + GAP + needed <= width:
+            kept.append(index)
+            used += needed + (GAP if len(kept) > 1 else 0)
+    return kept
 
 
 def _known(value: object) -> object:

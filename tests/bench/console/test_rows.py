@@ -78,6 +78,20 @@ def test_names_stay_whole_while_another_column_can_give_way(
     assert len(lines) > 6
 
 
+def test_columns_that_do_not_fit_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = {"name": "moving_mnist", "paper": "https://arxiv.org/abs/1506.04214", "year": 2015}
+    stream = Terminal()
+    print_rows([row], ["name", "paper", "year"], stream=stream)
+    heading, _, line, note = stream.getvalue().splitlines()
+    assert "name" in heading
+    assert "paper" not in heading
+    assert line.split() == ["moving_mnist", "2015"]
+    assert note == "too wide for 40 columns: paper"
+
+
 def test_no_rows_still_show_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows([], ["name", "status"])
     assert capsys.readouterr().out.split()[:2] == ["name", "status"]
