@@ -13,7 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from bench import garbage
 from bench.errors import UserError
 from bench.store import ui
-from bench.store.address import database_file, is_server, sayable, store_uri
+from bench.store.address import database_file, is_server, sayable, shown, store_uri
 
 if TYPE_CHECKING:
     from bench.run.invocation import Invocation
@@ -251,6 +251,31 @@ class Clear:
 
         freed = self.places.store().clear_weights(_suite_name(self.suite))
         sys.stdout.write(f"{byte_size(freed)} of weights deleted\n")
+        return 0
+
+
+@dataclass(frozen=True)
+class Push:
+    """Copy all runs of a suite into another store, such as a server; ids stay findable."""
+
+    suite: str
+    """Name of the suite, as MLflow's experiment is called."""
+    to: Annotated[str, tyro.conf.arg(metavar="URI")]
+    """The other MLflow store, such as http://head:5000 or sqlite:///elsewhere/mlflow.db."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Copy them, and print how many."""
+        from bench.console import SCREEN
+        from bench.store.mlflow import Store
+        from bench.store.push import push
+
+        store = self.places.store()
+        to = Store(store_uri(self.to, self.places.results), SCREEN.announce)
+        if to.uri == store.uri:
+            raise UserError("--to is the store that the runs are in: name another")
+        copied, there = push(store, _suite_name(self.suite), to, SCREEN.announce)
+        sys.stdout.write(f"{copied} runs copied to {shown(to.uri)}, {there} were there\n")
         return 0
 
 
@@ -662,6 +687,7 @@ Verb = (
     | Tune
     | Rescore
     | Clear
+    | Push
     | Cell
     | Report
     | Ls

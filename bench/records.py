@@ -179,6 +179,7 @@ ERROR = "bench.error"
 COMMAND = "bench.command"  # the line that runs this one cell again
 FOLDER = "bench.folder"  # digest of machine and results folder: whose run it is, should it be left
 KIND = "bench.kind"  # "cell", "suite" for the parent run of one invocation, or "speed"
+COPY_OF = "bench.copy_of"  # the id that a run had in the store which it was first recorded in
 COMMIT = "bench.commit"
 DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"

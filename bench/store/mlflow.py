@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -48,6 +48,7 @@ from bench.store.sqlite import OURS, TRAINING_PAGES, Database
 
 POINTS_PER_BATCH = 1000  # MLflow's limit for one call
 TRIES = 10  # at what another process did first
+PARENT = "mlflow.parentRunId"
 SERVED = "mlflow-artifacts:/"  # where a server keeps them that takes them itself
 ANSWER_SECONDS = 10  # that a server has for its first one
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells every retry
@@ -174,7 +175,7 @@ class Store:
     def begin(self, suite: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
         """The id of a new run in `suite`, under the run `parent` where one is given."""
         if parent:
-            tags = {**tags, "mlflow.parentRunId": parent}
+            tags = {**tags, PARENT: parent}
         run = self._client.create_run(self.experiment(suite), tags=dict(tags), run_name=name)
         return str(run.info.run_id)
 
@@ -184,7 +185,7 @@ class Store:
             self._client.update_run(run_id, status="RUNNING")
         except UnknownRun:
             return False
-        under = {"mlflow.parentRunId": parent} if parent else {}
+        under = {PARENT: parent} if parent else {}
         self.tag(run_id, {records.STATUS: records.Status.RUNNING, records.ERROR: "", **under})
         return True
 
@@ -257,6 +258,65 @@ class Store:
         finally:
             monitor.finish()
 
+    # --- copying -------------------------------------------------------------------------------
+
+    def closed(self, suite: str) -> list[RecordedCell]:
+        """The runs of every kind that ended in `suite`, parents before what they hold."""
+        found = self._search(suite, "%", " and attributes.status != 'RUNNING'", "LIKE")
+        runs = sorted(map(self._recorded, found), key=lambda run: run.started)
+        return sorted(runs, key=lambda run: PARENT in run.tags)
+
+    def copied(self, suite: str, origin: str) -> str | None:
+        """The id of the run of `suite` that is `origin` or a whole copy of it; deletes half ones.
+
+        A run is whole once it says of what kind it is, which a copy does last.
+        """
+        if self.run(origin) is not None:
+            return origin
+        experiment = self._client.get_experiment_by_name(suite)
+        if experiment is None:
+            return None
+        same = f"tags.`{records.COPY_OF}` = '{origin}'"
+        whole = None
+        for run in self._client.search_runs([experiment.experiment_id], same):
+            if records.KIND in run.data.tags:
+                whole = str(run.info.run_id)
+            else:
+                self._client.delete_run(run.info.run_id)
+        return whole
+
+    def copy(self, suite: str, run_id: str, to: Store, parent: str = "") -> str:
+        """The id, in the store `to`, of a copy of a run: all that is recorded of it, at its times.
+
+        It is under the run `parent` there. Cut short, it is a half copy, of no kind.
+        """
+        run = self._client.get_run(run_id)
+        tags = {key: value for key, value in run.data.tags.items() if key != PARENT}
+        origin = {records.COPY_OF: tags.get(records.COPY_OF, run_id)}
+        kind = {records.KIND: tags.pop(records.KIND)}
+        above = {PARENT: parent} if parent else {}
+        new = str(
+            to._client.create_run(
+                to.experiment(suite),
+                start_time=run.info.start_time,
+                tags=tags | origin | above,
+                run_name=run.info.run_name,
+            ).info.run_id
+        )
+        to.params(new, run.data.params)
+        to.points(new, self.history(run_id, ()))
+        if run.inputs and run.inputs.dataset_inputs:
+            to._client.log_inputs(new, run.inputs.dataset_inputs)
+        files = self._files(run_id)
+        if files.list_artifacts():
+            with tempfile.TemporaryDirectory(prefix="nextframe-") as folder:
+                here = isinstance(files.target, LocalArtifactRepository)
+                place = files.get_local_path("") if here else files.download_artifacts("", folder)
+                to.attach(new, Path(place))
+        to.tag(new, kind)
+        to._client.set_terminated(new, run.info.status, run.info.end_time)
+        return new
+
     # --- reading -------------------------------------------------------------------------------
 
     def suites(self) -> list[str]:
@@ -313,7 +373,9 @@ class Store:
         runs = self._search(suite, "suite")
         return str(runs[0].info.run_id) if runs else None
 
-    def _search(self, suite: str, kind: str, more: str = "") -> list[Run]:
+    def _search(
+        self, suite: str, kind: str, more: str = "", compared: Literal["=", "LIKE"] = "="
+    ) -> list[Run]:
         experiment = self._client.get_experiment_by_name(suite)
         if experiment is None:
             return []
@@ -322,7 +384,7 @@ class Store:
         while True:
             page: PagedList[Run] = self._client.search_runs(
                 [experiment.experiment_id],
-                filter_string=f"tags.`{records.KIND}` = '{kind}'{more}",
+                filter_string=f"tags.`{records.KIND}` {compared} '{kind}'{more}",
                 order_by=["attributes.start_time DESC"],
                 max_results=1000,
                 page_token=token,

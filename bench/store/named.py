@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 def newest(store: Store, asked: str) -> RecordedCell:
     """The run of that id or, by its cell's name, the newest: one that finished, if any did.
 
+    A run that was copied here by `bench push` is also found by the id it had before.
+
     Raises:
         UserError: there is none.
     """
     run = store.run(asked) if "/" not in asked else None
     runs = [run] if run else [run for suite in store.suites() for run in store.cells(suite)]
-    found = [run for run in runs if asked in (run.name, run.run_id)]
+    found = [run for run in runs if asked in (run.name, run.run_id, run.tags.get(records.COPY_OF))]
     if not found:
         raise unknown("cell", asked, {run.name for run in runs})
     return max(found, key=lambda run: (run.is_done, run.started))
