@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.console.plan import plan
-from bench.console.summary import failures, pointers, skipped, summary
+from bench.console.summary import failures, pointers, skipped, stopped, summary
 from bench.console.tally import Tally
 from bench.console.words import figures, one_line, outcome, share_done, spent, time_left
 from bench.run.display import PlannedCell, RunSettings
@@ -76,6 +76,7 @@ class PlainDisplay:
         self._print_all(pointers(report, ui_command))
         self._print_all(failures(self._tally.failures))
         self._print_all(skipped(self._tally.skipped))
+        self._print_all(stopped(self._tally.interrupted))
 
     def _print_all(self, texts: Iterable[Text]) -> None:
         for text in texts:

@@ -32,9 +32,9 @@ def print_rows(
 ) -> None:
     """Prints `columns` of `rows`; what is missing or no finite number is empty (JSON: null).
 
-    Tables round figures, wrap sentences and leave out the last columns that do not fit, which they
-    name; JSON and CSV hold the values as they are, but for a text in CSV that a spreadsheet would
-    compute.
+    Tables round figures, wrap sentences, leave out columns that hold nothing, and those of the last
+    that do not fit, which they name; JSON and CSV hold the values as they are, but for a text in
+    CSV that a spreadsheet would compute.
     """
     stream = stream or sys.stdout
     picked = [[_known(row.get(column)) for column in columns] for row in rows]
@@ -52,6 +52,7 @@ def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: T
     terminal = stream.isatty()
     width = None if terminal else 10_000  # a pipe has no edge
     console = Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    columns, picked = _told(columns, picked)
     texts = [[_words(value) for value in row] for row in picked]
     cells = [[heading, *(row[index] for row in texts)] for index, heading in enumerate(columns)]
     shown = _fitting(cells, console.width)
@@ -71,6 +72,18 @@ def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: T
     left_out = [name for index, name in enumerate(columns) if index not in shown]
     if left_out:
         console.print(f"too wide for {console.width} columns: {', '.join(left_out)}")
+
+
+def _told(
+    columns: Sequence[str], picked: Sequence[Sequence[object]]
+) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    """The columns, and their rows, that hold anything; all where there are no rows."""
+    told = [
+        index
+        for index in range(len(columns))
+        if not picked or any(row[index] not in (None, "") for row in picked)
+    ]
+    return [columns[index] for index in told], [[row[index] for index in told] for row in picked]
 
 
 def _fitting(columns: Sequence[Sequence[str]], width: int) -> list[int]:

@@ -47,6 +47,13 @@ def failures(ended: Sequence[Ended]) -> Iterator[Text]:
         yield Text(f"  {cell.command}")
 
 
+def stopped(cells: int) -> Iterator[Text]:
+    """That the same line goes on, where `cells` were stopped before their end."""
+    if cells:
+        what = "a cell was saved" if cells == 1 else f"{cells} cells were saved"
+        yield Text(f"\nstopped, {what}: the same line goes on", "bold yellow")
+
+
 def skipped(reasons: Mapping[str, str]) -> Iterator[Text]:
     """The cells without data, below each reason that keeps them from running."""
     if reasons:

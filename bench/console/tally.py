@@ -36,8 +36,8 @@ class Ended:
 
     @property
     def failed(self) -> bool:
-        """Whether it should have a result and has none."""
-        return self.status not in (Status.DONE, Status.SKIPPED)
+        """Whether it should have a result, has none, and does not go on by the same line."""
+        return self.status not in (Status.DONE, Status.SKIPPED, Status.INTERRUPTED)
 
 
 class Tally:
@@ -82,6 +82,11 @@ class Tally:
     def failures(self) -> list[Ended]:
         """The cells that failed, in the order in which they did."""
         return [ended for ended in self.ended if ended.failed]
+
+    @property
+    def interrupted(self) -> int:
+        """How many cells were stopped before their end."""
+        return sum(ended.status == Status.INTERRUPTED for ended in self.ended)
 
     def start(self, name: str) -> None:
         """The cell runs from now on."""

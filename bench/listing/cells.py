@@ -13,17 +13,21 @@ from bench.score.metrics import LEADING
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell, Store
 
-RESULTS = {measure.key.replace("/", "_"): measure.key for measure in LEADING.values()}
-"""The leading measure of each task: the name of its column, and its metric."""
+VALIDATION = {key.replace("/", "_"): key for key in records.BEST_VALIDATION.values()}
+TEST = {measure.key.replace("/", "_"): measure.key for measure in LEADING.values()}
+"""The leading measures of each task: the name of the column, and the metric. What is chosen by hand
+is chosen by the first: it stands before the test's."""
 COLUMNS = [
     "suite",
     "cell",
     "status",
-    *RESULTS,
+    *VALIDATION,
+    *TEST,
+    "error",
+    "budget",
     "train_seconds",
     "weights_mib",
     "started",
-    "error",
 ]
 
 
@@ -56,7 +60,8 @@ def _recorded(suite: str, runs: list[RecordedCell], results: Path) -> list[dict[
             "suite": suite,
             "cell": run.name,
             "status": _status(run, results),
-            **{name: run.metrics.get(metric) for name, metric in RESULTS.items()},
+            **{name: run.metrics.get(metric) for name, metric in (VALIDATION | TEST).items()},
+            "budget": run.params.get("budget"),
             "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
             "weights_mib": run.weights_bytes / 2**20 if run.weights_bytes else None,
             "started": run.started.astimezone().strftime("%Y-%m-%d %H:%M"),

@@ -262,8 +262,12 @@ class Invocation:
             except (UserError, OSError) as error:
                 display.cell_started(cell.name)
                 self._show_end(display, cell, Finished(Status.FAILED, described(error)))
+        told = False
         for job, event in launcher.run(jobs):
             cell = by_name[job.name]
+            if launcher.stopped and not told:
+                self.screen.announce("stopping: what runs is being saved; Ctrl-C again kills it")
+                told = True
             if isinstance(event, Started):
                 display.cell_started(cell.name)
             elif isinstance(event, Progress | Note):
