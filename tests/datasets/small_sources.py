@@ -25,6 +25,10 @@ TAXI_PEAK = 1000.0
 TAXI_CLOCK = 1 << np.arange(16)
 """Bits of the half hour, in the first row of the inflow."""
 
+WEATHER_RANGE = (200.0, 320.0)
+WEATHER_CLOCK = 1 << np.arange(20)
+"""Bits of the hour since 2010, in the first row."""
+
 
 def frames(folder: Path) -> None:
     """A clip for each split."""
@@ -185,6 +189,48 @@ def ucf101_lists(folder: Path, names: Sequence[str], number: int = 1) -> None:
         path.write_text("".join(f"{line}\r\n" for line in lines), newline="")
 
 
+def weatherbench(folder: Path) -> None:
+    """The temperature of some days of a year of each split."""
+    for year in (2010, 2016, 2017):
+        weather_year(folder, year, np.arange(120))
+
+
+def weather_year(
+    folder: Path,
+    year: int,
+    hours: np.ndarray,
+    field: str = "2m_temperature",
+    key: str = "t2m",
+    values: np.ndarray | None = None,
+    levels: Sequence[int] = (),
+) -> Path:
+    """A file of the authors' form, of those hours of a year; each map shows how late it is."""
+    path = folder / field / f"{field}_{year}_5.625deg.nc"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file[key] = weather_maps(year, hours, levels) if values is None else values
+        file["time"] = hours.astype(np.int64)
+        file["time"].attrs["units"] = f"hours since {year}-01-01"
+        file["lat"] = np.arange(32) * 5.625 - 87.1875
+        file["lon"] = np.arange(64) * 5.625
+        if levels:
+            file["level"] = np.array(levels, np.int32)
+    return path
+
+
+def weather_maps(year: int, hours: np.ndarray, levels: Sequence[int] = ()) -> np.ndarray:
+    """Maps [N,32,64], or [N,L,32,64], that drift around the Earth, of values in `WEATHER_RANGE`."""
+    low, high = WEATHER_RANGE
+    since_2010 = hours + (date(year, 1, 1) - date(2010, 1, 1)).days * 24
+    longitudes = np.arange(64) * 5.625 - 3 * hours[:, None]
+    waves = np.sin(np.radians(np.arange(32) * 5.625))[:, None]
+    maps = low + (high - low) * (0.5 + 0.4 * waves * np.cos(np.radians(longitudes))[:, None])
+    maps[:, 0, :20] = np.where(since_2010[:, None] & WEATHER_CLOCK > 0, high, low)
+    if levels:
+        maps = np.stack([maps + level / 10 for level in levels], axis=1)
+    return maps.astype(np.float32)
+
+
 SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
     "frames": frames,
     "human36m": human36m,
@@ -196,6 +242,7 @@ SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
     "ucf101": ucf101,
     "ucf101/actions": ucf101,
     "ucf101/study": ucf101,
+    "weatherbench": weatherbench,
 }
 """What writes a source of each data set: into the folder that it is prepared from, or where nothing
 is prepared, into the data folder. Data sets that are generated need none."""
