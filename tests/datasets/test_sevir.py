@@ -178,16 +178,6 @@ def test_one_line_says_what_to_get_and_how_to_prepare_it(
         assert word in str(missing.value)
 
 
-@pytest.mark.usefixtures("empty_folder")
-@pytest.mark.parametrize(
-    "options",
-    [{"size": 64}, {"size": 384.0}, {"size": []}, {"minutes": 0}, {"minutes": 7}, {"minutes": "5"}],
-)
-def test_options_that_are_none_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        SEVIR(**options)
-
-
 def test_windows_longer_than_an_event_are_told(cached: Path) -> None:
     with pytest.raises(DataMissing, match="no clip is 50 frames long"):
         _opened(cached, 25, 25)

@@ -246,22 +246,6 @@ def test_one_line_says_what_to_get_and_how_to_prepare_it(
         assert word in str(missing.value)
 
 
-@pytest.mark.usefixtures("empty_folder")
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"variable": "t3m"},
-        {"variable": []},
-        {"hours": 0},
-        {"hours": 1.5},
-        {"held_out_stride": -1},
-    ],
-)
-def test_options_that_are_none_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        WeatherBench(**options)
-
-
 @pytest.mark.parametrize("hours", [30, 400, 9_000])
 def test_windows_that_are_too_long_are_told(cached: Path, hours: int) -> None:
     with pytest.raises(DataMissing, match="no train clips to offer"):
