@@ -132,7 +132,7 @@ class WeatherBench(VideoDataset):
             find=partial(weatherbench_nc.find, variable=variable),
             read=_read,
             get=weatherbench_nc.get(variable),
-            homes=("weatherbench", "weather_5_625deg", "WeatherBench"),
+            homes=("weatherbench", "weather_5_625deg"),
             facts=_Facts,
             tags=_Tags,
         )

@@ -19,7 +19,7 @@ from datasets.video.source import FrameFormat, Image, Source, Sources, SourceWro
 CATALOG = "CATALOG.csv"
 GET = (
     f"{CATALOG} and data/vil of SEVIR (130 GB, by `aws s3 sync --no-sign-request s3://sevir/data/vil"
-    f" vil` and `aws s3 cp --no-sign-request s3://sevir/{CATALOG} .`), into one folder"
+    f" vil` and `aws s3 cp --no-sign-request s3://sevir/{CATALOG} .`)"
 )
 
 SIDE, FRAMES = 384, 49
@@ -91,8 +91,9 @@ def read(source: Source, frame_format: FrameFormat) -> Iterator[Image]:
                 images = np.moveaxis(file["vil"][event.row], -1, 0)
             if factor > 1:
                 side = frame_format.height
-                images = images.reshape(FRAMES, side, factor, side, factor).mean(axis=(2, 4))
-            yield from np.rint(images).astype(np.uint8)[:, None]
+                means = images.reshape(FRAMES, side, factor, side, factor).mean(axis=(2, 4))
+                images = np.rint(means).astype(np.uint8)
+            yield from images[:, None]
 
 
 def _events(catalog: Path) -> tuple[list[_Event], int]:

@@ -29,7 +29,6 @@ ROWS, COLUMNS = 32, 64
 _HOURS_AT_ONCE = 168
 _MOST_HOURS = 366 * 24
 _LARGEST_VALUE = 1e30  # NetCDF fills what is missing with 1e37
-_YEAR = re.compile(r".*_(\d{4})_5\.625deg\.nc")
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
 _UNITS = re.compile(r"(\w+) since (\d{4})-(\d\d?)-(\d\d?)(?:[ T](\d\d?):(\d\d?)(?::[\d.]+)?)?")
 
@@ -157,13 +156,13 @@ def _years(channels: Sequence[Channel], folder: Path, get: str) -> dict[int, _Fi
     Raises:
         SourceWrong: one year lacks a file of several, or a split has no year.
     """
-    names = dict.fromkeys(channel.files for channel in channels)
-    paths = [p for name in names for p in unique_files_under(folder, f"{name}_????_5.625deg.nc")]
+    fields = dict.fromkeys(channel.files for channel in channels)
+    paths = [path for field in fields for path in unique_files_under(folder, _name(field, "????"))]
     found = _by_year(paths, channels)
     for year, files in found.items():
-        for name in names:
-            if name not in files:
-                raise SourceWrong(f"{folder} lacks {name}_{year}_5.625deg.nc: get {get}")
+        for field in fields:
+            if field not in files:
+                raise SourceWrong(f"{folder} lacks {_name(field, year)}: get {get}")
     for split, of_split in SPLIT_YEARS.items():
         if not any(year in of_split for year in found):
             span = " or ".join(map(str, sorted({of_split[0], of_split[-1]})))
@@ -173,14 +172,17 @@ def _years(channels: Sequence[Channel], folder: Path, get: str) -> dict[int, _Fi
 
 def _by_year(paths: Sequence[Path], channels: Sequence[Channel]) -> dict[int, _Files]:
     """`paths` by year and by `Channel.files`; other years are passed over."""
-    found: dict[int, dict[str, Path]] = {year: {} for year in YEARS}
-    for path in paths:
-        match = _YEAR.fullmatch(path.name)
-        year = int(match[1]) if match else 0
-        for channel in channels:
-            if year in found and path.name == f"{channel.files}_{year}_5.625deg.nc":
-                found[year][channel.files] = path
+    named = {path.name: path for path in paths}
+    fields = dict.fromkeys(channel.files for channel in channels)
+    found = {
+        year: {field: named[name] for field in fields if (name := _name(field, year)) in named}
+        for year in YEARS
+    }
     return {year: files for year, files in found.items() if files}
+
+
+def _name(field: str, year: int | str) -> str:
+    return f"{field}_{year}_5.625deg.nc"
 
 
 def _form(
