@@ -15,7 +15,7 @@ import numpy as np
 from datasets.sources.regular import open_regular
 from datasets.video.files import special
 from datasets.video.names import printable
-from datasets.video.source import Damaged, FrameFormat, Read, Source
+from datasets.video.source import Damaged, FrameFormat, Read, Source, SourceWrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
             except StopIteration as end:
                 remarks = tuple(end.value or ())
                 break
-            except Damaged as damage:
+            except (Damaged, SourceWrong) as damage:
                 return Decoded(reason=printable(str(damage)))
             except Exception as error:  # one file's oddity must not cost all others
                 return Decoded(reason=printable(f"{type(error).__name__}: {error}".splitlines()[0]))

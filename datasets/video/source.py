@@ -141,8 +141,8 @@ class Sources:
 Read = Callable[[Source, FrameFormat], Iterator[Image]]
 """The frames of a source, in order. Runs in another process, so it is a function of a module.
 
-Raises `Damaged`, also midway. A generator may return remarks, a tuple of what is odd about the
-source, such as "a variable frame rate"; who opens the cache finds them counted."""
+Raises `Damaged` or `SourceWrong`, also midway. A generator may return remarks, a tuple of what is
+odd about the source, such as "a variable frame rate"; who opens the cache finds them counted."""
 
 Item = TypeVar("Item")
 

@@ -1,11 +1,13 @@
 """Sources of the forms that data sets are made of, each enough to open one by its defaults."""
 
+import csv
 import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,6 +26,13 @@ TAXI_BEGIN = date(2015, 3, 1)
 TAXI_PEAK = 1000.0
 TAXI_CLOCK = 1 << np.arange(16)
 """Bits of the half hour, in the first row of the inflow."""
+
+SEVIR_CLOCK = 1 << np.arange(12)
+"""Bits of the image, counted over all events, in the first rows."""
+
+WEATHER_RANGE = (200.0, 320.0)
+WEATHER_CLOCK = 1 << np.arange(20)
+"""Bits of the hour since 2010, in the first row."""
 
 
 def frames(folder: Path) -> None:
@@ -98,6 +107,66 @@ def moving_mnist_official(folder: Path) -> None:
     """The test file, of noise."""
     sequences = np.random.default_rng(0).integers(256, size=(20, 12, 64, 64), dtype=np.uint8)
     np.save(folder / "mnist_test_seq.npy", sequences)
+
+
+def sevir(folder: Path) -> None:
+    """An event of each split, in two files."""
+    sevir_file(folder, "SEVIR_VIL_STORMEVENTS_2018_0101_0630.h5", [0])
+    sevir_file(folder, "SEVIR_VIL_RANDOMEVENTS_2019_0101_0630.h5", [1, 2])
+    files = ["STORMEVENTS_2018", "RANDOMEVENTS_2019", "RANDOMEVENTS_2019"]
+    times = ["2018-06-10 22:15:00", "2019-03-01 00:00:00", "2019-06-30 12:05:00"]
+    rows = [
+        sevir_row(number, f"SEVIR_VIL_{name}_0101_0630.h5", max(number - 1, 0), time)
+        for number, (name, time) in enumerate(zip(files, times, strict=True))
+    ]
+    sevir_catalog(folder, rows)
+
+
+def sevir_row(number: int, file: str, row: int, time: str, missing: object = 0.0) -> dict[str, Any]:
+    """What the catalogue says of the radar images of an event."""
+    return {
+        "id": f"S{number}",
+        "file_name": f"vil/{time[:4]}/{file}",
+        "file_index": row,
+        "img_type": "vil",
+        "time_utc": time,
+        "event_type": "Hail",
+        "pct_missing": missing,
+    }
+
+
+def sevir_catalog(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """The authors' list with these rows, each of which is of another kind of images too."""
+    with (folder / "CATALOG.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
+            infrared = str(row["file_name"]).replace("vil", "ir107").replace("VIL", "IR107")
+            writer.writerow({**row, "img_type": "ir107", "file_name": infrared})
+
+
+def sevir_file(folder: Path, name: str, numbers: Sequence[int]) -> Path:
+    """A file of those events, in the folder of its year."""
+    path = folder / "data" / "vil" / name.split("_")[3] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        shape = (len(numbers), 384, 384, 49)
+        vil = file.create_dataset("vil", shape, np.uint8, chunks=(1, 384, 384, 49))
+        for place, number in enumerate(numbers):
+            vil[place] = sevir_event(number)
+        file["id"] = np.array([f"S{number}" for number in numbers], "S10")
+    return path
+
+
+def sevir_event(number: int) -> np.ndarray:
+    """Images [384,384,49] of an event, each of which shows, in blocks of 3x3, which it is."""
+    rows, columns = np.ogrid[:384, :384]
+    images = (rows + 2 * columns)[..., None] + 3 * np.arange(49) + 40 * number
+    images = (images % 256).astype(np.uint8)
+    shown = 255 * ((49 * number + np.arange(49)) & SEVIR_CLOCK[:, None] > 0)
+    images[:3, : 3 * len(SEVIR_CLOCK)] = np.repeat(shown, 3, axis=0)
+    return images
 
 
 def something_something_v2(folder: Path) -> None:
@@ -185,17 +254,61 @@ def ucf101_lists(folder: Path, names: Sequence[str], number: int = 1) -> None:
         path.write_text("".join(f"{line}\r\n" for line in lines), newline="")
 
 
+def weatherbench(folder: Path) -> None:
+    """The temperature of some days of a year of each split."""
+    for year in (2010, 2016, 2017):
+        weather_year(folder, year, np.arange(120))
+
+
+def weather_year(
+    folder: Path,
+    year: int,
+    hours: np.ndarray,
+    field: str = "2m_temperature",
+    key: str = "t2m",
+    values: np.ndarray | None = None,
+    levels: Sequence[int] = (),
+) -> Path:
+    """A file of the authors' form, of those hours of a year; each map shows how late it is."""
+    path = folder / field / f"{field}_{year}_5.625deg.nc"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file[key] = weather_maps(year, hours, levels) if values is None else values
+        file["time"] = hours.astype(np.int64)
+        file["time"].attrs["units"] = f"hours since {year}-01-01"
+        file["lat"] = np.arange(32) * 5.625 - 87.1875
+        file["lon"] = np.arange(64) * 5.625
+        if levels:
+            file["level"] = np.array(levels, np.int32)
+    return path
+
+
+def weather_maps(year: int, hours: np.ndarray, levels: Sequence[int] = ()) -> np.ndarray:
+    """Maps [N,32,64], or [N,L,32,64], that drift around the Earth, of values in `WEATHER_RANGE`."""
+    low, high = WEATHER_RANGE
+    since_2010 = hours + (date(year, 1, 1) - date(2010, 1, 1)).days * 24
+    longitudes = np.arange(64) * 5.625 - 3 * hours[:, None]
+    waves = np.sin(np.radians(np.arange(32) * 5.625))[:, None]
+    maps = low + (high - low) * (0.5 + 0.4 * waves * np.cos(np.radians(longitudes))[:, None])
+    maps[:, 0, :20] = np.where(since_2010[:, None] & WEATHER_CLOCK > 0, high, low)
+    if levels:
+        maps = np.stack([maps + level / 10 for level in levels], axis=1)
+    return maps.astype(np.float32)
+
+
 SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
     "frames": frames,
     "human36m": human36m,
     "kth": kth,
     "moving_fashion_mnist": garments,
     "moving_mnist/official": moving_mnist_official,
+    "sevir": sevir,
     "something_something_v2": something_something_v2,
     "taxibj": taxibj,
     "ucf101": ucf101,
     "ucf101/actions": ucf101,
     "ucf101/study": ucf101,
+    "weatherbench": weatherbench,
 }
 """What writes a source of each data set: into the folder that it is prepared from, or where nothing
 is prepared, into the data folder. Data sets that are generated need none."""

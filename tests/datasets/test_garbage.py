@@ -19,21 +19,26 @@ from datasets.human36m import Human36M
 from datasets.kth import KTH
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.moving_mnist import MovingMNIST, OfficialMovingMNIST
+from datasets.sevir import SEVIR
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources import digits, download
 from datasets.taxibj import TaxiBJ
 from datasets.ucf101 import UCF101
 from datasets.video.dataset import CachedDataset
 from datasets.video.source import SourceWrong
+from datasets.weatherbench import WeatherBench
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import (
     HUMAN36M_SUBJECTS,
     human36m_clip,
     kth_list,
+    sevir_catalog,
+    sevir_row,
     something_labels,
     something_list,
     something_lists,
     ucf101_lists,
+    weather_year,
 )
 
 Lay = Callable[[Path], None]
@@ -114,6 +119,16 @@ def _human36m(folder: Path) -> None:
         (folder / name).write_text("".join(lines))
 
 
+def _sevir(folder: Path) -> None:
+    name = "SEVIR_VIL_RANDOMEVENTS_2018_0101_0630.h5"
+    sevir_catalog(folder, [sevir_row(0, name, 0, "2018-03-01 00:00:00")])
+
+
+def _weatherbench(folder: Path) -> None:
+    for year in (2016, 2017):
+        weather_year(folder, year, np.arange(24))
+
+
 def _nothing(folder: Path) -> None:
     pass
 
@@ -129,6 +144,9 @@ SOURCES: list[tuple[type[CachedDataset], Lay, str]] = [
     (Human36M, _human36m, "images"),
     (TaxiBJ, _nothing, "BJ16_M32x32_T30_InOut.h5"),
     (TaxiBJ, _nothing, "dataset.npz"),
+    (SEVIR, _nothing, "CATALOG.csv"),
+    (SEVIR, _sevir, "SEVIR_VIL_RANDOMEVENTS_2018_0101_0630.h5"),
+    (WeatherBench, _weatherbench, "2m_temperature_2010_5.625deg.nc"),
 ]
 
 

@@ -11,10 +11,12 @@ from datasets.human36m import Human36M
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
+from datasets.sevir import SEVIR
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources.train_share import share_count
 from datasets.ucf101 import UCF101, UCF101Actions
 from datasets.video.source import FrameFormat
+from datasets.weatherbench import WeatherBench
 
 NO_NUMBERS: list[Any] = [
     0,
@@ -58,7 +60,7 @@ def test_a_spec_has_whole_numbers_of_frames(number: Any) -> None:
 
 
 @pytest.mark.parametrize("size", NO_SIZES)
-@pytest.mark.parametrize("cls", [Frames, KTH, Human36M, SomethingSomethingV2, UCF101])
+@pytest.mark.parametrize("cls", [Frames, KTH, Human36M, SEVIR, SomethingSomethingV2, UCF101])
 def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
     with pytest.raises(ValueError) as told:  # noqa: PT011  (each says it in its words)
         cls(size=size)
@@ -88,7 +90,16 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
         (KTH, {"actions": "flying"}),
         (UCF101, {"frame_order": "backwards"}),
         (UCF101, {"frame_order": []}),
+        (SEVIR, {"minutes": 7}),
+        (SEVIR, {"minutes": "5"}),
+        (SEVIR, {"minutes": 0}),
+        (SEVIR, {"size": 384.0}),
         (SomethingSomethingV2, {"augment": "no"}),
+        (WeatherBench, {"variable": "t3m"}),
+        (WeatherBench, {"variable": []}),
+        (WeatherBench, {"hours": 0}),
+        (WeatherBench, {"hours": 1.5}),
+        (WeatherBench, {"held_out_stride": -1}),
     ],
 )
 def test_other_options_are_checked(empty_folder: object, cls: Any, options: dict[str, Any]) -> None:
@@ -114,7 +125,16 @@ def test_names_are_one_or_several(names: Any) -> None:
 
 
 def test_what_is_right_gets_as_far_as_the_data(empty_folder: object) -> None:
-    for cls in (Frames, KTH, Human36M, SomethingSomethingV2, UCF101, UCF101Actions):
+    for cls in (
+        Frames,
+        KTH,
+        Human36M,
+        SEVIR,
+        SomethingSomethingV2,
+        UCF101,
+        UCF101Actions,
+        WeatherBench,
+    ):
         with pytest.raises(DataMissing, match="is not prepared here"):
             cls()
     assert FrameFormat(3, 8, 8, frames_per_second=29.97).shape == (3, 8, 8)
