@@ -12,7 +12,7 @@ from datasets.contract import Spec
 from datasets.sources import taxibj_h5, taxibj_npz
 from datasets.video.cache import Cache
 from datasets.video.dataset import SPLITS, SplitName, VideoDataset
-from datasets.video.files import files_under
+from datasets.video.files import unique_under
 from datasets.video.source import FrameFormat, Image, Preparation, Source, Sources, SourceWrong
 from datasets.video.windows import Origin
 
@@ -103,24 +103,14 @@ def _find(folder: Path) -> Sources:
     Raises:
         SourceWrong: nothing, a file twice, or one of another form.
     """
-    flows = _unique(folder, taxibj_h5.PATTERN)
-    windows = _unique(folder, taxibj_npz.NAME)
+    flows = unique_under(folder, taxibj_h5.PATTERN)
+    windows = unique_under(folder, taxibj_npz.NAME)
     if flows:
         found = taxibj_h5.find(flows)
         return Sources(found.videos, {**found.facts, "passed_over": [p.name for p in windows]})
     if windows:
         return taxibj_npz.find(windows[0])
     raise SourceWrong(f"{folder} holds nothing of TaxiBJ: get {_GET}")
-
-
-def _unique(folder: Path, pattern: str) -> list[Path]:
-    """The files of such names anywhere in `folder`. Raises SourceWrong where two have one name."""
-    paths: dict[str, Path] = {}
-    for path in sorted(files_under(folder, pattern)):
-        if path.name in paths:
-            raise SourceWrong(f"{paths[path.name]} and {path} have one name: remove one of them")
-        paths[path.name] = path
-    return list(paths.values())
 
 
 def _read(source: Source, _: FrameFormat) -> Iterator[Image]:

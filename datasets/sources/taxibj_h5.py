@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.sources.hdf5 import opened
 from datasets.video.source import Image, Source, Sources, SourceWrong
 
 SEASONS = ("BJ13", "BJ14", "BJ15", "BJ16")
@@ -129,7 +129,7 @@ def _flows(runs: Sequence[_Run]) -> Iterator[NDArray[np.float64]]:
         SourceWrong: where one is negative or not finite.
     """
     for run in runs:
-        with _opened(run.path) as file:
+        with opened(run.path) as file:
             for first in range(run.rows.start, run.rows.stop, _ROWS_AT_ONCE):
                 last = min(first + _ROWS_AT_ONCE, run.rows.stop)
                 flows = np.asarray(file["data"][first:last], np.float64)
@@ -149,7 +149,7 @@ def _times(path: Path) -> NDArray[np.int64]:
     Raises:
         SourceWrong: the file is not of the published form, or its rows are not in order.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         for name in ("data", "date"):
             if not isinstance(file.get(name), h5py.Dataset):
                 raise SourceWrong(f"{path.name} has no `{name}`: get the authors' file")
@@ -187,14 +187,3 @@ def _time(path: Path, stamp: object) -> int:
             " authors' file"
         ) from None
     return day.toordinal() * HALF_HOURS + half_hour - 1
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise SourceWrong(
-            f"{path.name} is no HDF5 file, is cut short or cannot be read: get it anew"
-        ) from error

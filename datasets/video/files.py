@@ -39,6 +39,21 @@ def files_under(folder: Path, pattern: str) -> Iterator[Path]:
                 yield path
 
 
+def unique_under(folder: Path, pattern: str) -> list[Path]:
+    """The files of such names anywhere under `folder`, in the order of their paths.
+
+    Raises:
+        OSError, SourceWrong: as `files_under`.
+        SourceWrong: two have one name.
+    """
+    paths: dict[str, Path] = {}
+    for path in sorted(files_under(folder, pattern)):
+        if path.name in paths:
+            raise SourceWrong(f"{paths[path.name]} and {path} have one name: remove one of them")
+        paths[path.name] = path
+    return list(paths.values())
+
+
 def folders_under(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
     """`folder` and all below it, links followed, each with its files; hidden ones are left out.
 

@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import json
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -51,6 +53,47 @@ def human36m_images(folder: Path, numbers: Iterable[int]) -> None:
         for number in numbers:
             image = Image.fromarray(picture(1024 * place + number, 16, 16))
             image.save(folder / f"{human36m_clip(subject)}_{number:06}.jpg", quality=95)
+
+
+def kitti_caltech(folder: Path) -> None:
+    """PredNet's six files, and a sequence in one of Caltech's test sets."""
+    kitti_part(folder, "train", {"city-2011_09_26_drive_0001_sync": 24, "road-b": 13})
+    kitti_part(folder, "val", {"city-2011_09_26_drive_0005_sync": 25}, first=100)
+    kitti_part(folder, "test", {"city-2011_09_26_drive_0104_sync": 12}, first=200)
+    caltech_sequence(folder / "set06" / "V000.seq", range(300, 340))
+
+
+def kitti_part(folder: Path, part: str, recordings: Mapping[str, int], first: int = 0) -> None:
+    """The two files of a part as hickle 2 wrote them; yellow frames that count from `first` on."""
+    frames = sum(recordings.values())
+    names = [name for name, count in recordings.items() for _ in range(count)]
+    with h5py.File(folder / f"X_{part}.hkl", "w") as file:
+        file["data_0"] = np.stack([yellow(first + n) for n in range(frames)])
+    with h5py.File(folder / f"sources_{part}.hkl", "w") as file:
+        file["data_0"] = np.array(names, "S")
+
+
+def yellow(number: int) -> np.ndarray:
+    """The picture of `number` as uint8 RGB [128,160,3], in black and yellow."""
+    return picture(number, 128, 160) * np.array([1, 1, 0], np.uint8)
+
+
+def caltech_sequence(
+    path: Path, numbers: Iterable[int], *, size: tuple[int, int] = (160, 128), behind: int = 8
+) -> None:
+    """A Norpix sequence of yellow frames that show `numbers`, (width, height) pixels each."""
+    contents = []
+    for number in numbers:
+        image = io.BytesIO()
+        Image.fromarray(yellow(number)).resize(size, Image.Resampling.NEAREST).save(image, "JPEG")
+        contents.append(image.getvalue())
+    head = bytearray(1024)
+    struct.pack_into("<I20s", head, 0, 0xFEED, "Norpix seq".encode("utf-16-le"))
+    struct.pack_into("<II", head, 28, 3, 1024)
+    struct.pack_into("<9I", head, 548, *size, 24, 8, 0, 201, len(contents), 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [struct.pack("<I", len(c) + 4) + c + b"\1" * 8 + bytes(behind - 8) for c in contents]
+    path.write_bytes(bytes(head) + b"".join(images))
 
 
 def kth(folder: Path) -> None:
@@ -188,6 +231,7 @@ def ucf101_lists(folder: Path, names: Sequence[str], number: int = 1) -> None:
 SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
     "frames": frames,
     "human36m": human36m,
+    "kitti_caltech": kitti_caltech,
     "kth": kth,
     "moving_fashion_mnist": garments,
     "moving_mnist/official": moving_mnist_official,

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import pickle
+import shutil
 import socket
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from datasets.contract import DataMissing
 from datasets.human36m import Human36M
+from datasets.kitti_caltech import KittiCaltech
 from datasets.kth import KTH
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.moving_mnist import MovingMNIST, OfficialMovingMNIST
@@ -29,6 +31,7 @@ from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import (
     HUMAN36M_SUBJECTS,
     human36m_clip,
+    kitti_caltech,
     kth_list,
     something_labels,
     something_list,
@@ -118,6 +121,13 @@ def _nothing(folder: Path) -> None:
     pass
 
 
+def _with_arrays(folder: Path) -> None:
+    kitti_caltech(folder)
+    shutil.rmtree(folder / "set06")
+    np.save(folder / "data_cache.npy", np.zeros((22, 128, 160, 3), np.uint8))
+    np.save(folder / "indices_cache.npy", np.array([11, 0]))
+
+
 SOURCES: list[tuple[type[CachedDataset], Lay, str]] = [
     (KTH, _kth, "00sequences.txt"),
     (UCF101, _ucf101, "ucfTrainTestlist/trainlist01.txt"),
@@ -129,6 +139,10 @@ SOURCES: list[tuple[type[CachedDataset], Lay, str]] = [
     (Human36M, _human36m, "images"),
     (TaxiBJ, _nothing, "BJ16_M32x32_T30_InOut.h5"),
     (TaxiBJ, _nothing, "dataset.npz"),
+    (KittiCaltech, kitti_caltech, "X_train.hkl"),
+    (KittiCaltech, kitti_caltech, "sources_val.hkl"),
+    (KittiCaltech, _with_arrays, "data_cache.npy"),
+    (KittiCaltech, _with_arrays, "indices_cache.npy"),
 ]
 
 

@@ -8,6 +8,7 @@ import torch
 from datasets.contract import LONGEST_CLIP, DataMissing, Spec, names_in
 from datasets.frames import Frames
 from datasets.human36m import Human36M
+from datasets.kitti_caltech import KittiCaltech
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
@@ -83,6 +84,8 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
         (Frames, {"frames_per_second": 0}),
         (Frames, {"frames_per_second": float("nan")}),
         (Frames, {"frames_per_second": "25"}),
+        (KittiCaltech, {"tested_on": "city"}),
+        (KittiCaltech, {"tested_on": []}),
         (KTH, {"actions": 3}),
         (KTH, {"actions": [["walking"]]}),
         (KTH, {"actions": "flying"}),
@@ -114,7 +117,7 @@ def test_names_are_one_or_several(names: Any) -> None:
 
 
 def test_what_is_right_gets_as_far_as_the_data(empty_folder: object) -> None:
-    for cls in (Frames, KTH, Human36M, SomethingSomethingV2, UCF101, UCF101Actions):
+    for cls in (Frames, KittiCaltech, KTH, Human36M, SomethingSomethingV2, UCF101, UCF101Actions):
         with pytest.raises(DataMissing, match="is not prepared here"):
             cls()
     assert FrameFormat(3, 8, 8, frames_per_second=29.97).shape == (3, 8, 8)
