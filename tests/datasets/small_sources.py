@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from datasets import moving_fashion_mnist
+from datasets.sources.tfrecord import masked_crc
 from datasets.ucf101_study import CLASSES as STUDY_CLASSES
 from tests.datasets.video.counter import counter_video, picture
 
@@ -26,6 +27,52 @@ TAXI_BEGIN = date(2015, 3, 1)
 TAXI_PEAK = 1000.0
 TAXI_CLOCK = 1 << np.arange(16)
 """Bits of the half hour, in the first row of the inflow."""
+
+
+def bair(folder: Path) -> None:
+    """Two files that train or validate, and one that tests, of two sequences each."""
+    for place, name in enumerate(("train/traj_0_to_1", "train/traj_2_to_3", "test/traj_0_to_1")):
+        firsts = (64 * place, 64 * place + 32)
+        examples = [bair_example(range(first, first + 30)) for first in firsts]
+        tf_records(folder / "softmotion30_44k" / f"{name}.tfrecords", examples)
+
+
+def bair_example(numbers: Iterable[int]) -> bytes:
+    """A sequence that shows `numbers`; its other camera is white, its arm somewhere."""
+    features = b""
+    for place, number in enumerate(numbers):
+        features += tf_bytes(f"{place}/image_main/encoded", b"\xff" * 12_288)
+        features += tf_bytes(f"{place}/image_aux1/encoded", picture(number).tobytes())
+        arm = np.arange(4, dtype="<f4").tobytes()
+        features += tf_feature(f"{place}/action", _message(2, _message(1, arm)))
+    return _message(1, features)
+
+
+def tf_bytes(name: str, content: bytes) -> bytes:
+    """A feature of an `Example` that is bytes."""
+    return tf_feature(name, _message(1, _message(1, content)))
+
+
+def tf_feature(name: str, value: bytes) -> bytes:
+    """An entry of the map from names to features."""
+    return _message(1, _message(1, name.encode()) + _message(2, value))
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """A field of protobuf that holds `content`."""
+    size, left = b"", len(content)
+    while left > 0x7F:
+        size, left = size + bytes([left & 0x7F | 0x80]), left >> 7
+    return bytes([field << 3 | 2]) + size + bytes([left]) + content
+
+
+def tf_records(path: Path, contents: Iterable[bytes]) -> None:
+    """A file of TFRecords; the checksums of the contents, which nothing compares, are 0."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for content in contents:
+            length = struct.pack("<Q", len(content))
+            file.write(length + struct.pack("<I", masked_crc(length)) + content + bytes(4))
 
 
 def frames(folder: Path) -> None:
@@ -229,6 +276,7 @@ def ucf101_lists(folder: Path, names: Sequence[str], number: int = 1) -> None:
 
 
 SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
+    "bair": bair,
     "frames": frames,
     "human36m": human36m,
     "kitti_caltech": kitti_caltech,

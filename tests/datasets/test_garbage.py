@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from datasets.bair import BAIR
 from datasets.contract import DataMissing
 from datasets.human36m import Human36M
 from datasets.kitti_caltech import KittiCaltech
@@ -30,6 +31,7 @@ from datasets.video.source import SourceWrong
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import (
     HUMAN36M_SUBJECTS,
+    bair,
     human36m_clip,
     kitti_caltech,
     kth_list,
@@ -139,6 +141,7 @@ SOURCES: list[tuple[type[CachedDataset], Lay, str]] = [
     (Human36M, _human36m, "images"),
     (TaxiBJ, _nothing, "BJ16_M32x32_T30_InOut.h5"),
     (TaxiBJ, _nothing, "dataset.npz"),
+    (BAIR, bair, "softmotion30_44k/train/traj_2_to_3.tfrecords"),
     (KittiCaltech, kitti_caltech, "X_train.hkl"),
     (KittiCaltech, kitti_caltech, "sources_val.hkl"),
     (KittiCaltech, _with_arrays, "data_cache.npy"),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from datasets.bair import BAIR
 from datasets.contract import LONGEST_CLIP, DataMissing, Spec, names_in
 from datasets.frames import Frames
 from datasets.human36m import Human36M
@@ -117,7 +118,17 @@ def test_names_are_one_or_several(names: Any) -> None:
 
 
 def test_what_is_right_gets_as_far_as_the_data(empty_folder: object) -> None:
-    for cls in (Frames, KittiCaltech, KTH, Human36M, SomethingSomethingV2, UCF101, UCF101Actions):
+    shipped = (
+        BAIR,
+        Frames,
+        Human36M,
+        KittiCaltech,
+        KTH,
+        SomethingSomethingV2,
+        UCF101,
+        UCF101Actions,
+    )
+    for cls in shipped:
         with pytest.raises(DataMissing, match="is not prepared here"):
             cls()
     assert FrameFormat(3, 8, 8, frames_per_second=29.97).shape == (3, 8, 8)
