@@ -29,6 +29,18 @@ TAXI_CLOCK = 1 << np.arange(16)
 """Bits of the half hour, in the first row of the inflow."""
 
 
+def arrays(folder: Path) -> None:
+    """Sequences of a field that drifts."""
+    np.save(folder / "arrays.npy", drifting((24, 24, 1, 16, 16))[:, :, 0])
+
+
+def drifting(shape: tuple[int, int, int, int, int]) -> np.ndarray:
+    """Sequences [N,T,C,H,W] of waves from -2 to 2 that drift, float32; no two frames are alike."""
+    n, t, c, y, x = np.indices(shape)
+    waves = np.sin(x / 3 + t / 7 + n) + np.sin(y / 2 - t / 9 + c + n * n)
+    return waves.astype(np.float32)
+
+
 def bair(folder: Path) -> None:
     """Two files that train or validate, and one that tests, of two sequences each."""
     for place, name in enumerate(("train/traj_0_to_1", "train/traj_2_to_3", "test/traj_0_to_1")):
@@ -276,6 +288,7 @@ def ucf101_lists(folder: Path, names: Sequence[str], number: int = 1) -> None:
 
 
 SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
+    "arrays": arrays,
     "bair": bair,
     "frames": frames,
     "human36m": human36m,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from datasets.arrays import Arrays
 from datasets.bair import BAIR
 from datasets.contract import LONGEST_CLIP, DataMissing, Spec, names_in
 from datasets.frames import Frames
@@ -38,7 +39,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
 @pytest.mark.parametrize(
-    "cls", [MovingMNIST, LongMovingMNIST, OfficialMovingMNIST, Seq2SeqMovingMNIST]
+    "cls", [Arrays, MovingMNIST, LongMovingMNIST, OfficialMovingMNIST, Seq2SeqMovingMNIST]
 )
 def test_numbers_of_frames_are_checked_before_files_are_looked_for(
     empty_folder: object, cls: Any, number: Any
@@ -70,6 +71,20 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
+        (Arrays, {"validation": 0.0}),
+        (Arrays, {"validation": 1}),
+        (Arrays, {"validation": True}),
+        (Arrays, {"validation": float("nan")}),
+        (Arrays, {"test": ""}),
+        (Arrays, {"test": "8:8"}),
+        (Arrays, {"test": "3, x"}),
+        (Arrays, {"test": "-1"}),
+        (Arrays, {"test": "9" * 20}),
+        (Arrays, {"test": (1, 2)}),
+        (Arrays, {"value_range": (1, 0)}),
+        (Arrays, {"value_range": (0, float("inf"))}),
+        (Arrays, {"value_range": (0, 1, 2)}),
+        (Arrays, {"value_range": "01"}),
         (Frames, {"name": ""}),
         (Frames, {"name": "a/b"}),
         (Frames, {"name": 3}),
