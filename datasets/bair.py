@@ -73,7 +73,7 @@ class BAIR(VideoDataset):
         if here != PUBLISHED:
             parts = [f"{here[split]:,} of {count:,} {split}" for split, count in PUBLISHED.items()]
             self.notice = (
-                f"bair: {' and '.join(parts)} sequences are here: figures compare only with runs"
+                f"{' and '.join(parts)} sequences are here: figures compare only with runs"
                 " on the same sequences"
             )
         super().__init__(cache, splits, Spec((3, _SIDE, _SIDE), context_frames, horizon))

@@ -161,7 +161,7 @@ def _notice(facts: Mapping[str, Any]) -> str | None:
         said.append(f"without Caltech's {absent}: figures compare only with runs on the same sets")
     if facts["passed_over"]:
         said.append(f"from Caltech's .seq files; {', '.join(facts['passed_over'])} was not used")
-    return f"kitti_caltech: {'; '.join(said)}" if said else None
+    return "; ".join(said) or None
 
 
 def _find(folder: Path) -> Sources:
