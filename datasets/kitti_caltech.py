@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -144,7 +144,7 @@ class KittiCaltech(VideoDataset):
         )
 
 
-def _up_to_the_end(clips: Iterable[Clip], window_frames: int) -> list[Clip]:
+def _up_to_the_end(clips: Sequence[Clip], window_frames: int) -> list[Clip]:
     """`clips` without the first frames, so that whole windows reach up to the end of each."""
     spare = {clip.name: clip.frames % window_frames for clip in clips}
     return [

