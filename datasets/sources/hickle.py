@@ -29,7 +29,8 @@ def array_of(file: h5py.File, path: Path) -> h5py.Dataset:
 def strings_of(file: h5py.File, path: Path) -> list[str]:
     """The list of strings in `file`, which lies at `path`.
 
-    Up to 3 it is an array of them; from 4 on each is an array of its bytes, `data0`, `data1`, ...
+    Up to 4 it is an array of them; in 5 each is an array of its letters, `data0`, `data1`, ..., or
+    a reference to one before it that is the same.
 
     Raises:
         SourceWrong: it holds none.
@@ -41,9 +42,9 @@ def strings_of(file: h5py.File, path: Path) -> list[str]:
         raise SourceWrong(f"{path.name} holds {len(item):,} strings: get it anew")
     try:
         if isinstance(item, h5py.Group):
-            return [_text(b"".join(_pieces(item[name][()]))) for name in natsorted(item)]
+            return [_text(b"".join(_pieces(_value(item[name])))) for name in natsorted(item)]
         return [_text(string) for string in _pieces(item[()])]
-    except (AttributeError, TypeError, UnicodeDecodeError):
+    except (AttributeError, TypeError, ValueError):
         raise SourceWrong(f"{path.name} holds something else than strings: get it anew") from None
 
 
@@ -51,6 +52,12 @@ def _item(file: h5py.File, path: Path) -> Any:
     for name in file:
         return file[name]
     raise SourceWrong(f"{path.name} is empty: get it anew")
+
+
+def _value(item: h5py.Dataset) -> Any:
+    """The content of `item`, or of what it refers to."""
+    value = item[()]
+    return item.file[value][()] if isinstance(value, h5py.Reference) else value
 
 
 def _pieces(values: Any) -> list[Any]:
