@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from datasets.sources.regular import open_regular
+from datasets.video.movies import MISSING_SHARE
 from datasets.video.source import Damaged, reason_of
 
 _HEAD_BYTES = 1024
@@ -32,7 +33,8 @@ def pictures_of_sequence(path: Path, every: int) -> Iterator[Pillow.Image]:
     empty bytes more.
 
     Raises:
-        Damaged: it is no such file, is cut short, or an image in it cannot be decoded.
+        Damaged: it is no such file, is cut short, lacks more than `MISSING_SHARE` of its images, or
+            one of them cannot be decoded.
     """
     for number, content in enumerate(_images(path), 1):
         if number % every:
@@ -60,7 +62,7 @@ def _images(path: Path) -> Iterator[bytes]:
             if number == 1 and size == bytes(4):
                 behind = 16
                 size = file.read(8)[4:]
-            if not size and not due:
+            if not size and number >= due * (1 - MISSING_SHARE):
                 return
             length = struct.unpack("<I", size)[0] - 4 if len(size) == 4 else 0
             if not 0 < length <= _MOST_BYTES:

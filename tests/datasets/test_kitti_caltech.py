@@ -307,6 +307,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no bytes": (lambda content: b"", "is no Norpix sequence"),
     "another magic": (_head(0, 1), "is no Norpix sequence"),
     "raw images": (_head(568, 100), "format 100, not JPEG"),
+    "fewer images": (_head(572, 43), "is cut short or broken after image 40"),
     "the head alone": (lambda content: content[:1024], "is cut short or broken after image 0"),
     "cut in an image": (lambda content: content[:1500], "is cut short in image 1"),
     "cut between": (lambda content: content[: len(content) // 2], "is cut short"),
@@ -335,10 +336,13 @@ def test_a_broken_sequence_is_left_out_and_told(
     assert len(KittiCaltech().held_out("test")) == 1
 
 
-def test_a_sequence_that_does_not_say_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", [0, 41])
+def test_a_sequence_that_says_no_length_or_a_little_more_is_read_to_its_end(
+    tmp_path: Path, said: int
+) -> None:
     kitti_caltech(tmp_path)
     path = tmp_path / "set06" / "V000.seq"
-    path.write_bytes(_head(572, 0)(path.read_bytes()))
+    path.write_bytes(_head(572, said)(path.read_bytes()))
     preparation = KittiCaltech.preparation()
     source = preparation.find(tmp_path).videos[-1]
     assert numbers(preparation.read(source, preparation.format)) == list(range(302, 340, 3))
