@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datasets.contract import Clips
-from datasets.video.cache import Clip, Frames
+from datasets.video.cache import Clip
 
 Order = Callable[[int], Sequence[int]]
 """The order in which so many frames of a clip are shown: their positions."""
@@ -19,6 +19,13 @@ Order = Callable[[int], Sequence[int]]
 def natural(frames: int) -> Sequence[int]:
     """First to last."""
     return range(frames)
+
+
+class FrameStore(Protocol):
+    """Numbered frames, such as those of a cache."""
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """The frames at int64 `indices` [...]: [...,C,H,W], a copy."""
 
 
 class Origin(NamedTuple):
@@ -40,7 +47,7 @@ class _Table:
 
     def __init__(
         self,
-        frames: Frames,
+        frames: FrameStore,
         clips: Sequence[Clip],
         window_frames: int,
         frame_step: int,
@@ -74,7 +81,7 @@ class RandomWindows:
 
     def __init__(
         self,
-        frames: Frames,
+        frames: FrameStore,
         clips: Sequence[Clip],
         window_frames: int,
         frame_step: int = 1,
@@ -83,7 +90,7 @@ class RandomWindows:
         """List the windows.
 
         Args:
-            frames: of the cache.
+            frames: of all clips.
             clips: runs of these frames.
             window_frames: frames in a window.
             frame_step: from one frame of a window to its next.
@@ -116,7 +123,7 @@ class FixedWindows:
 
     def __init__(
         self,
-        frames: Frames,
+        frames: FrameStore,
         clips: Sequence[Clip],
         window_frames: int,
         frame_step: int = 1,
@@ -126,7 +133,7 @@ class FixedWindows:
         """List the windows.
 
         Args:
-            frames: of the cache.
+            frames: of all clips.
             clips: runs of these frames.
             window_frames: frames in a window.
             frame_step: from one frame of a window to its next.
@@ -171,7 +178,7 @@ class LabelledWindows:
 
     def __init__(
         self,
-        frames: Frames,
+        frames: FrameStore,
         clips: Sequence[Clip],
         labels: Sequence[int],
         window_frames: int,
@@ -181,7 +188,7 @@ class LabelledWindows:
         """List the windows.
 
         Args:
-            frames: of the cache.
+            frames: of all clips.
             clips: runs of these frames.
             labels: the number of each clip's class.
             window_frames: frames in a window.

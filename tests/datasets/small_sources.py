@@ -3,7 +3,9 @@
 import csv
 import gzip
 import hashlib
+import io
 import json
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from datasets import moving_fashion_mnist
+from datasets.sources.tfrecord import masked_crc
 from datasets.ucf101_study import CLASSES as STUDY_CLASSES
 from tests.datasets.video.counter import counter_video, picture
 
@@ -33,6 +36,64 @@ SEVIR_CLOCK = 1 << np.arange(12)
 WEATHER_RANGE = (200.0, 320.0)
 WEATHER_CLOCK = 1 << np.arange(20)
 """Bits of the hour since 2010, in the first row."""
+
+
+def arrays(folder: Path) -> None:
+    """Sequences of a field that drifts."""
+    np.save(folder / "arrays.npy", drifting((24, 24, 1, 16, 16))[:, :, 0])
+
+
+def drifting(shape: tuple[int, int, int, int, int]) -> np.ndarray:
+    """Sequences [N,T,C,H,W] of waves from -2 to 2 that drift, float32; no two frames are alike."""
+    n, t, c, y, x = np.indices(shape)
+    waves = np.sin(x / 3 + t / 7 + n) + np.sin(y / 2 - t / 9 + c + n * n)
+    return waves.astype(np.float32)
+
+
+def bair(folder: Path) -> None:
+    """Two files that train or validate, and one that tests, of two sequences each."""
+    for place, name in enumerate(("train/traj_0_to_1", "train/traj_2_to_3", "test/traj_0_to_1")):
+        firsts = (64 * place, 64 * place + 32)
+        examples = [bair_example(range(first, first + 30)) for first in firsts]
+        tf_records(folder / "softmotion30_44k" / f"{name}.tfrecords", examples)
+
+
+def bair_example(numbers: Iterable[int]) -> bytes:
+    """A sequence that shows `numbers`; its other camera is white, its arm somewhere."""
+    features = b""
+    for place, number in enumerate(numbers):
+        features += tf_bytes(f"{place}/image_main/encoded", b"\xff" * 12_288)
+        features += tf_bytes(f"{place}/image_aux1/encoded", picture(number).tobytes())
+        arm = np.arange(4, dtype="<f4").tobytes()
+        features += tf_feature(f"{place}/action", _message(2, _message(1, arm)))
+    return _message(1, features)
+
+
+def tf_bytes(name: str, content: bytes) -> bytes:
+    """A feature of an `Example` that is bytes."""
+    return tf_feature(name, _message(1, _message(1, content)))
+
+
+def tf_feature(name: str, value: bytes) -> bytes:
+    """An entry of the map from names to features."""
+    return _message(1, _message(1, name.encode()) + _message(2, value))
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """A field of protobuf that holds `content`."""
+    size, left = b"", len(content)
+    while left > 0x7F:
+        size, left = size + bytes([left & 0x7F | 0x80]), left >> 7
+    return bytes([field << 3 | 2]) + size + bytes([left]) + content
+
+
+def tf_records(path: Path, contents: Iterable[bytes]) -> None:
+    """A file of TFRecords; the checksums of the contents, which nothing compares, are 0."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for content in contents:
+            length = struct.pack("<Q", len(content))
+            file.write(length + struct.pack("<I", masked_crc(length)) + content + bytes(4))
 
 
 def frames(folder: Path) -> None:
@@ -60,6 +121,47 @@ def human36m_images(folder: Path, numbers: Iterable[int]) -> None:
         for number in numbers:
             image = Image.fromarray(picture(1024 * place + number, 16, 16))
             image.save(folder / f"{human36m_clip(subject)}_{number:06}.jpg", quality=95)
+
+
+def kitti_caltech(folder: Path) -> None:
+    """PredNet's six files, and a sequence in one of Caltech's test sets."""
+    kitti_part(folder, "train", {"city-2011_09_26_drive_0001_sync": 24, "road-b": 13})
+    kitti_part(folder, "val", {"city-2011_09_26_drive_0005_sync": 25}, first=100)
+    kitti_part(folder, "test", {"city-2011_09_26_drive_0104_sync": 12}, first=200)
+    caltech_sequence(folder / "set06" / "V000.seq", range(300, 340))
+
+
+def kitti_part(folder: Path, part: str, recordings: Mapping[str, int], first: int = 0) -> None:
+    """The two files of a part as hickle 2 wrote them; yellow frames that count from `first` on."""
+    frames = sum(recordings.values())
+    names = [name for name, count in recordings.items() for _ in range(count)]
+    with h5py.File(folder / f"X_{part}.hkl", "w") as file:
+        file["data_0"] = np.stack([yellow(first + n) for n in range(frames)])
+    with h5py.File(folder / f"sources_{part}.hkl", "w") as file:
+        file["data_0"] = np.array(names, "S")
+
+
+def yellow(number: int) -> np.ndarray:
+    """The picture of `number` as uint8 RGB [128,160,3], in black and yellow."""
+    return picture(number, 128, 160) * np.array([1, 1, 0], np.uint8)
+
+
+def caltech_sequence(
+    path: Path, numbers: Iterable[int], *, size: tuple[int, int] = (160, 128), behind: int = 8
+) -> None:
+    """A Norpix sequence of yellow frames that show `numbers`, (width, height) pixels each."""
+    contents = []
+    for number in numbers:
+        image = io.BytesIO()
+        Image.fromarray(yellow(number)).resize(size, Image.Resampling.NEAREST).save(image, "JPEG")
+        contents.append(image.getvalue())
+    head = bytearray(1024)
+    struct.pack_into("<I20s", head, 0, 0xFEED, "Norpix seq".encode("utf-16-le"))
+    struct.pack_into("<II", head, 28, 3, 1024)
+    struct.pack_into("<9I", head, 548, *size, 24, 8, 0, 201, len(contents), 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [struct.pack("<I", len(c) + 4) + c + b"\1" * 8 + bytes(behind - 8) for c in contents]
+    path.write_bytes(bytes(head) + b"".join(images))
 
 
 def kth(folder: Path) -> None:
@@ -297,8 +399,11 @@ def weather_maps(year: int, hours: np.ndarray, levels: Sequence[int] = ()) -> np
 
 
 SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
+    "arrays": arrays,
+    "bair": bair,
     "frames": frames,
     "human36m": human36m,
+    "kitti_caltech": kitti_caltech,
     "kth": kth,
     "moving_fashion_mnist": garments,
     "moving_mnist/official": moving_mnist_official,

