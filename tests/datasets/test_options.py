@@ -13,6 +13,7 @@ from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMN
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources.train_share import share_count
+from datasets.stochastic_moving_mnist import StochasticMovingMNIST
 from datasets.ucf101 import UCF101, UCF101Actions
 from datasets.video.source import FrameFormat
 
@@ -36,7 +37,14 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
 @pytest.mark.parametrize(
-    "cls", [MovingMNIST, LongMovingMNIST, OfficialMovingMNIST, Seq2SeqMovingMNIST]
+    "cls",
+    [
+        MovingMNIST,
+        LongMovingMNIST,
+        OfficialMovingMNIST,
+        Seq2SeqMovingMNIST,
+        StochasticMovingMNIST,
+    ],
 )
 def test_numbers_of_frames_are_checked_before_files_are_looked_for(
     empty_folder: object, cls: Any, number: Any
