@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -36,33 +38,30 @@ class StochasticMovingMNIST(Seq2SeqMovingMNIST):
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random training clips, uint8 [count,T,1,64,64], on the generator's device."""
-        shape = (count, DIGITS_PER_CLIP)
-
-        def draw(below: int, *more: int) -> Tensor:
-            size, device = (*shape, *more), generator.device
-            return torch.randint(below, size, generator=generator, device=device)
-
-        images = self._train_images(shape, generator)
-        start, step = draw(ROOM, 2), draw(_STEPS, 2) - FASTEST
-        turns = draw(_TURNS, self.spec.clip_frames, 2)
-        return render(images, stochastic_walks(start, step, turns), add)
+        device = generator.device
+        numbers = torch.rand(count, self._numbers, generator=generator, device=device)
+        return self._shown(self._train_pool(device), numbers)
 
     def held_out(self, split: HeldOutName) -> Clips:
         """The 10,000 fixed clips of `split`, rendered as they are read."""
-        pool, frames = self._held_out_digits[split], self.spec.clip_frames
+        show = partial(self._shown, self._held_out_digits[split])
+        return NumberedClips(split, _HELD_OUT_CLIPS, self._numbers, show)
 
-        def show(numbers: Tensor) -> Tensor:
-            uniform = numbers.view(-1, 5 + 2 * frames, DIGITS_PER_CLIP).transpose(1, 2)
-            image, start, step, turns = uniform.tensor_split([1, 3, 5], dim=-1)
-            corners = stochastic_walks(
-                (start * ROOM).long(),
-                (step * _STEPS).long() - FASTEST,
-                (turns * _TURNS).long().view(*turns.shape[:2], frames, 2),
-            )
-            return render(pool[(image[..., 0] * len(pool)).long()], corners, add)
+    @property
+    def _numbers(self) -> int:
+        """For each digit of a clip an image, a start and a step, and a turn for each frame."""
+        return DIGITS_PER_CLIP * (5 + 2 * self.spec.clip_frames)
 
-        numbers = DIGITS_PER_CLIP * (5 + 2 * frames)
-        return NumberedClips(split, _HELD_OUT_CLIPS, numbers, show)
+    def _shown(self, pool: Tensor, numbers: Tensor) -> Tensor:
+        """Clips of images of the `pool` that `numbers` fix, uniform in [0,1) [N,k]."""
+        uniform = numbers.view(len(numbers), -1, DIGITS_PER_CLIP).transpose(1, 2)
+        image, start, step, turns = uniform.tensor_split([1, 3, 5], dim=-1)
+        corners = stochastic_walks(
+            (start * ROOM).long(),
+            (step * _STEPS).long() - FASTEST,
+            (turns * _TURNS).long().reshape(*turns.shape[:2], -1, 2),
+        )
+        return render(pool[(image[..., 0] * len(pool)).long()], corners, add)
 
 
 def stochastic_walks(start: Tensor, step: Tensor, turns: Tensor) -> Tensor:

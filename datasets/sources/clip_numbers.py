@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +24,12 @@ def clip_numbers(split: HeldOutName, clips: range, numbers: int) -> Tensor:
     for row, clip in zip(raw, clips, strict=True):
         row[:] = np.random.PCG64([_SEEDS[split], clip]).random_raw(numbers)
     return torch.from_numpy((raw >> 11) * 2.0**-53)
+
+
+def normal(uniform: Tensor) -> Tensor:
+    """Standard normal numbers [...] of pairs of uniform ones in [0,1) [...,2] (Box & Muller)."""
+    first, second = uniform.unbind(-1)
+    return (-2 * (1 - first).log()).sqrt() * (math.tau * second).cos()
 
 
 class NumberedClips:

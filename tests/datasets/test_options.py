@@ -10,6 +10,7 @@ from datasets.frames import Frames
 from datasets.human36m import Human36M
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
+from datasets.moving_mnist_noisy import NoisyMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources.train_share import share_count
@@ -43,6 +44,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
         LongMovingMNIST,
         OfficialMovingMNIST,
         Seq2SeqMovingMNIST,
+        NoisyMovingMNIST,
         StochasticMovingMNIST,
     ],
 )
@@ -97,6 +99,8 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
         (UCF101, {"frame_order": "backwards"}),
         (UCF101, {"frame_order": []}),
         (SomethingSomethingV2, {"augment": "no"}),
+        (NoisyMovingMNIST, {"kind": "loud"}),
+        (NoisyMovingMNIST, {"kind": []}),
     ],
 )
 def test_other_options_are_checked(empty_folder: object, cls: Any, options: dict[str, Any]) -> None:
