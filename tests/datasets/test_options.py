@@ -12,6 +12,7 @@ from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
 from datasets.moving_mnist_noisy import NoisyMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
+from datasets.nbody_mnist import NBodyMNIST
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources.train_share import share_count
 from datasets.stochastic_moving_mnist import StochasticMovingMNIST
@@ -46,6 +47,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
         Seq2SeqMovingMNIST,
         NoisyMovingMNIST,
         StochasticMovingMNIST,
+        NBodyMNIST,
     ],
 )
 def test_numbers_of_frames_are_checked_before_files_are_looked_for(
