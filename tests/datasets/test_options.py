@@ -18,6 +18,7 @@ from datasets.sources.train_share import share_count
 from datasets.stochastic_moving_mnist import StochasticMovingMNIST
 from datasets.ucf101 import UCF101, UCF101Actions
 from datasets.video.source import FrameFormat
+from datasets.water_waves import WaterWaves
 
 NO_NUMBERS: list[Any] = [
     0,
@@ -48,6 +49,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
         NoisyMovingMNIST,
         StochasticMovingMNIST,
         NBodyMNIST,
+        WaterWaves,
     ],
 )
 def test_numbers_of_frames_are_checked_before_files_are_looked_for(
