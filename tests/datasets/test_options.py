@@ -10,6 +10,7 @@ from datasets.frames import Frames
 from datasets.human36m import Human36M
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
+from datasets.moving_mnist_cifar import CifarMovingMNIST
 from datasets.moving_mnist_noisy import NoisyMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
 from datasets.nbody_mnist import NBodyMNIST
@@ -46,6 +47,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
         LongMovingMNIST,
         OfficialMovingMNIST,
         Seq2SeqMovingMNIST,
+        CifarMovingMNIST,
         NoisyMovingMNIST,
         StochasticMovingMNIST,
         NBodyMNIST,
