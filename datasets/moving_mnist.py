@@ -69,10 +69,7 @@ class MovingMNIST(Dataset):
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random training clips, uint8 [count,T,1,64,64], on the generator's device."""
-        device, shape = generator.device, (count, DIGITS_PER_CLIP)
-        images = self._train_images(shape, generator)
-        start = torch.rand(*shape, 2, generator=generator, device=device)
-        angle = torch.rand(shape, generator=generator, device=device) * math.tau
+        images, start, angle = self._train_motion(count, generator)
         return render(images, trajectories(start, angle, self.spec.clip_frames))
 
     def held_out(self, split: HeldOutName) -> Clips:
@@ -83,13 +80,26 @@ class MovingMNIST(Dataset):
         """The images that move."""
         return digits.load()
 
+    def _train_motion(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Random images, starts and angles of `count` clips, as `trajectories` takes them."""
+        device, shape = generator.device, (count, DIGITS_PER_CLIP)
+        images = self._train_images(shape, generator)
+        start = torch.rand(*shape, 2, generator=generator, device=device)
+        angle = torch.rand(shape, generator=generator, device=device) * math.tau
+        return images, start, angle
+
     def _train_images(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Random images of the training pool, `shape` of them, on the generator's device."""
-        device = generator.device
+        pool = self._train_pool(generator.device)
+        return pool[torch.randint(len(pool), shape, generator=generator, device=pool.device)]
+
+    def _train_pool(self, device: torch.device) -> Tensor:
+        """The images to train on, on that device, where they stay."""
         if device not in self._train_digits:
             self._train_digits[device] = self._train_digits[torch.device("cpu")].to(device)
-        pool = self._train_digits[device]
-        return pool[torch.randint(len(pool), shape, generator=generator, device=device)]
+        return self._train_digits[device]
 
     def _rendered(self, split: HeldOutName, first_frame: int) -> Clips:
         """The clips of `split`, from `first_frame` of the motion on."""
@@ -167,7 +177,7 @@ def held_out_draws(split: HeldOutName, numbers: int) -> Tensor:
     return torch.from_numpy((raw >> 11) * 2.0**-53).view(shape)
 
 
-def trajectories(start: Tensor, angle: Tensor, frames: int) -> Tensor:
+def trajectories(start: Tensor, angle: Tensor, frames: int, jitter: Tensor | None = None) -> Tensor:
     """Top-left pixels (y, x) of digits, int64 [B,D,frames,2], in 0..36.
 
     The first frame is recorded after a step. A digit that would leave the unit square stops at
@@ -177,12 +187,16 @@ def trajectories(start: Tensor, angle: Tensor, frames: int) -> Tensor:
         start: positions (y, x) in the unit square [B,D,2].
         angle: directions in radians [B,D].
         frames: how many to record.
+        jitter: what is added to each of the first n steps [B,D,n,2]; none by default.
     """
     position = start
     velocity = STEP * torch.stack((angle.sin(), angle.cos()), dim=-1)
     visited = []
-    for _ in range(frames):
-        position = (position + velocity).clamp_(0, 1)
+    for frame in range(frames):
+        step = velocity
+        if jitter is not None and frame < jitter.shape[2]:
+            step = velocity + jitter[:, :, frame]
+        position = (position + step).clamp_(0, 1)
         between = position.frac() != 0  # neither 0 nor 1: one comparison instead of two
         velocity = torch.where(between, velocity, -velocity)
         visited.append(position)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import pickle
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import moving_fashion_mnist
+from datasets import moving_fashion_mnist, moving_mnist_cifar
 from datasets.sources.tfrecord import masked_crc
 from datasets.ucf101_study import CLASSES as STUDY_CLASSES
 from tests.datasets.video.counter import counter_video, picture
@@ -203,6 +204,25 @@ def trust_garments(patch: pytest.MonkeyPatch, folder: Path) -> None:
         content = (folder / "fashion" / name).read_bytes()
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         patch.setattr(moving_fashion_mnist, variable, (name, md5))
+
+
+def backgrounds(folder: Path) -> None:
+    """Files of CIFAR-10's form; an image of file 2 is as red as 20, and so on, and green or not."""
+    place = folder / "cifar-10-batches-py"
+    place.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(moving_mnist_cifar._FILES, 1):
+        images = np.zeros((20, 3, 1024), np.uint8)
+        images[:, 0] = 10 * number
+        images[::2, 1] = 200
+        (place / name).write_bytes(pickle.dumps({b"data": images.reshape(20, 3072)}))
+
+
+def trust_backgrounds(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Ask for the MD5 that the files in `cifar-10-batches-py/` of `folder` have."""
+    for name in moving_mnist_cifar._FILES:
+        content = (folder / "cifar-10-batches-py" / name).read_bytes()
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        patch.setitem(moving_mnist_cifar._FILES, name, md5)
 
 
 def moving_mnist_official(folder: Path) -> None:
@@ -406,6 +426,7 @@ SMALL_SOURCES: dict[str, Callable[[Path], None]] = {
     "kitti_caltech": kitti_caltech,
     "kth": kth,
     "moving_fashion_mnist": garments,
+    "moving_mnist/cifar": backgrounds,
     "moving_mnist/official": moving_mnist_official,
     "sevir": sevir,
     "something_something_v2": something_something_v2,

@@ -23,11 +23,12 @@ from datasets.contract import (
     to_unit,
 )
 from datasets.moving_fashion_mnist import MovingFashionMNIST
+from datasets.moving_mnist_cifar import CifarMovingMNIST
 from datasets.sources import digits
 from datasets.video.dataset import CachedDataset
 from datasets.video.prepare import prepare
 from tests.datasets import small_sources
-from tests.datasets.small_sources import SMALL_SOURCES, trust_garments
+from tests.datasets.small_sources import SMALL_SOURCES, trust_backgrounds, trust_garments
 
 
 def _shipped(parent: type[Dataset] = Dataset) -> Iterator[type[Dataset]]:
@@ -65,6 +66,8 @@ def dataset(
             _make(cls, small)
         if cls is MovingFashionMNIST:
             trust_garments(patch, small / "data")
+        if cls is CifarMovingMNIST:
+            trust_backgrounds(patch, small / "data")
         yield cls()
 
 

@@ -13,12 +13,17 @@ from datasets.human36m import Human36M
 from datasets.kitti_caltech import KittiCaltech
 from datasets.kth import KTH
 from datasets.moving_mnist import LongMovingMNIST, MovingMNIST, OfficialMovingMNIST
+from datasets.moving_mnist_cifar import CifarMovingMNIST
+from datasets.moving_mnist_noisy import NoisyMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
+from datasets.nbody_mnist import NBodyMNIST
 from datasets.sevir import SEVIR
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources.train_share import share_count
+from datasets.stochastic_moving_mnist import StochasticMovingMNIST
 from datasets.ucf101 import UCF101, UCF101Actions
 from datasets.video.source import FrameFormat
+from datasets.water_waves import WaterWaves
 from datasets.weatherbench import WeatherBench
 
 NO_NUMBERS: list[Any] = [
@@ -41,7 +46,19 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
 @pytest.mark.parametrize(
-    "cls", [Arrays, MovingMNIST, LongMovingMNIST, OfficialMovingMNIST, Seq2SeqMovingMNIST]
+    "cls",
+    [
+        Arrays,
+        MovingMNIST,
+        LongMovingMNIST,
+        OfficialMovingMNIST,
+        Seq2SeqMovingMNIST,
+        CifarMovingMNIST,
+        NoisyMovingMNIST,
+        StochasticMovingMNIST,
+        NBodyMNIST,
+        WaterWaves,
+    ],
 )
 def test_numbers_of_frames_are_checked_before_files_are_looked_for(
     empty_folder: object, cls: Any, number: Any
@@ -119,6 +136,8 @@ def test_sizes_are_checked(empty_folder: object, cls: Any, size: Any) -> None:
         (WeatherBench, {"hours": 0}),
         (WeatherBench, {"hours": 1.5}),
         (WeatherBench, {"held_out_stride": -1}),
+        (NoisyMovingMNIST, {"kind": "loud"}),
+        (NoisyMovingMNIST, {"kind": []}),
     ],
 )
 def test_other_options_are_checked(empty_folder: object, cls: Any, options: dict[str, Any]) -> None:
