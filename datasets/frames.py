@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -84,8 +84,8 @@ class Frames(VideoDataset):
     2. Folders at the top, `train`, `validation` (or `val`) and `test`; a single video or array of
        such a name, `test.npy`, will do as well. Clips elsewhere are left out.
     3. The hash of a clip's name: about 80 % train, 10 % validate, 10 % test, and each clip stays in
-       its split when others come. Where few clips leave a split empty, lists are asked for. Clips
-       cut from one recording look alike: to keep these together give folders or lists.
+       its split when others come. Where few clips would leave a split empty, it gets the nearest
+       one. Clips cut from one recording look alike: to keep these together give folders or lists.
 
     Without a list or folder for validation the hash takes 10 % of the training clips. Where a split
     holds a copy of a clip, the same files byte for byte or the same frames in another array, laxer
@@ -320,13 +320,30 @@ def _divided(
         split_of = {clip: split_at[top] for clip, top in top_of.items() if top in split_at}
     else:
         split_by = "the hash of their names"
-        split_of = {clip: "test" if place[clip] > 1 - HASHED_SHARE else "train" for clip in top_of}
+        tested = _at_one_end(place, lambda number: number > 1 - HASHED_SHARE, max)
+        split_of = {clip: "test" if clip in tested else "train" for clip in top_of}
     if "validation" not in given:
-        train = [clip for clip, split in split_of.items() if split == "train"]
-        chosen = [clip for clip in train if place[clip] < HASHED_SHARE]
+        train = {clip: place[clip] for clip, split in split_of.items() if split == "train"}
+        chosen = _at_one_end(train, lambda number: number < HASHED_SHARE, min)
         split_of |= dict.fromkeys(chosen, "validation")
         split_by += ", validation by the hash of their names" if given else ""
     return split_by, split_of
+
+
+def _at_one_end(
+    place: Mapping[str, float],
+    is_held_out: Callable[[float], bool],
+    end: Callable[[Iterable[float]], float],
+) -> set[str]:
+    """The clips whose place is held out; where there are none, those at that end of all.
+
+    So a folder of few clips has every split, as long as there are three that may be apart.
+    """
+    found = {clip for clip, number in place.items() if is_held_out(number)}
+    if found or len(set(place.values())) < 2:
+        return found
+    last = end(place.values())
+    return {clip for clip, number in place.items() if number == last}
 
 
 def _listed(clips: ClipNames, lists: Mapping[SplitName, Path]) -> dict[str, SplitName]:

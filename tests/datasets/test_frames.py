@@ -1,5 +1,6 @@
 import os
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -202,6 +203,17 @@ def test_the_hash_is_the_same_everywhere_and_for_ever(tmp_path: Path) -> None:
     }
 
 
+@given(st.sets(st.integers(0, 10_000), min_size=3, max_size=12))
+@settings(max_examples=25)
+def test_a_folder_of_few_clips_has_every_split(
+    tmp_path_factory: pytest.TempPathFactory, clips: set[int]
+) -> None:
+    folder = _touch(tmp_path_factory.mktemp("few"), *(f"{number}.avi" for number in clips))
+    counts = Counter(_split_of(folder).values())
+    assert counts.keys() == {"train", "validation", "test"}
+    assert counts.total() == len(clips)
+
+
 @settings(max_examples=25)
 @given(st.sets(st.integers(40, 99)))
 def test_a_clip_stays_in_its_split_when_others_come(
@@ -364,8 +376,8 @@ def _listed(**lists: str) -> Callable[[Path], None]:
     return write
 
 
-def _too_few_to_hash(folder: Path) -> None:
-    _touch(folder, "clip1.avi", "clip2.avi", "clip3.avi")
+def _two_recordings(folder: Path) -> None:
+    _touch(folder, *(f"{walk}/{number}.png" for walk in "ab" for number in (1, 2, 5, 6)))
 
 
 def _a_loop(folder: Path) -> None:
@@ -405,8 +417,8 @@ WRONG = {
         _listed(train="a\nb", validation="c", test=""),
         "has no test clip among 3 (split by lists): name the clips",
     ),
-    "too few for the hash": (
-        _too_few_to_hash,
+    "too few to be apart": (
+        _two_recordings,
         "(split by the hash of their names): name the clips of each split in train.txt",
     ),
     "a pipe for a list": (_a_pipe_for_a_list, "train.txt is a named pipe, not a file: remove it"),
