@@ -142,17 +142,10 @@ class Selection:
 
     def invocation(self, places: Places, **how: Any) -> Invocation:
         """A run of these cells."""
-        import torch
-
         from bench.console import SCREEN
-        from bench.run.invocation import Invocation
-        from bench.suite.settle import settle
+        from bench.run.invocation import prepared
 
-        suite = self.selected()
-        if suite.launch.cpus is not None:  # so that this process names the device as cells do
-            torch.set_num_threads(suite.launch.cpus)
-        cells = settle(suite)
-        return Invocation(suite, cells, places.results, places.tracking_uri, SCREEN, **how)
+        return prepared(self.selected(), places.results, places.tracking_uri, SCREEN, **how)
 
 
 @dataclass(frozen=True)
