@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from bench import garbage
+from bench import PROGRAM, garbage
 from bench.errors import UserError
 from bench.store import ui
 from bench.store.address import database_file, is_server, sayable, store_uri
@@ -648,7 +648,7 @@ def main(arguments: list[str]) -> int:
     """
     verb = tyro.cli(
         Verb,
-        prog="python -m bench",
+        prog=PROGRAM,
         description="A benchmark harness for video prediction. (--debug shows tracebacks.)",
         args=arguments,
         config=(

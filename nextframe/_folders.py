@@ -43,7 +43,7 @@ def _import(
     if level or root not in FOLDERS:
         return builtins.__import__(name, globals, locals, fromlist or (), level)
     importer = str((globals or {}).get("__name__", ""))
-    if not importer.startswith(f"{PACKAGE}.") and not _is_ours(name):
+    if not importer.startswith(f"{PACKAGE}.") and not _is_ours(name, fromlist or ()):
         return builtins.__import__(name, globals, locals, fromlist or ())
     if fromlist:
         return builtins.__import__(f"{PACKAGE}.{name}", globals, locals, fromlist)
@@ -51,15 +51,26 @@ def _import(
     return sys.modules[f"{PACKAGE}.{root}"]
 
 
-def _is_ours(name: str) -> bool:
-    """Whether `name` means ours in a user's file: a module below ours; `models` where alone."""
-    try:
-        if "." in name:
-            return importlib.util.find_spec(f"{PACKAGE}.{name}") is not None
-    except ModuleNotFoundError:
+def _is_ours(name: str, parts: Sequence[str]) -> bool:
+    """Whether `name` means ours where a user's file imports it, or these `parts` of it.
+
+    A module below ours does, whatever else is there; `datasets` alone where there is no other.
+    """
+    modules = [name] if "." in name else [f"{name}.{part}" for part in parts]
+    if modules and all(map(_is_there, modules)):
+        return True
+    if "." in name:
         return False
     other = importlib.util.find_spec(name)
     return other is None or _is_at(other.submodule_search_locations, ROOT / name)
+
+
+def _is_there(name: str) -> bool:
+    """Whether there is a module `name` of ours."""
+    try:
+        return importlib.util.find_spec(f"{PACKAGE}.{name}") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _is_at(locations: Sequence[str] | None, folder: Path) -> bool:
