@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from bench import garbage
+from bench import PROGRAM, garbage
 from bench.errors import UserError
 from bench.store import ui
 from bench.store.address import database_file, is_server, sayable, shown, store_uri
@@ -157,17 +157,10 @@ class Selection:
 
     def invocation(self, places: Places, **how: Any) -> Invocation:
         """A run of these cells."""
-        import torch
-
         from bench.console import SCREEN
-        from bench.run.invocation import Invocation
-        from bench.suite.settle import settle
+        from bench.run.invocation import prepared
 
-        suite = self.selected()
-        if suite.launch.cpus is not None:  # so that this process names the device as cells do
-            torch.set_num_threads(suite.launch.cpus)
-        cells = settle(suite)
-        return Invocation(suite, cells, places.results, places.tracking_uri, SCREEN, **how)
+        return prepared(self.selected(), places.results, places.tracking_uri, SCREEN, **how)
 
 
 @dataclass(frozen=True)
@@ -722,7 +715,7 @@ def main(arguments: list[str]) -> int:
         return 0
     verb = tyro.cli(
         Verb,
-        prog="python -m bench",
+        prog=PROGRAM,
         description="A benchmark harness for video prediction. (--debug shows tracebacks.)",
         args=arguments,
         config=(

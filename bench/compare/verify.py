@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import records
+from bench import PROGRAM, records
 from bench.compare.likeness import TOLERANCE, Likeness, curves, likeness
 from bench.compare.recorded import Recorded
 from bench.compare.repeat import Stopped, repeat
@@ -53,7 +53,7 @@ def verify(store: Store, asked: str, screen: Screen, steps: int | None = None) -
     again = cell
     if cell.budget.kind == "seconds" and trained_steps:
         again = cell.for_steps(trained_steps)
-    command = f"python -m bench verify {then.run.run_id}"
+    command = f"{PROGRAM} verify {then.run.run_id}"
     until = 1.0 if steps is None else steps / trained_steps
     with TemporaryDirectory(prefix="nextframe-verify-") as folder:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
+from bench import as_started
 from bench.console.bar import Bar
 from bench.errors import UserError
 from bench.suite import catalogue
@@ -157,9 +158,8 @@ def _nowhere(preparation: Preparation) -> Path:
     """Raises the error that says what to get, and where to put it."""
     places = [str(data_folder() / home) for home in preparation.homes]
     put = f", put it into {' or '.join(places)}, or say where it is: " if places else ", then run "
-    raise UserError(
-        f"no files of {preparation.name} here: get {preparation.get}{put}`{preparation.command}`"
-    )
+    line = as_started(preparation.command)
+    raise UserError(f"no files of {preparation.name} here: get {preparation.get}{put}`{line}`")
 
 
 def _outcome(preparation: Preparation, prepared: Prepared, seconds: float) -> Iterator[str]:

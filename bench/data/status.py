@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import PROGRAM
 from bench.console.rows import Format, print_rows
 from bench.data.prepare import preparation_of
 from bench.errors import UserError
@@ -43,7 +44,7 @@ def status(reference: str | None, style: Format) -> int:
     lines = [f"{row['name']}: {row['note']}" for row in found if row.get("note")]
     lines.append(f"caches lie in {caches()}")
     if any(row["state"] == UNPREPARED for row in found):
-        lines.append("to make one: python -m bench data prepare NAME --source FOLDER")
+        lines.append(f"to make one: {PROGRAM} data prepare NAME --source FOLDER")
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
+from bench import PROGRAM, as_started
 from bench.data.prepare import preparation_of, whole_there
 from bench.errors import UserError
 from datasets.video.cache import cache_folder
@@ -23,11 +24,13 @@ def verify(reference: str) -> int:
     folder = cache_folder(preparation)
     said = whole_there(preparation)
     if said is None:
-        raise UserError(f"{reference} is not prepared here: run `{preparation.command}`")
+        raise UserError(
+            f"{reference} is not prepared here: run `{as_started(preparation.command)}`"
+        )
     if not said.digests:
         raise UserError(
             f"the cache in {folder} is from before there were digests: add them by"
-            f" `python -m bench data prepare {shlex.quote(preparation.name)}`"
+            f" `{PROGRAM} data prepare {shlex.quote(preparation.name)}`"
         )
     sys.stdout.write(
         f"{preparation.name}: all {said.frames:,} frames of {len(said.clips):,} clips are as they"

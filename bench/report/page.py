@@ -16,6 +16,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from bench import PROGRAM
 from bench.errors import UserError
 from bench.escape import markdown as _plain
 from bench.escape import web_address
@@ -153,7 +154,7 @@ class Report:
     def command(self) -> str:
         """The command line that writes it."""
         compare = ["--compare", self.other] if self.other else []
-        return shlex.join(["python", "-m", "bench", "report", "--suite", self.suite, *compare])
+        return shlex.join([*PROGRAM.split(), "report", "--suite", self.suite, *compare])
 
     @property
     def pictures(self) -> Iterator[Picture | Strip]:
@@ -230,6 +231,7 @@ def _page(report: Report) -> str:
     template = TEMPLATES.get_template("report.html")
     return template.render(
         report=report,
+        program=PROGRAM,
         words=status_words,
         certainty=CERTAINTY,
         apart=_apart,

@@ -31,13 +31,18 @@ TABLES: dict[TaskName, str] = {"prediction": PER_FRAME_TABLE, "recognition": PER
 
 
 @dataclass(frozen=True, slots=True)
-class _Scores:
-    """The part of a cell's large table that is kept."""
+class Scores:
+    """The part of a cell's large table that is kept.
+
+    Attributes:
+        by_sequence: the measures of each test sequence, means over its frames.
+        by_frame: those of each predicted `frame`, means over sequences; None for a classifier.
+        clusters: of the sequences; None where it was not recorded.
+    """
 
     by_sequence: pd.DataFrame
     by_frame: pd.DataFrame | None
     clusters: pd.Series[int] | None
-    """Of the sequences; None where it was not recorded."""
 
     @property
     def of_what(self) -> tuple[int, ...]:
@@ -111,7 +116,7 @@ class SequenceScores:
         NaN where a sequence has no value. The mean over frames is that over the table, for every
         sequence has all frames.
         """
-        scores = self._scores(run_id, "prediction")
+        scores = self.of_run(run_id, "prediction")
         return None if scores is None else scores.by_frame
 
     def horizon(self, section: Section) -> pd.DataFrame:
@@ -127,29 +132,30 @@ class SequenceScores:
                 seeds.append(long.assign(label=cell["label"], model=cell["model"]))
         return pd.concat(seeds).groupby(keys, sort=False)["value"].mean().reset_index()
 
-    def _alike(self, section: Section) -> list[tuple[dict[str, Any], _Scores]]:
+    def _alike(self, section: Section) -> list[tuple[dict[str, Any], Scores]]:
         """The finished cells with their scores, where these are of the same sequences."""
         cells = [*each(section.done)]
-        read = at_once(lambda cell: self._scores(cell["run_id"], section.task), cells)
+        read = at_once(lambda cell: self.of_run(cell["run_id"], section.task), cells)
         found = [(c, s) for c, s in zip(cells, read, strict=True) if s is not None]
         shapes = {cell["run_id"]: scores.of_what for cell, scores in found}
         odd = self.artifacts.refuse_odd(TABLES[section.task], shapes)
         return [(cell, scores) for cell, scores in found if cell["run_id"] not in odd]
 
-    def _scores(self, run_id: str, task: TaskName) -> _Scores | None:
+    def of_run(self, run_id: str, task: TaskName) -> Scores | None:
+        """All scores of one cell; None without a table that can be used."""
         if task == "prediction":
             return self.artifacts.read(run_id, PER_FRAME_TABLE, _of_frames)
         videos = self.artifacts.read(run_id, PER_VIDEO_TABLE, video_table)
         return None if videos is None else _of_videos(videos)
 
 
-def _of_frames(path: Path) -> _Scores:
+def _of_frames(path: Path) -> Scores:
     table = frame_table(path)
     scores = table.drop(columns="cluster", errors="ignore")
     by_sequence = scores.drop(columns="frame").groupby("sequence").mean(skipna=False)
     by_frame = scores.drop(columns="sequence").groupby("frame").mean(skipna=False)
     clusters = table.groupby("sequence")["cluster"].first() if "cluster" in table else None
-    return _Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index(), clusters)
+    return Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index(), clusters)
 
 
 def _with_ratios(means: pd.DataFrame) -> pd.DataFrame:
@@ -159,8 +165,8 @@ def _with_ratios(means: pd.DataFrame) -> pd.DataFrame:
     return means.assign(**{metric.name: metric.of_means(means) for metric in there})
 
 
-def _of_videos(table: pd.DataFrame) -> _Scores:
+def _of_videos(table: pd.DataFrame) -> Scores:
     videos = table.set_index("video").sort_index()
     lead = COLUMNS["recognition"][0].name
     right = (videos["rank"] == 1).astype(float).to_frame(lead)
-    return _Scores(right, None, videos.get("cluster"))
+    return Scores(right, None, videos.get("cluster"))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import records
+from bench import PROGRAM, records
 from bench.errors import UserError
 from bench.escape import csv_cell, file_stem, one_line
 from bench.escape import markdown as plain
@@ -241,7 +241,7 @@ def build(store: Store, out: Path) -> Path:
     """
     parts = sections(store.cells(records.SPEED, records.SPEED))
     if not parts:
-        raise UserError("no speed was measured yet: `python -m bench speed` does")
+        raise UserError(f"no speed was measured yet: `{PROGRAM} speed` does")
     return put(partial(_write_files, parts), out)
 
 
@@ -257,7 +257,7 @@ def _write_files(parts: Sequence[Section], out: Path) -> Iterator[str]:
         "table.csv": _csv(parts),
         "report.md": "# speed\n" + "".join(_chapters(parts, pictures)) + f"\n{plain(LEGEND)}\n",
         "report.html": template.render(
-            chapters=[*zip(parts, pictures, strict=True)], legend=LEGEND
+            chapters=[*zip(parts, pictures, strict=True)], legend=LEGEND, program=PROGRAM
         ),
     }
     for name, text in texts.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import atomic, locks, records
 from bench.errors import UserError, described
@@ -342,6 +342,23 @@ class Invocation:
             if keeper is not None:
                 store.attach(keeper, folder, "report")
         display.summary(tables, path, store.ui_command)
+
+
+def prepared(
+    suite: Suite, results: Path, tracking_uri: str | None, screen: Screen, **how: Any
+) -> Invocation:
+    """A run of the cells of `suite`, settled for this machine; `how` are further fields of it.
+
+    Raises:
+        UserError: they cannot be settled.
+    """
+    import torch
+
+    from bench.suite.settle import settle
+
+    if suite.launch.cpus is not None:  # so that this process names the device as cells do
+        torch.set_num_threads(suite.launch.cpus)
+    return Invocation(suite, settle(suite), results, tracking_uri, screen, **how)
 
 
 @contextlib.contextmanager

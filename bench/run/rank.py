@@ -1,6 +1,6 @@
 """A further process of a cell on several devices: computes what rank 0 does, and records nothing.
 
-Started by `ranks.py` as `python -m bench.run.rank DESCRIPTOR`.
+Started by `ranks.py`, with the descriptor that its events go to.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def follow(order: Order, team: Team) -> None:
             loop.step_again(loop.clock.steps + number)
 
 
-def main(descriptor: int) -> NoReturn:
-    """Follow the order on standard input; events go to that descriptor. Ends the process."""
+def main() -> NoReturn:
+    """Follow the order on standard input; the first argument is a descriptor. Ends the process."""
+    descriptor = int(sys.argv[1])
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C comes to all: rank 0 decides
     os.set_inheritable(descriptor, False)
@@ -84,7 +85,3 @@ def _end_with_rank_0() -> None:
     while sys.stdin.read(1):
         pass
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

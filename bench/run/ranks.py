@@ -27,6 +27,7 @@ from bench.train import hardware
 from bench.train.team import ALONE, Team, joined
 
 READ_BYTES = 1 << 16
+RANK = f"from {__package__}.rank import main; main()"
 END_SECONDS = 10.0  # for a rank that is through to end, before it is killed
 GRACE_SECONDS = 20.0
 """For rank 0 to notice that another rank has died, which it may be waiting for on a GPU."""
@@ -171,7 +172,7 @@ class _Rank:
             variables["CUDA_VISIBLE_DEVICES"] = hardware.visible_gpus()[order.rank]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "bench.run.rank", str(theirs)],
+                [sys.executable, "-X", "faulthandler", "-c", RANK, str(theirs)],
                 env=variables,
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs],

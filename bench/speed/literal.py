@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench import PACKAGE
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.suite.cell import Cell
@@ -35,12 +36,13 @@ def require_folder() -> None:
     """Make sure that the transcriptions are here.
 
     Raises:
-        UserError: they are not: they are no part of an installed package.
+        UserError: they are not: they are no part of an installed package, and import ours by their
+            plain names.
     """
-    if not FOLDER.is_dir():
+    if PACKAGE != "bench" or not FOLDER.is_dir():
         raise UserError(
-            "the literal transcriptions are in tests/literal of a checkout of nextframe, and this"
-            " is none: leave out --against"
+            "the literal transcriptions are in tests/literal of a checkout of nextframe: run"
+            " `python -m bench speed` there, or leave out --against"
         )
 
 

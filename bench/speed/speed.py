@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import atomic, records
+from bench import PROGRAM, atomic, records
 from bench.console import SCREEN
 from bench.errors import UserError, described
 from bench.records import Point, Status
@@ -210,7 +210,7 @@ class Measuring:
 
     def _command(self, cell: Cell) -> str:
         """The line that measures this one again."""
-        words = ["python", "-m", "bench", "speed", cell.model, "--dataset", cell.dataset]
+        words = [*PROGRAM.split(), "speed", cell.model, "--dataset", cell.dataset]
         words += ["--size", cell.size, "--batch", str(cell.recipe.batch_size)]
         words += ["--device", cell.device, "--precision", cell.precision]
         words += ["--step", cell.step]

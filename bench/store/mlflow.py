@@ -37,7 +37,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 
-from bench import records
+from bench import PROGRAM, records
 from bench.errors import unknown
 from bench.records import Point
 from bench.store import ui
@@ -504,7 +504,7 @@ class Store:
     @property
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
-        return f"python -m bench ui --tracking-uri {shlex.quote(self.uri)}"
+        return f"{PROGRAM} ui --tracking-uri {shlex.quote(self.uri)}"
 
 
 def _hear(server: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
 import pkgutil
@@ -24,14 +23,20 @@ from typing import Any, TypeVar, get_args
 
 import datasets
 import models
+from bench import as_started
 from bench.errors import UserError, one_line, unknown
 from bench.suite.reference import Reference, is_file_reference, split
 from datasets.contract import DataMissing, Dataset, TaskName
+from datasets.sources import own_file
 from models.contract import Model, Predictor, Recipe, Size
 
 NAME = re.compile(r"\w[\w .+-]*(/\w[\w .+-]*)*")
 LONGEST_NAME = 100
-OURS = ("bench", "models", "datasets", "tests")
+OURS = {
+    "nextframe",
+    "tests",
+    *(each.partition(".")[0] for each in (__name__, models.__name__, datasets.__name__)),
+}
 
 Found = TypeVar("Found", type[Model], type[Dataset])
 
@@ -127,7 +132,7 @@ def require_dataset(reference: str) -> Dataset:
     try:
         return open_dataset(reference)
     except DataMissing as error:
-        raise UserError(str(error)) from error
+        raise UserError(as_started(str(error))) from error
 
 
 def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
@@ -226,7 +231,7 @@ def _found(package: ModuleType, base: Any) -> dict[str, Any]:
 @cache
 def _installed(package: ModuleType) -> tuple[EntryPoint, ...]:
     """What installed packages offer; looked for once, which opens the files of every package."""
-    return tuple(entry_points(group=f"nextframe.{package.__name__}"))
+    return tuple(entry_points(group=f"nextframe.{package.__name__.rpartition('.')[2]}"))
 
 
 def _add(found: dict[str, Any], cls: Any) -> None:
@@ -324,21 +329,15 @@ def _load(path: Path) -> ModuleType:
     the standard error, for verbs that print data.
     """
     place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    spec = importlib.util.spec_from_file_location(f"nextframe_user_{path.stem}_{place}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
+    name = f"nextframe_user_{path.stem}_{place}"
     with _neighbours_of(path), contextlib.redirect_stdout(sys.stderr):
-        sys.modules[module.__name__] = module
         try:
-            spec.loader.exec_module(module)
+            return own_file.load(name, path)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() is none of Python's Exceptions
-            del sys.modules[module.__name__]
             what = f"{type(error).__name__}: {one_line(error)}"
             raise UserError(f"{path} cannot be imported: {what}") from error
-    return module
 
 
 _neighbours: dict[str, Path] = {}
@@ -347,18 +346,14 @@ _neighbours: dict[str, Path] = {}
 
 @contextlib.contextmanager
 def _neighbours_of(path: Path) -> Iterator[None]:
-    """Let the file `path` import its neighbours, not those of the same name beside another file."""
+    """Forget what another file imported from beside it; keep in mind what `path` does."""
     for name in [name for name, folder in _neighbours.items() if folder != path.parent]:
         sys.modules.pop(name, None)
         del _neighbours[name]
     before = set(sys.modules)
-    sys.path.insert(0, str(path.parent))
-    importlib.invalidate_caches()
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # the file took it away itself
-            sys.path.remove(str(path.parent))
         for name in sys.modules.keys() - before:
             if _is_beside(name, path.parent):
                 _neighbours[name] = path.parent

@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from bench import atomic, records
+from bench import PROGRAM, atomic, records
 from bench.errors import UserError, one_line, unknown
 from bench.literature.conventions import columns
 from bench.score.metrics import RECORDED
@@ -404,7 +404,7 @@ class Cell(BaseModel):
 
     def command(self, results: Path, tracking_uri: str | None = None) -> str:
         """The command line that runs this cell again."""
-        words = ["python", "-m", "bench", "cell", str(self.file(results))]
+        words = [*PROGRAM.split(), "cell", str(self.file(results))]
         words += [] if results == Path("results") else ["--results", str(results)]
         words += [] if tracking_uri is None else ["--tracking-uri", tracking_uri]
         return shlex.join(words)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import models
 from bench import atomic, caches
 from bench.suite import fingerprint
 from bench.train.cost import Cost
@@ -35,7 +36,7 @@ def cost_of(cls: type[Model], options: Mapping[str, Any], spec: Spec) -> Cost:
 
 def is_of_the_house(cls: type[Model]) -> bool:
     """Whether a model is one of ours, and not a user's or of an installed package."""
-    return cls.__module__.partition(".")[0] == "models"
+    return cls.__module__.startswith(f"{models.__name__}.")
 
 
 class _Kept(dict[str, float | None]):

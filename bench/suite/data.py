@@ -6,6 +6,7 @@ from functools import cache
 
 import torch
 
+from bench import as_started
 from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference
 from bench.suite.suite import Evaluation
@@ -70,5 +71,5 @@ def missing(reference: str, held_out: Evaluation, *, tested_only: bool = False) 
             if split == "test" or not tested_only:
                 digest(reference, split, clips_of(reference, split, asked))
     except DataMissing as error:
-        return str(error)
+        return as_started(str(error))
     return ""

@@ -94,7 +94,7 @@ def _first_party(imports: Collection[str], path: Path) -> set[Path]:
     roots = [REPOSITORY] if ours else [REPOSITORY, path.parent]
     return {
         place
-        for name in imports
+        for name in (name.removeprefix("nextframe.") for name in imports)
         for root in roots
         if root != REPOSITORY or name.partition(".")[0] in PACKAGES
         if (place := root.joinpath(*name.split(".")).with_suffix(".py")).is_file()

@@ -258,6 +258,18 @@ def load_suite(reference: str) -> Suite:
     return suite
 
 
+def build_suite(fields: Mapping[str, Any]) -> Suite:
+    """The suite of these fields, named as a suite's file has them, with models and data sets found.
+
+    Raises:
+        UserError: a field is unknown, missing or wrong, or they name models or data sets that are
+            not there or not for its task.
+    """
+    suite = _validated({"tuned_recipes": f"{fields.get('name')}{TUNED}.toml", **fields}, "suite")
+    _check_references(suite, f"suite {suite.name}")
+    return suite
+
+
 def read_suite(reference: str) -> Suite:
     """As `load_suite`, but what the suite names is not looked for. Its paths are as from its file.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench import atomic
+from bench import PROGRAM, atomic
 from bench.errors import UserError
 from bench.suite import reference
 from bench.suite.suite import SUITES, TUNED, Suite, toml
@@ -104,7 +104,7 @@ def read(file: Path) -> tuple[Tuned, ...]:
 def write(file: Path, found: Sequence[Tuned]) -> None:
     """Write the recipes `found` into `file`, in place of older ones for the same."""
     by_key = {tuned.key: tuned for tuned in read(file)} | {tuned.key: tuned for tuned in found}
-    head = '# Written by `python -m bench tune`; read by suites that say recipe = "tuned".\n'
+    head = f'# Written by `{PROGRAM} tune`; read by suites that say recipe = "tuned".\n'
     blocks = [_block(tuned) for _, tuned in sorted(by_key.items())]
     atomic.write_text(file, "\n".join([head, *blocks]))
 
@@ -119,9 +119,8 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
             to find one.
     """
     file = Path(suite.tuned_recipes)
-    line = shlex.join(
-        ["python", "-m", "bench", "tune", *_suite_words(file), "--models", cell.model]
-    )
+    words = [*PROGRAM.split(), "tune", *_suite_words(file), "--models", cell.model]
+    line = shlex.join(words)
     if not file.is_file():
         raise UserError(f"there are no tuned recipes, no {file}: find them by `{line}`")
     wanted = cell.model_class.name, cell.size, cell.dataset_name, options_text(cell.options)

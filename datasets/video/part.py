@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import sys
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 
+from datasets.sources import own_file
 from datasets.sources.regular import open_regular
 from datasets.video.files import special
 from datasets.video.names import printable
@@ -78,11 +77,7 @@ def make_importable(module: str, file: Path) -> None:
     try:
         import_module(module)
     except ModuleNotFoundError:
-        spec = spec_from_file_location(module, file)
-        if spec is None or spec.loader is None:
-            raise
-        sys.modules[module] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[module])
+        own_file.load(module, file)
 
 
 def digest(paths: tuple[Path, ...]) -> tuple[int, str]:

@@ -152,7 +152,7 @@ def run_here(
         if not children:
             patch.setattr("bench.run.invocation.LocalLauncher", LauncherHere)
         if not report:
-            patch.setattr("bench.report.build", _empty_report)
+            patch.setattr("bench.report.build", empty_report)
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(error),
@@ -164,7 +164,7 @@ def run_here(
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 
-def _empty_report(store: object, suite: str, folder: Path, **_: object) -> Path:
+def empty_report(store: object, suite: str, folder: Path, **_: object) -> Path:
     """A folder without a page, in the place of one."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "report.html"

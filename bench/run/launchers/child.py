@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from bench import PACKAGE
 from bench.records import Status
 from bench.run.events import Event, Finished, Lines, Note, decode
 from bench.run.launchers.launcher import Job
@@ -21,7 +23,6 @@ LAST_LINES = 30  # of a child's output, shown where it dies without an event
 LAST_BYTES = 1 << 16
 READ_BYTES = 1 << 16
 READS_AT_ONCE = 256  # a child that never stops telling must not keep us from ending it
-REPOSITORY = Path(__file__).resolve().parents[3]
 DEAF = ("sh", "-c", 'trap "" USR2; exec "$@"', "sh")
 """Runs a command that SIGUSR2 does not end: a cluster's warning, which is for its parent."""
 
@@ -204,8 +205,9 @@ class Child:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the packages importable from any folder."""
-    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """This process's environment, with the package importable from any folder."""
+    place = Path(str(import_module(PACKAGE).__file__)).resolve().parents[1]
+    paths = [str(place), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from bench import PROGRAM
 from bench.errors import UserError
 from bench.run.launchers.remote import Engine, RemoteLauncher
 from bench.store.address import is_server, shown
@@ -24,7 +25,7 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
     if not (is_server(uri) or _is_here(launch)):
         raise UserError(
             f"--launch {launch.launcher} writes from several machines, which {shown(uri)} does not"
-            " bear: start `python -m bench ui --serve --host 0.0.0.0` where they reach it, and add"
+            f" bear: start `{PROGRAM} ui --serve --host 0.0.0.0` where they reach it, and add"
             " --tracking-uri http://HOST:5000"
         )
     devices = max(cell.devices for cell in cells) if cells[0].device == "cuda" else 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from bench import PACKAGE
 from bench.run.events import Event
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Job:
     total_seconds: float | None = None
     key: str = ""
     """Of the cell: that of its checkpoint."""
-    program: Sequence[str] = ("-m", "bench")
+    program: Sequence[str] = ("-m", PACKAGE)
     """What Python runs with the arguments."""
 
     @classmethod

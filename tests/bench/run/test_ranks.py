@@ -71,7 +71,7 @@ def _ranks() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):  # one of another test that has ended
-            if "bench.run.rank" in child.cmdline():
+            if any("run.rank" in word for word in child.cmdline()):
                 found.append(child)
     return found
 
