@@ -61,6 +61,10 @@ class BAIR(VideoDataset):
     def __init__(self, context_frames: int = 2, horizon: int = 28) -> None:
         """Open the cache.
 
+        Args:
+            context_frames: frames given.
+            horizon: frames to predict.
+
         Raises:
             DataMissing: the sequences are not prepared here, or the 30 frames of one are too few.
         """
