@@ -41,6 +41,12 @@ class WaterWaves(Dataset):
     name = "water_waves"
 
     def __init__(self, context_frames: int = 10, horizon: int = 10) -> None:
+        """Nothing is loaded.
+
+        Args:
+            context_frames: frames given.
+            horizon: frames to predict.
+        """
         self.spec = Spec((1, SIDE, SIDE), context_frames, horizon, dtype=torch.uint16)
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
