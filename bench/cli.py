@@ -231,20 +231,45 @@ class Rescore:
 
 
 @dataclass(frozen=True)
-class Clear:
-    """Delete the stored weights of a suite's finished cells; every figure stays."""
+class Clean:
+    """Show what can be deleted and how large it is, or delete some of it."""
 
-    suite: str
-    """Name of the suite, as MLflow's experiment is called."""
+    what: Annotated[
+        tuple[Literal["failed", "interrupted", "weights", "caches"], ...],
+        tyro.conf.Positional,
+        _unset("[{failed,interrupted,weights,caches} ...]"),
+    ] = ()
+    """What to delete (default: nothing, it is only shown)."""
+    suite: Annotated[str | None, _unset("SUITE")] = None
+    """Only of this suite, and no caches (default: all)."""
+    yes: bool = False
+    """Delete it without a question."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
     def __call__(self) -> int:
-        """Delete them, and print how much that freed."""
+        """Show the sizes, or delete and print how much that freed."""
+        from bench.clean import clean
+        from bench.console.rows import print_rows
         from bench.units import byte_size
 
-        freed = self.places.store().clear_weights(_suite_name(self.suite))
-        sys.stdout.write(f"{byte_size(freed)} of weights deleted\n")
+        suite = _suite_name(self.suite) if self.suite else None
+        store = None if self.what == ("caches",) and suite is None else self.places.store()
+        items = clean.found(store, self.places.results, suite)
+        if not self.what:
+            print_rows(clean.rows(items), ["what", "count", "size", "meaning"])
+            return 0
+        if not self.yes and not sys.stdin.isatty():
+            raise UserError("there is nobody to ask whether to delete: say --yes")
+        count, size = clean.clean(items, self.what, lambda what: self.yes or _is_sure(what))
+        sys.stdout.write(f"{count} deleted, {byte_size(size)}\n")
         return 0
+
+
+def _is_sure(what: str) -> bool:
+    """Whether the user wants to delete that."""
+    sys.stdout.write(f"{what}\ndelete? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @dataclass(frozen=True)
@@ -679,7 +704,7 @@ Verb = (
     Run
     | Tune
     | Rescore
-    | Clear
+    | Clean
     | Push
     | Cell
     | Report

@@ -49,7 +49,7 @@ def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests()
         "run",
         "cell",
         "rescore",
-        "clear",
+        "clean",
         "report",
         "ls",
         "check",

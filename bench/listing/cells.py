@@ -59,7 +59,7 @@ def _recorded(suite: str, runs: list[RecordedCell], results: Path) -> list[dict[
         {
             "suite": suite,
             "cell": run.name,
-            "status": _status(run, results),
+            "status": status(run, results),
             **{name: run.metrics.get(metric) for name, metric in (VALIDATION | TEST).items()},
             "budget": run.params.get("budget"),
             "train_seconds": run.metrics.get(records.TRAIN_SECONDS),
@@ -71,11 +71,11 @@ def _recorded(suite: str, runs: list[RecordedCell], results: Path) -> list[dict[
     ]
 
 
-def _status(run: RecordedCell, results: Path) -> str:
+def status(run: RecordedCell, results: Path) -> str:
     """The recorded status; "running" without a live process counts as interrupted."""
-    status = run.tags.get(records.STATUS, "")
+    recorded = run.tags.get(records.STATUS, "")
     checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
     is_ours = checkpoint.run_id == run.run_id
-    if status == Status.RUNNING and is_ours and not checkpoint.is_held:
+    if recorded == Status.RUNNING and is_ours and not checkpoint.is_held:
         return Status.INTERRUPTED
-    return status
+    return recorded

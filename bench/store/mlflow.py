@@ -38,7 +38,6 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 
 from bench import PROGRAM, records
-from bench.errors import unknown
 from bench.records import Point
 from bench.store import ui
 from bench.store.address import database_file, is_server, shown, store_exists
@@ -427,22 +426,29 @@ class Store:
                 found.setdefault(run.tags[records.CELL], run)
         return [*runs, *found.values()]
 
-    def clear_weights(self, suite: str) -> int:
-        """Delete the weights of all cells of `suite`; returns their bytes.
+    def clear_weights(self, run_id: str) -> None:
+        """Delete the weights of a cell; all else of it stays."""
+        files = self._files(run_id)
+        if records.CHECKPOINT in {entry.path for entry in files.list_artifacts()}:
+            files.delete_artifacts(records.CHECKPOINT)
+        self.tag(run_id, {records.WEIGHTS_BYTES: "0"})
 
-        Raises:
-            UserError: no suite of that name has runs here.
-        """
-        if suite not in (names := self.suites()):
-            raise unknown("suite", suite, names)
-        freed = 0
-        for run in self.cells(suite):
-            files = self._files(run.run_id)
-            if records.CHECKPOINT in {entry.path for entry in files.list_artifacts()}:
-                files.delete_artifacts(records.CHECKPOINT)
-            freed += run.weights_bytes
-            self.tag(run.run_id, {records.WEIGHTS_BYTES: "0"})
-        return freed
+    def size_bytes(self, run_id: str) -> int:
+        """The size of all artifacts of the run."""
+        files, folders, size = self._files(run_id), [""], 0
+        while folders:
+            for entry in files.list_artifacts(folders.pop()):
+                if entry.is_dir:
+                    folders.append(entry.path)
+                size += entry.file_size or 0
+        return size
+
+    def delete(self, run_id: str) -> None:
+        """Delete the run with its artifacts: no report shows it any more."""
+        files = self._files(run_id)
+        for entry in files.list_artifacts():
+            files.delete_artifacts(entry.path)
+        self._client.delete_run(run_id)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """The run's artifact, to read only, or None where the run has none of that name."""

@@ -131,7 +131,7 @@ def bench(tmp_path: Path, empty_store: Path) -> Bench:
 
     def run(*arguments: object, **how: bool) -> subprocess.CompletedProcess[str]:
         words = [*map(str, arguments)]
-        if words[0] in ("run", "rescore", "clear", "cell", "report", "ls", "speed", "tune"):
+        if words[0] in ("run", "rescore", "clean", "cell", "report", "ls", "speed", "tune"):
             words += ["--results", str(tmp_path / "results")]
         return run_here(*words, **how)
 

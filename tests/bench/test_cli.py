@@ -63,7 +63,7 @@ READING = {
     "report": ["report", "--suite", "smoke"],
     "compare": ["report", "--suite", "smoke", "--compare", "mnist"],
     "ls": ["ls", "cells"],
-    "clear": ["clear", "--suite", "smoke"],
+    "clean": ["clean", "--suite", "smoke"],
     "rescore": ["rescore", "--suite", "smoke"],
     "predict": ["predict", "--model", "m", "--input", "file.npy", "--out", "out"],
     "ui": ["ui"],

@@ -88,7 +88,7 @@ def test_the_line_that_runs_a_cell_again_needs_no_suite_file(folder: Path) -> No
 
 def test_weights_can_be_cleared_and_the_figures_stay(folder: Path) -> None:
     suite = _suite(folder, "own")
-    assert _bench(folder, "clear", "--suite", "own").returncode == 0
+    assert _bench(folder, "clean", "weights", "--yes", "--suite", "own").returncode == 0
     for run in _newest(folder, "own").values():
         assert "test/mse" in run.metrics
         assert _store(folder).artifact(run.run_id, records.CHECKPOINT) is None

@@ -163,11 +163,20 @@ def test_a_damaged_plan_counts_for_nothing(
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_weights_are_cleared_of_a_suite_that_is_there(store: Store) -> None:
-    store.tag(_cell_run(store), {records.WEIGHTS_BYTES: "a user's own words"})
-    assert store.clear_weights("mnist") == 0
-    with pytest.raises(UserError, match="did you mean 'mnist'"):
-        store.clear_weights("mnits")
+def test_a_deleted_run_is_gone_with_its_artifacts(store: Store, tmp_path: Path) -> None:
+    run_id = _cell_run(store)
+    (tmp_path / "deep").mkdir()
+    for name in ("log.txt", "deep/table.csv"):
+        (tmp_path / name).write_text("12345", encoding="utf-8")
+    store.attach(run_id, tmp_path / "log.txt")
+    store.attach(run_id, tmp_path / "deep", "deep")
+    assert store.size_bytes(run_id) == 10
+    artifact = store.artifact(run_id, "log.txt")
+    store.delete(run_id)
+    assert artifact is not None
+    assert not artifact.exists()
+    assert store.cells("mnist") == []
+    assert store.run(run_id) is None
 
 
 @pytest.mark.parametrize(("gpu", "watched"), [("b", ["GPU-b"]), ("", [])])
