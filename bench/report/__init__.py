@@ -14,6 +14,7 @@ from bench.literature.published import all_rows
 from bench.report import recipes, speed
 from bench.report.claims.outcomes import findings
 from bench.report.classes import class_table, confusions
+from bench.report.confidence import confidence
 from bench.report.elsewhere import elsewhere_tables
 from bench.report.frames import strips
 from bench.report.load import (
@@ -127,7 +128,10 @@ def _chapter(
     pairs = paired(section, scores.of(section), scores.clusters(section))
     section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
-    said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
+    said = verdict(section, figures, pairs)
+    if apart := recipes.beside(section.cells, figures):
+        said = (*said, apart)
+    trusted = confidence(section, figures, pairs)
     sure, marks = neighbours(section, figures, pairs), best(section, figures, scores)
     learning = curves.of(section)
     target = to_target(section, figures, learning)
@@ -139,9 +143,9 @@ def _chapter(
         *horizon_plots(scores.horizon(section), looks, prefix),
         *seed_plots(section, figures, looks, prefix),
     ]
+    chapter = Chapter(section, figures, said, trusted, plots, best=marks, sure=sure, target=target)
     if section.task == "recognition":
         named = named_videos(scores.artifacts, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        chapter = Chapter(section, figures, said, plots, best=marks, sure=sure, target=target)
         return replace(chapter, classes=classes, confusions=pictures)
-    return Chapter(section, figures, said, plots, best=marks, sure=sure, target=target)
+    return chapter

@@ -23,10 +23,13 @@ from bench.literature.published import CERTAINTY
 from bench.report.claims.finding import Finding
 from bench.report.claims.markdown import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
+from bench.report.confidence import Confidence
 from bench.report.elsewhere import ElsewhereTable
 from bench.report.elsewhere import markdown as elsewhere_markdown
 from bench.report.frames import Strip
 from bench.report.load import Section, each
+from bench.report.overview import Overview, overview
+from bench.report.overview import markdown as overview_markdown
 from bench.report.plots.canvas import Picture, Plot, Style
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
@@ -62,7 +65,9 @@ class Chapter:
 
     section: Section
     summary: pd.DataFrame
-    verdict: str
+    verdict: tuple[str, ...]
+    """Sentences, of which the first is the answer."""
+    confidence: Confidence
     plots: list[Plot]
     heading: str = ""
     best: Best = field(default_factory=Best)
@@ -148,6 +153,22 @@ class Report:
     def title(self) -> str:
         """The suites."""
         return f"{self.suite} beside {self.other}" if self.other else self.suite
+
+    @property
+    def opening(self) -> Viewer | None:
+        """What the page plays at its top: one test sequence of the first section."""
+        viewer = self.chapters[0].viewer
+        return viewer.opening if viewer else None
+
+    @property
+    def overview(self) -> Overview | None:
+        """The table over all sections, where there are several."""
+        return overview(self.chapters)
+
+    @property
+    def tests_claims(self) -> bool:
+        """Whether claims are what the suite is about, and so come first."""
+        return self.suite.startswith("claims-")
 
     @property
     def command(self) -> str:
@@ -238,7 +259,15 @@ def _page(report: Report) -> str:
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield f"# {_plain(report.title)}"
+    first, *others = report.chapters
+    yield f"# {_plain(report.title)}\n\n{_plain(first.verdict[0])}\n"
+    yield _markdown_confidence(first.confidence)
+    if first.strips:
+        yield _markdown_picture(first.strips[0])
+    if report.overview:
+        yield from overview_markdown(report.overview)
+    if report.tests_claims:
+        yield from claims_markdown(report.claims)
     for table in report.ranks:
         yield from _markdown_ranks(table)
     for sweep in report.sweeps:
@@ -246,9 +275,11 @@ def _markdown(report: Report) -> Iterator[str]:
         yield from (f"\n{_plain(note)}" for note in sweep.notes)
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
     yield from elsewhere_markdown(report.elsewhere)
-    yield from claims_markdown(report.claims)
     for chapter in report.chapters:
-        yield f"\n## {_plain(chapter.heading)}\n\n{_plain(chapter.verdict)}\n"
+        said = chapter.verdict if others else chapter.verdict[1:]
+        yield f"\n## {_plain(chapter.heading)}\n\n{_plain(' '.join(said))}\n"
+        if others:
+            yield f"{_markdown_confidence(chapter.confidence)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
         yield from _markdown_table(chapter.table)
@@ -276,7 +307,13 @@ def _markdown(report: Report) -> Iterator[str]:
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             link = f"[{run}]({web_address(cell['page'])})" if run else ""
             yield f"| {name} | {link} | <code>{command}</code> |"
+    if not report.tests_claims:
+        yield from claims_markdown(report.claims)
     yield from published_markdown(report.published)
+
+
+def _markdown_confidence(confidence: Confidence) -> str:
+    return f"**{confidence.label}**: {_plain(confidence.said)}."
 
 
 def _markdown_picture(picture: Picture | Strip) -> str:

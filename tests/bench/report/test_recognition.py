@@ -12,6 +12,7 @@ import pytest
 from bench import records, report
 from bench.report import classes, load, table
 from bench.report.artifacts import Artifacts
+from bench.report.confidence import Confidence
 from bench.report.page import Chapter
 from tests.bench.report.report_store import FakeStore, only_section, verdict_of
 
@@ -61,7 +62,8 @@ def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: loa
     assert section.setting.startswith("clips of 16 frames · 4 classes · 120 s of training · ")
     said = verdict_of(store, section)
     for words in (
-        "good-small has the best figure on actions: 75.0 % of the test videos named right after",
+        "On top-1 per video good-small has the best figure of 2 trained models: 75.0 % of the test",
+        "after 120 s of training on actions",
         "against 37.5 % by class_frequency",
         "good-small has the better top-1 per video, 38 points higher than poor-small, 1 seed",
         "1 of 2 trained models has a better top-1 per video than the baseline, by figures alone",
@@ -102,7 +104,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
         "not measured",
         "4 classes",
     )
-    chapter = Chapter(section, table.summary(section), verdict="", plots=[])
+    chapter = Chapter(section, table.summary(section), (), Confidence("low", ()), plots=[])
     assert chapter.notices == ["top-5 per video not measured for some cells: 4 classes"]
 
 

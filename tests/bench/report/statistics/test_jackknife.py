@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.report.statistics import jackknife
 from bench.report.statistics.clusters import Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs, Scale
 from tests.performance.coverage import coverage, false_calls
 
 REPETITIONS = 400
+
+
+@pytest.fixture(autouse=True)
+def of_any_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The intervals hold with fewer clusters than a report rests on."""
+    monkeypatch.setattr(jackknife, "FEW", 2)
 
 
 def scores(**models: npt.NDArray[np.float64]) -> pd.DataFrame:
