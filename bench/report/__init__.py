@@ -60,6 +60,7 @@ def build(
     other: str | None = None,
     cells: pd.DataFrame | None = None,
     scores: SequenceScores | None = None,
+    latex: bool = False,
 ) -> Path:
     """The path of the written report.html; beside it report.md, table.csv, scores.parquet, plots.
 
@@ -70,6 +71,7 @@ def build(
         other: a suite whose trained cells are shown beside them, wherever they may be compared.
         cells: what `cell_table` says of them, where it has been read already.
         scores: where scores of the store may have been read already; keeps what is read.
+        latex: whether to write tables.tex, too.
 
     Raises:
         UserError: the store holds no cell of one of them.
@@ -101,6 +103,7 @@ def build(
             published=published_tables(all_rows(), parts, scores),
             styles=looks,
             scores=scores.table(parts),
+            latex=latex,
         ),
         out,
     )

@@ -38,6 +38,7 @@ def paired(
         clusters=clusters,
         fixed=fixed(section),
         simultaneous=True,
+        fewest=FEW,
     )
 
 

@@ -50,7 +50,7 @@ def url(recorded: FakeStore, empty_store: Path, tmp_path_factory: pytest.TempPat
     store = Store(f"sqlite:///{folder / 'results' / 'mlflow.db'}")
     for run in reversed(recorded.cells("smoke")):
         copy(run.run_id, recorded, store)
-    return report.build(store, "smoke", folder / "out").as_uri()
+    return report.build(store, "smoke", folder / "out", latex=True).as_uri()
 
 
 def copy(run_id: str, recorded: FakeStore, store: Store) -> None:
@@ -165,8 +165,10 @@ def test_a_heading_sorts_its_table(opened: Page) -> None:
     by_mse = order()
     assert by_mse[0] == "predrnn-small"
     heading.click()
-    assert order() == [*reversed(by_mse[:-1]), "raises-small"]
+    assert order() == by_mse  # the better end first
     heading.press("Enter")
+    assert order() == [*reversed(by_mse[:-1]), "raises-small"]
+    table.locator("th", has_text="SSIM").click(position={"x": 2, "y": 2})
     assert order() == by_mse
     opened.get_by_role("button", name="model", exact=True).first.click()
     assert order() == sorted(by_mse)
@@ -179,6 +181,9 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
     for part in (".results tr", ".sheet", "details"):
         assert shown_models(opened, part) == {"convlstm-small"}
     assert opened.locator(".filter output").inner_text() == "1 of 6 models"
+    name.fill("predrnn, maxvit")
+    for part in (".results tr", ".sheet", "details"):
+        assert shown_models(opened, part) == {"predrnn-small", "maxvit-small"}
     name.fill("")
     opened.keyboard.press("Tab")
     opened.keyboard.press("Space")
@@ -187,6 +192,32 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
     assert shown_models(opened, ".sheet") == MODELS - BASELINES
     opened.keyboard.press("Space")
     assert shown_models(opened, ".sheet") == MODELS
+
+
+@pytest.mark.parametrize(
+    "opened", [{"permissions": ["clipboard-read", "clipboard-write"]}], indirect=True
+)
+def test_a_button_copies_the_table_that_python_wrote(opened: Page, url: str) -> None:
+    folder = Path(url.removeprefix("file://")).parent
+    for name, expected in (
+        ("LaTeX", (folder / "tables.tex").read_text()),
+        ("Markdown", (folder / "report.md").read_text()),
+        ("CSV", (folder / "table.csv").read_text()),
+    ):
+        opened.get_by_role("button", name=name, exact=True).click()
+        opened.get_by_text(f"{name} copied").wait_for()
+        copied = opened.evaluate("navigator.clipboard.readText()")
+        assert "predrnn-small" in copied
+        assert copied.strip() in expected
+
+
+def test_the_main_table_needs_no_scrolling_and_costs_fold_away(opened: Page) -> None:
+    scroll = opened.locator("#section-1 .scroll").first
+    assert scroll.evaluate("part => part.scrollWidth <= part.clientWidth")
+    cost = opened.get_by_role("region", name="Cost")
+    assert not cost.is_visible()
+    opened.get_by_text("Cost", exact=True).click()
+    assert cost.is_visible()
 
 
 def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:

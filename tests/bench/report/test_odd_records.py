@@ -105,7 +105,7 @@ def test_metrics_of_any_name_and_value_leave_the_rest(store: FakeStore, tmp_path
     for key in [*store.curves]:
         store.curves[key] = [(step, np.nan if step % 20 else 0.0) for step, _ in store.curves[key]]
     markdown = report.build(store, "mnist", tmp_path / "out").with_name("report.md").read_text()
-    assert "| odd-small | 0 | 0.02500" in markdown
+    assert "| odd-small | 1 seed | 0.02500" in markdown
     assert not re.search(r"\b(nan|inf)\b", markdown)
 
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageColor
 from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
+from bench.report.parts import parts
 from bench.report.plots.canvas import PALETTE, Picture, Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
@@ -58,7 +59,11 @@ def test_all_three_files_hold_the_same_numbers(built: Built) -> None:
     assert sheet.loc[("maxvit-small", "0"), "not_measured"] == "lpips: no <b>AlexNet</b> weights"
     assert sheet.loc[("maxvit-small", "1"), "reason"] == "loss is NaN at step 40"
     section = only_section(built.store)
-    for row in table.printed(section, table.summary(section)).rows:
+    shown = parts(table.printed(section, table.summary(section)))
+    assert shown.cost is not None
+    assert shown.same in built.page
+    assert shown.same in built.markdown
+    for row in (*shown.quality.rows, *shown.cost.rows):
         assert row.label in built.page
         assert row.label in built.markdown
         for figure in row.entries:
