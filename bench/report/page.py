@@ -32,7 +32,7 @@ from bench.report.load import Section, each
 from bench.report.overview import Overview, overview
 from bench.report.overview import markdown as overview_markdown
 from bench.report.parts import Parts, parts
-from bench.report.plots.canvas import Picture, Plot, Style
+from bench.report.plots.canvas import ONE_COLUMN, TWO_COLUMNS, Picture, Plot, Style, pdf
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
@@ -49,6 +49,7 @@ AGAINST = "Skill against copy-last by every measure"
 TEX = "tables.tex"
 SCORES = "scores.parquet"
 """The scores by test sequence that every interval can be recomputed from."""
+FORMATS = (".png", ".svg", ".pdf")
 UNFINISHED = ".new-"  # begins the name of the folder where a report is made
 LEFT_SECONDS = 3600  # after which such a folder is nobody's
 
@@ -262,8 +263,8 @@ def put(write_files: Callable[[Path], Iterable[str]], out: Path) -> Path:
             names = [*write_files(Path(new))]
             for name in names:
                 (Path(new) / name).replace(out / name)
-        for stale in (out / "plots").glob("[0-9]*-*.png"):  # of a report that numbered otherwise
-            if f"plots/{stale.name}" not in names:
+        for stale in (out / "plots").glob("[0-9]*-*.*"):  # of a report that numbered otherwise
+            if stale.suffix in FORMATS and f"plots/{stale.name}" not in names:
                 stale.unlink()
     except OSError as error:
         where = error.filename2 or error.filename or out
@@ -276,9 +277,10 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
     """Write every file under `out`, the page last; their names."""
     (out / "plots").mkdir()
     for picture in report.pictures:
-        name = f"plots/{picture.name}.png"
-        (out / name).write_bytes(picture.png)
-        yield name
+        for ending, content in _files(picture):
+            name = f"plots/{picture.name}{ending}"
+            (out / name).write_bytes(content)
+            yield name
     report.scores.to_parquet(out / SCORES, compression="zstd")
     yield SCORES
     texts = {
@@ -290,6 +292,15 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
     for name, text in texts.items():  # a name from a file system may hold what UTF-8 does not
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
         yield name
+
+
+def _files(picture: Picture | Strip) -> Iterator[tuple[str, bytes]]:
+    """The endings and contents of the files of a picture: for a screen, and for a paper."""
+    yield ".png", picture.png
+    if isinstance(picture, Picture):
+        yield ".svg", picture.plain_svg.encode("utf-8", "backslashreplace")
+        yield ".pdf", pdf(picture, ONE_COLUMN)
+        yield "-wide.pdf", pdf(picture, TWO_COLUMNS)
 
 
 def _latex(report: Report) -> str:

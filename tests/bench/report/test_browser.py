@@ -182,7 +182,7 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
         assert shown_models(opened, part) == {"convlstm-small"}
     assert opened.locator(".filter output").inner_text() == "1 of 6 models"
     name.fill("predrnn, maxvit")
-    for part in (".results tr", ".sheet", "details"):
+    for part in (".results tr", ".sheet", "details", ".plots svg g"):
         assert shown_models(opened, part) == {"predrnn-small", "maxvit-small"}
     name.fill("")
     opened.keyboard.press("Tab")
@@ -218,6 +218,20 @@ def test_the_main_table_needs_no_scrolling_and_costs_fold_away(opened: Page) -> 
     assert not cost.is_visible()
     opened.get_by_text("Cost", exact=True).click()
     assert cost.is_visible()
+
+
+def test_the_model_under_the_pointer_stands_out_in_every_plot(opened: Page) -> None:
+    def faint() -> set[str]:
+        parts = opened.locator(".plots svg [data-model]").evaluate_all(
+            "parts => parts.map(part => [part.dataset.model, getComputedStyle(part).opacity])"
+        )
+        return {model for model, opacity in parts if float(opacity) < 0.5}
+
+    assert faint() == set()
+    opened.locator('#section-1 tr[data-model="maxvit-small"]').first.hover()
+    assert faint() == MODELS - {"maxvit-small"}
+    opened.locator("h1").hover()
+    assert faint() == set()
 
 
 def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:

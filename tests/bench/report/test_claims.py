@@ -610,7 +610,7 @@ def test_the_report_shows_claims_behind_its_own_results(
     page = report.build(cells.store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert page.index('id="section-1"') < page.index('id="claims"')
-    assert markdown.index("moving_mnist, small") < markdown.index("Claims of earlier studies")
+    assert markdown.index("| cell | MLflow run |") < markdown.index("Claims of earlier studies")
     for text in (page, markdown):
         assert "A beats B." in text
         assert "20 % lower, 95 % interval 18 to 22 %, 3 seeds, 60 sequences" in text

@@ -45,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     store = example(folder / "artifacts")
     (folder / "out" / "plots").mkdir(parents=True)
-    for name in ("7-gone-loss.png", "my own.png"):
+    for name in ("7-gone-loss.png", "7-gone-loss-wide.pdf", "my own.png"):
         (folder / "out" / "plots" / name).touch()
     page = report.build(store, "mnist", folder / "out")
     markdown, sheet = page.with_name("report.md"), page.with_name("table.csv")
@@ -76,7 +76,10 @@ def test_all_three_files_hold_the_same_numbers(built: Built) -> None:
 def test_plots_of_an_earlier_report_go_and_others_stay(built: Built) -> None:
     plots = {path.name for path in (built.folder / "plots").iterdir()}
     shown = set(re.findall(r"\(plots/(.*?)\)", built.markdown))
-    assert plots == shown | {"my own.png"}
+    assert {name for name in plots if name.endswith(".png")} == shown | {"my own.png"}
+    drawn = {name.removesuffix(".png") for name in shown if "frames" not in name}
+    others = {f"{name}{ending}" for name in drawn for ending in (".svg", ".pdf", "-wide.pdf")}
+    assert plots == shown | {"my own.png"} | others
 
 
 def test_user_text_is_escaped(built: Built) -> None:

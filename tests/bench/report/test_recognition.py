@@ -139,7 +139,7 @@ def test_classes_are_counted_and_the_best_is_marked(
 def test_report_holds_confusions_and_classes(store: FakeStore, tmp_path: Path) -> None:
     page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    names = {path.stem for path in (tmp_path / "out" / "plots").iterdir()}
+    names = {path.stem for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert names == {
         f"1-actions-{name}"
         for name in (
@@ -171,11 +171,11 @@ def test_many_classes_show_the_hardest_ten_and_hide_the_rest(tmp_path: Path) -> 
     said = [name if number >= 12 else names[0] for number, name in enumerate(names)] + names
     store.add_classifier("vgg3d", said, truth)
     page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
-    view, hidden = page.split("<details>", 1)
+    view, hidden = page.split("<summary>All 174 classes", 1)
     shown = re.findall(r"class \d\d\d", view)
     assert shown == names[1:11]
     assert re.findall(r"class \d\d\d", hidden)[:174] == names  # and not beside the matrix
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "The hardest 10 of 174 classes" in markdown
     assert markdown.count("| class 001 | 2 | 50.0 |") == 2
-    assert markdown.index("<details>") < markdown.index("| class 173 |")
+    assert markdown.index("<summary>All classes") < markdown.index("| class 173 |")

@@ -12,7 +12,7 @@ from bench import records, report
 from bench.records import Measure
 from bench.report import load, table
 from bench.report.scores import SequenceScores
-from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence
 from bench.score.metrics import RECORDED
@@ -39,7 +39,7 @@ def pair(
     columns = {("PredRNN", seed): mean * vary for seed, mean in enumerate(ours)}
     columns |= {("ConvLSTM", seed): mean * vary * tremble for seed, mean in enumerate(theirs)}
     scale = POINTS if measure is TOP1 else RELATIVE
-    return Pairs(pd.DataFrame(columns), scale, fixed=fixed, clusters=clusters)
+    return Pairs(pd.DataFrame(columns), scale, fixed=fixed, clusters=clusters, fewest=FEW)
 
 
 PERSONS = Clusters(np.arange(40) // 5, "person")
