@@ -51,8 +51,9 @@ def confidence(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> 
     done = trained[trained["status"] == records.Status.DONE]
     counted = done[done["marked"] == ""]
     if counted.empty:
-        why = f"every trained model is marked {DISTURBED}" if len(done) else "no trained model"
-        return Confidence("low", (why,))
+        reasons = dict.fromkeys(done["marked"])
+        why = f"every trained model is marked {DISTURBED}: {'; '.join(reasons)}"
+        return Confidence("low", (why if len(done) else "no trained model has finished",))
     found: list[tuple[Level, str]] = [
         _of_seeds(counted["n"].tolist()),
         _of_clusters(pairs),

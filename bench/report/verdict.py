@@ -76,7 +76,9 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tup
     marked, trained = trained[trained["marked"] != ""], trained[trained["marked"] == ""]
     sentences = []
     if trained.empty and len(marked):
-        sentences.append(f"No trained model is named best on {section.dataset}.")
+        every = f"all {len(marked)} were" if len(marked) > 1 else "the only one was"
+        said = f"No trained model is named best on {section.dataset}: {every} {WHY}."
+        sentences.append(said)
     elif trained.empty:
         sentences.append(f"No trained model has finished on {section.dataset}.")
     else:

@@ -87,12 +87,11 @@ class Viewer:
 
     @property
     def opening(self) -> Viewer:
-        """The first sequence alone, with the best few models and the reference."""
+        """The first sequence alone, with the best few models and behind them the reference."""
         take = self.takes[0]
-        best = take.predictions[:OPENING]
         reference = [its for its in take.predictions if its.model == REFERENCE["prediction"]]
-        if reference and reference[0] not in best:
-            best = (*best[:-1], reference[0])
+        others = [its for its in take.predictions if its not in reference]
+        best = (*others[: OPENING - len(reference)], *reference)
         return replace(self, takes=(replace(take, predictions=best),))
 
     @property

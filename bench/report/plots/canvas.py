@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -39,6 +39,7 @@ GREY = "#7d8590"
 INK, FAINT = "#1f2328", "#d8dee4"  # in the SVG: the page's own ink and hairline
 PNG_DPI = 150
 PAPER_FONT_SIZE = 7
+NARROWEST = 1.0  # inches of the axes in it
 ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9  # inches of a paper's
 MODELS, SEPARATOR = "models:", "\x1f"
 _OF_MODELS = re.compile(f'<g id="{MODELS}([^"]*)">(.*?</g>)', re.DOTALL)
@@ -175,10 +176,15 @@ def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
 
 @styled
 def pdf(picture: Picture, inches: float) -> bytes:
-    """`picture` as PDF of that width, its letters as large as a paper's captions."""
+    """`picture` as PDF of that width, its letters as large as a paper's captions.
+
+    It is wider where long names leave its axes no room.
+    """
     figure, out = picture.figure, io.BytesIO()
     size, boxes = figure.get_size_inches(), [axes.get_position() for axes in figure.axes]
     shrunk = PAPER_FONT_SIZE / FONT_SIZE
+    beside = max((1 - box.width) * size[0] * shrunk for box in boxes)
+    inches = max(inches, beside + NARROWEST)
     _shrink(figure, shrunk, PAPER_FONT_SIZE)
     figure.set_size_inches(inches, size[1] * shrunk)
     for axes, box in zip(figure.axes, boxes, strict=True):
@@ -187,7 +193,7 @@ def pdf(picture: Picture, inches: float) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(out, format="pdf", transparent=True, metadata={"CreationDate": None})
     _shrink(figure, 1 / shrunk, FONT_SIZE)
-    figure.set_size_inches(size)
+    figure.set_size_inches(*size)
     for axes, box in zip(figure.axes, boxes, strict=True):
         axes.set_position(box)
     return out.getvalue()
@@ -209,13 +215,14 @@ def _widened(box: Bbox, width: float, wider: float) -> tuple[float, float, float
 
 def _shrink(figure: Figure, share: float, size: float) -> None:
     """Make letters, lines and markers that `share` as large, and those at ticks of `size`."""
+    text: Any
     for text in figure.findobj(Text):
         text.set_fontsize(text.get_fontsize() * share)
     for line in figure.findobj(Line2D):
         line.set_linewidth(line.get_linewidth() * share)
         line.set_markersize(line.get_markersize() * share)
     for lines in figure.findobj(LineCollection):
-        lines.set_linewidth([width * share for width in lines.get_linewidth()])
+        lines.set_linewidth((np.asarray(lines.get_linewidth()) * share).tolist())
     for axes in figure.axes:  # of ticks that are still to come, too
         axes.tick_params(labelsize=size)
 
@@ -289,7 +296,7 @@ def draw_lines(
     axes.autoscale_view()
 
 
-def keep_possible(axis: Axis, measure: Measure) -> None:
+def keep_possible(axis: XAxis | YAxis, measure: Measure) -> None:
     """Let `axis` reach no value that `measure` cannot have: no error below 0, no SSIM above 1."""
     low, high = axis.get_view_interval()
     perfect = measure.perfect if isinstance(measure, Metric) else None

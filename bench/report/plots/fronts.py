@@ -128,7 +128,7 @@ def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: St
     x, y = row[speed.name], row[lead.name] * lead.scale
     half = row[f"{lead.name}_half_width"] * lead.scale
     inside = "none" if row["marked"] else style.color
-    look = {"color": style.color, "markersize": 7, "gid": of_models(row["label"])}
+    look: Any = {"color": style.color, "markersize": 7, "gid": of_models(row["label"])}
     axes.plot(x, y, style.marker, markerfacecolor=inside, clip_on=False, zorder=3, **look)
     if half > 0:
         axes.plot((x, x), (y - half, y + half), marker="_", **look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,5 +172,5 @@ def _draw_bands(axes: Axes, bands: list[Band], models: list[_Model]) -> None:
     draw_lines(axes, medians, styles, labels)
     for found, style, label in zip(bands, styles, labels, strict=True):
         if len(found.x) == 1:
-            dot = {"color": style.color, "gid": of_models(label)}
+            dot: Any = {"color": style.color, "gid": of_models(label)}
             axes.plot(found.x, found.median, style.marker, **dot)

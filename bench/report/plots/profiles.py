@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def with_profiles(ranks: Ranks, styles: dict[str, Style], prefix: str) -> Ranks:
         share, band = ranks.skills[label].profile(thresholds)
         lines.append(100 * np.column_stack([thresholds, share]))
         if band is not None:
-            filled = {"color": look.color, "alpha": 0.15, "lw": 0, "gid": of_models(label)}
+            filled: Any = {"color": look.color, "alpha": 0.15, "lw": 0, "gid": of_models(label)}
             axes.fill_between(100 * thresholds, *(100 * band), **filled)
     draw_lines(axes, lines, looks, best_first)
     axes.set(xlim=(100 * thresholds[0], 100 * thresholds[-1]), ylim=(0, 100))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def _figure(
     for place, row in enumerate(each(rows)):
         style, seeds = styles[row["model"]], values.get_group(row["label"]) * column.scale
         above = np.full(len(seeds), place - APART)
-        look = {"color": style.color, "markersize": 5, "alpha": 0.6}
+        look: Any = {"color": style.color, "markersize": 5, "alpha": 0.6}
         axes.plot(seeds, above, style.marker, **look, gid=of_models(row["label"]))
         mean, half = (row[f"{column.name}{end}"] * column.scale for end in ("", "_half_width"))
         interval = _interval(mean, half if half > 0 else 0.0, place + APART)

@@ -183,6 +183,16 @@ def test_a_picture_as_pdf_is_as_wide_as_a_column_and_stays_what_it_was(tmp_path:
     assert pdf(picture, ONE_COLUMN) == narrow
 
 
+def test_long_names_leave_room_for_the_axes(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for seed in (0, 1):
+        store.add("long_" * 9, 0.02 + seed / 100, seed=seed)
+    section = only_section(store)
+    looks = styles(load.cell_table(store, "mnist"))
+    ((picture,), *_) = speed_plots(section, table.summary(section), looks, "1")
+    assert ONE_COLUMN < boxes(pdf(picture, ONE_COLUMN))[0] < TWO_COLUMNS
+
+
 def test_what_is_drawn_of_a_model_carries_its_name(tmp_path: Path) -> None:
     store = example(tmp_path)
     section = only_section(store)
