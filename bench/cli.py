@@ -359,6 +359,8 @@ class Report:
     """Show the trained cells of this suite, too, wherever they may be compared."""
     out: Annotated[Path | None, _unset("DIR")] = None
     """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
+    latex: bool = False
+    """Write the tables as LaTeX (booktabs), too: tables.tex, which later reports renew."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
     def __call__(self) -> int:
@@ -369,7 +371,7 @@ class Report:
         other = _suite_name(self.compare) if self.compare else None
         folder = f"beside-{other}" if other else "report"
         out = self.out or self.places.results / name / folder
-        path = report.build(self.places.store(), name, out, other)
+        path = report.build(self.places.store(), name, out, other, latex=self.latex)
         sys.stdout.write(f"{path}\n")
         return 0
 

@@ -193,6 +193,7 @@ CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
 CLUSTER = "bench.cluster"  # what a cluster of test clips is, in the singular, such as "person"
+PAPER = "bench.paper"  # the address of the publication that the model follows
 NOTICE = "bench.notice"  # the data set's notice, such as substituted digits
 NOT_MEASURED = "bench.not_measured."  # + metric name; the value is the reason
 

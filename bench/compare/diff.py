@@ -33,7 +33,7 @@ CODE = (records.COMMIT, records.CODE_DIGEST, records.COMMON_CODE, "bench.version
 DATA = (records.DATA_DIGEST, records.NOTICE)
 OF_A_RUN = (
     *(records.TRAINED, records.CELL, records.COMMAND, records.FOLDER, records.KIND),
-    *(records.ERROR, records.WEIGHTS_BYTES),
+    *(records.ERROR, records.WEIGHTS_BYTES, records.PAPER),
 )
 """Tags that follow from the rest, or say nothing of the result."""
 MEASURED = ("time/", "speed/", "memory/")

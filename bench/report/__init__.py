@@ -14,6 +14,7 @@ from bench.literature.published import all_rows
 from bench.report import recipes, speed
 from bench.report.claims.outcomes import findings
 from bench.report.classes import class_table, confusions
+from bench.report.confidence import confidence
 from bench.report.elsewhere import elsewhere_tables
 from bench.report.frames import strips
 from bench.report.load import (
@@ -59,6 +60,7 @@ def build(
     other: str | None = None,
     cells: pd.DataFrame | None = None,
     scores: SequenceScores | None = None,
+    latex: bool = False,
 ) -> Path:
     """The path of the written report.html; beside it report.md, table.csv, scores.parquet, plots.
 
@@ -69,6 +71,7 @@ def build(
         other: a suite whose trained cells are shown beside them, wherever they may be compared.
         cells: what `cell_table` says of them, where it has been read already.
         scores: where scores of the store may have been read already; keeps what is read.
+        latex: whether to write tables.tex, too.
 
     Raises:
         UserError: the store holds no cell of one of them.
@@ -100,6 +103,7 @@ def build(
             published=published_tables(all_rows(), parts, scores),
             styles=looks,
             scores=scores.table(parts),
+            latex=latex,
         ),
         out,
     )
@@ -127,7 +131,10 @@ def _chapter(
     pairs = paired(section, scores.of(section), scores.clusters(section))
     section = with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
-    said = recipes.beside(verdict(section, figures, pairs), section.cells, figures)
+    said = verdict(section, figures, pairs)
+    if apart := recipes.beside(section.cells, figures):
+        said = (*said, apart)
+    trusted = confidence(section, figures, pairs)
     sure, marks = neighbours(section, figures, pairs), best(section, figures, scores)
     learning = curves.of(section)
     target = to_target(section, figures, learning)
@@ -139,9 +146,9 @@ def _chapter(
         *horizon_plots(scores.horizon(section), looks, prefix),
         *seed_plots(section, figures, looks, prefix),
     ]
+    chapter = Chapter(section, figures, said, trusted, plots, best=marks, sure=sure, target=target)
     if section.task == "recognition":
         named = named_videos(scores.artifacts, section)
         classes, pictures = class_table(named), confusions(named, prefix)
-        chapter = Chapter(section, figures, said, plots, best=marks, sure=sure, target=target)
         return replace(chapter, classes=classes, confusions=pictures)
-    return Chapter(section, figures, said, plots, best=marks, sure=sure, target=target)
+    return chapter

@@ -376,6 +376,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
         "elsewhere": _elsewhere(run),
         "padded": tags.get(records.PADDED, ""),
+        "paper": _paper(tags),
         "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),
         "common_code": tags.get(records.COMMON_CODE) or tags.get(records.COMMIT, ""),
@@ -440,6 +441,12 @@ def _not_measured(tags: dict[str, str]) -> dict[str, str]:
     """The reasons given for missing metrics, by metric name."""
     mark = records.NOT_MEASURED
     return {key.removeprefix(mark): why for key, why in tags.items() if key.startswith(mark)}
+
+
+def _paper(tags: dict[str, str]) -> str:
+    """The address of the model's publication; "" where none is recorded that a page may link."""
+    address = tags.get(records.PAPER, "")
+    return escape.web_address(address) if address.startswith(("https://", "http://")) else ""
 
 
 def _facts(run: RecordedCell) -> dict[str, str]:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,24 +24,33 @@ from bench.literature.published import CERTAINTY
 from bench.report.claims.finding import Finding
 from bench.report.claims.markdown import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
+from bench.report.confidence import Confidence
 from bench.report.elsewhere import ElsewhereTable
 from bench.report.elsewhere import markdown as elsewhere_markdown
 from bench.report.frames import Strip
+from bench.report.latex import HEAD, latex
 from bench.report.load import Section, each
-from bench.report.plots.canvas import Picture, Plot, Style
+from bench.report.overview import Overview, overview
+from bench.report.overview import markdown as overview_markdown
+from bench.report.parts import Parts, parts
+from bench.report.plots.canvas import ONE_COLUMN, TWO_COLUMNS, Picture, Plot, Style, pdf
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
 from bench.report.statistics.best import Best
 from bench.report.statistics.ranks import Ranks
 from bench.report.statistics.target import Target
-from bench.report.table import Entry, Table, against_copy_last, beyond_mean_error, csv, printed
+from bench.report.table import Entry, Row, Table, against_copy_last, beyond_mean_error, csv, printed
 from bench.report.verdict import status_words
 from bench.report.viewer import Viewer, error_colors
 from bench.score.metrics import RECORDED
 
+BEYOND = "Beyond the mean error: where frames change, and how far ahead"
+AGAINST = "Skill against copy-last by every measure"
+TEX = "tables.tex"
 SCORES = "scores.parquet"
 """The scores by test sequence that every interval can be recomputed from."""
+FORMATS = (".png", ".svg", ".pdf")
 UNFINISHED = ".new-"  # begins the name of the folder where a report is made
 LEFT_SECONDS = 3600  # after which such a folder is nobody's
 
@@ -63,7 +72,9 @@ class Chapter:
 
     section: Section
     summary: pd.DataFrame
-    verdict: str
+    verdict: tuple[str, ...]
+    """Sentences, of which the first is the answer."""
+    confidence: Confidence
     plots: list[Plot]
     heading: str = ""
     best: Best = field(default_factory=Best)
@@ -78,6 +89,42 @@ class Chapter:
     def table(self) -> Table:
         """The printed table."""
         return printed(self.section, self.summary, self.best)
+
+    @property
+    def parts(self) -> Parts:
+        """The printed table as it is shown: quality, cost, and what is the same in every row."""
+        return parts(self.table)
+
+    @property
+    def further(self) -> dict[str, Table]:
+        """The tables beside it, by title."""
+        found = {
+            "Cost": self.parts.cost,
+            BEYOND: self.beyond_mean_error,
+            AGAINST: self.against_copy_last,
+        }
+        return {title: table for title, table in found.items() if table}
+
+    @property
+    def latex(self) -> dict[str, str]:
+        """All of them as LaTeX, by title; the main one's is ""."""
+        about = f"{self.heading}: mean over seeds ± half the 95 % interval"
+        shown = self.parts
+        under = " ".join(filter(None, (shown.same, shown.quality.note)))
+        found = {"": latex(shown.quality, f"{about}; {self.section.setting}. {under}".strip())}
+        return found | {
+            title: latex(table, f"{title}. {about}.") for title, table in self.further.items()
+        }
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """The main table as the page copies it, by format."""
+        table = self.parts.quality
+        return {
+            "LaTeX": self.latex[""],
+            "Markdown": "\n".join(_markdown_table(table)) + "\n",
+            "CSV": csv([self.summary]),
+        }
 
     @property
     def against_copy_last(self) -> Table | None:
@@ -144,11 +191,29 @@ class Report:
     published: Sequence[PublishedTable] = ()
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     """By test sequence."""
+    latex: bool = False
+    """Whether its tables are written as LaTeX, too; a file of them that is there is kept anew."""
 
     @property
     def title(self) -> str:
         """The suites."""
         return f"{self.suite} beside {self.other}" if self.other else self.suite
+
+    @property
+    def opening(self) -> Viewer | None:
+        """What the page plays at its top: one test sequence of the first section."""
+        viewer = self.chapters[0].viewer
+        return viewer.opening if viewer else None
+
+    @property
+    def overview(self) -> Overview | None:
+        """The table over all sections, where there are several."""
+        return overview(self.chapters)
+
+    @property
+    def tests_claims(self) -> bool:
+        """Whether claims are what the suite is about, and so come first."""
+        return self.suite.startswith("claims-")
 
     @property
     def command(self) -> str:
@@ -173,7 +238,8 @@ def write(report: Report, out: Path) -> Path:
     Raises:
         UserError: `out` cannot be written to; it holds the report that it held.
     """
-    return put(partial(_write_files, report), out)
+    has_tex = report.latex or (out / TEX).exists()
+    return put(partial(_write_files, replace(report, latex=has_tex)), out)
 
 
 def put(write_files: Callable[[Path], Iterable[str]], out: Path) -> Path:
@@ -198,8 +264,8 @@ def put(write_files: Callable[[Path], Iterable[str]], out: Path) -> Path:
             names = [*write_files(Path(new))]
             for name in names:
                 (Path(new) / name).replace(out / name)
-        for stale in (out / "plots").glob("[0-9]*-*.png"):  # of a report that numbered otherwise
-            if f"plots/{stale.name}" not in names:
+        for stale in (out / "plots").glob("[0-9]*-*.*"):  # of a report that numbered otherwise
+            if stale.suffix in FORMATS and f"plots/{stale.name}" not in names:
                 stale.unlink()
     except OSError as error:
         where = error.filename2 or error.filename or out
@@ -212,19 +278,35 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
     """Write every file under `out`, the page last; their names."""
     (out / "plots").mkdir()
     for picture in report.pictures:
-        name = f"plots/{picture.name}.png"
-        (out / name).write_bytes(picture.png)
-        yield name
+        for ending, content in _files(picture):
+            name = f"plots/{picture.name}{ending}"
+            (out / name).write_bytes(content)
+            yield name
     report.scores.to_parquet(out / SCORES, compression="zstd")
     yield SCORES
     texts = {
         "table.csv": csv([chapter.summary for chapter in report.chapters]),
+        **({TEX: _latex(report)} if report.latex else {}),
         "report.md": "\n".join(_markdown(report)),
         "report.html": _page(report),
     }
     for name, text in texts.items():  # a name from a file system may hold what UTF-8 does not
         (out / name).write_text(text, encoding="utf-8", errors="backslashreplace")
         yield name
+
+
+def _files(picture: Picture | Strip) -> Iterator[tuple[str, bytes]]:
+    """The endings and contents of the files of a picture: for a screen, and for a paper."""
+    yield ".png", picture.png
+    if isinstance(picture, Picture):
+        yield ".svg", picture.plain_svg.encode("utf-8", "backslashreplace")
+        yield ".pdf", pdf(picture, ONE_COLUMN)
+        yield "-wide.pdf", pdf(picture, TWO_COLUMNS)
+
+
+def _latex(report: Report) -> str:
+    tables = chain.from_iterable(chapter.latex.values() for chapter in report.chapters)
+    return "\n".join((HEAD, *tables))
 
 
 def _page(report: Report) -> str:
@@ -236,11 +318,21 @@ def _page(report: Report) -> str:
         certainty=CERTAINTY,
         apart=_apart,
         error_colors=error_colors(),
+        beyond=BEYOND,
+        against=AGAINST,
     )
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield f"# {_plain(report.title)}"
+    first, *others = report.chapters
+    yield f"# {_plain(report.title)}\n\n{_plain(first.verdict[0])}\n"
+    yield _markdown_confidence(first.confidence)
+    if first.strips:
+        yield _markdown_picture(first.strips[0])
+    if report.overview:
+        yield from overview_markdown(report.overview)
+    if report.tests_claims:
+        yield from claims_markdown(report.claims)
     for table in report.ranks:
         yield from _markdown_ranks(table)
     for sweep in report.sweeps:
@@ -248,20 +340,20 @@ def _markdown(report: Report) -> Iterator[str]:
         yield from (f"\n{_plain(note)}" for note in sweep.notes)
         yield from map(_markdown_picture, chain.from_iterable(sweep.plots))
     yield from elsewhere_markdown(report.elsewhere)
-    yield from claims_markdown(report.claims)
     for chapter in report.chapters:
-        yield f"\n## {_plain(chapter.heading)}\n\n{_plain(chapter.verdict)}\n"
+        said = chapter.verdict if others else chapter.verdict[1:]
+        yield f"\n## {_plain(chapter.heading)}\n\n{_plain(' '.join(said))}\n"
+        if others:
+            yield f"{_markdown_confidence(chapter.confidence)}\n"
         yield _plain(chapter.section.setting) + "\n"
         yield from (f"> {_plain(notice)}\n" for notice in chapter.notices)
-        yield from _markdown_table(chapter.table)
-        for title, further in (
-            ("Beyond the mean error", chapter.beyond_mean_error),
-            ("Skill against copy-last", chapter.against_copy_last),
-        ):
-            if further:
-                yield f"\n<details><summary>{title}</summary>\n"
-                yield from _markdown_table(further)
-                yield "\n</details>"
+        yield from _markdown_table(chapter.parts.quality)
+        if chapter.parts.same:
+            yield f"\n{_plain(chapter.parts.same)}"
+        for title, further in chapter.further.items():
+            yield f"\n<details><summary>{title}</summary>\n"
+            yield from _markdown_table(further)
+            yield "\n</details>"
         if chapter.target:
             yield f"\n<details><summary>{_plain(chapter.target.title)}</summary>\n"
             yield from _markdown_table(chapter.target.table)
@@ -278,7 +370,13 @@ def _markdown(report: Report) -> Iterator[str]:
             name, run, command = (_plain(cell[key]) for key in ("name", "run_id", "command"))
             link = f"[{run}]({web_address(cell['page'])})" if run else ""
             yield f"| {name} | {link} | <code>{command}</code> |"
+    if not report.tests_claims:
+        yield from claims_markdown(report.claims)
     yield from published_markdown(report.published)
+
+
+def _markdown_confidence(confidence: Confidence) -> str:
+    return f"**{confidence.label}**: {_plain(confidence.said)}."
 
 
 def _markdown_picture(picture: Picture | Strip) -> str:
@@ -304,14 +402,18 @@ def _markdown_table(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.done:
             figures = " | ".join(_figure(entry) for entry in row.entries)
-            yield f"| {_plain(row.name)} | {row.seeds} | {figures} |"
+            yield f"| {_linked(row)} | {row.counted} | {figures} |"
         else:
             why = f"{status_words(row.status)}: {row.reason}".removesuffix(": ")
             again = "<br>".join(f"<code>{_plain(line)}</code>" for line in row.command.splitlines())
             line = f"{_plain(why)}; run again: {again}"
-            yield f"| {_plain(row.name)} | {row.seeds} | {line} |" + " |" * len(row.entries[1:])
+            yield f"| {_linked(row)} | {row.counted} | {line} |" + " |" * len(row.entries[1:])
     if table.note:
         yield f"\n{_plain(table.note)}"
+
+
+def _linked(row: Row) -> str:
+    return f"[{_plain(row.name)}]({row.paper})" if row.paper else _plain(row.name)
 
 
 def _markdown_classes(classes: ClassTable) -> Iterator[str]:

@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.escape import markdown as plain
 from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
 from bench.literature.published import FIGURES, PublishedRow
-from bench.report.load import ONE_SIZE, Section, each
+from bench.report.load import ONE_SIZE, Section, each, headings
 from bench.report.scores import SequenceScores
 from bench.suite.reference import Reference
 
@@ -96,7 +96,7 @@ def published_tables(
 ) -> list[PublishedTable]:
     """One table for each section that has a finished model with published figures of its task."""
     tables = []
-    for section in sections:
+    for section, title in zip(sections, headings(sections), strict=True):
         found = [row for row in rows if _is_of(row, section)]
         done = section.done[section.done["model"].isin({row.model for row in found})]
         beside = [
@@ -106,7 +106,7 @@ def published_tables(
             if row.model == seeds.iloc[0]["model"]
         ]
         if beside:
-            tables.append(_table(section, beside))
+            tables.append(_table(section, title, beside))
     return tables
 
 
@@ -186,11 +186,11 @@ def _entry(
     return Beside(published, f"{ours:.4g}", ratio)
 
 
-def _table(section: Section, rows: Sequence[Row]) -> PublishedTable:
+def _table(section: Section, title: str, rows: Sequence[Row]) -> PublishedTable:
     """The rows with those figures that one of them has."""
     used = [place for place in range(len(FIGURES)) if any(row.entries[place] for row in rows)]
     return PublishedTable(
-        section.title,
+        title,
         section.setting,
         tuple(FIGURES[place] for place in used),
         tuple(

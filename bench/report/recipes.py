@@ -51,11 +51,11 @@ def note(rows: Iterable[Any]) -> str:
     return f"Recipes: {'; '.join(f'{whose}: {_listed(of)}' for whose, of in models.items())}."
 
 
-def beside(verdict: str, cells: pd.DataFrame, summary: pd.DataFrame) -> str:
-    """The `verdict` of a table, and how the recipes of its two best trained models differ."""
+def beside(cells: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """How the recipes of a table's two best trained models differ; "" where they do not."""
     done = summary[(summary["status"] == Status.DONE) & ~summary["baseline"]]
     best = done["label"].tolist()[:2]
-    return f"{verdict} {difference(cells, *best) if len(best) == 2 else ''}".strip()
+    return difference(cells, *best) if len(best) == 2 else ""
 
 
 def difference(cells: pd.DataFrame, first: str, second: str) -> str:

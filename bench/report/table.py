@@ -30,7 +30,7 @@ from bench.score.metrics import RECORDED, REFERENCE
 
 ROW_FIELDS = (
     *("label", "model", "baseline", "seeds", "status", "reason", "command"),
-    *("other_code", "damaged", "eager", "marked", "recipe_from"),
+    *("other_code", "damaged", "eager", "marked", "recipe_from", "paper"),
 )
 MARK, DAMAGED, EAGER = "†", "‡", "§"
 PERFECT = 1e-7
@@ -75,6 +75,19 @@ class Row:
     """Why it is never the best: see `bench.report.marks`; "" where it may be."""
     recipe_from: str = ""
     """Whose recipe trained it; "" for a model that is not trained."""
+    paper: str = ""
+    """The address of the publication that it follows; "" where none is recorded."""
+
+    @property
+    def n(self) -> int:
+        """How many seeds it stands for."""
+        return len(self.seeds.split())
+
+    @property
+    def counted(self) -> str:
+        """How many seeds its figures are of, or which seeds have none."""
+        plural = "s" * (self.n != 1)
+        return f"{self.n} seed{plural}" if self.done else f"seed{plural} {self.seeds}"
 
     @property
     def name(self) -> str:
@@ -256,6 +269,7 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
     row["recipe_from"] = recipes.origins(seeds)
     row["seeds"] = " ".join(map(str, sorted(seeds["seed"])))
     row["n"] = len(seeds)
+    row["paper"] = first["paper"]
     for column in columns:
         values = seeds[column.measure.key]
         row[column.name] = values.mean(skipna=False)

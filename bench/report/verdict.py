@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bench import records, units
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, Column
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.marks import WHY
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import sentence
 from bench.report.table import PERFECT
-from bench.score.metrics import REFERENCE
+from bench.score.metrics import RECORDED, REFERENCE
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName
 
 MULTIPLES = 1000  # per cent above copy-last from which on multiples are said
+NAMED = 3  # of models that share the best place
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class _Words:
     figure: Callable[[float], str]
     beside: Callable[[float, float], str]
     """The best figure against the reference's."""
+    reference: str
+    """What no model beats, where none does."""
 
 
 def _against_copy_last(mse: float, copied: float) -> str:
@@ -45,18 +48,20 @@ def _against_copy_last(mse: float, copied: float) -> str:
 
 _WORDS: dict[TaskName, _Words] = {
     "prediction": _Words(
-        figure=lambda mse: f"test MSE {mse:.5f}",
+        figure=lambda mse: f"{mse:.5f}",
         beside=_against_copy_last,
+        reference="copying the last frame",
     ),
     "recognition": _Words(
         figure=lambda share: f"{100 * share:.1f} % of the test videos named right",
         beside=lambda _, share: f"against {100 * share:.1f} % by class_frequency",
+        reference="naming the most frequent class",
     ),
 }
 
 
-def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str:
-    """A paragraph: the best model, by how much and how surely, and what did not finish.
+def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> tuple[str, ...]:
+    """Sentences: which model is best, in one; then how surely, and what did not finish.
 
     Args:
         section: the cells of the table.
@@ -65,38 +70,111 @@ def verdict(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> str
     """
     if summary["status"].isin(NEVER_BEGAN).all():
         reasons = "; ".join(filter(None, dict.fromkeys(summary["reason"])))
-        return f"Nothing ran on {section.dataset}: {reasons or 'not yet'}"
+        return (f"Nothing ran on {section.dataset}: {reasons or 'not yet'}",)
     done = summary[summary["status"] == records.Status.DONE]
     trained, baselines = done[~done["baseline"]], done[done["baseline"]]
     marked, trained = trained[trained["marked"] != ""], trained[trained["marked"] == ""]
     sentences = []
     if trained.empty and len(marked):
-        sentences.append(f"No trained model is named best on {section.dataset}.")
+        every = f"all {len(marked)} were" if len(marked) > 1 else "the only one was"
+        said = f"No trained model is named best on {section.dataset}: {every} {WHY}."
+        sentences.append(said)
     elif trained.empty:
         sentences.append(f"No trained model has finished on {section.dataset}.")
     else:
-        sentences.append(_winner(section, trained, baselines))
+        sentences.append(_answer(section, trained, baselines, pairs))
         if len(trained) > 1:
             sentences.append(_runner_up(section, trained, pairs))
-        if not baselines.empty:
-            sentences.append(_beaten(section, trained, baselines, pairs))
+        if not baselines.empty and (beaten := _beaten(section, trained, baselines, pairs)):
+            sentences.append(beaten)
     if len(marked):
         sentences.append(f"Not compared: {', '.join(marked['label'])}, {WHY}.")
     unfinished = summary[summary["status"] != records.Status.DONE]
     if not unfinished.empty:
         sentences.append(_unfinished(unfinished))
-    return " ".join(sentences)
+    return tuple(sentences)
 
 
-def _winner(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
-    best, words, lead = trained.iloc[0], _WORDS[section.task], COLUMNS[section.task][0].name
-    said = f"Of the trained models {best['label']} has the best figure on {section.dataset}: "
-    said += f"{words.figure(best[lead])} after {units.budget(section.budget)} of training"
-    said += f" on {section.device}"
-    reference = baselines.loc[baselines["model"] == REFERENCE[section.task], lead]
-    return (
-        f"{said}, {words.beside(best[lead], reference.iloc[0])}." if len(reference) else f"{said}."
+def _answer(
+    section: Section, trained: pd.DataFrame, baselines: pd.DataFrame, pairs: Pairs | None
+) -> str:
+    """The answer in one sentence: first what no model beats, then which model is best."""
+    lost = _lost(section, trained, baselines)
+    best = _best(section, trained, baselines, pairs)
+    return f"No trained model beats {lost}; {best}." if lost else f"{best[0].upper()}{best[1:]}."
+
+
+def _best(
+    section: Section, trained: pd.DataFrame, baselines: pd.DataFrame, pairs: Pairs | None
+) -> str:
+    words, lead = _WORDS[section.task], COLUMNS[section.task][0]
+    first, figures = trained["label"].iloc[0], trained.set_index("label")[lead.name]
+    many = f"of {len(trained)} trained models"
+    after = f"after {units.budget(section.budget)} of training on {section.dataset}"
+    told = words.figure(figures[first])
+    reference = baselines.loc[baselines["model"] == REFERENCE[section.task], lead.name]
+    if len(reference):
+        told += f", {words.beside(figures[first], reference.iloc[0])}"
+    if len(trained) == 1:
+        return f"on {lead.measure.label} {first}, the only trained model, has {told}, {after}"
+    tied = [first, *_tied(pairs, first, figures.index[1:])]
+    if len(tied) == 1:
+        how = "is the best" if _is_sure(pairs, first, figures.index[1:]) else "has the best figure"
+        return f"on {lead.measure.label} {first} {how} {many}: {told}, {after}"
+    named = [f"{label} ({words.figure(figures[label])})" for label in tied[:NAMED]]
+    if more := len(tied) - NAMED:
+        named = [*named, f"{more} more"] if more > 0 else named
+    share = f"on {lead.measure.label} {listed(named, 'and')} share the best place {many}"
+    return f"{share}, for they cannot be told apart {after}"
+
+
+def _tied(pairs: Pairs | None, first: str, others: Iterable[str]) -> list[str]:
+    """Those of `others` that an interval does not tell from `first`."""
+    if pairs is None or first not in pairs.seeds:
+        return []
+    stored = (label for label in others if label in pairs.seeds)
+    differences = ((label, pairs.difference(first, label)) for label in stored)
+    return [label for label, its in differences if its.has_interval and not its.is_sure]
+
+
+def _lost(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> str:
+    """The trivial predictions that no trained model has a better figure than, by measure; or ""."""
+    lead, *others = (
+        column
+        for column in COLUMNS[section.task]
+        if column.is_quality
+        and column.measure.better
+        and not RECORDED[section.task][column.name].ratio
     )
+    reference = baselines[baselines["model"] == REFERENCE[section.task]]
+    on: dict[str, list[str]] = {}
+    if not baselines.empty and not _ahead(trained, baselines.iloc[0], lead).any():
+        strongest = baselines.iloc[0]
+        name = strongest["label"]
+        if strongest["model"] == REFERENCE[section.task]:
+            name = _WORDS[section.task].reference
+        on.setdefault(name, []).append(lead.measure.label)
+    if not reference.empty:
+        row = reference.iloc[0]
+        for column in others:
+            is_measured = (
+                trained[column.name].notna().any() and row[column.name] == row[column.name]
+            )
+            if is_measured and not _ahead(trained, row, column).any():
+                on.setdefault(_WORDS[section.task].reference, []).append(column.measure.label)
+    return ", nor ".join(f"{name} on {listed(measures, 'or')}" for name, measures in on.items())
+
+
+def _ahead(rows: pd.DataFrame, other: pd.Series[Any], column: Column) -> pd.Series[bool]:
+    """Which of `rows` have a better figure than `other`."""
+    gain = rows[column.name] - other[column.name]
+    ahead: pd.Series[bool] = gain > 0 if column.measure.better == "higher" else gain < 0
+    return ahead
+
+
+def listed(names: Sequence[str], last: str) -> str:
+    """Such as `a, b and c`."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _runner_up(section: Section, trained: pd.DataFrame, pairs: Pairs | None) -> str:
@@ -110,14 +188,14 @@ def _runner_up(section: Section, trained: pd.DataFrame, pairs: Pairs | None) -> 
 def _beaten(
     section: Section, trained: pd.DataFrame, baselines: pd.DataFrame, pairs: Pairs | None
 ) -> str:
-    """How many trained models are better than every baseline; "beat" only where that is sure."""
+    """How many trained models are better than every baseline; "beat" only where that is sure.
+
+    "" where none is, which the answer says.
+    """
     lead = COLUMNS[section.task][0]
-    strongest = baselines.iloc[0]
-    ahead = trained[lead.name] - strongest[lead.name]
-    better = trained[ahead > 0 if lead.measure.better == "higher" else ahead < 0]["label"]
+    better = trained.loc[_ahead(trained, baselines.iloc[0], lead), "label"]
     if better.empty:
-        figure = f"{lead.write(strongest[lead.name])} {lead.measure.unit}".strip()
-        return f"No trained model beats {strongest['label']} ({figure})."
+        return ""
     sure = [label for label in better if _is_sure(pairs, label, baselines["label"])]
     who = "the baseline" if len(baselines) == 1 else "every baseline"
     many = f"{len(better)} of {len(trained)} trained models"
@@ -126,7 +204,7 @@ def _beaten(
             "The one trained model" if len(trained) == 1 else f"All {len(trained)} trained models"
         )
     if len(sure) == len(better):
-        return f"{many} beat{'s' * (len(better) == 1)} {who}."
+        return f"{many} beat{'s' * (len(better) == 1)} {who} on {lead.measure.label}."
     has = "has" if len(better) == 1 else "have"
     surely = f", {len(sure)} of them surely" if sure else ", by figures alone"
     return f"{many} {has} a better {lead.measure.label} than {who}{surely}."

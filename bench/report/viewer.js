@@ -5,7 +5,8 @@ function play(viewer) {
   const past = Number(viewer.dataset.past);
   const columns = Number(viewer.dataset.columns);
   const controls = viewer.querySelector(".controls");
-  const [sequence, button, slider, all] = controls.querySelectorAll("select, button, input");
+  const [button, slider] = controls.querySelectorAll("button, input[type=range]");
+  const [sequence, all] = ["select", "input[type=checkbox]"].map((of) => controls.querySelector(of));
   const takes = viewer.querySelectorAll(".take");
   const share = (index, count) => (count > 1 ? `${(100 * index) / (count - 1)}%` : "0%");
   let timer = 0;
@@ -27,13 +28,13 @@ function play(viewer) {
     button.textContent = isRunning ? "Pause" : "Play";
   }
   function choose() {
-    takes.forEach((take, index) => take.classList.toggle("chosen", index === sequence.selectedIndex));
+    takes.forEach((take, index) => take.classList.toggle("chosen", index === (sequence?.selectedIndex ?? 0)));
   }
 
   button.addEventListener("click", () => run(!timer));
   slider.addEventListener("input", () => { run(false); show(Number(slider.value)); });
-  sequence.addEventListener("change", choose);
-  all.addEventListener("change", () => { run(false); viewer.classList.toggle("all", all.checked); });
+  sequence?.addEventListener("change", choose);
+  all?.addEventListener("change", () => { run(false); viewer.classList.toggle("all", all.checked); });
   viewer.addEventListener("keydown", (event) => {
     if (event.target !== viewer) return;
     if (event.key === " ") run(!timer);
@@ -46,7 +47,7 @@ function play(viewer) {
   let mayStart = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   new IntersectionObserver(([entry]) => {
     if (!entry.isIntersecting) { mayStart ||= timer !== 0; run(false); }
-    else if (mayStart && !all.checked) { mayStart = false; run(true); }
+    else if (mayStart && !all?.checked) { mayStart = false; run(true); }
   }).observe(viewer);
   controls.addEventListener("submit", (event) => event.preventDefault());
   controls.hidden = false;

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from matplotlib import colormaps
@@ -19,7 +20,9 @@ from PIL import Image
 
 from bench.report.frames import Pixels, chosen, holders, numbers, panels, sequences, shrink, title
 from bench.report.load import Showcase
+from bench.score.metrics import REFERENCE
 
+OPENING = 6  # models shown where the page opens
 COLUMNS = 10  # frames side by side in a sheet
 CONTEXT, HORIZON = 20, 40  # frames shown at most: the last of the context, some of the horizon
 SIDE = 160  # pixels of a frame at most
@@ -81,6 +84,21 @@ class Viewer:
     def horizon(self) -> Grid:
         """The grid of a sheet of truth or prediction."""
         return Grid.of(len(self.future))
+
+    @property
+    def opening(self) -> Viewer:
+        """The first sequence alone, with the best few models and behind them the reference."""
+        take = self.takes[0]
+        reference = [its for its in take.predictions if its.model == REFERENCE["prediction"]]
+        others = [its for its in take.predictions if its not in reference]
+        best = (*others[: OPENING - len(reference)], *reference)
+        return replace(self, takes=(replace(take, predictions=best),))
+
+    @property
+    def sheets(self) -> list[str]:
+        """All of its pictures."""
+        of_takes = ((t.context, t.truth, *(p.sheet for p in t.predictions)) for t in self.takes)
+        return [*chain.from_iterable(of_takes)]
 
     @property
     def tile(self) -> int:

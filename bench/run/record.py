@@ -51,6 +51,8 @@ class Record(BaseModel):
         tags = cell.tags | {records.COMMAND: command, records.FOLDER: folder_tag(results)}
         params: dict[str, object] = dict(cell.params)
         record = cls(suite=cell.suite, name=cell.name, parent=parent, params={}, tags=tags)
+        if cell.model_class.paper:
+            record.tags[records.PAPER] = cell.model_class.paper.url
         if not cell.missing_data:
             spec = cell.data.spec
             params |= {

@@ -16,6 +16,7 @@ from bench.report.columns import COLUMNS
 from bench.report.load import UNKNOWN, Section, each
 from bench.report.marks import lost_time
 from bench.report.scores import SequenceScores
+from bench.report.statistics.clusters import FEW
 from bench.report.statistics.jackknife import SMALLEST, Pairs
 from bench.report.statistics.significance import fixed, scale_of
 from bench.report.verdict import status_words
@@ -171,7 +172,9 @@ class Cells:
             scores = self._scores_of(dataset, measure)
             scale = scale_of(RECORDED[section.task][measure])
             clusters = self._scores.clusters(section)
-            self._pairs[key] = Pairs(scores, scale, sample, clusters=clusters, fixed=fixed(section))
+            self._pairs[key] = Pairs(
+                scores, scale, sample, clusters=clusters, fixed=fixed(section), fewest=FEW
+            )
         return self._pairs[key]
 
     def _scores_of(self, dataset: str, measure: str) -> pd.DataFrame:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -14,18 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
-from matplotlib.transforms import Transform
+from matplotlib.transforms import Bbox, Transform
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import isotonic_regression
 
 from bench.escape import one_line
-from bench.score.metrics import REFERENCE
+from bench.records import Measure
+from bench.report.marks import DISTURBED
+from bench.score.metrics import REFERENCE, Metric
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -34,6 +38,11 @@ MARKERS = ("o", "^", "v", "P")
 GREY = "#7d8590"
 INK, FAINT = "#1f2328", "#d8dee4"  # in the SVG: the page's own ink and hairline
 PNG_DPI = 150
+PAPER_FONT_SIZE = 7
+NARROWEST = 1.0  # inches of the axes in it
+ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9  # inches of a paper's
+MODELS, SEPARATOR = "models:", "\x1f"
+_OF_MODELS = re.compile(f'<g id="{MODELS}([^"]*)">(.*?</g>)', re.DOTALL)
 PNG_COMPRESSION = 2  # of 9; more takes far longer for a few bytes
 FONT_SIZE = 10
 LINE = 0.19  # inches from one label to the next
@@ -109,6 +118,7 @@ class Name(Text):
             ends: whether the text ends at the point, not begins there.
         """
         super().__init__(*at, drawn(text), color=color, verticalalignment="center", clip_on=False)
+        self.set_gid(of_models(text))
         self.set(transform=transform, horizontalalignment="right" if ends else "left")
 
 
@@ -119,9 +129,16 @@ class Picture:
     name: str
     title: str
     svg: str
+    """For the page: in its colours, and what is drawn of a model has its label in `data-model`."""
     png: bytes
     choice: str = ""
     """Its choice among the pictures of one `Plot`."""
+    figure: Figure = field(default_factory=Figure, repr=False)
+
+    @property
+    def plain_svg(self) -> str:
+        """The SVG by itself, in colours of its own."""
+        return self.svg.replace("currentColor", INK).replace("var(--line)", FAINT)
 
 
 Plot = tuple[Picture, ...]
@@ -154,7 +171,83 @@ def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
         figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
     text = svg.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--line)")
-    return Picture(name, title, text, png, choice)
+    return Picture(name, title, _with_models(text), png, choice, figure)
+
+
+@styled
+def pdf(picture: Picture, inches: float) -> bytes:
+    """`picture` as PDF of that width, its letters as large as a paper's captions.
+
+    It is wider where long names leave its axes no room.
+    """
+    figure, out = picture.figure, io.BytesIO()
+    size, boxes = figure.get_size_inches(), [axes.get_position() for axes in figure.axes]
+    shrunk = PAPER_FONT_SIZE / FONT_SIZE
+    beside = max((1 - box.width) * size[0] * shrunk for box in boxes)
+    inches = max(inches, beside + NARROWEST)
+    _shrink(figure, shrunk, PAPER_FONT_SIZE)
+    figure.set_size_inches(inches, size[1] * shrunk)
+    for axes, box in zip(figure.axes, boxes, strict=True):
+        axes.set_position(_widened(box, size[0] * shrunk, inches))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(out, format="pdf", transparent=True, metadata={"CreationDate": None})
+    _shrink(figure, 1 / shrunk, FONT_SIZE)
+    figure.set_size_inches(*size)
+    for axes, box in zip(figure.axes, boxes, strict=True):
+        axes.set_position(box)
+    return out.getvalue()
+
+
+def _widened(box: Bbox, width: float, wider: float) -> tuple[float, float, float, float]:
+    """Where axes stand in a figure that is `wider`; names beside them keep their width in inches.
+
+    Names stand at a distance in the axes' own coordinates, which grows with them.
+    """
+    left, right = box.x0 * width, (1 - box.x1) * width
+    before, after = box.width * width, wider - left - right
+    if after > before:
+        share = LEADER / WIDTH
+        after = (after + 2 * share * before) / (1 + 2 * share)
+        left += share * (after - before)
+    return (left / wider, box.y0, after / wider, box.height)
+
+
+def _shrink(figure: Figure, share: float, size: float) -> None:
+    """Make letters, lines and markers that `share` as large, and those at ticks of `size`."""
+    text: Any
+    for text in figure.findobj(Text):
+        text.set_fontsize(text.get_fontsize() * share)
+    for line in figure.findobj(Line2D):
+        line.set_linewidth(line.get_linewidth() * share)
+        line.set_markersize(line.get_markersize() * share)
+    for lines in figure.findobj(LineCollection):
+        lines.set_linewidth((np.asarray(lines.get_linewidth()) * share).tolist())
+    for axes in figure.axes:  # of ticks that are still to come, too
+        axes.tick_params(labelsize=size)
+
+
+def of_models(*labels: str) -> str:
+    """The id of an artist that draws these models, each in a path of its own."""
+    return MODELS + SEPARATOR.join(label.removesuffix(f" {DISTURBED}") for label in labels)
+
+
+def _with_models(svg: str) -> str:
+    """`svg` where what an artist with such an id has drawn carries the label as `data-model`."""
+    return _OF_MODELS.sub(_tagged, svg)
+
+
+def _tagged(found: re.Match[str]) -> str:
+    labels, inside = found[1].split(SEPARATOR), found[2]
+    if len(labels) == 1:
+        return f'<g data-model="{labels[0]}">{inside}'
+    if inside.count("<path ") != len(labels):  # what is not to be seen has no path
+        return f"<g>{inside}"
+    paths = inside.split("<path ")
+    tagged = (
+        f'<path data-model="{its}" {path}' for its, path in zip(labels, paths[1:], strict=True)
+    )
+    return f"<g>{paths[0]}{''.join(tagged)}"
 
 
 def _png(figure: Figure) -> bytes:
@@ -188,16 +281,40 @@ def panel(xlabel: str, ylabel: str, beside: Sequence[str]) -> tuple[Figure, Axes
     return figure, axes
 
 
-def draw_lines(axes: Axes, lines: Sequence[Values], styles: Sequence[Style]) -> None:
-    """Draw lines of points [N,2], each in its style; all together in a third of the time."""
+def draw_lines(
+    axes: Axes, lines: Sequence[Values], styles: Sequence[Style], labels: Sequence[str]
+) -> None:
+    """Draw lines of points [N,2], each in its model's style; together in a third of the time."""
     collection = LineCollection(
         lines,
         colors=[style.color for style in styles],
         linestyles=[style.dash for style in styles],
         linewidths=mpl.rcParams["lines.linewidth"],
+        gid=of_models(*labels),
     )
     axes.add_collection(collection)
     axes.autoscale_view()
+
+
+def keep_possible(axis: XAxis | YAxis, measure: Measure) -> None:
+    """Let `axis` reach no value that `measure` cannot have: no error below 0, no SSIM above 1."""
+    low, high = axis.get_view_interval()
+    perfect = measure.perfect if isinstance(measure, Metric) else None
+    scale = 100 if measure.unit.startswith("%") else 1
+    if measure.better == "higher" and perfect is not None:
+        high = min(high, perfect * scale)
+    elif measure.unit.startswith("%"):
+        high = min(high, 100)
+    if not _may_be_negative(measure):
+        low = max(low, 0.0) if axis.get_scale() == "linear" else low
+    if low < high:
+        axis.axes.set(**{f"{axis.axis_name}lim": (low, high)})
+
+
+def _may_be_negative(measure: Measure) -> bool:
+    """A gain may be a loss, and structure may be turned round."""
+    ratio = measure.ratio if isinstance(measure, Metric) else None
+    return (ratio is not None and ratio.is_gain) or measure.label.startswith("SSIM")
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -229,6 +346,7 @@ def write_beside(labels: Sequence[Label], axes: Axes) -> None:
         alpha=0.6,
         transform=axes.transAxes,
         clip_on=False,
+        gid=of_models(*(label.text for label in ordered)),
     )
     axes.add_collection(leaders, autolim=False)
     for label, place in zip(ordered, places, strict=True):

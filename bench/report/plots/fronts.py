@@ -18,12 +18,17 @@ from bench.report.plots.canvas import (
     Plot,
     Style,
     draw,
+    keep_possible,
+    of_models,
     panel,
     plain_numbers,
     styled,
     write_beside,
 )
+from bench.report.plots.sweeps import in_view
 from bench.score.metrics import REFERENCE
+
+FASTER = 3  # times as fast as the fastest model, from which on a baseline is not drawn
 
 
 @styled
@@ -42,6 +47,8 @@ def speed_plots(
         points = done[done[column.name].notna() & done[lead.name].notna() & (done[column.name] > 0)]
         if points.empty:
             continue
+        points, beyond = in_view(points, lead)
+        points, faster = _in_reach(points, column)
         label = column.measure.label
         xlabel = f"{label} ({column.measure.unit}) →"
         names = points["label"].where(points["marked"] == "", points["label"] + f" {DISTURBED}")
@@ -52,16 +59,19 @@ def speed_plots(
         slowest, fastest = points[column.name].min(), points[column.name].max()
         if fastest < 1.01 * slowest:  # one model alone: the axis would have no width
             axes.set_xlim(slowest / 2, 2 * fastest)
-        for reference in done.loc[done["model"] == REFERENCE[section.task], lead.name]:
-            axes.axhline(reference * lead.scale, color=GREY, linestyle="--", linewidth=1)
         labels = [_dot(axes, row, column, lead, styles[row["model"]]) for row in each(points)]
         plain_numbers(axes.xaxis)
         axes.autoscale_view()
         _bound_quality(axes, lead)
+        low, high = axes.get_ylim()
+        for reference in done.loc[done["model"] == REFERENCE[section.task], lead.name]:
+            if low <= reference * lead.scale <= high:  # else it would take the models' room
+                axes.axhline(reference * lead.scale, color=GREY, linestyle="--", linewidth=1)
         _draw_front(axes, pareto(points, column.name, lead), column, lead)
         write_beside(labels, axes)
         name = f"{prefix}-{label.replace(' ', '-')}"
-        found.append((draw(figure, name, f"Quality against {label}, and the Pareto front"),))
+        title = "; ".join((f"Quality against {label}, and the Pareto front", *beyond, *faster))
+        found.append((draw(figure, name, title),))
     return found
 
 
@@ -76,6 +86,16 @@ def pareto(points: pd.DataFrame, speed: str, lead: Column) -> pd.DataFrame:
     quality = fastest_first[lead.name] * (1 if is_lower else -1)
     ahead = quality.cummin().shift(fill_value=float("inf"))
     return fastest_first[quality < ahead].iloc[::-1]
+
+
+def _in_reach(points: pd.DataFrame, speed: Column) -> tuple[pd.DataFrame, list[str]]:
+    """The `points` without baselines so fast that the models would lie on one line; their names."""
+    trained = ~points["baseline"].astype(bool)
+    near = trained | (points[speed.name] <= FASTER * points.loc[trained, speed.name].max())
+    if not trained.any():
+        return points, []
+    told = (f"{row['label']} has {speed.write(row[speed.name])}" for row in each(points[~near]))
+    return points[near], [*told]
 
 
 def _draw_front(axes: Axes, front: pd.DataFrame, speed: Column, lead: Column) -> None:
@@ -96,10 +116,9 @@ def _draw_front(axes: Axes, front: pd.DataFrame, speed: Column, lead: Column) ->
 
 
 def _bound_quality(axes: Axes, lead: Column) -> None:
-    """Keep the vertical axis to what a share can be, and as wide as figures alike need."""
+    """Keep the vertical axis to what is possible, and as wide as figures alike need."""
+    keep_possible(axes.yaxis, lead.measure)
     low, high = axes.get_ylim()
-    if lead.measure.unit == "%":  # an interval may reach further
-        axes.set_ylim(max(low, -5), min(high, 105))
     if high - low < 1e-3 * high:  # all alike but for rounding
         axes.set_ylim(0.9 * low, 1.1 * high)
 
@@ -109,7 +128,8 @@ def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: St
     x, y = row[speed.name], row[lead.name] * lead.scale
     half = row[f"{lead.name}_half_width"] * lead.scale
     inside = "none" if row["marked"] else style.color
-    axes.plot(x, y, style.marker, color=style.color, markerfacecolor=inside, markersize=7)
+    look: Any = {"color": style.color, "markersize": 7, "gid": of_models(row["label"])}
+    axes.plot(x, y, style.marker, markerfacecolor=inside, clip_on=False, zorder=3, **look)
     if half > 0:
-        axes.plot((x, x), (y - half, y + half), color=style.color, marker="_", markersize=7)
+        axes.plot((x, x), (y - half, y + half), marker="_", **look)
     return Label(row["name"], x, y, style.color)

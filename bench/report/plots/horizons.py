@@ -12,6 +12,7 @@ from bench.report.plots.canvas import (
     Style,
     draw,
     draw_lines,
+    keep_possible,
     panel,
     styled,
     write_beside,
@@ -34,9 +35,10 @@ def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) 
         looks = [styles[line["model"].iloc[0]] for _, line in models]
         scale = 100 if metric.unit == "%" else 1
         drawn = [line[["frame", "value"]].to_numpy(float) * (1, scale) for _, line in models]
-        draw_lines(axes, drawn, looks)
+        draw_lines(axes, drawn, looks, [str(name) for name, _ in models])
         if metric.ratio and metric.ratio.is_gain:  # below which there is no skill
             axes.axhline(0, color=INK, linewidth=0.8)
+        keep_possible(axes.yaxis, metric)
         ends = [
             Label(str(name), line[-1, 0], line[-1, 1], look.color)
             for (name, _), line, look in zip(models, drawn, looks, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from bench.report.plots.canvas import (
     Values,
     draw,
     draw_lines,
+    of_models,
     panel,
     plain_numbers,
     styled,
@@ -140,7 +142,7 @@ def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str
         band([seed[column] for seed in model.seeds], [seed["value"] for seed in model.seeds])
         for model in models
     ]
-    _draw_bands(axes, bands, [model.style for model in models])
+    _draw_bands(axes, bands, models)
     if all((found.low > 0).all() for found in bands):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
@@ -152,15 +154,23 @@ def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str
     return draw(figure, *named, spent)
 
 
-def _draw_bands(axes: Axes, bands: list[Band], styles: list[Style]) -> None:
+def _draw_bands(axes: Axes, bands: list[Band], models: list[_Model]) -> None:
     """The medians as lines, faint behind them all seeds; one point alone as a dot."""
     around = [
         np.column_stack([np.append(b.x, b.x[::-1]), np.append(b.low, b.high[::-1])]) for b in bands
     ]
     medians = [np.column_stack([found.x, found.median]) for found in bands]
-    colors = [style.color for style in styles]
-    axes.add_collection(PolyCollection(around, facecolors=colors, alpha=0.18, linewidths=0))
-    draw_lines(axes, medians, styles)
-    for found, style in zip(bands, styles, strict=True):
+    styles, labels = [model.style for model in models], [model.label for model in models]
+    behind = PolyCollection(
+        around,
+        facecolors=[style.color for style in styles],
+        alpha=0.18,
+        linewidths=0,
+        gid=of_models(*labels),
+    )
+    axes.add_collection(behind)
+    draw_lines(axes, medians, styles, labels)
+    for found, style, label in zip(bands, styles, labels, strict=True):
         if len(found.x) == 1:
-            axes.plot(found.x, found.median, style.marker, color=style.color)
+            dot: Any = {"color": style.color, "gid": of_models(label)}
+            axes.plot(found.x, found.median, style.marker, **dot)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bench.report.plots.canvas import LINE, Name, Style, draw, draw_lines, panel, styled
+from bench.report.plots.canvas import LINE, Name, Style, draw, draw_lines, of_models, panel, styled
 from bench.report.statistics.ranks import Ranks
 
 POINTS = 101
@@ -38,9 +39,10 @@ def with_profiles(ranks: Ranks, styles: dict[str, Style], prefix: str) -> Ranks:
         share, band = ranks.skills[label].profile(thresholds)
         lines.append(100 * np.column_stack([thresholds, share]))
         if band is not None:
-            axes.fill_between(100 * thresholds, *(100 * band), color=look.color, alpha=0.15, lw=0)
-    draw_lines(axes, lines, looks)
-    axes.set(xlim=(100 * thresholds[0], 100 * thresholds[-1]), ylim=(-2, 102))
+            filled: Any = {"color": look.color, "alpha": 0.15, "lw": 0, "gid": of_models(label)}
+            axes.fill_between(100 * thresholds, *(100 * band), **filled)
+    draw_lines(axes, lines, looks, best_first)
+    axes.set(xlim=(100 * thresholds[0], 100 * thresholds[-1]), ylim=(0, 100))
     _key(axes, best_first, looks)
     return replace(ranks, plots=((draw(figure, f"{prefix}-profile", "Performance profile"),),))
 
@@ -51,6 +53,8 @@ def _key(axes: Axes, labels: Sequence[str], looks: Sequence[Style]) -> None:
     for place, (label, look) in enumerate(zip(labels, looks, strict=True)):
         height = 1 - (place + 0.5) * step
         sample = Line2D((1.02, 1.07), (height, height), color=look.color)
-        sample.set(linestyle=look.dash, transform=axes.transAxes, clip_on=False)
+        sample.set(
+            gid=of_models(label), linestyle=look.dash, transform=axes.transAxes, clip_on=False
+        )
         axes.add_artist(sample)
         axes.add_artist(Name(label, look.color, (1.09, height), axes.transAxes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,8 @@ from bench.report.plots.canvas import (
     Plot,
     Style,
     draw,
+    keep_possible,
+    of_models,
     plain_numbers,
     styled,
     text_inches,
@@ -69,24 +71,29 @@ def _figure(
     figure = Figure(figsize=size)
     axes = figure.add_axes((left / size[0], BOTTOM / size[1], WIDTH / size[0], height / size[1]))
     values = cells.groupby("label")[column.measure.key]
-    strokes, colors = [], []
+    strokes, colors, labels = [], [], []
     for place, row in enumerate(each(rows)):
         style, seeds = styles[row["model"]], values.get_group(row["label"]) * column.scale
         above = np.full(len(seeds), place - APART)
-        axes.plot(seeds, above, style.marker, color=style.color, markersize=5, alpha=0.6)
+        look: Any = {"color": style.color, "markersize": 5, "alpha": 0.6}
+        axes.plot(seeds, above, style.marker, **look, gid=of_models(row["label"]))
         mean, half = (row[f"{column.name}{end}"] * column.scale for end in ("", "_half_width"))
         interval = _interval(mean, half if half > 0 else 0.0, place + APART)
         strokes += interval
         colors += [style.color] * len(interval)
+        labels += [row["label"]] * len(interval)
         at = (-RIGHT / WIDTH, place)
         name = Name(row["label"], style.color, at, axes.get_yaxis_transform(), ends=True)
         axes.add_artist(name)
-    axes.add_collection(LineCollection(strokes, colors=colors, linewidths=1.5))
+    axes.add_collection(
+        LineCollection(strokes, colors=colors, linewidths=1.5, gid=of_models(*labels))
+    )
     axes.autoscale_view()
     axes.set_yticks(range(len(rows)), [])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params("y", length=0)
     axes.set_xlabel(f"test {column.heading}")
+    keep_possible(axes.xaxis, column.measure)
     _scale(axes, rows[column.name], column)
     return figure
 

@@ -18,6 +18,8 @@ from bench.report.plots.canvas import (
     Plot,
     Style,
     draw,
+    keep_possible,
+    of_models,
     panel,
     plain_numbers,
     styled,
@@ -134,7 +136,7 @@ def swept_plot(
         prefix: begins the picture's name.
     """
     measure = column.measure
-    rows, beyond = _in_view(rows, column)
+    rows, beyond = in_view(rows, column)
     ylabel = column.heading if not column.is_quality else f"test {column.heading}"
     figure, axes = panel(axis.label, ylabel, list(rows["label"].unique()))
     ends = []
@@ -146,6 +148,7 @@ def swept_plot(
             color=style.color,
             alpha=0.18,
             linewidth=0,
+            gid=of_models(str(label)),
         )
         axes.plot(
             *(line["option"], values),
@@ -153,6 +156,7 @@ def swept_plot(
             linestyle=style.dash,
             marker=style.marker,
             markersize=4,
+            gid=of_models(str(label)),
         )
         ends.append(Label(str(label), line["option"].iloc[-1], values.iloc[-1], style.color))
     there = sorted(rows["option"].unique())
@@ -165,13 +169,14 @@ def swept_plot(
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
     axes.autoscale_view()
+    keep_possible(axes.yaxis, measure)
     write_beside(ends, axes)
     short = column.name.replace("_", "-")
     title = "; ".join((f"{measure.label} against {axis.label}", *beyond))
     return (draw(figure, f"{prefix}-{short}", title),)
 
 
-def _in_view(rows: pd.DataFrame, column: Column) -> tuple[pd.DataFrame, list[str]]:
+def in_view(rows: pd.DataFrame, column: Column) -> tuple[pd.DataFrame, list[str]]:
     """The `rows` without baselines so far off that the models would lie on one line; their names.
 
     That is farther from the trained models than these from each other.

@@ -12,10 +12,10 @@ from bench import records
 from bench.report.columns import COLUMNS, SKILLS, Column, further
 from bench.report.load import Section
 from bench.report.scores import SequenceScores
-from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import paired
-from bench.score.metrics import RECORDED
+from bench.score.metrics import RECORDED, REFERENCE, Metric
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName
@@ -57,10 +57,12 @@ def best(section: Section, summary: pd.DataFrame, scores: SequenceScores) -> Bes
     for column, score in _compared(section.task):
         if score not in pairs:
             pairs[score] = paired(section, scores.of(section, score), clusters, score)
-        if found := _sharing(rivals[column.name].dropna(), column, pairs[score], trained):
+        found = _sharing(rivals[column.name].dropna(), column, pairs[score], trained)
+        if found := found - _without_skill(rivals, column):
             labels[column.name] = found
     lead = pairs[COLUMNS[section.task][0].name]
-    return Best(labels, _said(clusters) if labels else _unsaid(clusters, lead))
+    has_reference = bool((rivals["model"] == REFERENCE["prediction"]).any())
+    return Best(labels, _said(clusters, has_reference) if labels else _unsaid(clusters, lead))
 
 
 def _compared(task: TaskName) -> Iterator[tuple[Column, str]]:
@@ -91,14 +93,35 @@ def _sharing(
     return frozenset(label for label in told if not pairs.difference(label, first).is_sure)
 
 
-def _said(clusters: Clusters) -> str:
+def _without_skill(rivals: pd.DataFrame, column: Column) -> frozenset[str]:
+    """The labels whose figure is worse than that of the trivial prediction: never marked."""
+    figures = rivals[column.name]
+    threshold = 0.0
+    if not _is_skill(column):
+        reference = figures[rivals["model"] == REFERENCE["prediction"]].dropna()
+        if reference.empty:
+            return frozenset()
+        threshold = reference.iloc[0]
+    is_worse = figures > threshold if column.measure.better == "lower" else figures < threshold
+    return frozenset(figures.index[is_worse])
+
+
+def _is_skill(column: Column) -> bool:
+    """Whether 0 is what the trivial prediction has."""
+    ratio = column.measure.ratio if isinstance(column.measure, Metric) else None
+    return column in SKILLS.values() or (ratio is not None and ratio.is_gain)
+
+
+def _said(clusters: Clusters, lost: bool) -> str:
     how = f"at 95 % confidence, over {clusters.said}"
-    return f"Bold: the best and all that cannot be told from it {how}; of costs the best figure."
+    but = ", but nothing worse than copying the last frame" if lost else ""
+    said = f"Bold: the best and all that cannot be told from it {how}{but}"
+    return f"{said}; of costs the best figure."
 
 
 def _unsaid(clusters: Clusters, pairs: Pairs | None) -> str:
     why = "no scores by sequence are stored"
     if pairs is not None:
         why = "a model of one seed has no interval"
-        why = f"the test has {clusters.said}" if clusters.count < 2 else why
+        why = f"the test has {clusters.said}" if clusters.count < FEW else why
     return f"No quality is bold, for {why}; of costs the best figure is."

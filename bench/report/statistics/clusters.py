@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 FEW = 10
-"""Clusters below which sentences say that there are only so many."""
+"""Clusters below which there is no interval: too few to know how far they differ."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,8 +38,9 @@ class Clusters:
 
     @property
     def said(self) -> str:
-        """How many there are in words, such as `42 groups` or `only 9 persons`."""
-        count = self.count
+        """How many there are in words, such as `420 sequences of only 9 persons`."""
+        count, sequences = self.count, len(self.of)
         only, plural = "only " * (count < FEW), "s" * (count != 1)
         unknown = ", clusters not recorded" if self.unrecorded else ""
-        return f"{only}{count:,} {self.name}{plural}{unknown}"
+        within = f"{sequences:,} sequences of " if self.name != "sequence" else ""
+        return f"{within}{only}{count:,} {self.name}{plural}{unknown}"

@@ -42,7 +42,7 @@ POINTS = Scale("points", lambda share: 100 * share, lambda change: change)
 class Difference:
     """The mean of one model against another's with its 95 % interval, in the scale's unit.
 
-    The bounds are NaN where there is no interval: one seed of a trained model, or one cluster.
+    The bounds are NaN where there is no interval: one seed of a trained model, or too few clusters.
     """
 
     value: float
@@ -137,7 +137,7 @@ class Pairs:
     their squares (Banerjee, Sankhya 22, 1960): it covers 95 % or more, whatever the share of each.
     Degrees of freedom shared by both (Satterthwaite, Biometrics Bulletin 2, 1946) promise less:
     where the variance of two seeds happens to be small, it is trusted as much as that of a thousand
-    clusters. A trained model with one seed has no interval, nor has one cluster.
+    clusters. A trained model with one seed has no interval, nor have too few clusters.
 
     Where the pairs of a table are `simultaneous`, all of their intervals hold together, whichever
     are looked at: what is allowed to fail is shared among all pairs (Dunn, Journal of the American
@@ -157,6 +157,7 @@ class Pairs:
         clusters: Clusters | None = None,
         fixed: Collection[str] = (),
         simultaneous: bool = False,
+        fewest: int = 2,
     ) -> None:
         """Leave out each cluster of `scores`.
 
@@ -168,6 +169,7 @@ class Pairs:
             clusters: of the sequences (default: each is its own).
             fixed: the labels of models that owe nothing to a seed.
             simultaneous: whether all pairs are to hold together.
+            fewest: clusters of which there is an interval.
         """
         self.scale = scale
         self.clusters = clusters or Clusters.single(len(scores))
@@ -176,7 +178,8 @@ class Pairs:
         self.fixed = frozenset(fixed)
         self._sample = sample
         means, without, sizes = values.mean(axis=0), *_left_out(values, self.clusters.of)
-        self._freedom = _freedom(sizes)
+        self._enough = self.clusters.count >= fewest
+        self._freedom = _freedom(sizes) if self._enough else np.nan
         of = {label: [n for n, its in enumerate(labels) if its == label] for label in self.seeds}
         self._centre = {label: float(scale.of(means[its].mean())) for label, its in of.items()}
         self._without = {
@@ -209,7 +212,7 @@ class Pairs:
 
     def has_interval(self, label: str) -> bool:
         """Whether differences to other such models have an interval."""
-        return self.clusters.count > 1 and not np.isnan(self._variance[label].value)
+        return self._enough and not np.isnan(self._variance[label].value)
 
 
 def _left_out(values: Floats, clusters: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -262,7 +265,7 @@ def _reach(variances: Iterable[Variance], pairs: int) -> float:
 
     So many `pairs` are to hold together.
     """
-    there = [variance for variance in variances if variance.value != 0]
+    there = [its for its in variances if its.value != 0 or np.isnan(its.freedom)]
     total = sum(variance.value for variance in there)
     if not there or np.isnan(total):
         return float(total)

@@ -13,7 +13,7 @@ from bench import records
 from bench.records import Measure
 from bench.report.columns import COLUMNS
 from bench.report.load import Section
-from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs, Scale
 from bench.score.metrics import METRICS, Metric
 
@@ -38,6 +38,7 @@ def paired(
         clusters=clusters,
         fixed=fixed(section),
         simultaneous=True,
+        fewest=FEW,
     )
 
 
@@ -87,7 +88,7 @@ def neighbours(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> 
             f"All these intervals hold together with 95 % confidence, over {pairs.clusters.said}"
         )
     alone = [label for label in stored if label not in ranking]
-    if alone and pairs.clusters.count > 1:
+    if alone and pairs.clusters.count >= FEW:
         said.append(f"One seed, so no interval, only figures: {', '.join(alone)}")
     elif alone:
         said.append(f"No interval, only figures: the test has {pairs.clusters.said}")

@@ -5,6 +5,7 @@ from typing import Any, TextIO
 import pytest
 from matplotlib.figure import Figure
 
+from bench.report import page
 from bench.report.plots import canvas
 
 
@@ -16,4 +17,5 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         out.write("<svg></svg>")
 
     monkeypatch.setattr(canvas, "_png", lambda _: b"")
+    monkeypatch.setattr(page, "pdf", lambda *_: b"")
     monkeypatch.setattr(Figure, "savefig", empty)

@@ -302,4 +302,4 @@ def table_of(store: FakeStore, section: load.Section) -> Table:
 def verdict_of(store: FakeStore, section: load.Section) -> str:
     scores = SequenceScores(store)
     pairs = paired(section, scores.of(section), scores.clusters(section))
-    return verdict(section, summary(section), pairs)
+    return " ".join(verdict(section, summary(section), pairs))

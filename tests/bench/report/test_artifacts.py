@@ -172,7 +172,7 @@ def test_damaged_artifacts_cost_their_cells_the_plots_and_no_more(tmp_path: Path
     markdown = page.with_name("report.md").read_text()
     sheet = pd.read_csv(page.with_name("table.csv")).set_index("label")
     for label, artifact in damaged.items():
-        assert f"| {label} ‡ | 0 | 0.01000" in markdown
+        assert f"| {label} ‡ | 1 seed | 0.01000" in markdown
         assert sheet.loc[label, "damaged"].startswith(f"seed 0: {artifact} ")
     assert pd.isna(sheet.loc["good-small", "damaged"])
     (alone,) = (line for line in markdown.splitlines() if "only figures: " in line)

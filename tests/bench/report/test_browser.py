@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-
 MODELS = {"predrnn-small", "convlstm-small", "maxvit-small", "copy_last", "mean_frame"}
 BASELINES = {"copy_last", "mean_frame"}
 SMOKE = {"suite": "smoke", "budget": "4 steps", "dataset": "moving_mnist/long(context_frames=10)"}
+VIEWER = "main .viewer"  # another one opens the page
 Page = Any
 
 
@@ -49,7 +50,7 @@ def url(recorded: FakeStore, empty_store: Path, tmp_path_factory: pytest.TempPat
     store = Store(f"sqlite:///{folder / 'results' / 'mlflow.db'}")
     for run in reversed(recorded.cells("smoke")):
         copy(run.run_id, recorded, store)
-    return report.build(store, "smoke", folder / "out").as_uri()
+    return report.build(store, "smoke", folder / "out", latex=True).as_uri()
 
 
 def copy(run_id: str, recorded: FakeStore, store: Store) -> None:
@@ -142,14 +143,14 @@ def test_paper_shows_every_sequence_and_no_controls(opened: Page, tmp_path: Path
     pdf = opened.pdf(path=tmp_path / "page.pdf", format="A4")
     assert pdf.startswith(b"%PDF")
     opened.emulate_media(media="print")
-    assert opened.locator(".take:visible").count() == 2
+    assert opened.locator(f"{VIEWER} .take:visible").count() == 2
     assert opened.locator(".filter:visible, .controls:visible").count() == 0
     assert opened.locator("details .facts").first.is_visible()
 
 
 @pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)
 def test_without_scripts_nothing_is_missing(opened: Page) -> None:
-    assert opened.locator(".take:visible").count() == 2
+    assert opened.locator(f"{VIEWER} .take:visible").count() == 2
     assert opened.locator(".filter:visible, .controls:visible").count() == 0
     assert shown_models(opened, ".results tr") == MODELS | {"raises-small"}
 
@@ -164,8 +165,10 @@ def test_a_heading_sorts_its_table(opened: Page) -> None:
     by_mse = order()
     assert by_mse[0] == "predrnn-small"
     heading.click()
-    assert order() == [*reversed(by_mse[:-1]), "raises-small"]
+    assert order() == by_mse  # the better end first
     heading.press("Enter")
+    assert order() == [*reversed(by_mse[:-1]), "raises-small"]
+    table.locator("th", has_text="SSIM").click(position={"x": 2, "y": 2})
     assert order() == by_mse
     opened.get_by_role("button", name="model", exact=True).first.click()
     assert order() == sorted(by_mse)
@@ -173,12 +176,14 @@ def test_a_heading_sorts_its_table(opened: Page) -> None:
 
 def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
     name = opened.get_by_label("Models named")
-    opened.keyboard.press("Tab")
-    assert name.evaluate("input => input === document.activeElement")
+    name.focus()
     opened.keyboard.type("LSTM")
     for part in (".results tr", ".sheet", "details"):
         assert shown_models(opened, part) == {"convlstm-small"}
     assert opened.locator(".filter output").inner_text() == "1 of 6 models"
+    name.fill("predrnn, maxvit")
+    for part in (".results tr", ".sheet", "details", ".plots svg g"):
+        assert shown_models(opened, part) == {"predrnn-small", "maxvit-small"}
     name.fill("")
     opened.keyboard.press("Tab")
     opened.keyboard.press("Space")
@@ -187,6 +192,46 @@ def test_the_filter_keeps_models_everywhere(opened: Page) -> None:
     assert shown_models(opened, ".sheet") == MODELS - BASELINES
     opened.keyboard.press("Space")
     assert shown_models(opened, ".sheet") == MODELS
+
+
+@pytest.mark.parametrize(
+    "opened", [{"permissions": ["clipboard-read", "clipboard-write"]}], indirect=True
+)
+def test_a_button_copies_the_table_that_python_wrote(opened: Page, url: str) -> None:
+    folder = Path(url.removeprefix("file://")).parent
+    for name, expected in (
+        ("LaTeX", (folder / "tables.tex").read_text()),
+        ("Markdown", (folder / "report.md").read_text()),
+        ("CSV", (folder / "table.csv").read_text()),
+    ):
+        opened.get_by_role("button", name=name, exact=True).click()
+        opened.get_by_text(f"{name} copied").wait_for()
+        copied = opened.evaluate("navigator.clipboard.readText()")
+        assert "predrnn-small" in copied
+        assert copied.strip() in expected
+
+
+def test_the_main_table_needs_no_scrolling_and_costs_fold_away(opened: Page) -> None:
+    scroll = opened.locator("#section-1 .scroll").first
+    assert scroll.evaluate("part => part.scrollWidth <= part.clientWidth")
+    cost = opened.get_by_role("region", name="Cost")
+    assert not cost.is_visible()
+    opened.get_by_text("Cost", exact=True).click()
+    assert cost.is_visible()
+
+
+def test_the_model_under_the_pointer_stands_out_in_every_plot(opened: Page) -> None:
+    def faint() -> set[str]:
+        parts = opened.locator(".plots svg [data-model]").evaluate_all(
+            "parts => parts.map(part => [part.dataset.model, getComputedStyle(part).opacity])"
+        )
+        return {model for model, opacity in parts if float(opacity) < 0.5}
+
+    assert faint() == set()
+    opened.locator('#section-1 tr[data-model="maxvit-small"]').first.hover()
+    assert faint() == MODELS - {"maxvit-small"}
+    opened.locator("h1").hover()
+    assert faint() == set()
 
 
 def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:
@@ -201,17 +246,17 @@ def test_a_curve_is_shown_against_what_the_reader_chooses(opened: Page) -> None:
 
 
 def test_the_viewer_steps_through_context_and_horizon(opened: Page) -> None:
-    viewer, frame = opened.locator(".viewer"), opened.locator(".viewer output")
+    viewer, frame = opened.locator(VIEWER), opened.locator(f"{VIEWER} output")
     assert frame.inner_text() == "+1"
     viewer.press("ArrowLeft")
     assert frame.inner_text() == "\N{MINUS SIGN}1"
-    assert opened.locator(".chosen .given").is_visible()
-    assert not opened.locator(".chosen .came").is_visible()
-    assert not opened.locator(".chosen .error").first.is_visible()
+    assert opened.locator("main .chosen .given").is_visible()
+    assert not opened.locator("main .chosen .came").is_visible()
+    assert not opened.locator("main .chosen .error").first.is_visible()
     viewer.press("ArrowRight")
     viewer.press("ArrowRight")
     assert frame.inner_text() == "+2"
-    opened.get_by_role("slider").fill("19")
+    opened.locator(VIEWER).get_by_role("slider").fill("19")
     assert frame.inner_text() == "+10"
     viewer.press("ArrowRight")
     assert frame.inner_text() == "\N{MINUS SIGN}10"
@@ -224,11 +269,11 @@ def test_the_viewer_shows_truth_prediction_and_error_in_step(
     with np.load(recorded.folder / first / records.SHOWCASE) as stored:
         truth, guess = (stored[name][1, 4, 0].astype(int) for name in ("truth", "prediction"))
     opened.get_by_label("test sequence").select_option("Test sequence 7")
-    opened.get_by_role("slider").fill("14")
-    film = opened.locator('.chosen [data-model="convlstm-small"]')
+    opened.locator(VIEWER).get_by_role("slider").fill("14")
+    film = opened.locator('main .chosen [data-model="convlstm-small"]')
     error = colormaps["inferno"](np.abs(truth - guess) / 255)[..., :3] * 255
     for part, expected in (
-        (opened.locator(".chosen .truth"), truth[..., None]),
+        (opened.locator("main .chosen .truth"), truth[..., None]),
         (film.locator(".guess"), guess[..., None]),
         (film.locator(".error"), error),
     ):
@@ -238,7 +283,7 @@ def test_the_viewer_shows_truth_prediction_and_error_in_step(
 
 
 def test_the_viewer_changes_the_sequence(opened: Page) -> None:
-    takes = opened.locator(".take")
+    takes = opened.locator(f"{VIEWER} .take")
     assert [take.is_visible() for take in takes.all()] == [True, False]
     before = tile(takes.first.locator(".truth"))
     opened.get_by_label("test sequence").select_option("Test sequence 7")
@@ -252,13 +297,13 @@ def test_the_viewer_changes_the_sequence(opened: Page) -> None:
 
 
 def test_the_viewer_plays_and_pauses(opened: Page) -> None:
-    frame = opened.locator(".viewer output")
-    opened.locator(".viewer").scroll_into_view_if_needed()
+    frame = opened.locator(f"{VIEWER} output")
+    opened.locator(VIEWER).scroll_into_view_if_needed()
     opened.wait_for_timeout(300)
     assert frame.inner_text() == "+1"  # nothing moves by itself where less motion is asked for
-    opened.get_by_role("button", name="Play").click()
-    opened.wait_for_function("document.querySelector('.viewer output').value === '+3'")
-    opened.get_by_role("button", name="Pause").click()
+    opened.locator(VIEWER).get_by_role("button", name="Play").click()
+    opened.wait_for_function("document.querySelector('main .viewer output').value === '+3'")
+    opened.locator(VIEWER).get_by_role("button", name="Pause").click()
     stopped = frame.inner_text()
     opened.wait_for_timeout(300)
     assert frame.inner_text() == stopped
@@ -266,11 +311,27 @@ def test_the_viewer_plays_and_pauses(opened: Page) -> None:
 
 @pytest.mark.parametrize("opened", [{"reduced_motion": "no-preference"}], indirect=True)
 def test_the_viewer_starts_where_it_comes_in_sight(opened: Page) -> None:
-    frame = opened.locator(".viewer output")
+    frame = opened.locator(f"{VIEWER} output")
     opened.wait_for_timeout(300)
     assert frame.inner_text() == "+1"
-    opened.locator(".viewer").scroll_into_view_if_needed()
-    opened.wait_for_function("document.querySelector('.viewer output').value === '+2'")
+    opened.locator(VIEWER).scroll_into_view_if_needed()
+    opened.wait_for_function("document.querySelector('main .viewer output').value === '+2'")
+
+
+@pytest.mark.parametrize("opened", [{"reduced_motion": "no-preference"}], indirect=True)
+def test_the_page_opens_with_an_answer_and_plays_a_clip(opened: Page) -> None:
+    answer, opening = opened.locator("header .verdict"), opened.locator("header .viewer")
+    assert answer.inner_text().startswith("On MSE predrnn-small is the best of 3 trained models")
+    assert "3 seeds" in opened.locator("header .confidence").inner_text()
+    assert shown_models(opened, "header .sheet") == MODELS
+    context, truth = (opening.locator(f".{part}") for part in ("given", "came"))
+    opened.wait_for_function(
+        "document.querySelector('header output').value.startsWith('\N{MINUS SIGN}')"
+    )
+    assert (context.is_visible(), truth.is_visible()) == (True, False)
+    opened.wait_for_function("document.querySelector('header output').value.startsWith('+')")
+    assert (context.is_visible(), truth.is_visible()) == (False, True)
+    assert tile(truth.locator(".truth")).std() > 20
 
 
 def test_the_failed_model_keeps_its_row_and_reason(opened: Page, recorded: FakeStore) -> None:

@@ -601,7 +601,7 @@ def test_the_file_tests_the_claim_on_sith(cells: Cells) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_report_shows_claims_before_the_chapters(
+def test_the_report_shows_claims_behind_its_own_results(
     cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.both()
@@ -609,7 +609,8 @@ def test_the_report_shows_claims_before_the_chapters(
     monkeypatch.setattr(report, "all_claims", lambda: (claim,))
     page = report.build(cells.store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert page.index('id="claims"') < page.index('id="section-1"')
+    assert page.index('id="section-1"') < page.index('id="claims"')
+    assert markdown.index("| cell | MLflow run |") < markdown.index("Claims of earlier studies")
     for text in (page, markdown):
         assert "A beats B." in text
         assert "20 % lower, 95 % interval 18 to 22 %, 3 seeds, 60 sequences" in text

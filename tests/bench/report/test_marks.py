@@ -92,7 +92,8 @@ def test_a_figure_that_prints_like_the_best_is_not_marked_as_such(store: FakeSto
 def test_a_marked_model_is_neither_named_best_nor_compared(store: FakeStore) -> None:
     section = only_section(store)
     said = verdict_of(store, section)
-    assert said.startswith("Of the trained models calm-small has the best figure")
+    assert said.startswith("On MSE calm-small ")
+    assert "of 2 trained models" in said
     assert "Not compared: stopped-small" in said
     scores = SequenceScores(store)
     pairs = paired(section, scores.of(section), scores.clusters(section))

@@ -90,7 +90,7 @@ def test_a_cell_that_counts_for_nothing_says_why_and_takes_part_in_nothing(
     for model, mse in (("good", 0.02), ("fair", 0.03)):
         store.add(model, mse, seed=1)
     section = only_section(store)
-    assert "good-small has the best figure on moving_mnist" in verdict_of(store, section)
+    assert "On MSE good-small is the best of 2 trained models" in verdict_of(store, section)
     assert f"1 cell without a result ({kind}-small seed" in verdict_of(store, section)
     rows = {row.label: row for row in table_of(store, section).rows}
     assert not rows[f"{kind}-small"].done
@@ -105,7 +105,7 @@ def test_metrics_of_any_name_and_value_leave_the_rest(store: FakeStore, tmp_path
     for key in [*store.curves]:
         store.curves[key] = [(step, np.nan if step % 20 else 0.0) for step, _ in store.curves[key]]
     markdown = report.build(store, "mnist", tmp_path / "out").with_name("report.md").read_text()
-    assert "| odd-small | 0 | 0.02500" in markdown
+    assert "| odd-small | 1 seed | 0.02500" in markdown
     assert not re.search(r"\b(nan|inf)\b", markdown)
 
 
@@ -124,7 +124,7 @@ def test_where_nothing_moves_the_report_says_so(
     still(store, mse)
     markdown = report.build(store, "mnist", tmp_path / "out").with_name("report.md").read_text()
     assert "copying is perfect here, for nothing moves" in markdown
-    assert "No trained model beats copy_last" in markdown
+    assert "No trained model beats copying the last frame on MSE" in markdown
     assert not re.search(r"\b(nan|inf)\b", markdown)
     assert not re.search(r"\d{6,} %", markdown)
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageColor
 from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
+from bench.report.parts import parts
 from bench.report.plots.canvas import PALETTE, Picture, Style, styles
 from bench.report.plots.fronts import speed_plots
 from bench.report.plots.horizons import horizon_plots
@@ -44,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     store = example(folder / "artifacts")
     (folder / "out" / "plots").mkdir(parents=True)
-    for name in ("7-gone-loss.png", "my own.png"):
+    for name in ("7-gone-loss.png", "7-gone-loss-wide.pdf", "my own.png"):
         (folder / "out" / "plots" / name).touch()
     page = report.build(store, "mnist", folder / "out")
     markdown, sheet = page.with_name("report.md"), page.with_name("table.csv")
@@ -58,7 +59,11 @@ def test_all_three_files_hold_the_same_numbers(built: Built) -> None:
     assert sheet.loc[("maxvit-small", "0"), "not_measured"] == "lpips: no <b>AlexNet</b> weights"
     assert sheet.loc[("maxvit-small", "1"), "reason"] == "loss is NaN at step 40"
     section = only_section(built.store)
-    for row in table.printed(section, table.summary(section)).rows:
+    shown = parts(table.printed(section, table.summary(section)))
+    assert shown.cost is not None
+    assert shown.same in built.page
+    assert shown.same in built.markdown
+    for row in (*shown.quality.rows, *shown.cost.rows):
         assert row.label in built.page
         assert row.label in built.markdown
         for figure in row.entries:
@@ -71,7 +76,10 @@ def test_all_three_files_hold_the_same_numbers(built: Built) -> None:
 def test_plots_of_an_earlier_report_go_and_others_stay(built: Built) -> None:
     plots = {path.name for path in (built.folder / "plots").iterdir()}
     shown = set(re.findall(r"\(plots/(.*?)\)", built.markdown))
-    assert plots == shown | {"my own.png"}
+    assert {name for name in plots if name.endswith(".png")} == shown | {"my own.png"}
+    drawn = {name.removesuffix(".png") for name in shown if "frames" not in name}
+    others = {f"{name}{ending}" for name in drawn for ending in (".svg", ".pdf", "-wide.pdf")}
+    assert plots == shown | {"my own.png"} | others
 
 
 def test_user_text_is_escaped(built: Built) -> None:

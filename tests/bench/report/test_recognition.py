@@ -12,6 +12,7 @@ import pytest
 from bench import records, report
 from bench.report import classes, load, table
 from bench.report.artifacts import Artifacts
+from bench.report.confidence import Confidence
 from bench.report.page import Chapter
 from tests.bench.report.report_store import FakeStore, only_section, verdict_of
 
@@ -61,7 +62,8 @@ def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: loa
     assert section.setting.startswith("clips of 16 frames · 4 classes · 120 s of training · ")
     said = verdict_of(store, section)
     for words in (
-        "good-small has the best figure on actions: 75.0 % of the test videos named right after",
+        "On top-1 per video good-small has the best figure of 2 trained models: 75.0 % of the test",
+        "after 120 s of training on actions",
         "against 37.5 % by class_frequency",
         "good-small has the better top-1 per video, 38 points higher than poor-small, 1 seed",
         "1 of 2 trained models has a better top-1 per video than the baseline, by figures alone",
@@ -102,7 +104,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
         "not measured",
         "4 classes",
     )
-    chapter = Chapter(section, table.summary(section), verdict="", plots=[])
+    chapter = Chapter(section, table.summary(section), (), Confidence("low", ()), plots=[])
     assert chapter.notices == ["top-5 per video not measured for some cells: 4 classes"]
 
 
@@ -137,7 +139,7 @@ def test_classes_are_counted_and_the_best_is_marked(
 def test_report_holds_confusions_and_classes(store: FakeStore, tmp_path: Path) -> None:
     page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    names = {path.stem for path in (tmp_path / "out" / "plots").iterdir()}
+    names = {path.stem for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert names == {
         f"1-actions-{name}"
         for name in (
@@ -169,11 +171,11 @@ def test_many_classes_show_the_hardest_ten_and_hide_the_rest(tmp_path: Path) -> 
     said = [name if number >= 12 else names[0] for number, name in enumerate(names)] + names
     store.add_classifier("vgg3d", said, truth)
     page = report.build(store, "actions", tmp_path / "out").read_text(encoding="utf-8")
-    view, hidden = page.split("<details>", 1)
+    view, hidden = page.split("<summary>All 174 classes", 1)
     shown = re.findall(r"class \d\d\d", view)
     assert shown == names[1:11]
     assert re.findall(r"class \d\d\d", hidden)[:174] == names  # and not beside the matrix
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "The hardest 10 of 174 classes" in markdown
     assert markdown.count("| class 001 | 2 | 50.0 |") == 2
-    assert markdown.index("<details>") < markdown.index("| class 173 |")
+    assert markdown.index("<summary>All classes") < markdown.index("| class 173 |")

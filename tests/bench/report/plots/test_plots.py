@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,28 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from bench import records
+from bench.records import Measure
 from bench.report import load, table
 from bench.report.columns import COLUMNS
-from bench.report.plots.canvas import spread, styles
-from bench.report.plots.fronts import pareto
+from bench.report.plots.canvas import (
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    keep_possible,
+    pdf,
+    spread,
+    styles,
+)
+from bench.report.plots.fronts import pareto, speed_plots
+from bench.report.plots.horizons import horizon_plots
 from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
-from tests.bench.report.report_store import FakeStore, only_section
+from bench.report.scores import SequenceScores
+from bench.score.metrics import RECORDED
+from tests.bench.report.report_store import FakeStore, example, only_section
 
 MSE = COLUMNS["prediction"][0]
 TOP1 = COLUMNS["recognition"][0]
@@ -147,3 +160,78 @@ def test_a_default_that_was_recorded_counts(tmp_path: Path) -> None:
     assert sweep.title == "kth by horizon, small models"
     (quality,) = sweep.plots[0]
     assert all(f">{horizon}<" in quality.svg for horizon in ("20", "40"))
+
+
+def boxes(content: bytes) -> list[float]:
+    """Width and height of a PDF's page in inches."""
+    found = re.search(rb"/MediaBox \[ ?0 0 ([0-9.]+) ([0-9.]+)", content)
+    assert found is not None
+    return [float(points) / 72 for points in found.groups()]
+
+
+def test_a_picture_as_pdf_is_as_wide_as_a_column_and_stays_what_it_was(tmp_path: Path) -> None:
+    store = example(tmp_path)
+    section = only_section(store)
+    looks = styles(load.cell_table(store, "mnist"))
+    ((picture,), *_) = speed_plots(section, table.summary(section), looks, "1")
+    before = picture.figure.get_size_inches().tolist()
+    narrow, wide = pdf(picture, ONE_COLUMN), pdf(picture, TWO_COLUMNS)
+    assert boxes(narrow)[0] == pytest.approx(ONE_COLUMN, abs=0.01)
+    assert boxes(wide)[0] == pytest.approx(TWO_COLUMNS, abs=0.01)
+    assert boxes(narrow)[1] == pytest.approx(boxes(wide)[1])
+    assert picture.figure.get_size_inches().tolist() == pytest.approx(before)
+    assert pdf(picture, ONE_COLUMN) == narrow
+
+
+def test_long_names_leave_room_for_the_axes(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for seed in (0, 1):
+        store.add("long_" * 9, 0.02 + seed / 100, seed=seed)
+    section = only_section(store)
+    looks = styles(load.cell_table(store, "mnist"))
+    ((picture,), *_) = speed_plots(section, table.summary(section), looks, "1")
+    assert ONE_COLUMN < boxes(pdf(picture, ONE_COLUMN))[0] < TWO_COLUMNS
+
+
+def test_what_is_drawn_of_a_model_carries_its_name(tmp_path: Path) -> None:
+    store = example(tmp_path)
+    section = only_section(store)
+    looks = styles(load.cell_table(store, "mnist"))
+    ((picture,), *_) = horizon_plots(SequenceScores(store).horizon(section), looks, "1")
+    tagged = re.findall(r'<(path|g) data-model="([^"]*)"', picture.svg)
+    models = ["predrnn-small", "convlstm-small", "maxvit-small", "mean_frame", "copy_last"]
+    for kind, each in (("path", 2), ("g", 1)):  # the line and its leader; the name
+        assert sorted(name for its, name in tagged if its == kind) == sorted(each * models)
+    assert "models:" not in picture.svg
+    assert "var(--line)" not in picture.plain_svg
+
+
+def axis(measure: Measure, low: float, high: float) -> tuple[float, float]:
+    axes = Figure().add_subplot()
+    axes.set_ylim(low, high)
+    keep_possible(axes.yaxis, measure)
+    return axes.get_ylim()
+
+
+def test_axes_show_no_impossible_value() -> None:
+    metrics = {**RECORDED["prediction"], **RECORDED["recognition"]}
+    assert axis(metrics["mse"], -0.1, 0.5) == (0, 0.5)
+    assert axis(metrics["ssim"], -0.1, 1.2) == (-0.1, 1)
+    assert axis(metrics["skill"], -80, 105) == (-80, 100)
+    assert axis(metrics["video_top1"], -5, 105) == (0, 100)
+    assert axis(metrics["psnr"], 5, 30) == (5, 30)
+    assert axis(metrics["sharpness"], -0.01, 1.2) == (0, 1.2)
+
+
+def test_the_front_leaves_its_room_to_the_models(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    store.add("copy_last", 0.5, size="only", baseline=True)
+    for model, mse in (("a", 0.02), ("b", 0.021), ("c", 0.022)):
+        store.add(model, mse)
+    section = only_section(store)
+    looks = styles(load.cell_table(store, "mnist"))
+    *_, (picture,) = speed_plots(section, table.summary(section), looks, "1")
+    (axes,) = picture.figure.axes
+    assert axes.get_ylim()[1] < 0.03
+    assert axes.get_xlim()[1] < 1000
+    assert "copy_last is beyond, at 0.50000" in picture.title

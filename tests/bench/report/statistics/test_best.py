@@ -89,6 +89,25 @@ def test_skill_against_copy_last_has_the_marks_of_its_metric(tmp_path: Path) -> 
     assert _bold(skills, "mse_skill") == _bold(skills, "ssim_skill") == {"a-small", "b-small"}
 
 
+def test_nothing_worse_than_copying_is_marked(tmp_path: Path) -> None:
+    store = _store(tmp_path, {"a": 0.0708, "b": 0.0712}, noise=0.1)
+    section = only_section(store)
+    figures = summary(section)
+    scores = SequenceScores(store)
+    pairs, marks = (
+        paired(section, scores.of(section), scores.clusters(section)),
+        best(section, figures, scores),
+    )
+    assert pairs is not None
+    assert not pairs.difference("copy_last", "a-small").is_sure
+    assert marks.labels["mse"] == {"copy_last"}
+    assert "nothing worse than copying the last frame" in marks.note
+    skills = against_copy_last(section, figures, marks)
+    assert skills is not None
+    assert not _bold(skills, "mse_skill")
+    assert not _bold(table_of(store, section), "skill")
+
+
 def test_with_one_seed_no_quality_is_marked_and_the_note_says_why(tmp_path: Path) -> None:
     store = _store(tmp_path, {"a": 0.02, "b": 0.09}, seeds=1)
     table = table_of(store, only_section(store))

@@ -213,3 +213,11 @@ def test_perfect_models_are_alike() -> None:
     pairs = pairs_of(scores(a=nothing, b=nothing.copy(), c=nothing + 0.1), RELATIVE)
     assert pairs.difference("a", "b") == Difference(0.0, 0.0, 0.0)
     assert pairs.difference("a", "c").high == pytest.approx(-100)
+
+
+def test_of_fewer_clusters_than_asked_for_there_is_no_interval() -> None:
+    table = scores(a=np.full((9, 2), 0.1), b=np.full((9, 2), 0.2))
+    pairs = Pairs(table, RELATIVE, fewest=10)
+    assert not pairs.has_interval("a")
+    assert not pairs.difference("a", "b").has_interval  # though no cluster differs from another
+    assert Pairs(table, RELATIVE, fewest=9).difference("a", "b").is_sure

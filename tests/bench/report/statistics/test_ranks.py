@@ -168,7 +168,8 @@ def test_one_data_set_or_one_model_has_no_ranks(tmp_path: Path) -> None:
 def test_report_begins_with_the_ranks(store: FakeStore, tmp_path: Path) -> None:
     page = report.build(store, "mnist", tmp_path / "out").read_text(encoding="utf-8")
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert page.index("Mean rank over 3 data sets") < page.index('class="verdict"')
+    assert page.index('id="overview"') < page.index("Mean rank over 3 data sets")
+    assert page.index("Mean rank over 3 data sets") < page.index('id="section-1"')
     assert '<td class="figure" data-value="1.50">1.50</td>' in page
     row = next(line for line in markdown.splitlines() if line.startswith("| sith-small | 2.50 |"))
     assert row.endswith("| 1.5 | 3 | 3 |")

@@ -12,7 +12,7 @@ from bench import records, report
 from bench.records import Measure
 from bench.report import load, table
 from bench.report.scores import SequenceScores
-from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence
 from bench.score.metrics import RECORDED
@@ -39,7 +39,7 @@ def pair(
     columns = {("PredRNN", seed): mean * vary for seed, mean in enumerate(ours)}
     columns |= {("ConvLSTM", seed): mean * vary * tremble for seed, mean in enumerate(theirs)}
     scale = POINTS if measure is TOP1 else RELATIVE
-    return Pairs(pd.DataFrame(columns), scale, fixed=fixed, clusters=clusters)
+    return Pairs(pd.DataFrame(columns), scale, fixed=fixed, clusters=clusters, fewest=FEW)
 
 
 PERSONS = Clusters(np.arange(40) // 5, "person")
@@ -96,12 +96,17 @@ PERSONS = Clusters(np.arange(40) // 5, "person")
         (
             pair([0.08], [0.1], fixed=BOTH, clusters=PERSONS),
             MSE,
-            ("PredRNN beats ConvLSTM on MSE", "20 % lower", "only 8 persons"),
+            ("PredRNN has the better MSE", "20 % lower", "40 sequences of only 8 persons", NONE),
         ),
         (
             pair([0.08], [0.1], fixed=BOTH, clusters=Clusters(np.zeros(40, np.int64), "person")),
             MSE,
-            ("PredRNN has the better MSE", "20 % lower than ConvLSTM", "only 1 person", NONE),
+            (
+                "PredRNN has the better MSE",
+                "20 % lower than ConvLSTM",
+                "40 sequences of only 1 person",
+                NONE,
+            ),
         ),
         (
             pair([0.08], [0.1], fixed=BOTH, clusters=Clusters.single(40, unrecorded=True)),
