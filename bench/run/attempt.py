@@ -24,6 +24,7 @@ from bench.run.profile import profile_steps
 from bench.run.record import Record
 from bench.score.measure import measure
 from bench.score.result import Result
+from bench.suite import data
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.loop import Loop, going_on
@@ -288,6 +289,7 @@ def tested(loop: Loop, cell: Cell, heartbeat: Callable[[float], None]) -> Result
         cell.evaluation.showcase_clips,
         cell.compared,
         cell.clusters,
+        data.climatology(cell.dataset),
     )
 
 

@@ -25,12 +25,17 @@ from bench.score.metrics import (
 )
 from bench.score.trivial import scored
 from datasets.contract import TaskName
+from tests.bench.score.plain import of_plain, plain
 
 Pair = tuple[Tensor, Tensor]
 FrameMetric = Callable[[Tensor, Tensor], Tensor]
 FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
 metrics = pytest.mark.parametrize("metric", FRAME_METRICS.values(), ids=FRAME_METRICS)
-PIXEL_METRICS = [metric for metric in PREDICTION if not metric.name.startswith("lpips")]
+PIXEL_METRICS = [
+    metric
+    for name, metric in of_plain(plain(torch.empty(1, 1, 1, 40, 40))).items()
+    if not name.startswith("lpips")
+]
 
 
 @st.composite
@@ -57,7 +62,7 @@ def test_every_metric_agrees_with_the_outside_implementation(metric: Metric, pai
     prediction, truth = (frames[None] for frames in pair)
     output = truth + 2 * (prediction - truth)  # beyond [0,1]
     context = truth.flip(0, 1).roll(2, -1)
-    scorer = FrameScorer([metric])
+    scorer = FrameScorer(plain(truth), [metric])
     scorer.add(output, truth, context[:, -1:], scored(context, truth).mse)
     expected = metric.outside.compute(output.numpy(), truth.numpy(), context.numpy())
     scores = scorer.scores({}, 1.0)
@@ -172,7 +177,7 @@ def test_what_metrics_share_gives_what_the_single_functions_give() -> None:
 def frames_of(prediction: Tensor, truth: Tensor) -> Frames:
     """Of random frames after a black one."""
     last = torch.zeros_like(truth[..., :1, :, :, :])
-    return Frames.of(prediction, truth, last, mse(truth, torch.zeros_like(truth)))
+    return Frames.of(prediction, truth, last, mse(truth, torch.zeros_like(truth)), plain(truth))
 
 
 def pixel_values(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -192,7 +197,7 @@ def low_precision() -> Iterator[None]:
 def test_float32_whatever_the_caller_runs_under() -> None:
     prediction, truth = torch.rand(2, 4, 3, 20, 24)
     assert (truth.flatten(1) @ truth.flatten(1).T).dtype is torch.bfloat16
-    for values in pixel_values(prediction, truth).values():
+    for values in pixel_values(prediction[None], truth[None]).values():
         assert values.dtype is torch.float32
     np.testing.assert_allclose(ssim(prediction, truth), skimage_ssim(prediction, truth), atol=1e-5)
     assert torch.get_float32_matmul_precision() == "high"
@@ -205,7 +210,7 @@ def test_a_prediction_that_is_no_number_scores_no_number(metric: FrameMetric) ->
     prediction = truth.clone()
     prediction[0, 0, 3, 3] = torch.nan
     assert metric(prediction, truth).isnan().tolist() == [True, False]
-    of_the_clips = {"trivial_mse", "true_detail", "changed_share"}
+    of_the_clips = {"trivial_mse", "true_detail", "changed_share", "true_motion"}
     for name, values in pixel_values(prediction[:, None], truth[:, None]).items():
         assert values.isnan().flatten().tolist() == [name not in of_the_clips, False], name
 
