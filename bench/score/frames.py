@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.score import events, lpips, physical
+from bench.score import events, fvd, lpips, physical
 from bench.score.metrics import CHANGE, PERFECT_PSNR, ClipFacts, NotMeasured
 from bench.score.spectrum import detail
 
@@ -183,6 +183,16 @@ class Frames:
         quantity = self.clips.spec.quantities[0]
         least = [(t - quantity.low) / self._span for t in self.clips.spec.thresholds]
         return events.counts(*self._first, least, pool)
+
+    def fvd_sums(self) -> Tensor:
+        """What FVD needs of the clips with predicted and with true frames: `fvd.sums` of both.
+
+        Raises:
+            NotMeasured: where I3D cannot be used here.
+        """
+        features = fvd.loaded(self.truth.device)
+        clips = (torch.cat((self.context, x), 1) for x in (self.prediction, self.truth))
+        return torch.stack([fvd.sums(features, each) for each in clips])
 
     @property
     def _first(self) -> tuple[Tensor, Tensor]:

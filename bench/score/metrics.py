@@ -35,6 +35,8 @@ CHANGE = 1 / 32
 Of bytes that is 8 levels and more: above the noise of a camera and of a codec."""
 NEEDED_CONTEXT = 10
 """How many of the last frames of the context a metric may look at."""
+FVD_CLIPS, FVD_FRAMES = 256, 10
+"""The fewest clips and frames of each whose Fréchet video distance says anything."""
 LEAST = 1e-10
 """What a ratio is not taken to: a mean as small as this is nothing."""
 
@@ -189,6 +191,19 @@ def _of_the_globe(clips: ClipFacts) -> bool:
 
 def _with_events(clips: ClipFacts) -> bool:
     return bool(clips.spec.thresholds)
+
+
+def _many_videos(clips: ClipFacts) -> bool:
+    spec = clips.spec
+    frames = min(spec.context_frames, NEEDED_CONTEXT) + spec.horizon
+    is_seen = spec.frame_shape[0] in (1, 3) and not spec.quantities
+    return is_seen and clips.count >= FVD_CLIPS and frames >= FVD_FRAMES
+
+
+def _frechet_distance(total: Tensor) -> float:
+    from bench.score.fvd import distance
+
+    return distance(total)
 
 
 def _over_thresholds(score: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], pool: int) -> Sums:
@@ -417,6 +432,22 @@ PREDICTION = (
         definition="1 less the ratio of the mean squared error of the changes from frame to frame "
         "to their mean square in the truth: 0 for a picture that stands still, less for motion "
         "that is wrong",
+    ),
+    Metric(
+        key="test/fvd",
+        label="FVD",
+        better="lower",
+        perfect=0.0,
+        decimals=1,
+        shown="skill",
+        scope="set",
+        function=Sums(lambda frames: frames.fvd_sums(), _frechet_distance),
+        outside=outside.fvd(),
+        definition="of at least 256 clips of 10 frames, on a GPU, where the weights of I3D are at "
+        "hand: Fréchet distance of I3D's 400 Kinetics logits of all test clips, up to 10 frames of "
+        "context and the horizon, resized to 224 pixels, grey repeated to three channels; unbiased "
+        "covariances",
+        belongs=_many_videos,
     ),
     Metric(
         key="test/mae",

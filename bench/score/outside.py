@@ -285,6 +285,41 @@ def events(score: str, pool: int = 1, less_than_1: bool = False) -> Outside:
     return Outside("scikit-learn", compute)
 
 
+def fvd() -> Outside:
+    """The Fréchet distance of I3D's features by NumPy's covariances and eigenvalues.
+
+    The network and how clips are prepared for it are ours.
+    """
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> float:
+        import numpy as np
+        import torch
+
+        from bench.score import fvd
+
+        del clips
+        device = torch.accelerator.current_accelerator(check_available=True)
+        features = fvd.loaded(device or torch.device("cpu"))
+        both = []
+        for frames in (output.clip(0, 1), truth):
+            whole = torch.from_numpy(np.concatenate([context, frames], 1)).to(device)
+            with torch.no_grad():
+                both.append(features(fvd.prepared(whole)).double().cpu().numpy())
+        return frechet_distance(*both)
+
+    return Outside("NumPy", compute)
+
+
+def frechet_distance(first: Array, second: Array) -> float:
+    """That of two sets of features [N,D], which may be fewer than their dimensions, in NumPy."""
+    import numpy as np
+
+    means, covariances = zip(*((x.mean(0), np.cov(x.T)) for x in (first, second)), strict=True)
+    roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0))
+    shift = float(((means[0] - means[1]) ** 2).sum())
+    return shift + float(np.trace(covariances[0] + covariances[1]) - 2 * roots.sum())
+
+
 def ratio(above: Outside, below: Outside, is_gain: bool = False) -> Outside:
     """The ratio of the means of what two implementations give, or 1 less it."""
 
