@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+
+from bench.errors import UserError
 from bench.score.metrics import METRICS
 from bench.store.mlflow import RecordedCell, Store
+from bench.suite import data
+from bench.suite.cell import Cell
+from bench.suite.settle import settle
+from bench.suite.suite import load_suite
 from tests.bench.conftest import run_here
 
 MINE = '''
@@ -33,7 +41,7 @@ class Globe(Maps):
     }
 
     def climatology(self):
-        return torch.full(self.spec.frame_shape, USUAL)
+        return torch.full(self.spec.frame_shape, 0.5)
 
 class Radar(Maps):
     facts = {"quantities": (Quantity("rain", "mm/h", 0, 50),), "thresholds": (10, 40)}
@@ -59,15 +67,13 @@ RADAR = {"rmse", "csi", "csi_pool4", "csi_pool16", "pod", "far", "hss"}
 OF_SOME = GLOBE | RADAR | {"fvd"}
 
 
-def _run(folder: Path, usual: float) -> RecordedCell:
-    """The newest cell of the suite where the climatology is `usual`."""
-    mine = folder / "mine.py"
-    mine.write_text(MINE.replace("USUAL", str(usual)), encoding="utf-8")
-    (folder / "own.toml").write_text(SUITE.format(mine=mine), encoding="utf-8")
-    results = folder / "results"
-    done = run_here("run", "--suite", folder / "own.toml", "--results", results)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return max(Store(f"sqlite:///{results}/mlflow.db").cells("own"), key=lambda c: c.started)
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The suite."""
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    path = tmp_path / "own.toml"
+    path.write_text(SUITE.format(mine=tmp_path / "mine.py"), encoding="utf-8")
+    return path
 
 
 def _measured(cell: RecordedCell, prefix: str) -> set[str]:
@@ -75,16 +81,37 @@ def _measured(cell: RecordedCell, prefix: str) -> set[str]:
     return {name for name in names if name in OF_SOME}
 
 
-def test_each_data_set_has_its_own_metrics_and_a_climatology_counts(tmp_path: Path) -> None:
+def test_each_data_set_has_its_own_metrics(own: Path) -> None:
     assert METRICS["prediction"].keys() >= OF_SOME
-    cell = _run(tmp_path, 0.5)
+    results = own.parent / "results"
+    done = run_here("run", "--suite", own, "--results", results, report=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (cell,) = Store(f"sqlite:///{results}/mlflow.db").cells("own")
     assert _measured(cell, "test/") == GLOBE
     assert 0 < cell.metrics["test/rmse_by_area"] < 120
     assert 0 < abs(cell.metrics["test/acc"]) < 0.2  # noise, about its mean
     assert cell.params["quantity"] == "2 m temperature (K)"
     assert [_measured(cell, f"elsewhere/{place}/") for place in range(2)] == [RADAR, set()]
     assert not any("not_measured" in tag and tag.endswith(tuple(OF_SOME)) for tag in cell.tags)
-    warmer = _run(tmp_path, 0.1)
-    assert warmer.run_id != cell.run_id
-    assert warmer.metrics["test/acc"] > 0.5  # both are far from it
-    assert warmer.metrics["test/rmse_by_area"] == cell.metrics["test/rmse_by_area"]
+
+
+def _cell(own: Path) -> Cell:
+    """The cell of the suite, with the data as they are now."""
+    data.climatology.cache_clear()
+    data.climatology_digest.cache_clear()
+    (cell,) = settle(load_suite(str(own)).with_overrides(device="cpu"))
+    return cell
+
+
+def test_another_climatology_is_another_score_of_the_same_weights(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, globe = _cell(own), _cell(own).dataset_class
+    assert _cell(own).scored == before.scored
+    monkeypatch.setattr(globe, "climatology", lambda _: torch.full((1, 16, 20), 0.1))
+    after = _cell(own)
+    assert after.trained == before.trained
+    assert after.scored != before.scored
+    monkeypatch.setattr(globe, "climatology", lambda _: torch.full((16, 20), 0.1))
+    with pytest.raises(UserError, match=r"the climatology of .*Globe is torch.float32 \(16, 20\)"):
+        _ = _cell(own).scored
