@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from bench.check import metrics as checks
+from bench.check.check import check
 from bench.check.promises import ContractBroken
 from bench.score.clip_scores import score
 from bench.score.frame_scores import FrameScorer
@@ -93,6 +95,24 @@ def test_the_check_tells_a_metric_that_is_another() -> None:
     wrong = replace(METRICS["prediction"]["mse"], function=lambda frames: frames.mse + 1e-3)
     with pytest.raises(ContractBroken, match=r"scikit-image by up to 0\.001"):
         checks.of_frames(wrong, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, 0), (1e-3, 1)])
+def test_a_metric_that_cannot_be_measured_here_breaks_no_promise(
+    more: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_weights(frames: Frames) -> Tensor:
+        raise NotMeasured("no weights today")
+
+    mae = METRICS["prediction"]["mae"]
+    apart = replace(mae, function=lambda frames: frames.mae + more)
+    missing = replace(METRICS["prediction"]["lpips"], function=without_weights)
+    asked = {m.name: partial(checks.of_frames, m) for m in (apart, missing)}
+    monkeypatch.setattr(checks, "CHECKS", asked)
+    assert check("metrics") == code
+    said = capsys.readouterr().out
+    assert "--    lpips: not measured: no weights today\n" in said
+    assert f"metrics: {'failed 1 of 1 checks' if code else 'passed 1 checks'}\n" in said
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64, 64), (3, 48, 65), (1, 7, 90), (3, 7, 7)])
