@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.check import classifier, dataset, metrics, predictor
 from bench.errors import UserError, one_line, unknown
+from bench.score.metrics import NotMeasured
 from bench.suite import catalogue
 from bench.suite.reference import Reference, is_file_reference
 from models.contract import Model, Predictor
@@ -19,30 +20,42 @@ from models.contract import Model, Predictor
 def check(reference: str) -> int:
     """Exit code 0 where the model or data set passes every check, else 1; prints a line a check.
 
-    `metrics` checks the metrics, which must equal the outside implementations that they name.
+    `metrics` checks the metrics, which must equal the outside implementations that they name; of
+    those that cannot be measured here, as for lack of weights, it says why.
 
     Raises:
         UserError: there is no model or data set of that name, or its data are missing.
     """
     checks, subject = _subject(reference)
-    failed = 0
+    failed = measured = 0
     said: dict[str, str] = {}
     for name, run in checks.items():
-        error = _error(run, subject)
+        try:
+            error = _error(run, subject)
+        except NotMeasured as reason:
+            sys.stdout.write(f"--    {name}: not measured: {one_line(reason)}\n")
+            continue
+        measured += 1
         same = said.setdefault(error, name) if error else name
         told = error if same == name else f"the same as {same}"
         sys.stdout.write(f"FAIL  {name}: {told}\n" if error else f"ok    {name}\n")
         sys.stdout.flush()
         failed += bool(error)
-    how = f"failed {failed} of {len(checks)} checks" if failed else f"passed {len(checks)} checks"
+    how = f"failed {failed} of {measured} checks" if failed else f"passed {measured} checks"
     sys.stdout.write(f"{reference}: {how}\n")
     return 1 if failed else 0
 
 
 def _error(run: Callable[[Any], None], subject: Any) -> str:
-    """What `run` finds wrong, and where in the file of `subject`; "" for nothing."""
+    """What `run` finds wrong, and where in the file of `subject`; "" for nothing.
+
+    Raises:
+        NotMeasured: where it cannot be told here.
+    """
     try:
         run(subject)
+    except NotMeasured:
+        raise
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
         return f"{_place(error, subject)}{kind}{one_line(error)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,8 +15,9 @@ from numpy.typing import ArrayLike
 from bench.check.promises import require, seeded
 from bench.score import clip_scores
 from bench.score.frame_scores import FrameScorer
-from bench.score.metrics import PREDICTION, RECOGNITION, Metric, NotMeasured
+from bench.score.metrics import LEADING, PREDICTION, RECOGNITION, ClipFacts, Metric, NotMeasured
 from bench.score.trivial import scored
+from datasets.contract import Quantity, Spec
 
 _TOLERANCE = 1e-4
 _CLASSES = 12
@@ -29,22 +31,21 @@ def this_device() -> torch.device:
 def of_frames(metric: Metric, device: torch.device) -> None:
     """Compare on blocks under noise, grey and in colour, beyond [0,1] too."""
     for channels in (1, 3):
-        blocks = torch.rand(6, channels, 2, 3, generator=seeded()).round()
-        truth = (
-            F.interpolate(blocks, (40, 36)).mul(200).byte().reshape(3, 2, channels, 40, 36) / 255
-        )
+        blocks = torch.rand(15, channels, 2, 3, generator=seeded()).round()
+        whole = F.interpolate(blocks, (40, 36)).mul(200).byte() / 255
+        truth = whole.reshape(3, 5, *whole.shape[1:])
         context = truth.flip(1).roll(3, -1)
         output = truth + 0.3 * torch.randn(truth.shape, generator=seeded(1))
-        arrays = output.numpy(), truth.numpy(), context.numpy()
-        trivial = scored(context, truth, device).mse.to(device)
-        scorer = FrameScorer([metric])
+        clips = _facts(metric, truth)
+        trivial = scored(context, truth, device).mse
+        scorer = FrameScorer(clips, [LEADING["prediction"], metric])
         for batch in (slice(0, 2), slice(2, None)):
-            last = context[batch, -1:].to(device)
-            scorer.add(output[batch].to(device), truth[batch].to(device), last, trivial[batch])
+            scorer.add(*(each[batch].to(device) for each in (output, truth, context, trivial)))
         scores = scorer.scores({}, 1.0)
         if metric.is_recorded and metric.name in scores.not_measured:
             raise NotMeasured(scores.not_measured[metric.name])
-        expected = np.asarray(metric.outside.compute(*arrays))
+        arrays = output.numpy(), truth.numpy(), context.numpy()
+        expected = np.asarray(metric.outside.compute(*arrays, clips))
         found: Any = scores.whole.get(metric.name)
         if metric.scope == "ratio":
             found = scores.means()[metric.name]
@@ -52,6 +53,24 @@ def of_frames(metric: Metric, device: torch.device) -> None:
             values = scores.frames[metric.name].to_numpy().reshape(output.shape[:2])
             found = values if metric.scope == "frame" else values[:, 0]
         _require_equal(metric, found, expected)
+
+
+def _facts(metric: Metric, truth: torch.Tensor) -> ClipFacts:
+    """What is known of clips like the `truth` [B,T,C,H,W], such that the `metric` belongs to them.
+
+    They are a video, a radar's, or maps of the globe.
+    """
+    frames, channels, height, width = truth.shape[1:]
+    plain = Spec((channels, height, width), frames, frames)
+    seen = replace(
+        plain,
+        quantities=(Quantity("rain", "mm/h", -20, 60),) * channels,
+        thresholds=(0, 12.5, 38),
+    )
+    rows = tuple(90 - 180 * (row + 0.5) / height for row in range(height))
+    globe = replace(seen, latitudes=rows)
+    known = (ClipFacts(spec, 1_000, truth.mean((0, 1))) for spec in (plain, seen, globe))
+    return next(clips for clips in known if metric.belongs(clips))
 
 
 def of_answers(metric: Metric, device: torch.device) -> None:

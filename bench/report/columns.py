@@ -106,7 +106,7 @@ It is derived from the stored tables; the whole horizon where the skill is posit
 then the true one may be longer."""
 
 BEYOND_MEAN_ERROR = (
-    _quality(RECORDED["prediction"]["mse_changed"]),
+    *(_quality(RECORDED["prediction"][name]) for name in ("mse_changed", "motion", "fvd")),
     Column("predictable_frames", PREDICTABLE, _fixed(1)),
 )
 """What a mean error over all pixels and frames does not say."""

@@ -217,8 +217,16 @@ def _table(summary: pd.DataFrame, columns: tuple[Column, ...], best: Best) -> Ta
 
 
 def csv(summaries: list[pd.DataFrame]) -> str:
-    """All tables as one CSV; `not_measured` has the reasons for missing figures."""
+    """All tables as one CSV; `not_measured` has the reasons for missing figures.
+
+    A quality that no row has a figure of, nor a reason, has no column.
+    """
     frame = pd.concat(summaries, ignore_index=True)
+    named = {name for reasons in frame["not_measured"] for name in reasons}
+    for column in (c for task in COLUMNS for c in (*COLUMNS[task], *further(task))):
+        unsaid = column.is_quality and column.name in frame and column.name not in named
+        if unsaid and bool(frame[column.name].isna().all()):
+            frame = frame.drop(columns=[column.name, f"{column.name}_half_width"])
     frame["not_measured"] = [
         "; ".join(f"{name}: {why}" for name, why in reasons.items())
         for reasons in frame["not_measured"]

@@ -23,7 +23,9 @@ from bench.run.events import Event, Note, Phase, Progress
 from bench.run.profile import profile_steps
 from bench.run.record import Record
 from bench.score.measure import measure
+from bench.score.metrics import RECORDED
 from bench.score.result import Result
+from bench.suite import data
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.loop import Loop, going_on
@@ -167,7 +169,8 @@ class Attempt:
         classes = self.cell.data.spec.classes
         artifacts.write(result, self.loop.weights, classes, folder)
         for name, reason in result.not_measured.items():
-            self._emit(Note(f"{name} not measured: {reason}"))
+            if RECORDED[self.cell.task][name].shown == "table":
+                self._emit(Note(f"{name} not measured: {reason}"))
             tags[records.NOT_MEASURED + name] = reason
         tags[records.WEIGHTS_BYTES] = str((folder / records.CHECKPOINT).stat().st_size)
 
@@ -288,6 +291,7 @@ def tested(loop: Loop, cell: Cell, heartbeat: Callable[[float], None]) -> Result
         cell.evaluation.showcase_clips,
         cell.compared,
         cell.clusters,
+        data.climatology(cell.dataset),
     )
 
 

@@ -32,5 +32,6 @@ def tested_elsewhere(
             loop.held_out_of(other, "test", count, heartbeat),
             showcase_clips=0,
             clusters=other.clusters("test", count),
+            climatology=data.climatology(reference),
         )
     return found

@@ -17,6 +17,7 @@ from bench.suite import fingerprint
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell
     from bench.suite.cell import Cell
+    from datasets.contract import Quantity
 
 LONGEST_VALUE = 5000  # characters of a parameter
 
@@ -60,6 +61,7 @@ class Record(BaseModel):
                 "horizon": spec.horizon,
                 "frame_shape": "x".join(map(str, spec.frame_shape)),
                 **({"classes": len(spec.classes)} if spec.classes else {}),
+                **({"quantity": _named(spec.quantities[0])} if spec.quantities else {}),
             }
             record.tags[records.CLUSTER] = cell.dataset_class.cluster_name
             if "test" in cell.data_digests:  # of a trial there is none
@@ -85,6 +87,10 @@ class Record(BaseModel):
         """Whether `run` is one of the same cell with the same settings, which may hold this."""
         same = all(run.params.get(key, value) == value for key, value in self.params.items())
         return same and run.tags.get(records.CELL) == self.tags[records.CELL]
+
+
+def _named(quantity: Quantity) -> str:
+    return f"{quantity.name} ({quantity.unit})" if quantity.unit else quantity.name
 
 
 def folder_tag(results: Path) -> str:

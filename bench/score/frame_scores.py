@@ -15,7 +15,15 @@ from torch import Tensor
 
 from bench.records import PER_FRAME_TABLE, SHOWCASE
 from bench.score.frames import Frames
-from bench.score.metrics import LEAST, PREDICTION, Metric, NotMeasured, WholeSet, columns
+from bench.score.metrics import (
+    LEAST,
+    PREDICTION,
+    ClipFacts,
+    Metric,
+    NotMeasured,
+    Sums,
+    columns,
+)
 from bench.train.held_out import HeldOut
 
 
@@ -80,26 +88,29 @@ class FrameScores:
 class FrameScorer:
     """Scores batches of predictions; a metric that cannot be computed is left out from then on."""
 
-    def __init__(self, metrics: Iterable[Metric] = PREDICTION) -> None:
-        self._metrics = tuple(metrics)
+    def __init__(self, clips: ClipFacts, metrics: Iterable[Metric] = PREDICTION) -> None:
+        """Score by those of `metrics` that belong to the `clips`."""
+        self._clips = clips
+        self._metrics = tuple(metric for metric in metrics if metric.belongs(clips))
         self._columns = columns(self._metrics)
-        self._whole: dict[str, WholeSet] = {
-            metric.name: metric.function() for metric in self._metrics if metric.scope == "set"
-        }
+        self._whole: dict[str, Sums] = {m.name: m.sums for m in self._metrics if m.sums}
+        self._totals: dict[str, Tensor] = {}
         self._reasons: dict[str, str] = {}
         self._batches: list[Tensor] = []
 
-    def add(self, output: Tensor, truth: Tensor, last: Tensor, trivial_mse: Tensor) -> None:
+    def add(self, output: Tensor, truth: Tensor, context: Tensor, trivial_mse: Tensor) -> None:
         """Score the output of a model, any float [B,T,C,H,W], against the truth in [0,1].
 
-        `last` is the last frame of the context [B,1,C,H,W], `trivial_mse` the MSE by frame of the
-        trivial prediction that is best on each clip [B,T].
+        `context` has the last frames before, one to `NEEDED_CONTEXT` [B,T,C,H,W]; `trivial_mse` is
+        the MSE by frame of the trivial prediction that is best on each clip [B,T].
         """
-        frames = Frames.of(output, truth, last, trivial_mse)
+        frames = Frames.of(output, truth, context, trivial_mse, self._clips)
         values = [self._column(metric, frames) for metric in self._columns]
         self._batches.append(torch.stack(values, -1).cpu())
         for name, whole in self._whole.items():
-            self._attempt(name, partial(whole.add, frames))
+            sums = self._attempt(name, partial(whole.of_batch, frames))
+            if sums is not None:
+                self._totals[name] = self._totals.get(name, 0) + sums.cpu()
 
     def gather(self, held_out: HeldOut) -> None:
         """Add the batches of the other processes that test together with this one."""
@@ -108,7 +119,10 @@ class FrameScorer:
         self._batches = held_out.of_all(self._batches)
         for reasons in held_out.team.gathered(self._reasons):
             self._reasons |= reasons
-        self._reasons |= dict.fromkeys(self._whole, "not computed on several devices")
+        by_process, self._totals = held_out.team.gathered(self._totals), {}
+        for totals in by_process:
+            for name, total in totals.items():
+                self._totals[name] = self._totals.get(name, 0) + total
 
     def scores(
         self,
@@ -120,7 +134,10 @@ class FrameScorer:
 
         `clusters` has the cluster of each sequence, int64 [sequences] (default: each is its own).
         """
-        found = {name: self._attempt(name, whole.value) for name, whole in self._whole.items()}
+        found = {
+            name: self._attempt(name, partial(self._whole[name], total))
+            for name, total in self._totals.items()
+        }
         table = _table(
             torch.cat(self._batches), [metric.name for metric in self._columns], clusters
         )

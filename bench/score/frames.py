@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.score import lpips
-from bench.score.metrics import CHANGE, PERFECT_PSNR, NotMeasured
+from bench.score import events, fvd, lpips, physical
+from bench.score.metrics import CHANGE, PERFECT_PSNR, ClipFacts, NotMeasured
 from bench.score.spectrum import detail
 
 _SSIM_WINDOW = 7
@@ -34,21 +34,35 @@ class Frames:
         prediction: float32 [B,T,C,H,W] clamped to [0,1].
         truth: float32 [B,T,C,H,W] in [0,1].
         output: the prediction before it was clamped.
-        last: the last frame of the context, float32 [B,1,C,H,W] in [0,1].
+        context: the last frames before, one or more, float32 [B,T,C,H,W] in [0,1].
         trivial_mse: of the trivial prediction that is best on each clip, by frame [B,T].
+        clips: what is known of the clips beside their pixels.
     """
 
     prediction: Tensor
     truth: Tensor
     output: Tensor
-    last: Tensor
+    context: Tensor
     trivial_mse: Tensor
+    clips: ClipFacts
 
     @classmethod
-    def of(cls, output: Tensor, truth: Tensor, last: Tensor, trivial_mse: Tensor) -> Frames:
+    def of(
+        cls,
+        output: Tensor,
+        truth: Tensor,
+        context: Tensor,
+        trivial_mse: Tensor,
+        clips: ClipFacts,
+    ) -> Frames:
         """The frames of a model's `output` [B,T,C,H,W] of any float type and range."""
         output = output.float()
-        return cls(output.clamp(0, 1), truth.float(), output, last.float(), trivial_mse)
+        return cls(output.clamp(0, 1), truth.float(), output, context.float(), trivial_mse, clips)
+
+    @property
+    def last(self) -> Tensor:
+        """The last frame of the context [B,1,C,H,W]."""
+        return self.context[:, -1:]
 
     @cached_property
     def unclamped(self) -> Frames:
@@ -121,6 +135,79 @@ class Frames:
     def true_detail(self) -> Tensor:
         """`detail` of each true frame [B,T]."""
         return detail(self.truth)
+
+    @cached_property
+    def motion_error(self) -> Tensor:
+        """The mean squared error of the change that leads to each frame [B,T]."""
+        error = self.prediction - self.truth
+        return torch.cat((error[:, :1], error.diff(dim=1)), 1).square_().mean((-3, -2, -1))
+
+    @cached_property
+    def true_motion(self) -> Tensor:
+        """The mean square of the change that leads to each true frame [B,T]."""
+        frames = torch.cat((self.last, self.truth), 1)
+        return frames.diff(dim=1).square_().mean((-3, -2, -1))
+
+    def rmse(self) -> Tensor:
+        """The RMSE of the first quantity of each frame [B,T], in its unit."""
+        return self._span * physical.rmse(*self._first)
+
+    def rmse_by_area(self) -> Tensor:
+        """The same with each row weighted by the area it stands for."""
+        return self._span * physical.rmse(*self._first, self._area_weights)
+
+    def anomaly_correlation(self) -> Tensor:
+        """That of the first quantity of each frame [B,T], against the climatology.
+
+        Raises:
+            NotMeasured: where the data set has none.
+        """
+        if self.clips.climatology is None:
+            raise NotMeasured("the data set has no climatology that anomalies are told from")
+        usual = self.clips.climatology[0].to(self.truth.device, torch.float32)
+        return physical.anomaly_correlation(*self._first, usual, self._area_weights)
+
+    def events(self, pool: int = 1) -> Tensor:
+        """How the events of the first quantity were forecast: `events.counts`, [thresholds,4].
+
+        Raises:
+            NotMeasured: where the frames are smaller than the `pool`.
+        """
+        return self._events if pool == 1 else self._count_events(pool)
+
+    @cached_property
+    def _events(self) -> Tensor:
+        return self._count_events(1)
+
+    def _count_events(self, pool: int) -> Tensor:
+        quantity = self.clips.spec.quantities[0]
+        least = [(t - quantity.low) / self._span for t in self.clips.spec.thresholds]
+        return events.counts(*self._first, least, pool)
+
+    def fvd_sums(self) -> Tensor:
+        """What FVD needs of the clips with predicted and with true frames: `fvd.sums` of both.
+
+        Raises:
+            NotMeasured: where I3D cannot be used here.
+        """
+        features = fvd.loaded(self.truth.device)
+        clips = (torch.cat((self.context, x), 1) for x in (self.prediction, self.truth))
+        return torch.stack([fvd.sums(features, each) for each in clips])
+
+    @property
+    def _first(self) -> tuple[Tensor, Tensor]:
+        """The first channel of prediction and truth, [B,T,H,W] each."""
+        return self.prediction[:, :, 0], self.truth[:, :, 0]
+
+    @property
+    def _span(self) -> float:
+        """What a difference of 1 stands for, in the unit of the first quantity."""
+        quantity = self.clips.spec.quantities[0]
+        return quantity.high - quantity.low
+
+    @property
+    def _area_weights(self) -> Tensor:
+        return physical.area_weights(self.clips.spec.latitudes, self.truth.device)
 
     def lpips(self, slope: float = 2, offset: float = -1) -> Tensor:
         """The LPIPS distance of each frame [B,T], of frames brought to `slope` x + `offset`.

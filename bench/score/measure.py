@@ -20,12 +20,16 @@ def measure(
     showcase_clips: int,
     compared: Collection[str] = (),
     clusters: Tensor | None = None,
+    climatology: Tensor | None = None,
 ) -> Result:
     """The scores of the held-out clips, with the frames of `showcase_clips` of them.
 
     `compared` names the stored metrics that are wanted, for published figures; `clusters` has the
-    cluster of each clip, int64 [count] (default: each is its own).
+    cluster of each clip, int64 [count] (default: each is its own); `climatology` is the mean
+    training frame [C,H,W] in [0,1], where the data set has one.
     """
     if isinstance(task, Prediction):
-        return score_predictions(task, forward, held_out, showcase_clips, compared, clusters)
+        return score_predictions(
+            task, forward, held_out, showcase_clips, compared, clusters, climatology
+        )
     return score_clips(task, forward, held_out, clusters)

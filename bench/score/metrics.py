@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.records import Measure
 from bench.score import outside
@@ -18,10 +18,11 @@ from bench.score.outside import Outside
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from bench.score.clip_scores import ClipScores
     from bench.score.frames import Frames
-    from datasets.contract import TaskName
+    from datasets.contract import Spec, TaskName
 
 Scope = Literal["frame", "sequence", "set", "ratio"]
 Shown = Literal["table", "skill", "stored"]
@@ -32,6 +33,10 @@ CHANGE = 1 / 32
 """By how much a pixel must differ from the last frame of the context to have changed.
 
 Of bytes that is 8 levels and more: above the noise of a camera and of a codec."""
+NEEDED_CONTEXT = 10
+"""How many of the last frames of the context a metric may look at."""
+FVD_CLIPS, FVD_FRAMES = 256, 10
+"""The fewest clips and frames of each whose Fréchet video distance says anything."""
 LEAST = 1e-10
 """What a ratio is not taken to: a mean as small as this is nothing."""
 
@@ -40,22 +45,44 @@ class NotMeasured(Exception):
     """The metric cannot be computed here; the message is the reason, in one line."""
 
 
-class WholeSet(Protocol):
-    """A metric of the whole test set, such as a distance between distributions of features."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipFacts:
+    """What is known of the clips that are scored, beside their pixels.
 
-    def add(self, frames: Frames) -> None:
-        """Take a batch. Keep features of it, not pixels.
+    Attributes:
+        spec: their shape, and what they measure.
+        count: how many there are.
+        climatology: the mean training frame [C,H,W] in [0,1], where the data set has one.
+    """
 
-        Raises:
-            NotMeasured: where such frames cannot be scored; no further batch is added.
-        """
+    spec: Spec
+    count: int
+    climatology: Tensor | None = None
 
-    def value(self) -> float:
-        """The figure of all batches.
 
-        Raises:
-            NotMeasured: where there is none, as of too few sequences.
-        """
+def of_any(clips: ClipFacts) -> bool:
+    """Whether a metric of every video belongs to `clips`: it does."""
+    del clips
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A figure of the whole test set, made of sums over its batches.
+
+    So no memory grows with the set, and processes that test together add what each has.
+
+    Attributes:
+        of_batch: `Frames` -> a tensor, int64 or float64, of a shape that all batches share.
+        figure: the total of all batches -> the figure.
+    """
+
+    of_batch: Callable[[Frames], Tensor]
+    figure: Callable[[Tensor], float]
+
+    def __call__(self, total: Tensor) -> float:
+        """The figure of the total."""
+        return self.figure(total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +117,8 @@ class Metric(Measure):
 
     Attributes:
         function: by scope, of predictions: "frame": `Frames` -> values [B,T]; "sequence": `Frames`
-            -> values [B]; "set": nothing -> a new `WholeSet`; "ratio": a `Ratio`. Of answers:
-            `ClipScores` -> a number. It may raise `NotMeasured`.
+            -> values [B]; "set": `Sums`; "ratio": a `Ratio`. Of answers: `ClipScores` -> a number.
+            It may raise `NotMeasured`.
         outside: what it must equal.
         definition: in a sentence, for readers.
         decimals: digits printed after the point.
@@ -102,6 +129,7 @@ class Metric(Measure):
         shown: "table": in tables, curves and MLflow; "skill": in the table of skills and MLflow;
             "stored": in the table by frame alone, where published figures are compared in it or
             another metric is made of it.
+        belongs: to which clips; of others it is neither computed nor missed.
     """
 
     function: Callable[..., Any]
@@ -111,6 +139,7 @@ class Metric(Measure):
     scope: Scope = "frame"
     perfect: float | None = None
     shown: Shown = "table"
+    belongs: Callable[[ClipFacts], bool] = of_any
 
     @property
     def name(self) -> str:
@@ -138,6 +167,11 @@ class Metric(Measure):
         return self.function if isinstance(self.function, Ratio) else None
 
     @property
+    def sums(self) -> Sums | None:
+        """What it sums up over the whole test set, if that is what it is made of."""
+        return self.function if isinstance(self.function, Sums) else None
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The columns of the table by frame that it is made of."""
         return (self.ratio.above, self.ratio.below) if self.ratio else (self.name,)
@@ -145,6 +179,68 @@ class Metric(Measure):
     def of_means(self, means: pd.DataFrame) -> pd.Series[float]:
         """Its figure for each row of `means`, of the columns of the table by frame."""
         return self.ratio(means) if self.ratio else means[self.name]
+
+
+def _with_unit(clips: ClipFacts) -> bool:
+    return bool(clips.spec.quantities) and not clips.spec.latitudes
+
+
+def _of_the_globe(clips: ClipFacts) -> bool:
+    return bool(clips.spec.quantities and clips.spec.latitudes)
+
+
+def _with_events(clips: ClipFacts) -> bool:
+    return bool(clips.spec.thresholds)
+
+
+def _many_videos(clips: ClipFacts) -> bool:
+    spec = clips.spec
+    frames = min(spec.context_frames, NEEDED_CONTEXT) + spec.horizon
+    is_seen = spec.frame_shape[0] in (1, 3) and not spec.quantities
+    return is_seen and clips.count >= FVD_CLIPS and frames >= FVD_FRAMES
+
+
+def _frechet_distance(total: Tensor) -> float:
+    from bench.score.fvd import distance
+
+    return distance(total)
+
+
+def _over_thresholds(score: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], pool: int) -> Sums:
+    """The mean of `score` over the thresholds that are reached at all, of counts of all clips.
+
+    `score` takes hits, misses, false alarms and correct rejections [thresholds], float64.
+    """
+
+    def figure(counts: Tensor) -> float:
+        reached = counts[counts[:, 0] + counts[:, 1] > 0].double()
+        if not len(reached):
+            raise NotMeasured("no pixel of these clips reaches a threshold")
+        return float(score(*reached.unbind(1)).nan_to_num(0.0).mean())  # 0 where it is 0 / 0
+
+    return Sums(lambda frames: frames.events(pool), figure)
+
+
+def _csi(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
+    del rejections
+    return hits / (hits + misses + alarms)
+
+
+def _pod(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
+    del alarms, rejections
+    return hits / (hits + misses)
+
+
+def _far(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
+    del misses, rejections
+    return 1 - (hits / (hits + alarms)).nan_to_num(0.0)
+
+
+def _hss(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
+    gain = 2 * (hits * rejections - misses * alarms)
+    return gain / (
+        (hits + misses) * (misses + rejections) + (hits + alarms) * (alarms + rejections)
+    )
 
 
 REFERENCE: dict[TaskName, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
@@ -216,6 +312,144 @@ PREDICTION = (
         "as sharp as the truth, less is blur; fine is from 1/8 cycles per pixel on, Hann window",
     ),
     Metric(
+        key="test/rmse",
+        label="RMSE",
+        better="lower",
+        perfect=0.0,
+        decimals=3,
+        function=lambda frames: frames.rmse(),
+        outside=outside.rmse(),
+        definition="where channels have units: of the first quantity, in its unit; the root of "
+        "each frame's mean, then averaged",
+        belongs=_with_unit,
+    ),
+    Metric(
+        key="test/rmse_by_area",
+        label="RMSE by area",
+        better="lower",
+        perfect=0.0,
+        decimals=3,
+        function=lambda frames: frames.rmse_by_area(),
+        outside=outside.rmse(by_area=True),
+        definition="on a globe, where it stands for RMSE: each row weighted by the cosine of its "
+        "latitude, divided by the mean cosine; the root of each frame, then averaged, as in "
+        "WeatherBench 1",
+        belongs=_of_the_globe,
+    ),
+    Metric(
+        key="test/acc",
+        label="ACC",
+        better="higher",
+        perfect=1.0,
+        decimals=3,
+        function=lambda frames: frames.anomaly_correlation(),
+        outside=outside.anomaly_correlation(),
+        definition="on a globe: correlation, not centred and weighted alike, of the first "
+        "quantity's anomalies from the mean training frame; of each frame, then averaged",
+        belongs=_of_the_globe,
+    ),
+    Metric(
+        key="test/csi",
+        label="CSI",
+        better="higher",
+        perfect=1.0,
+        scope="set",
+        function=_over_thresholds(_csi, 1),
+        outside=outside.events("jaccard_score"),
+        definition="where the data set has thresholds: hits / (hits + misses + false alarms) of "
+        "pixels, counted over the whole test set; mean over the thresholds that a true pixel "
+        "reaches",
+        belongs=_with_events,
+    ),
+    Metric(
+        key="test/csi_pool4",
+        label="CSI-pool4",
+        better="higher",
+        perfect=1.0,
+        scope="set",
+        function=_over_thresholds(_csi, 4),
+        outside=outside.events("jaccard_score", pool=4),
+        definition="CSI of the largest values of squares of 4x4 pixels",
+        belongs=_with_events,
+    ),
+    Metric(
+        key="test/csi_pool16",
+        label="CSI-pool16",
+        better="higher",
+        perfect=1.0,
+        scope="set",
+        function=_over_thresholds(_csi, 16),
+        outside=outside.events("jaccard_score", pool=16),
+        definition="CSI of the largest values of squares of 16x16 pixels",
+        belongs=_with_events,
+    ),
+    Metric(
+        key="test/pod",
+        label="POD",
+        better="higher",
+        perfect=1.0,
+        scope="set",
+        function=_over_thresholds(_pod, 1),
+        outside=outside.events("recall_score"),
+        definition="probability of detection, counted as CSI: hits / (hits + misses)",
+        belongs=_with_events,
+    ),
+    Metric(
+        key="test/far",
+        label="FAR",
+        better="lower",
+        perfect=0.0,
+        scope="set",
+        function=_over_thresholds(_far, 1),
+        outside=outside.events("precision_score", less_than_1=True),
+        definition="false alarm ratio, counted as CSI: false alarms / (hits + false alarms), and 1 "
+        "where nothing is forecast",
+        belongs=_with_events,
+    ),
+    Metric(
+        key="test/hss",
+        label="HSS",
+        better="higher",
+        perfect=1.0,
+        scope="set",
+        function=_over_thresholds(_hss, 1),
+        outside=outside.events("cohen_kappa_score"),
+        definition="Heidke skill score, counted as CSI: how far the share of right pixels is on "
+        "the way from chance to 1",
+        belongs=_with_events,
+    ),
+    Metric(
+        key="test/motion",
+        label="motion explained",
+        unit="%",
+        better="higher",
+        perfect=1.0,
+        decimals=1,
+        shown="skill",
+        scope="ratio",
+        function=Ratio("motion_error", "true_motion", "nothing moves in these clips", is_gain=True),
+        outside=outside.ratio(outside.motion_error(), outside.true_motion(), is_gain=True),
+        definition="1 less the ratio of the mean squared error of the changes from frame to frame "
+        "to their mean square in the truth: 0 for a picture that stands still, less for motion "
+        "that is wrong",
+    ),
+    Metric(
+        key="test/fvd",
+        label="FVD",
+        better="lower",
+        perfect=0.0,
+        decimals=1,
+        shown="skill",
+        scope="set",
+        function=Sums(lambda frames: frames.fvd_sums(), _frechet_distance),
+        outside=outside.fvd(),
+        definition="of at least 256 clips of 10 frames, on a GPU, where the weights of I3D are at "
+        "hand: Fréchet distance of I3D's 400 Kinetics logits of all test clips, up to 10 frames of "
+        "context and the horizon, resized to 224 pixels, grey repeated to three channels; unbiased "
+        "covariances",
+        belongs=_many_videos,
+    ),
+    Metric(
         key="test/mae",
         label="MAE",
         better="lower",
@@ -279,6 +513,23 @@ PREDICTION = (
         function=lambda frames: frames.changed_share,
         outside=outside.changed_share(CHANGE),
         definition="share of the pixels that change",
+    ),
+    Metric(
+        key="test/motion_error",
+        label="squared error of changes",
+        better="lower",
+        shown="stored",
+        function=lambda frames: frames.motion_error,
+        outside=outside.motion_error(),
+        definition="mean squared error of the change from the frame before",
+    ),
+    Metric(
+        key="test/true_motion",
+        label="motion of the truth",
+        shown="stored",
+        function=lambda frames: frames.true_motion,
+        outside=outside.true_motion(),
+        definition="mean square of the true change from the frame before",
     ),
     Metric(
         key="test/mse_unclamped",

@@ -1,7 +1,8 @@
 """Outside implementations that our metrics must equal, each imported when called.
 
 Arrays are NumPy's float32: the output of a model, of any range, and the truth [N,T,C,H,W] in [0,1],
-and the context before it; logits [N,classes], labels and videos [N].
+and the context before it; logits [N,classes], labels and videos [N]. What is known of clips beside
+their pixels are `ClipFacts`, which few need.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Outside:
 
     Attributes:
         name: whose it is, such as "scikit-image".
-        compute: of frames `(output, truth, context)` -> values [N,T], or [N] of a sequence, or one
-            number; of answers `(logits, labels, videos)` -> one number.
+        compute: of frames `(output, truth, context, clips)` -> values [N,T], or [N] of a sequence,
+            or one number; of answers `(logits, labels, videos)` -> one number.
     """
 
     name: str
@@ -136,13 +137,13 @@ def lpips_network() -> Any:
 def trivial_mse() -> Outside:
     """The lowest MSE among trivial predictions of each clip, in NumPy but for the motion's."""
 
-    def compute(output: Array, truth: Array, context: Array) -> Array:
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> Array:
         import numpy as np
         import torch
 
         from models.linear_motion import LinearMotion
 
-        del output
+        del output, clips
         frames, horizon = truth.astype("float64"), truth.shape[1]
         past = context.astype("float64")
         motion = LinearMotion(truth.shape[2:])(torch.from_numpy(context), horizon).numpy()
@@ -159,8 +160,8 @@ def trivial_mse() -> Outside:
 def changed_share(least: float) -> Outside:
     """The share of pixels of which a channel differs from the context's last frame, in NumPy."""
 
-    def compute(output: Array, truth: Array, context: Array) -> Array:
-        del output
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> Array:
+        del output, clips
         share: Array = _changed(truth, context, least).mean((2, 3))
         return share
 
@@ -170,7 +171,8 @@ def changed_share(least: float) -> Outside:
 def changed_error(least: float) -> Outside:
     """The squared error on these pixels over the number of all, in NumPy."""
 
-    def compute(output: Array, truth: Array, context: Array) -> Array:
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> Array:
+        del clips
         error = ((clamped(output) - truth) ** 2).mean(2)
         found: Array = (error * _changed(truth, context, least)).mean((2, 3))
         return found
@@ -181,10 +183,10 @@ def changed_error(least: float) -> Outside:
 def detail(of_truth: bool = False) -> Outside:
     """The power of fine detail of the mean over channels, by NumPy's whole Fourier transform."""
 
-    def compute(output: Array, truth: Array, context: Array) -> Array:
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> Array:
         import numpy as np
 
-        del context
+        del context, clips
         frames = clamped(truth if of_truth else output).mean(2)
         sides = frames.shape[2:]
         window = np.multiply.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in sides))
@@ -197,13 +199,135 @@ def detail(of_truth: bool = False) -> Outside:
     return Outside("NumPy", compute)
 
 
+def motion_error() -> Outside:
+    """The mean squared error of the difference of each frame from the one before, in NumPy."""
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> Array:
+        del clips
+        found: Array = _changes(clamped(output), context) - _changes(truth, context)
+        return _mean_squares(found)
+
+    return Outside("NumPy", compute)
+
+
+def true_motion() -> Outside:
+    """The mean squared difference of each true frame from the one before, in NumPy."""
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> Array:
+        del output, clips
+        return _mean_squares(_changes(truth, context))
+
+    return Outside("NumPy", compute)
+
+
+def rmse(by_area: bool = False) -> Outside:
+    """scikit-learn's root mean squared error of the first quantity, in its unit."""
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any) -> list[list[float]]:
+        from sklearn.metrics import root_mean_squared_error
+
+        del context
+        weights = _cosines(clips, truth) if by_area else None
+        return [
+            [root_mean_squared_error(t.ravel(), p.ravel(), sample_weight=weights) for p, t in maps]
+            for maps in _physical_maps(output, truth, clips)
+        ]
+
+    return Outside("scikit-learn", compute)
+
+
+def anomaly_correlation() -> Outside:
+    """The cosine of the angle between weighted anomalies from the climatology, by SciPy."""
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any) -> list[list[float]]:
+        from scipy.spatial.distance import cosine
+
+        del context
+        weights = _cosines(clips, truth)
+        usual = _in_unit(clips.climatology.numpy()[0].astype("float64"), clips)
+        return [
+            [1 - cosine((p - usual).ravel(), (t - usual).ravel(), weights) for p, t in maps]
+            for maps in _physical_maps(output, truth, clips)
+        ]
+
+    return Outside("SciPy", compute)
+
+
+def events(score: str, pool: int = 1, less_than_1: bool = False) -> Outside:
+    """scikit-learn's `score` of which pixels are events, mean over thresholds that are reached.
+
+    Of the maxima of squares of `pool` pixels a side; 1 less it where it is `less_than_1`.
+    """
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any) -> float:
+        import numpy as np
+        from skimage import measure
+        from sklearn import metrics
+
+        del context
+        block_reduce: Any = measure.block_reduce
+        more: dict[str, Any] = {} if "kappa" in score else {"zero_division": 0}
+        sides = [side // pool * pool for side in truth.shape[-2:]]
+        maps = [
+            block_reduce(x[:, :, 0, : sides[0], : sides[1]], (1, 1, pool, pool), np.max)
+            for x in (output.clip(0, 1), truth)
+        ]
+        forecast, observed = (_in_unit(x.astype("float64"), clips).ravel() for x in maps)
+        rounding = 1e-7 * (clips.spec.quantities[0].high - clips.spec.quantities[0].low)
+        found = [
+            getattr(metrics, score)(observed >= least, forecast >= least, **more)
+            for least in (threshold - rounding for threshold in clips.spec.thresholds)
+            if (observed >= least).any()
+        ]
+        mean = float(np.mean(found))
+        return 1 - mean if less_than_1 else mean
+
+    return Outside("scikit-learn", compute)
+
+
+def fvd() -> Outside:
+    """The Fréchet distance of I3D's features by NumPy's covariances and eigenvalues.
+
+    The network and how clips are prepared for it are ours.
+    """
+
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> float:
+        import numpy as np
+        import torch
+
+        from bench.score import fvd
+
+        del clips
+        device = torch.accelerator.current_accelerator(check_available=True)
+        features = fvd.loaded(device or torch.device("cpu"))
+        both = []
+        for frames in (output.clip(0, 1), truth):
+            whole = torch.from_numpy(np.concatenate([context, frames], 1)).to(device)
+            with torch.no_grad():
+                both.append(features(fvd.prepared(whole)).double().cpu().numpy())
+        return frechet_distance(*both)
+
+    return Outside("NumPy", compute)
+
+
+def frechet_distance(first: Array, second: Array) -> float:
+    """That of two sets of features [N,D], which may be fewer than their dimensions, in NumPy."""
+    import numpy as np
+
+    means, covariances = zip(*((x.mean(0), np.cov(x.T)) for x in (first, second)), strict=True)
+    roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0))
+    shift = float(((means[0] - means[1]) ** 2).sum())
+    return shift + float(np.trace(covariances[0] + covariances[1]) - 2 * roots.sum())
+
+
 def ratio(above: Outside, below: Outside, is_gain: bool = False) -> Outside:
     """The ratio of the means of what two implementations give, or 1 less it."""
 
-    def compute(output: Array, truth: Array, context: Array) -> float:
+    def compute(output: Array, truth: Array, context: Array, clips: Any = None) -> float:
         import numpy as np
 
-        means = [np.mean(each.compute(output, truth, context)) for each in (above, below)]
+        given = output, truth, context, clips
+        means = [np.mean(each.compute(*given)) for each in (above, below)]
         with np.errstate(divide="ignore", invalid="ignore"):
             found = float(np.divide(*means))
         return 1 - found if is_gain else found
@@ -238,9 +362,14 @@ def cross_entropy() -> Outside:
 
 
 def _frame_by_frame(
-    compute: OfFrame, prepare: Prepare, output: Any, truth: Any, context: Any = None
+    compute: OfFrame,
+    prepare: Prepare,
+    output: Any,
+    truth: Any,
+    context: Any = None,
+    clips: Any = None,
 ) -> list[list[float]]:
-    del context  # which says nothing of a frame's own figure
+    del context, clips  # which say nothing of a frame's own figure
     return [
         [compute(prepare(p), prepare(t)) for p, t in zip(*sequence, strict=True)]
         for sequence in zip(output, truth, strict=True)
@@ -251,6 +380,39 @@ def _changed(truth: Any, context: Any, least: float) -> Array:
     """Where a channel of a true frame differs from the context's last by more: [N,T,H,W]."""
     changed: Array = (abs(truth - context[:, -1:]) > least).any(2)
     return changed
+
+
+def _changes(frames: Any, context: Any) -> Array:
+    """The differences of frames [N,T,C,H,W] from the ones before, the first from the context."""
+    import numpy as np
+
+    return np.diff(np.concatenate([context[:, -1:], frames], 1).astype("float64"), axis=1)
+
+
+def _mean_squares(changes: Array) -> Array:
+    mean: Array = (changes**2).mean((2, 3, 4))
+    return mean
+
+
+def _in_unit(values: Array, clips: Any) -> Array:
+    """`values` in [0,1] of the first quantity, in its unit."""
+    quantity = clips.spec.quantities[0]
+    found: Array = quantity.low + values * (quantity.high - quantity.low)
+    return found
+
+
+def _physical_maps(output: Array, truth: Array, clips: Any) -> Any:
+    """Of each sequence the pairs of predicted and true maps [H,W] of the first quantity."""
+    maps = [_in_unit(clamped(x)[:, :, 0], clips) for x in (output, truth)]
+    return (zip(*sequence, strict=True) for sequence in zip(*maps, strict=True))
+
+
+def _cosines(clips: Any, truth: Array) -> Array:
+    """What each pixel of a flat map counts: the cosine of its latitude."""
+    import numpy as np
+
+    cosines: Array = np.cos(np.radians(clips.spec.latitudes)).repeat(truth.shape[-1])
+    return cosines
 
 
 def _by_video(logits: Any, labels: Any, videos: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from bench.score.frame_scores import FrameScorer, FrameScores
-from bench.score.metrics import PREDICTION
+from bench.score.metrics import NEEDED_CONTEXT, PREDICTION, ClipFacts
 from bench.score.result import common_speed
 from bench.score.showcase import Showcase, chosen
 from bench.score.trivial import NAMES, of_held_out
@@ -24,11 +24,13 @@ def score_predictions(
     showcase_clips: int,
     compared: Collection[str],
     clusters: Tensor | None = None,
+    climatology: Tensor | None = None,
 ) -> FrameScores:
     """A score for every predicted frame; of `showcase_clips` the pixels, too.
 
     Of the metrics that are only stored, those whose name is in `compared` are computed. `clusters`
-    has the cluster of each clip, int64 [count] (default: each is its own).
+    has the cluster of each clip, int64 [count] (default: each is its own), `climatology` the mean
+    training frame [C,H,W] in [0,1] where anomalies are told from one.
 
     Raises:
         ValueError: where a prediction has another shape than the truth.
@@ -38,12 +40,14 @@ def score_predictions(
     trivial = of_held_out(held_out, context_frames)
     showcase = Showcase(chosen(trivial.of("copy_last").mean(1), showcase_clips))
     metrics = [metric for metric in PREDICTION if metric.is_recorded or metric.name in compared]
-    scorer, speeds, trivial_mse = FrameScorer(metrics), [], trivial.mse
+    known_of_clips = ClipFacts(task.spec, held_out.count, climatology)
+    scorer, speeds, trivial_mse = FrameScorer(known_of_clips, metrics), [], trivial.mse
     for batch in held_out.passes(forward, context_frames):
         task.check(batch)
-        last = to_float(batch.clips[:, context_frames - 1 : context_frames], held_out.device)
-        known = trivial_mse[batch.first : batch.first + len(last)].to(held_out.device)
-        scorer.add(batch.output, batch.truth, last, known)
+        latest = batch.clips[:, max(0, context_frames - NEEDED_CONTEXT) : context_frames]
+        context = to_float(latest, held_out.device)
+        known = trivial_mse[batch.first : batch.first + len(context)].to(held_out.device)
+        scorer.add(batch.output, batch.truth, context, known)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
     scorer.gather(held_out)

@@ -261,27 +261,30 @@ class Cell(BaseModel):
 
     @cached_property
     def scored(self) -> str:
-        """Digest of all its figures depend on: weights, test clips and clusters, metrics."""
+        """Digest of all its figures depend on: weights, clips, clusters, climatology, metrics."""
         if self.trial is not None:
             return fingerprint.digest([self.trained, "trial"])
         harness = fingerprint.harness_digest("scored")
         metrics = None if self.missing_data else sorted(self.compared)
         clusters = None if self.missing_data else self.clusters.tolist()
+        usual = "" if self.missing_data else data.climatology_digest(self.dataset)
         return fingerprint.digest(
             [
                 *[self.trained, harness, self._digest_of("test"), metrics, clusters],
+                *([usual] if usual else []),
                 *([self._digests_elsewhere] if self.elsewhere else []),
             ]
         )
 
     @property
     def _digests_elsewhere(self) -> dict[str, str] | None:
-        """Those of the further test clips by data set."""
+        """Those of the further test clips, and climatologies, by data set."""
         if self.missing_data:
             return None
         asked = self.evaluation.test_clips
         return {
             name: data.digest(reference, "test", data.clips_of(reference, "test", asked))
+            + data.climatology_digest(reference)
             for name, reference in self.elsewhere.items()
         }
 

@@ -7,6 +7,7 @@ from functools import cache
 import torch
 
 from bench import as_started
+from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference
 from bench.suite.suite import Evaluation
@@ -41,6 +42,30 @@ def clips_of(reference: str, split: HeldOutName, asked: int) -> int:
 def digest(reference: str, split: HeldOutName, clips: int) -> str:
     """Digest of the pixels of the first `clips` of `split`."""
     return opened(reference).digest(split, clips)
+
+
+@cache
+def climatology(reference: str) -> torch.Tensor | None:
+    """The mean training frame [C,H,W] in [0,1] of the data set, where it has one.
+
+    Raises:
+        UserError: what it has is no such frame.
+    """
+    data = opened(reference)
+    found = data.climatology()
+    if found is None:
+        return None
+    if found.dtype != torch.float32 or tuple(found.shape) != data.spec.frame_shape:
+        what = f"{found.dtype} {tuple(found.shape)}, not torch.float32 {data.spec.frame_shape}"
+        raise UserError(f"the climatology of {reference} is {what}")
+    return found
+
+
+@cache
+def climatology_digest(reference: str) -> str:
+    """Digest of it; "" where there is none."""
+    found = climatology(reference)
+    return "" if found is None else fingerprint.pixels(found)
 
 
 @cache

@@ -138,7 +138,7 @@ def training_digest(draw: Callable[[int, Generator], tuple[Tensor, ...]]) -> str
 
     def sample() -> str:
         generator = torch.Generator().manual_seed(TRAINING_SEED)
-        return digest([_pixels(part) for part in draw(TRAINING_CLIPS, generator)])
+        return digest([pixels(part) for part in draw(TRAINING_CLIPS, generator)])
 
     try:
         first, second = sample(), sample()
@@ -147,7 +147,8 @@ def training_digest(draw: Callable[[int, Generator], tuple[Tensor, ...]]) -> str
     return first if first == second else None
 
 
-def _pixels(values: Tensor) -> str:
+def pixels(values: Tensor) -> str:
+    """Digest of the `values` of frames."""
     return hashlib.sha256(values.cpu().contiguous().numpy().data).hexdigest()
 
 

@@ -345,6 +345,23 @@ def test_records_from_before_a_measure_have_no_column_of_it(store: FakeStore) ->
     assert "skill" not in [column.name for column in content.columns]
 
 
+def test_a_metric_of_some_data_sets_alone_has_a_column_where_it_was_measured(
+    store: FakeStore,
+) -> None:
+    def found() -> tuple[set[str], set[str]]:
+        section = only_section(store)
+        summary = table.summary(section)
+        printed = {column.name for column in table.printed(section, summary).columns}
+        return printed, {*table.csv([summary]).splitlines()[0].split(",")}
+
+    figures = {"csi", "rmse_by_area", "acc"}
+    for names in found():
+        assert not figures & names
+    store.add("sith", 0.04, metrics={"test/csi": 0.31})
+    for names in found():
+        assert figures & names == {"csi"}
+
+
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
     keys = {run.tags[records.CELL] for run in store.runs}
     scores = SequenceScores(store)

@@ -17,17 +17,19 @@ from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.frames import Frames, mae, mse, psnr
 from bench.score.lpips import WeightsMissing
 from bench.score.measure import measure
-from bench.score.metrics import METRICS, RECORDED, Metric, NotMeasured, columns
+from bench.score.metrics import METRICS, ClipFacts, Metric, NotMeasured, Sums, columns
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec
+from tests.bench.score.plain import of_plain, plain
 
 Predict = Callable[[Tensor, int], Tensor]
 CPU = torch.device("cpu")
 CONTEXT, HORIZON = 3, 2
-QUALITY = RECORDED["prediction"]
-COLUMNS = [metric.name for metric in columns(METRICS["prediction"].values())]
 TASK = task_of("prediction", Spec((1, 9, 9), CONTEXT, HORIZON))
+OF_THESE = of_plain(ClipFacts(TASK.spec, 7))
+QUALITY = {name: metric for name, metric in OF_THESE.items() if metric.is_recorded}
+COLUMNS = [metric.name for metric in columns(OF_THESE.values())]
 
 
 class Split:
@@ -158,6 +160,7 @@ def test_predictions_are_clamped_before_every_metric() -> None:
     assert result.not_measured == {
         "skill": "nothing moves in these clips",
         "sharpness": "these clips have no fine detail",
+        "motion": "nothing moves in these clips",
         "mse_changed": "no pixel changes in these clips",
     }
     assert {key for key, _, _ in result.points()} == {f"horizon/{name}" for name in frames}
@@ -173,7 +176,7 @@ def test_a_broken_prediction_is_not_averaged_away() -> None:
     truth = torch.rand(3, HORIZON, 1, 9, 9, generator=torch.Generator().manual_seed(0))
     broken = truth.clone()
     broken[0, 0, 0, 0, 0] = torch.nan
-    scorer = FrameScorer()
+    scorer = FrameScorer(plain(truth))
     scorer.add(broken, truth, torch.zeros_like(truth[:, :1]), mse(truth, torch.zeros(())))
     result = scorer.scores({}, 1.0)
     assert all(math.isnan(value) for value in result.means().values())
@@ -194,22 +197,19 @@ def test_what_cannot_be_measured_is_nan_with_the_reason(monkeypatch: pytest.Monk
     assert set(result.horizon().columns) == set(result.means())
 
 
-class LightnessGap:
-    """A metric of the whole set: the difference of the mean lightness of all frames."""
+def lightness(frames: Frames) -> Tensor:
+    """The sums of the mean lightness of predicted and true frames, and how many there are."""
+    if frames.truth.shape[-1] < 8:
+        raise NotMeasured("frames are too small")
+    pairs = torch.stack((frames.prediction, frames.truth)).mean((-3, -2, -1)).double()
+    return torch.cat((pairs.sum((1, 2)), torch.tensor([pairs[0].numel()])))
 
-    def __init__(self) -> None:
-        self.means: list[Tensor] = []
 
-    def add(self, frames: Frames) -> None:
-        if frames.truth.shape[-1] < 8:
-            raise NotMeasured("frames are too small")
-        self.means.append(torch.stack((frames.prediction.mean(), frames.truth.mean())))
-
-    def value(self) -> float:
-        if len(self.means) < 2:
-            raise NotMeasured("too few frames")
-        ours, true = torch.stack(self.means).mean(0)
-        return float((ours - true).abs())
+def lightness_gap(total: Tensor) -> float:
+    ours, true, count = total.tolist()
+    if count < 5:
+        raise NotMeasured("too few frames")
+    return float(abs(ours - true) / count)
 
 
 CLOSED_FORM = outside.Outside("its closed form", lambda output, truth: abs((output - truth).mean()))
@@ -218,7 +218,7 @@ OF_THE_SET = Metric(
     label="gap",
     better="lower",
     scope="set",
-    function=LightnessGap,
+    function=Sums(lightness, lightness_gap),
     outside=CLOSED_FORM,
     definition="difference of mean lightness",
 )
@@ -231,7 +231,7 @@ OF_A_SEQUENCE = replace(
 
 
 def scored(metric: Metric, *batches: tuple[Tensor, Tensor]) -> FrameScores:
-    scorer = FrameScorer([METRICS["prediction"]["mse"], metric])
+    scorer = FrameScorer(plain(batches[0][1]), [METRICS["prediction"]["mse"], metric])
     for output, truth in batches:
         scorer.add(output, truth, truth[:, :1], mse(truth, truth))
     return scorer.scores({}, 1.0)

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from bench.check import metrics as checks
+from bench.check.check import check
 from bench.check.promises import ContractBroken
 from bench.score.clip_scores import score
 from bench.score.frame_scores import FrameScorer
@@ -25,12 +27,20 @@ from bench.score.metrics import (
 )
 from bench.score.trivial import scored
 from datasets.contract import TaskName
+from tests.bench.score.plain import of_plain, plain
 
 Pair = tuple[Tensor, Tensor]
 FrameMetric = Callable[[Tensor, Tensor], Tensor]
 FRAME_METRICS: dict[str, FrameMetric] = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
 metrics = pytest.mark.parametrize("metric", FRAME_METRICS.values(), ids=FRAME_METRICS)
-PIXEL_METRICS = [metric for metric in PREDICTION if not metric.name.startswith("lpips")]
+PIXEL_METRICS = [
+    metric
+    for name, metric in of_plain(plain(torch.empty(1, 1, 1, 40, 40))).items()
+    if not name.startswith("lpips")
+]
+NETWORKS = ("lpips", "fvd")
+CHECKED = [name for name in checks.CHECKS if not name.startswith(NETWORKS)]
+"""What needs no weights, which may not be here."""
 
 
 @st.composite
@@ -57,7 +67,7 @@ def test_every_metric_agrees_with_the_outside_implementation(metric: Metric, pai
     prediction, truth = (frames[None] for frames in pair)
     output = truth + 2 * (prediction - truth)  # beyond [0,1]
     context = truth.flip(0, 1).roll(2, -1)
-    scorer = FrameScorer([metric])
+    scorer = FrameScorer(plain(truth), [metric])
     scorer.add(output, truth, context[:, -1:], scored(context, truth).mse)
     expected = metric.outside.compute(output.numpy(), truth.numpy(), context.numpy())
     scores = scorer.scores({}, 1.0)
@@ -76,7 +86,7 @@ def test_the_names_of_a_tasks_metrics_are_apart(task: TaskName) -> None:
     assert len(METRICS[task]) == len(entries)
 
 
-@pytest.mark.parametrize("name", [name for name in checks.CHECKS if "lpips" not in name])
+@pytest.mark.parametrize("name", CHECKED)
 def test_the_check_finds_every_metric_equal(name: str) -> None:
     checks.CHECKS[name](torch.device("cpu"))
 
@@ -85,6 +95,24 @@ def test_the_check_tells_a_metric_that_is_another() -> None:
     wrong = replace(METRICS["prediction"]["mse"], function=lambda frames: frames.mse + 1e-3)
     with pytest.raises(ContractBroken, match=r"scikit-image by up to 0\.001"):
         checks.of_frames(wrong, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, 0), (1e-3, 1)])
+def test_a_metric_that_cannot_be_measured_here_breaks_no_promise(
+    more: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_weights(frames: Frames) -> Tensor:
+        raise NotMeasured("no weights today")
+
+    mae = METRICS["prediction"]["mae"]
+    apart = replace(mae, function=lambda frames: frames.mae + more)
+    missing = replace(METRICS["prediction"]["lpips"], function=without_weights)
+    asked = {m.name: partial(checks.of_frames, m) for m in (apart, missing)}
+    monkeypatch.setattr(checks, "CHECKS", asked)
+    assert check("metrics") == code
+    said = capsys.readouterr().out
+    assert "--    lpips: not measured: no weights today\n" in said
+    assert f"metrics: {'failed 1 of 1 checks' if code else 'passed 1 checks'}\n" in said
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64, 64), (3, 48, 65), (1, 7, 90), (3, 7, 7)])
@@ -172,7 +200,7 @@ def test_what_metrics_share_gives_what_the_single_functions_give() -> None:
 def frames_of(prediction: Tensor, truth: Tensor) -> Frames:
     """Of random frames after a black one."""
     last = torch.zeros_like(truth[..., :1, :, :, :])
-    return Frames.of(prediction, truth, last, mse(truth, torch.zeros_like(truth)))
+    return Frames.of(prediction, truth, last, mse(truth, torch.zeros_like(truth)), plain(truth))
 
 
 def pixel_values(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -192,7 +220,7 @@ def low_precision() -> Iterator[None]:
 def test_float32_whatever_the_caller_runs_under() -> None:
     prediction, truth = torch.rand(2, 4, 3, 20, 24)
     assert (truth.flatten(1) @ truth.flatten(1).T).dtype is torch.bfloat16
-    for values in pixel_values(prediction, truth).values():
+    for values in pixel_values(prediction[None], truth[None]).values():
         assert values.dtype is torch.float32
     np.testing.assert_allclose(ssim(prediction, truth), skimage_ssim(prediction, truth), atol=1e-5)
     assert torch.get_float32_matmul_precision() == "high"
@@ -205,7 +233,7 @@ def test_a_prediction_that_is_no_number_scores_no_number(metric: FrameMetric) ->
     prediction = truth.clone()
     prediction[0, 0, 3, 3] = torch.nan
     assert metric(prediction, truth).isnan().tolist() == [True, False]
-    of_the_clips = {"trivial_mse", "true_detail", "changed_share"}
+    of_the_clips = {"trivial_mse", "true_detail", "changed_share", "true_motion"}
     for name, values in pixel_values(prediction[:, None], truth[:, None]).items():
         assert values.isnan().flatten().tolist() == [name not in of_the_clips, False], name
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.score.frame_scores import FrameScorer
 from bench.score.metrics import METRICS
 from bench.score.spectrum import detail
+from tests.bench.score.plain import plain
 
 SHARPNESS = METRICS["prediction"]["sharpness"]
 
@@ -23,7 +24,7 @@ def grating(pixels: float, side: int = 64) -> Tensor:
 
 
 def sharpness(output: Tensor, truth: Tensor) -> float:
-    scorer = FrameScorer([SHARPNESS])
+    scorer = FrameScorer(plain(truth), [SHARPNESS])
     scorer.add(output, truth, truth[:, :1], torch.ones(truth.shape[:2]))
     return scorer.scores({}, 1.0).means()["sharpness"]
 

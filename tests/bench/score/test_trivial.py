@@ -14,6 +14,7 @@ from bench.score.frame_scores import FrameScorer
 from bench.score.metrics import METRICS
 from bench.score.trivial import NAMES, of_held_out, scored
 from bench.train.held_out import HeldOut
+from tests.bench.score.plain import plain
 
 CPU = torch.device("cpu")
 SKILL = METRICS["prediction"]["skill"]
@@ -57,7 +58,7 @@ def test_clips_of_any_size_have_a_figure(
     assert found.errors.shape == (2, len(NAMES), 2)
     assert found.errors.isfinite().all()
     assert (found.mse.mean(1) <= found.errors.mean(2).amin(1) + 1e-7).all()
-    scorer = FrameScorer()
+    scorer = FrameScorer(plain(frames[:, context:]))
     last = frames[:, context - 1 : context]
     scorer.add(frames[:, context:], frames[:, context:], last, found.mse)
     means = scorer.scores({}, 1.0).means()
@@ -69,7 +70,7 @@ def test_clips_of_any_size_have_a_figure(
 def test_skill_is_a_ratio_of_means_so_that_a_still_clip_does_not_outweigh_all() -> None:
     truth = torch.zeros(2, 2, 1, 8, 8)
     trivial_mse = torch.tensor([[0.0, 0.0], [0.2, 0.4]])
-    scorer = FrameScorer([METRICS["prediction"]["mse"], SKILL])
+    scorer = FrameScorer(plain(truth), [METRICS["prediction"]["mse"], SKILL])
     scorer.add(torch.full_like(truth, 0.1), truth, truth[:, :1], trivial_mse)
     scores = scorer.scores({}, 1.0)
     assert scores.means()["skill"] == pytest.approx(1 - 0.01 / 0.15)

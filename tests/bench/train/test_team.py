@@ -59,6 +59,7 @@ def test_two_processes_score_every_clip_once(by_two: Any) -> None:
     assert two.frames["sequence"].tolist() == [n for n in range(7) for _ in range(2)]
     assert two.frames.equals(alone.frames)
     assert two.means() == alone.means()
+    assert {"csi", "csi_pool16", "far", "hss"} <= two.means().keys()
     assert {k: v.tolist() for k, v in two.showcase.items()} == {
         k: v.tolist() for k, v in alone.showcase.items()
     }

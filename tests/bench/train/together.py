@@ -25,7 +25,7 @@ from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from bench.train.team import ALONE, Team, joined
 from bench.train.warm_up import copied
-from datasets.contract import HeldOutName, LabelledClips, LabelledDataset, Spec, to_unit
+from datasets.contract import HeldOutName, LabelledClips, LabelledDataset, Quantity, Spec, to_unit
 from models.copy_last import CopyLast
 
 BATCH, SIDE = 4, 16
@@ -111,10 +111,12 @@ def in_turns(*teams: Team) -> dict[str, Tensor]:
 
 
 def tested(team: Team) -> FrameScores:
-    """The scores of seven clips of noise, in four batches, by a model that copies."""
-    clips = Noise(Spec((1, SIDE, SIDE), 2, 2)).train_clips(7, torch.Generator().manual_seed(0))
+    """The scores of seven clips of noise that a radar sees, in four batches, by copying."""
+    rain = Quantity("rain", "mm/h", 0, 50)
+    spec = Spec((1, SIDE, SIDE), 2, 2, quantities=(rain,), thresholds=(10, 40))
+    clips = Noise(spec).train_clips(7, torch.Generator().manual_seed(0))
     held_out = HeldOut(clips, 7, 2, torch.device("cpu"), lambda _: None, team=team)
-    task = task_of("prediction", Spec((1, SIDE, SIDE), 2, 2))
+    task = task_of("prediction", spec)
     model = CopyLast((1, SIDE, SIDE))
     return score_predictions(task, lambda context: model(context, 2), held_out, 3, ())
 
