@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +181,20 @@ class Run:
         """Run the suite."""
         how = {"force": self.force, "profile": self.profile}
         invocation = self.selection.invocation(self.places, **how)
+        self._check_own_files({cell.model for cell in invocation.cells})
         return invocation.dry_run() if self.dry_run else invocation.run()
+
+    @staticmethod
+    def _check_own_files(models: set[str]) -> None:
+        """Say what is wrong with a user's own models before hours are spent; each fails alone."""
+        from bench.check import check
+        from bench.console import SCREEN
+        from bench.suite.reference import is_file_reference
+
+        for model in sorted(filter(is_file_reference, models)):
+            if fault := check.quick_fault(model):
+                line = f"{PROGRAM} check {shlex.quote(model)}"
+                SCREEN.announce(f"note: {model}: {fault}; `{line}` shows all")
 
 
 @dataclass(frozen=True)
