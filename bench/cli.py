@@ -391,6 +391,29 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Cite:
+    """Print what to cite for a suite, as BibTeX: its models, its data sets and nextframe."""
+
+    suite: str
+    """Name of a suite, or path to a TOML file."""
+
+    def __call__(self) -> int:
+        """Print the entries."""
+        from bench.literature.cite import bibtex
+        from bench.suite import catalogue
+        from bench.suite.costs import is_of_the_house
+        from bench.suite.suite import load_suite
+
+        suite = load_suite(self.suite)
+        also = suite.evaluation.also_test_on or ()
+        models = map(catalogue.model, suite.models)
+        names = {model.name for model in models if model.paper or not is_of_the_house(model)}
+        names |= {catalogue.dataset(reference).name for reference in (*suite.datasets, *also)}
+        sys.stdout.write(bibtex(names))
+        return 0
+
+
+@dataclass(frozen=True)
 class Ls:
     """List models, data sets, suites or cells; or the options of one model or data set."""
 
@@ -724,6 +747,7 @@ Verb = (
     | Push
     | Cell
     | Report
+    | Cite
     | Ls
     | Check
     | Speed
