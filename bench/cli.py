@@ -375,18 +375,28 @@ class Report:
     """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
     latex: bool = False
     """Write the tables as LaTeX (booktabs), too: tables.tex, which later reports renew."""
+    publish: Annotated[Path | None, _unset("SITE")] = None
+    """Write it into SITE/SUITE, and SITE/index.html of all reports there, for any web host."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
     def __call__(self) -> int:
         """Write the report."""
         from bench import report
+        from bench.report import site
 
         name = _suite_name(self.suite)
         other = _suite_name(self.compare) if self.compare else None
-        folder = f"beside-{other}" if other else "report"
-        out = self.out or self.places.results / name / folder
+        if self.out and self.publish:
+            raise UserError("--out and --publish both say where to: give one")
+        if self.publish:
+            out = _folder(str(self.publish)) / (f"{name}-beside-{other}" if other else name)
+        else:
+            folder = f"beside-{other}" if other else "report"
+            out = self.out or self.places.results / name / folder
         path = report.build(self.places.store(), name, out, other, latex=self.latex)
         sys.stdout.write(f"{path}\n")
+        if self.publish:
+            sys.stdout.write(f"{site.index(self.publish)}\n")
         return 0
 
 
