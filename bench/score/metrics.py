@@ -1,7 +1,7 @@
 """Every metric, one entry each: definition, computation, and where it is shown.
 
 An entry here is all that a metric needs: the scorer computes it, MLflow and the table by frame
-record it, and tables, curves and the README's definitions show it. `bench check metrics` compares
+record it, and tables, curves and docs/metrics.md show it. `bench check metrics` compares
 it with the outside implementation that it names. The arithmetic is in `frames.py` and `lpips.py`;
 this file imports neither, for the report and the terminal read it without torch.
 """
