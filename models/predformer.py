@@ -125,7 +125,10 @@ class PredFormer(Predictor):
                 weight_decay=1e-2,
             )
         ),
-        "small": Size(small_recipe(1e-3, "learning rate not tuned"), {"width": 96, "repeats": 4}),
+        "small": Size(
+            small_recipe(1.5e-3, "best of 5 trials on Moving MNIST"),
+            {"width": 96, "order": "ts", "repeats": 1},
+        ),
     }
     tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
         "width": (64, 96, 128, 192, 256),

@@ -86,9 +86,8 @@ def test_four_sequences_are_learnt_by_heart(
 )
 def test_what_may_be_tuned_are_options_and_the_small_size_is_among_them(name: str) -> None:
     model = catalogue.all_models()[name]
-    Reference(name, {option: values[0] for option, values in model.tunable.items()}).check_options(
-        model
-    )
+    asked = Reference(name, {option: values[0] for option, values in model.tunable.items()})
+    asked.check_options(model, catalogue.options_of(model))
     small = model.sizes["small"].options
     defaults = inspect.signature(model).parameters
     for option, values in model.tunable.items():
