@@ -86,7 +86,7 @@ class SelectiveScan(nn.Module):
     def __init__(self, width: int, states: int) -> None:
         super().__init__()
         inner, rank = 2 * width, math.ceil(width / 16)
-        self.split = (rank, states, states)
+        self.split = [rank, states, states]
         self.read = nn.Linear(width, 2 * inner, bias=False)
         self.mix = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.select = nn.Parameter(_uniform(inner**-0.5, ORDERS, inner, sum(self.split)))
@@ -117,17 +117,17 @@ class SelectiveScan(nn.Module):
 
         # Time first: a step of the recurrence is then one stretch of memory.
         ways, pace, into, out = (
-            of.unflatten(1, (-1, batch)).transpose(0, 1)
+            torch.unflatten(of, 1, (-1, batch)).transpose(0, 1)
             for of in (ways.flatten(1, 2), pace, into, out)
         )
         decay = torch.exp(pace[..., None, :] * -self.decay.exp()[:, None])
         inputs = (pace * ways)[..., None, :] * into[..., None]
-        by_rows = (of.unflatten(0, (height, width)) for of in (decay, inputs))
+        by_rows = (torch.unflatten(of, 0, (height, width)) for of in (decay, inputs))
         h: Tensor = LinearRecurrence.apply(*by_rows)  # type: ignore[no-untyped-call]
         y = (out[..., None, :] @ h.flatten(0, 1)).squeeze(-2) + self.skip[:, None] * ways
         rows, columns = (y[:, :2] + y[:, 2:].flip(0)).unbind(1)
-        summed = rows.unflatten(0, (height, width))
-        summed = summed + columns.unflatten(0, (width, height)).transpose(0, 1)
+        rows = torch.unflatten(rows, 0, (height, width))
+        summed = rows + torch.unflatten(columns, 0, (width, height)).transpose(0, 1)
         return summed.permute(2, 0, 1, 3)
 
 
