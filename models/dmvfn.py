@@ -171,10 +171,12 @@ class DMVFN(Predictor):
             clip[:, n : clip.shape[1] - 2 + n].transpose(0, 1).flatten(0, 1) for n in range(3)
         )
         probabilities = self.probabilities(older, newer)
-        shape = (clip.shape[1] - 2, len(clip), len(self.blocks))
-        draws = batch.uniform(*shape, clips=1).flatten(0, 1)
-        drawn = (draws < probabilities).to(probabilities)
-        chosen = probabilities + (drawn - probabilities).detach()  # gradients pass straight through
+        takes_part = probabilities >= CHOSEN
+        if self.training:
+            shape = (clip.shape[1] - 2, len(clip), len(self.blocks))
+            takes_part = batch.uniform(*shape, clips=1).flatten(0, 1) < probabilities
+        # The gradient passes straight through the choice.
+        chosen = probabilities + (takes_part.float() - probabilities).detach()
         stages = self.stages(older, newer, chosen)
         distances = pyramid_distances(torch.stack(stages) - true)
         later = torch.arange(len(stages) - 1, -1, -1, device=distances.device)

@@ -76,7 +76,7 @@ class SelectiveScan(nn.Module):
         h_t = exp(d_t A) h_(t-1) + d_t B_t x_t,    y_t = C_t h_t + D x_t
 
     where d, B and C are linear in x_t, d through softplus (Gu and Dao 2023, "Mamba"; Liu et al.
-    2024, "VMamba"). The four y are added up. Scans are in float32.
+    2024, "VMamba"). The four y are added up.
 
     Args:
         width: channels of the map; inside there are twice as many.
@@ -106,29 +106,40 @@ class SelectiveScan(nn.Module):
         y: Tensor = self.write(self.norm(self.scan(x)) * F.silu(gate))
         return y
 
-    @unrounded
     def scan(self, x: Tensor) -> Tensor:
         """The sum [B,h,w,inner] of what four scans make of x [B,inner,h,w]."""
         batch, _, height, width = x.shape
         ways = torch.stack([x.permute(*axes, 0, 1).flatten(0, 1) for axes in ((2, 3), (3, 2))])
-        ways = torch.cat((ways, ways.flip(1)))  # [orders,h*w,B,inner]
-        pace, into, out = torch.split(ways.flatten(1, 2) @ self.select, self.split, -1)
-        pace = F.softplus(pace @ self.pace + self.pace_bias)
-
+        ways = torch.cat((ways, ways.flip(1))).flatten(1, 2)  # [orders,h*w*B,inner]
+        pace, into, out = torch.split(ways @ self.select, self.split, -1)
         # Time first: a step of the recurrence is then one stretch of memory.
-        ways, pace, into, out = (
-            torch.unflatten(of, 1, (-1, batch)).transpose(0, 1)
-            for of in (ways.flatten(1, 2), pace, into, out)
+        read = (
+            torch.unflatten(of, 1, (height, width, batch)).movedim(0, 2)
+            for of in (ways, pace @ self.pace, into, out)
         )
-        decay = torch.exp(pace[..., None, :] * -self.decay.exp()[:, None])
-        inputs = (pace * ways)[..., None, :] * into[..., None]
-        by_rows = (torch.unflatten(of, 0, (height, width)) for of in (decay, inputs))
-        h: Tensor = LinearRecurrence.apply(*by_rows)  # type: ignore[no-untyped-call]
-        y = (out[..., None, :] @ h.flatten(0, 1)).squeeze(-2) + self.skip[:, None] * ways
+        y = self.follow(*read)
         rows, columns = (y[:, :2] + y[:, 2:].flip(0)).unbind(1)
         rows = torch.unflatten(rows, 0, (height, width))
         summed = rows + torch.unflatten(columns, 0, (width, height)).transpose(0, 1)
         return summed.permute(2, 0, 1, 3)
+
+    @unrounded
+    def follow(self, x: Tensor, pace: Tensor, into: Tensor, out: Tensor) -> Tensor:
+        """All y [h*w,orders,B,inner] of scans in float32.
+
+        Args:
+            x: what is scanned, [h,w,orders,B,inner], along the second dimension first.
+            pace: of the same shape, before its bias and softplus.
+            into: [h,w,orders,B,states], what of x enters each number of the state.
+            out: of the same shape, what of each number leaves.
+        """
+        pace, into, out = widened(pace), widened(into), widened(out)
+        pace = F.softplus(pace + self.pace_bias)
+        decay = torch.exp(pace[..., None, :] * -self.decay.exp()[:, None])
+        inputs = (pace * x)[..., None, :] * into[..., None]
+        h: Tensor = LinearRecurrence.apply(decay, inputs)  # type: ignore[no-untyped-call]
+        y = (out[..., None, :] @ h).squeeze(-2) + self.skip[:, None] * x
+        return y.flatten(0, 1)
 
 
 class MambaBlock(nn.Module):
