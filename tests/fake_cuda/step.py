@@ -29,6 +29,7 @@ from models.encoder_forecaster import ConvLSTMCell as NormalisedConvLSTMCell
 from models.lmc_memory import ConvLSTMCell as LMCConvLSTMCell
 from models.mau import MotionAwareUnit
 from models.mim import MIMBlock
+from models.mmvp import MMVP
 from models.phydnet import PhyCell
 from models.prednet import Representation
 from models.predrnn import STLSTMCell
@@ -36,6 +37,7 @@ from models.predrnn_pp import CausalLSTMCell, GradientHighway
 from models.sith import LogMemory
 from models.swinlstm import SwinLSTMCell
 from models.ucf101_study import RecurrentLayer
+from models.vmrnn import SelectiveScan, VMRNNCell
 
 CUDA = torch.device("cuda:0")
 CLASSES = 5
@@ -70,9 +72,13 @@ MEMORIES: dict[type[nn.Module], Callable[[Any], Sequence[Tensor]]] = {
     EideticLSTMCell: lambda output: (output[0][1], output[1]),
     MIMBlock: lambda output: (*output[0][1:], output[1]),
     SwinLSTMCell: lambda state: state[1:],
+    VMRNNCell: lambda state: state[1:],
     RecurrentLayer: lambda output: output[1][1:],
 }
 """Of what each cell returns, what it remembers from step to step by adding to it."""
+
+EXACT = (LogMemory, MMVP, SelectiveScan)
+"""Modules that add up over so many frames or positions that their products stay in float32."""
 
 
 @dataclass
@@ -315,9 +321,9 @@ def _watch_memories(model: nn.Module, step: Step) -> list[Any]:
 
 
 def _precision_faults(operations: Operations, model: nn.Module, mixed: bool) -> list[str]:
-    """Products and convolutions in another precision than wanted; log memories stay in float32."""
+    """Products and convolutions in another precision than wanted; those of `EXACT` in float32."""
     wanted = torch.bfloat16 if mixed else torch.float32
-    remembers = any(isinstance(module, LogMemory) for module in model.modules())
+    remembers = any(isinstance(module, EXACT) for module in model.modules())
     exact = PRODUCTS if remembers else set()
     faults = [
         f"{operations.part} has {name} in {dtype}"

@@ -22,6 +22,7 @@ from models import (
     predrnn_pp,
     swinlstm,
     ucf101_study,
+    vmrnn,
 )
 from models.layers.precision import widened, zero_state
 from models.sith import LogMemory, Rollout
@@ -84,6 +85,10 @@ def swin(x: Tensor, state: Any) -> Any:
     return cell(x, state, cell.biases(), None)
 
 
+def mamba(x: Tensor, state: Any) -> Any:
+    return vmrnn.VMRNNCell(WIDTH, 2, [0.0])(x, state)
+
+
 def normalised(cell: type[nn.Module]) -> Callable[[Tensor, Any], Any]:
     return lambda x, state: cell(WIDTH, WIDTH, 3, 2)(x, state)
 
@@ -104,6 +109,7 @@ CELLS: dict[str, tuple[Callable[[Tensor, Any], Any], int]] = {
     "predrnn_pp": (causal_lstm, 1),
     "highway": (highway, 0),
     "swinlstm": (swin, 1),
+    "vmrnn": (mamba, 1),
     "study_convlstm": (
         ucf101_study.ReLUConvLSTMLayer(WIDTH, WIDTH, 3, (SIDE, SIDE)).step,
         1,
@@ -129,7 +135,7 @@ def test_what_a_cell_remembers_is_float32_from_the_first_step_on(
 
 
 def shape_of(name: str) -> tuple[int, int, int]:
-    return (SIDE, SIDE, WIDTH) if name == "swinlstm" else (WIDTH, SIDE, SIDE)
+    return (SIDE, SIDE, WIDTH) if name in ("swinlstm", "vmrnn") else (WIDTH, SIDE, SIDE)
 
 
 def test_a_cell_that_fills_slowly_gets_full_under_mixed_precision() -> None:
