@@ -37,14 +37,17 @@ def of_frames(metric: Metric, device: torch.device) -> None:
         context = truth.flip(1).roll(3, -1)
         output = truth + 0.3 * torch.randn(truth.shape, generator=seeded(1))
         clips = _facts(metric, truth)
+        noise = torch.randn(3, clips.futures, *truth.shape[1:], generator=seeded(2))
+        drawn = (truth[:, None] + 0.3 * noise).clamp(0, 1)
         trivial = scored(context, truth, device).mse
         scorer = FrameScorer(clips, [LEADING["prediction"], metric])
         for batch in (slice(0, 2), slice(2, None)):
-            scorer.add(*(each[batch].to(device) for each in (output, truth, context, trivial)))
+            given = (output, truth, context, trivial, drawn)
+            scorer.add(*(each[batch].to(device) for each in given))
         scores = scorer.scores({}, 1.0)
         if metric.is_recorded and metric.name in scores.not_measured:
             raise NotMeasured(scores.not_measured[metric.name])
-        arrays = output.numpy(), truth.numpy(), context.numpy()
+        arrays = (drawn if clips.futures else output).numpy(), truth.numpy(), context.numpy()
         expected = np.asarray(metric.outside.compute(*arrays, clips))
         found: Any = scores.whole.get(metric.name)
         if metric.scope == "ratio":
@@ -58,7 +61,7 @@ def of_frames(metric: Metric, device: torch.device) -> None:
 def _facts(metric: Metric, truth: torch.Tensor) -> ClipFacts:
     """What is known of clips like the `truth` [B,T,C,H,W], such that the `metric` belongs to them.
 
-    They are a video, a radar's, or maps of the globe.
+    They are a video, a radar's, maps of the globe, or a video with futures drawn of it.
     """
     frames, channels, height, width = truth.shape[1:]
     plain = Spec((channels, height, width), frames, frames)
@@ -69,8 +72,10 @@ def _facts(metric: Metric, truth: torch.Tensor) -> ClipFacts:
     )
     rows = tuple(90 - 180 * (row + 0.5) / height for row in range(height))
     globe = replace(seen, latitudes=rows)
-    known = (ClipFacts(spec, 1_000, truth.mean((0, 1))) for spec in (plain, seen, globe))
-    return next(clips for clips in known if metric.belongs(clips))
+    usual = truth.mean((0, 1))
+    known = [ClipFacts(spec, 1_000, usual) for spec in (plain, seen, globe)]
+    drawn = ClipFacts(plain, 1_000, futures=4)
+    return next(clips for clips in (*known, drawn) if metric.belongs(clips))
 
 
 def of_answers(metric: Metric, device: torch.device) -> None:

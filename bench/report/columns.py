@@ -108,6 +108,10 @@ then the true one may be longer."""
 BEYOND_MEAN_ERROR = (
     *(_quality(RECORDED["prediction"][name]) for name in ("mse_changed", "motion", "fvd")),
     Column("predictable_frames", PREDICTABLE, _fixed(1)),
+    *(
+        _quality(RECORDED["prediction"][name])
+        for name in ("crps", "mse_of_mean", "best_mse", "best_ssim")
+    ),
 )
 """What a mean error over all pixels and frames does not say."""
 

@@ -25,6 +25,7 @@ from bench.run.record import Record
 from bench.score.measure import measure
 from bench.score.metrics import RECORDED
 from bench.score.result import Result
+from bench.score.samples import Draws
 from bench.suite import data
 from bench.suite.cell import Cell
 from bench.train import hardware
@@ -292,6 +293,7 @@ def tested(loop: Loop, cell: Cell, heartbeat: Callable[[float], None]) -> Result
         cell.compared,
         cell.clusters,
         data.climatology(cell.dataset),
+        Draws(loop.sample, cell.evaluation.samples) if cell.draws else None,
     )
 
 

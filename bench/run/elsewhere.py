@@ -7,6 +7,7 @@ from functools import partial
 
 from bench.score.measure import measure
 from bench.score.result import Result
+from bench.score.samples import Draws
 from bench.suite import data
 from bench.suite.cell import Cell
 from bench.train.loop import Loop
@@ -26,6 +27,7 @@ def tested_elsewhere(
         other = data.opened(reference)
         count = data.clips_of(reference, "test", cell.evaluation.test_clips)
         task = task_of(cell.task, other.spec)
+        sample = partial(loop.sample, task=task)
         found[name] = measure(
             task,
             partial(loop.forward, task=task),
@@ -33,5 +35,6 @@ def tested_elsewhere(
             showcase_clips=0,
             clusters=other.clusters("test", count),
             climatology=data.climatology(reference),
+            draws=Draws(sample, cell.evaluation.samples) if cell.draws else None,
         )
     return found

@@ -98,13 +98,21 @@ class FrameScorer:
         self._reasons: dict[str, str] = {}
         self._batches: list[Tensor] = []
 
-    def add(self, output: Tensor, truth: Tensor, context: Tensor, trivial_mse: Tensor) -> None:
+    def add(
+        self,
+        output: Tensor,
+        truth: Tensor,
+        context: Tensor,
+        trivial_mse: Tensor,
+        drawn: Tensor | None = None,
+    ) -> None:
         """Score the output of a model, any float [B,T,C,H,W], against the truth in [0,1].
 
         `context` has the last frames before, one to `NEEDED_CONTEXT` [B,T,C,H,W]; `trivial_mse` is
-        the MSE by frame of the trivial prediction that is best on each clip [B,T].
+        the MSE by frame of the trivial prediction that is best on each clip [B,T]; `drawn` are the
+        futures that a model draws, in [0,1] [B,N,T,C,H,W].
         """
-        frames = Frames.of(output, truth, context, trivial_mse, self._clips)
+        frames = Frames.of(output, truth, context, trivial_mse, self._clips, drawn)
         values = [self._column(metric, frames) for metric in self._columns]
         self._batches.append(torch.stack(values, -1).cpu())
         for name, whole in self._whole.items():

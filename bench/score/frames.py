@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.score import events, fvd, lpips, physical
+from bench.score import events, fvd, lpips, physical, samples
 from bench.score.metrics import CHANGE, PERFECT_PSNR, ClipFacts, NotMeasured
 from bench.score.spectrum import detail
 
@@ -37,6 +37,7 @@ class Frames:
         context: the last frames before, one or more, float32 [B,T,C,H,W] in [0,1].
         trivial_mse: of the trivial prediction that is best on each clip, by frame [B,T].
         clips: what is known of the clips beside their pixels.
+        drawn: futures that the model draws, float32 [B,N,T,C,H,W] in [0,1]; None of most models.
     """
 
     prediction: Tensor
@@ -45,6 +46,7 @@ class Frames:
     context: Tensor
     trivial_mse: Tensor
     clips: ClipFacts
+    drawn: Tensor | None = None
 
     @classmethod
     def of(
@@ -54,10 +56,12 @@ class Frames:
         context: Tensor,
         trivial_mse: Tensor,
         clips: ClipFacts,
+        drawn: Tensor | None = None,
     ) -> Frames:
         """The frames of a model's `output` [B,T,C,H,W] of any float type and range."""
         output = output.float()
-        return cls(output.clamp(0, 1), truth.float(), output, context.float(), trivial_mse, clips)
+        prediction, past = output.clamp(0, 1), context.float()
+        return cls(prediction, truth.float(), output, past, trivial_mse, clips, drawn)
 
     @property
     def last(self) -> Tensor:
@@ -193,6 +197,42 @@ class Frames:
         features = fvd.loaded(self.truth.device)
         clips = (torch.cat((self.context, x), 1) for x in (self.prediction, self.truth))
         return torch.stack([fvd.sums(features, each) for each in clips])
+
+    @property
+    def crps(self) -> Tensor:
+        """`samples.crps` of each frame [B,T]."""
+        return samples.crps(self._futures, self.truth)
+
+    @property
+    def mse_of_mean(self) -> Tensor:
+        """`mse` of the mean of the drawn futures, of each frame [B,T]."""
+        return mse(self._futures.mean(1), self.truth)
+
+    @property
+    def best_mse(self) -> Tensor:
+        """`samples.best_mse` of each clip [B]."""
+        return samples.best_mse(self._futures, self.truth)
+
+    @property
+    def best_ssim(self) -> Tensor:
+        """The SSIM over the clip of the drawn future that is best in it, [B].
+
+        Raises:
+            NotMeasured: as of `ssim`.
+        """
+        truth = self.truth[:, None].expand_as(self._futures)
+        return ssim(self._futures, truth).mean(2).amax(1)
+
+    @property
+    def _futures(self) -> Tensor:
+        """The drawn futures [B,N,T,C,H,W].
+
+        Raises:
+            NotMeasured: there are none.
+        """
+        if self.drawn is None:
+            raise NotMeasured("the model draws no futures")
+        return self.drawn
 
     @property
     def _first(self) -> tuple[Tensor, Tensor]:

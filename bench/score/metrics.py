@@ -53,11 +53,13 @@ class ClipFacts:
         spec: their shape, and what they measure.
         count: how many there are.
         climatology: the mean training frame [C,H,W] in [0,1], where the data set has one.
+        futures: how many the model draws of each; 0 where it draws none.
     """
 
     spec: Spec
     count: int
     climatology: Tensor | None = None
+    futures: int = 0
 
 
 def of_any(clips: ClipFacts) -> bool:
@@ -198,6 +200,10 @@ def _many_videos(clips: ClipFacts) -> bool:
     frames = min(spec.context_frames, NEEDED_CONTEXT) + spec.horizon
     is_seen = spec.frame_shape[0] in (1, 3) and not spec.quantities
     return is_seen and clips.count >= FVD_CLIPS and frames >= FVD_FRAMES
+
+
+def _with_futures(clips: ClipFacts) -> bool:
+    return clips.futures > 0
 
 
 def _frechet_distance(total: Tensor) -> float:
@@ -448,6 +454,59 @@ PREDICTION = (
         "context and the horizon, resized to 224 pixels, grey repeated to three channels; unbiased "
         "covariances",
         belongs=_many_videos,
+    ),
+    Metric(
+        key="test/crps",
+        label="CRPS",
+        better="lower",
+        perfect=0.0,
+        decimals=5,
+        shown="skill",
+        function=lambda frames: frames.crps,
+        outside=outside.crps(),
+        definition="of models that draw futures, 10 of each clip unless `samples` of the suite's "
+        "evaluation says otherwise: continuous ranked probability score per pixel and channel, in "
+        "its fair form, whose mean is the same for any number; of one future, as any other model "
+        "has, it is the MAE",
+        belongs=_with_futures,
+    ),
+    Metric(
+        key="test/mse_of_mean",
+        label="MSE of the mean",
+        better="lower",
+        perfect=0.0,
+        decimals=5,
+        shown="skill",
+        function=lambda frames: frames.mse_of_mean,
+        outside=outside.of_mean(outside.mse()),
+        definition="MSE of the mean of these futures; the MSE is that of a single one",
+        belongs=_with_futures,
+    ),
+    Metric(
+        key="test/best_mse",
+        label="MSE, best of N",
+        better="lower",
+        perfect=0.0,
+        decimals=5,
+        shown="skill",
+        scope="sequence",
+        function=lambda frames: frames.best_mse,
+        outside=outside.best(outside.mse()),
+        definition="MSE of the one of these futures that is best on its clip; it falls with their "
+        "number and rewards spread, so it says something beside CRPS alone",
+        belongs=_with_futures,
+    ),
+    Metric(
+        key="test/best_ssim",
+        label="SSIM, best of N",
+        better="higher",
+        perfect=1.0,
+        shown="skill",
+        scope="sequence",
+        function=lambda frames: frames.best_ssim,
+        outside=outside.best(outside.ssim(), highest=True),
+        definition="SSIM of the one of these futures that has the highest on its clip",
+        belongs=_with_futures,
     ),
     Metric(
         key="test/mae",

@@ -29,7 +29,8 @@ class Outside:
     Attributes:
         name: whose it is, such as "scikit-image".
         compute: of frames `(output, truth, context, clips)` -> values [N,T], or [N] of a sequence,
-            or one number; of answers `(logits, labels, videos)` -> one number.
+            or one number; the output may be drawn futures [N,S,T,C,H,W]; of answers
+            `(logits, labels, videos)` -> one number.
     """
 
     name: str
@@ -132,6 +133,43 @@ def lpips_network() -> Any:
     names = {name: "features." + name.partition(".")[2] for name in network.net.state_dict()}
     network.net.load_state_dict({name: parameters[source] for name, source in names.items()})
     return network.requires_grad_(False).eval()
+
+
+def crps() -> Outside:
+    """The continuous ranked probability score in its fair form, pair by pair in NumPy."""
+
+    def compute(drawn: Array, truth: Array, context: Array, clips: Any = None) -> Array:
+        del context, clips
+        futures, count = clamped(drawn), drawn.shape[1]
+        apart = [abs(futures[:, i] - futures[:, j]) for i in range(count) for j in range(i)]
+        error = abs(futures - truth[:, None]).mean(1) - sum(apart) / len(apart) / 2
+        found: Array = error.mean((2, 3, 4))
+        return found
+
+    return Outside("NumPy", compute)
+
+
+def of_mean(metric: Outside) -> Outside:
+    """`metric` of the mean of drawn futures."""
+
+    def compute(drawn: Array, truth: Array, context: Array, clips: Any = None) -> Any:
+        return metric.compute(clamped(drawn).mean(1), truth, context, clips)
+
+    return Outside(metric.name, compute)
+
+
+def best(metric: Outside, highest: bool = False) -> Outside:
+    """The lowest or highest `metric` of a clip among drawn futures."""
+
+    def compute(drawn: Array, truth: Array, context: Array, clips: Any = None) -> Array:
+        import numpy as np
+
+        futures = (metric.compute(each, truth, context, clips) for each in drawn.swapaxes(0, 1))
+        of_clips = np.array([*futures]).mean(2)
+        chosen: Array = of_clips.max(0) if highest else of_clips.min(0)
+        return chosen
+
+    return Outside(metric.name, compute)
 
 
 def trivial_mse() -> Outside:

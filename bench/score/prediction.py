@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.metrics import NEEDED_CONTEXT, PREDICTION, ClipFacts
 from bench.score.result import common_speed
+from bench.score.samples import Draws
 from bench.score.showcase import Showcase, chosen
 from bench.score.trivial import NAMES, of_held_out
 from bench.train.held_out import Forward, HeldOut, to_float
@@ -25,12 +26,14 @@ def score_predictions(
     compared: Collection[str],
     clusters: Tensor | None = None,
     climatology: Tensor | None = None,
+    draws: Draws | None = None,
 ) -> FrameScores:
     """A score for every predicted frame; of `showcase_clips` the pixels, too.
 
     Of the metrics that are only stored, those whose name is in `compared` are computed. `clusters`
     has the cluster of each clip, int64 [count] (default: each is its own), `climatology` the mean
-    training frame [C,H,W] in [0,1] where anomalies are told from one.
+    training frame [C,H,W] in [0,1] where anomalies are told from one, `draws` draws the futures of
+    a model that has several.
 
     Raises:
         ValueError: where a prediction has another shape than the truth.
@@ -40,14 +43,19 @@ def score_predictions(
     trivial = of_held_out(held_out, context_frames)
     showcase = Showcase(chosen(trivial.of("copy_last").mean(1), showcase_clips))
     metrics = [metric for metric in PREDICTION if metric.is_recorded or metric.name in compared]
-    known_of_clips = ClipFacts(task.spec, held_out.count, climatology)
+    futures = draws.count if draws else 0
+    known_of_clips = ClipFacts(task.spec, held_out.count, climatology, futures)
     scorer, speeds, trivial_mse = FrameScorer(known_of_clips, metrics), [], trivial.mse
     for batch in held_out.passes(forward, context_frames):
         task.check(batch)
         latest = batch.clips[:, max(0, context_frames - NEEDED_CONTEXT) : context_frames]
         context = to_float(latest, held_out.device)
         known = trivial_mse[batch.first : batch.first + len(context)].to(held_out.device)
-        scorer.add(batch.output, batch.truth, context, known)
+        drawn = None
+        if draws:
+            given = to_float(batch.clips[:, :context_frames], held_out.device)
+            drawn = draws.of(given, held_out.seed, batch.first)
+        scorer.add(batch.output, batch.truth, context, known, drawn)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)
         showcase.take(batch, batch.output.float().clamp(0, 1))
     scorer.gather(held_out)

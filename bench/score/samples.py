@@ -1,9 +1,56 @@
-"""Scores of several futures that a model draws of one context."""
+"""Several futures that a model draws of one context, and their scores."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from bench.errors import Invalid
+from bench.train.step import seed_of
+
+Sample = Callable[[Tensor, int, torch.Generator], Tensor]
+"""Futures [B,samples,horizon,C,H,W] that are drawn of a context [B,T,C,H,W] in [0,1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """How futures are drawn of held-out clips: each clip's from a generator of its own.
+
+    So they depend neither on the batch that a clip is in nor on the processes that share a test.
+
+    Attributes:
+        sample: the model's.
+        count: how many of each clip.
+    """
+
+    sample: Sample
+    count: int
+
+    @torch.no_grad()
+    def of(self, context: Tensor, seed: int, first: int) -> Tensor:
+        """Futures [B,count,horizon,C,H,W] in [0,1] after `context` [B,T,C,H,W].
+
+        The generator of a clip is seeded by `seed` and its position; that of the first is `first`.
+
+        Raises:
+            ValueError: there are not so many of a clip.
+            Invalid: they are not finite.
+        """
+        drawn = []
+        for place, clip in enumerate(context[:, None], first):
+            generator = torch.Generator(context.device)
+            generator.manual_seed(seed_of(seed, "sample", place))
+            futures = self.sample(clip, self.count, generator)
+            if futures.shape[:2] != (1, self.count):
+                got = [*futures.shape[:2]]
+                raise ValueError(f"{got} clips and samples are drawn, not {[1, self.count]}")
+            if not futures.isfinite().all():
+                raise Invalid(f"the futures drawn of clip {place} hold what is no number")
+            drawn.append(futures.float().clamp(0, 1))
+        return torch.cat(drawn)
 
 
 def crps(samples: Tensor, truth: Tensor) -> Tensor:

@@ -132,8 +132,12 @@ class Cell(BaseModel):
         Where a model has no parameters, its seed decides nothing but the samples it may draw, and
         the clips that a baseline is fitted to.
         """
-        draws = getattr(self.model_class, "sample", None) not in (None, Predictor.sample)
-        return draws or bool(self.missing_data) or self.is_trained is not False
+        return self.draws or bool(self.missing_data) or self.is_trained is not False
+
+    @property
+    def draws(self) -> bool:
+        """Whether its model draws several futures of one context."""
+        return getattr(self.model_class, "sample", None) not in (None, Predictor.sample)
 
     @property
     def model_name(self) -> str:
@@ -272,6 +276,7 @@ class Cell(BaseModel):
             [
                 *[self.trained, harness, self._digest_of("test"), metrics, clusters],
                 *([usual] if usual else []),
+                *([self.evaluation.samples] if self.draws else []),
                 *([self._digests_elsewhere] if self.elsewhere else []),
             ]
         )
@@ -335,7 +340,8 @@ class Cell(BaseModel):
         }
         fields |= {f"recipe.{key}": value for key, value in recipe.items()}
         fields |= {f"model.{key}": value for key, value in self.options.items()}
-        fields |= self.evaluation.model_dump(exclude_none=True)
+        not_its_own = set() if self.draws else {"samples"}
+        fields |= self.evaluation.model_dump(exclude_none=True, exclude=not_its_own)
         if self.elsewhere:
             fields[records.ALSO_TESTED_ON] = json.dumps([*self.elsewhere])
         if self.trial is not None:

@@ -47,6 +47,7 @@ LONGEST_NAME = 100
 LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
 MOST_DEVICES = 64  # of one machine
 MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
+MOST_SAMPLES = 10_000  # which are in memory together
 
 # A mistyped key of [recipe] is an error too, and so is a text or a bool in the place of a number.
 with_config(ConfigDict(extra="forbid", strict=True))(Recipe)
@@ -98,6 +99,8 @@ class Evaluation(_Strict):
     """Validations, evenly spaced over the budget; the last is at its end."""
     showcase_clips: int = Field(default=6, ge=0, le=MOST_CLIPS)
     """Test clips whose predicted frames are kept: first, median and worst for copy-last."""
+    samples: int = Field(default=10, ge=1, le=MOST_SAMPLES)
+    """Futures of each test clip, of models that draw several; of no concern to any other."""
     target: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Of validation (MSE, or cross-entropy): a report says what it took each model to reach it."""
     also_test_on: Annotated[tuple[str, ...], AfterValidator(_distinct)] | None = None

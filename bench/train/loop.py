@@ -275,6 +275,21 @@ class Loop:
         with shared_filters():
             return (task or self.task).forward(self._model, context)
 
+    def sample(
+        self,
+        context: Tensor,
+        samples: int,
+        generator: torch.Generator,
+        task: Task | None = None,
+    ) -> Tensor:
+        """Futures [B,samples,horizon,C,H,W] that the model draws of the `context`, as `forward`."""
+        model: Any = self._model.eval()
+        with shared_filters():
+            futures: Tensor = model.sample(
+                context, (task or self.task).spec.horizon, samples, generator
+            )
+            return futures
+
     @property
     def steps_run_as(self) -> str:
         """How training steps ran: "graph", or "eager", with the reason where there is one."""

@@ -1,4 +1,4 @@
-"""A cell is scored by the metrics that belong to its data set, and to each further one."""
+"""A cell is scored by the metrics that belong to its data set, each further one and its model."""
 
 from pathlib import Path
 
@@ -51,6 +51,14 @@ class Still(Predictor):
 
     def forward(self, context, horizon):
         return context[:, -2:].mean(1, keepdim=True).repeat(1, horizon, 1, 1, 1)
+
+class Guesses(Still):
+    """Draws how much darker it gets."""
+
+    def sample(self, context, horizon, samples, generator):
+        futures = super().sample(context, horizon, samples, generator)
+        shape = (len(futures), samples, 1, 1, 1, 1)
+        return futures * torch.rand(shape, generator=generator)
 '''
 SUITE = """
 models = ["{mine}:Still"]
@@ -64,7 +72,8 @@ also_test_on = ["{mine}:Radar", "{mine}:Maps"]
 """
 GLOBE = {"rmse_by_area", "acc"}
 RADAR = {"rmse", "csi", "csi_pool4", "csi_pool16", "pod", "far", "hss"}
-OF_SOME = GLOBE | RADAR | {"fvd"}
+DRAWN = {"crps", "mse_of_mean", "best_mse", "best_ssim"}
+OF_SOME = GLOBE | RADAR | DRAWN | {"fvd"}
 
 
 @pytest.fixture
@@ -93,6 +102,36 @@ def test_each_data_set_has_its_own_metrics(own: Path) -> None:
     assert cell.params["quantity"] == "2 m temperature (K)"
     assert [_measured(cell, f"elsewhere/{place}/") for place in range(2)] == [RADAR, set()]
     assert not any("not_measured" in tag and tag.endswith(tuple(OF_SOME)) for tag in cell.tags)
+
+
+def test_a_model_that_draws_futures_has_metrics_of_its_own(own: Path) -> None:
+    text = own.read_text(encoding="utf-8").replace(":Still", ":Guesses").replace(":Globe", ":Maps")
+    own.write_text(text, encoding="utf-8")
+    results = own.parent / "results"
+    done = run_here("run", "--suite", own, "--results", results)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (cell,) = Store(f"sqlite:///{results}/mlflow.db").cells("own")
+    assert _measured(cell, "test/") == DRAWN
+    assert _measured(cell, "elsewhere/0/") == DRAWN | RADAR
+    assert cell.params["samples"] == "10"
+    assert cell.metrics["test/crps"] < cell.metrics["test/mae"]
+    assert cell.metrics["test/best_mse"] < cell.metrics["test/mse_of_mean"]
+    (page,) = results.glob("own/**/report.md")
+    heading = "| MSE of the mean ↓ | MSE, best of N ↓ | SSIM, best of N ↑ |"
+    assert heading in page.read_text(encoding="utf-8")
+
+
+def test_how_many_futures_are_drawn_concerns_the_score_of_models_that_draw(own: Path) -> None:
+    def scored(model: str, samples: int) -> tuple[str, str]:
+        suite = load_suite(str(own)).with_overrides(device="cpu", models=[f"{own.parent}/{model}"])
+        evaluation = suite.evaluation.model_copy(update={"samples": samples})
+        (cell,) = settle(suite.model_copy(update={"evaluation": evaluation}))
+        return cell.trained, cell.scored
+
+    assert scored("mine.py:Still", 10) == scored("mine.py:Still", 20)
+    before, after = scored("mine.py:Guesses", 10), scored("mine.py:Guesses", 20)
+    assert before[0] == after[0]
+    assert before[1] != after[1]
 
 
 def _cell(own: Path) -> Cell:
