@@ -203,11 +203,13 @@ class VMRNN(Predictor):
     connections, and transposed convolutions and a sigmoid make frames of the last cell's output.
     Training runs free after the context, as testing does, and scores every next frame.
 
-    The default is VMRNN-D as the authors' code has it for Moving MNIST. VMRNN-B, one cell, is
-    `down=(6,), up=()`. Of the parameters of that code (D 9,674,113, B 1,214,721) the fusing layers
-    of all blocks but a cell's first never take part, and of D neither does a second patch
-    embedding; they are left out here (D 821,248, B 164,480 fewer). It has no upsampling for patches
-    of 8: here every doubling of the patch above 2 is undone by one more, as for patches of 4.
+    The default is VMRNN-D as configs/mmnist/VMRNN-D.py of the authors' code has it; the script that
+    the recipe is of has `down=(2, 6), up=(2, 6)`. VMRNN-B, one cell, is `down=(6,), up=()`.
+
+    Of the parameters of that code (D 9,674,113, B 1,214,721) the fusing layers of all blocks but a
+    cell's first never take part, and of D neither does a second patch embedding; they are left out
+    here (D 821,248, B 164,480 fewer). It has no upsampling for patches of 8: here every doubling of
+    the patch above 2 is undone by one more, as for patches of 4.
 
     Stochastic depth rises from block to block on the way down and falls back on the way up; a
     single cell drops all of its blocks alike.
