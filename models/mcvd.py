@@ -286,7 +286,7 @@ class MCVD(Predictor):
             )
         ),
         "small": Size(
-            small_recipe(2e-3, "learning rate not tuned"),
+            small_recipe(4e-3, "learning rate not tuned"),
             {
                 "width": 24,
                 "multiples": (1, 1, 2),
