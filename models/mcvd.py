@@ -262,11 +262,10 @@ class MCVD(Predictor):
     twice as high as that of the mean, which is best in MSE.
 
     The loss is that of the authors' code, half the squared error of the noise, summed over pixels:
-    the gradient is longer than the recipe's limit, and so always shortened to it. Not theirs: the
-    past is never masked, which serves what is no prediction; clips are not mirrored; weights are
-    not averaged, nor is the learning rate raised over the first 1,000 steps; a block is any of a
-    training clip's, not its last; DDIM ends at its own estimate, with no step after it.
-    `patch` is ours, too: squares of pixels as channels.
+    its gradient is nearly always longer than the recipe's limit, and is shortened to it. The past
+    is never masked, as in their recipes for prediction alone. Not theirs: clips are not mirrored,
+    weights are not averaged, the learning rate does not rise over the first 1,000 steps, and DDIM
+    ends at its own estimate, with no step after it. `patch` is ours: squares of pixels as channels.
     """
 
     name = "mcvd"
@@ -286,7 +285,7 @@ class MCVD(Predictor):
             )
         ),
         "small": Size(
-            small_recipe(2e-3, "learning rate not tuned"),
+            small_recipe(4e-3, "learning rate not tuned"),
             {
                 "width": 24,
                 "multiples": (1, 1, 2),
