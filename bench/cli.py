@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,20 +180,7 @@ class Run:
         """Run the suite."""
         how = {"force": self.force, "profile": self.profile}
         invocation = self.selection.invocation(self.places, **how)
-        self._check_own_files({cell.model for cell in invocation.cells})
         return invocation.dry_run() if self.dry_run else invocation.run()
-
-    @staticmethod
-    def _check_own_files(models: set[str]) -> None:
-        """Say what is wrong with a user's own models before hours are spent; each fails alone."""
-        from bench.check import check
-        from bench.console import SCREEN
-        from bench.suite.reference import is_file_reference
-
-        for model in sorted(filter(is_file_reference, models)):
-            if fault := check.quick_fault(model):
-                line = f"{PROGRAM} check {shlex.quote(model)}"
-                SCREEN.announce(f"note: {model}: {fault}; `{line}` shows all")
 
 
 @dataclass(frozen=True)
@@ -732,9 +718,10 @@ class Ui:
         """Serve until interrupted."""
         if self.serve:
             return self._serve()
-        if not is_server(self.places.uri):
-            self.places.store()  # MLflow's pages would make one, or end in a traceback
-        return ui.show(self.places.uri, self.host, self.port)
+        page = ""
+        if not is_server(self.places.uri):  # MLflow's pages would make one, or end in a traceback
+            page = self.places.store().page(self.host, self.port)
+        return ui.show(self.places.uri, self.host, self.port, page)
 
     def _serve(self) -> int:
         """Serve a database to cells elsewhere."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -320,30 +320,28 @@ def _divided(
         split_of = {clip: split_at[top] for clip, top in top_of.items() if top in split_at}
     else:
         split_by = "the hash of their names"
-        tested = _at_one_end(place, lambda number: number > 1 - HASHED_SHARE, max)
+        tested = _last(place, lambda number: number > 1 - HASHED_SHARE, leaving=2)
         split_of = {clip: "test" if clip in tested else "train" for clip in top_of}
     if "validation" not in given:
         train = {clip: place[clip] for clip, split in split_of.items() if split == "train"}
-        chosen = _at_one_end(train, lambda number: number < HASHED_SHARE, min)
+        turned = {clip: -number for clip, number in train.items()}
+        chosen = _last(turned, lambda number: -number < HASHED_SHARE, leaving=1)
         split_of |= dict.fromkeys(chosen, "validation")
         split_by += ", validation by the hash of their names" if given else ""
     return split_by, split_of
 
 
-def _at_one_end(
-    place: Mapping[str, float],
-    is_held_out: Callable[[float], bool],
-    end: Callable[[Iterable[float]], float],
+def _last(
+    place: Mapping[str, float], is_held_out: Callable[[float], bool], leaving: int
 ) -> set[str]:
-    """The clips whose place is held out; where there are none, those at that end of all.
+    """The clips whose place is held out; at least those at the last of all places.
 
-    So a folder of few clips has every split, as long as there are three that may be apart.
+    They leave so many places to others, so that a folder of few clips has every split. Where there
+    are no more places than that, none is held out.
     """
-    found = {clip for clip, number in place.items() if is_held_out(number)}
-    if found or len(set(place.values())) < 2:
-        return found
-    last = end(place.values())
-    return {clip for clip, number in place.items() if number == last}
+    places = sorted(set(place.values()))[leaving:]
+    chosen = set(filter(is_held_out, places)) or set(places[-1:])
+    return {clip for clip, number in place.items() if number in chosen}
 
 
 def _listed(clips: ClipNames, lists: Mapping[SplitName, Path]) -> dict[str, SplitName]:

@@ -233,7 +233,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """Noise [B,outputs,h,w] in x [B,inputs,h,w] at `times` [B], 0 to TIMES - 1."""
-        time = self.time(time_codes(times, self.width))
+        time = self.time(time_codes(times, self.width).to(x.dtype))
         maps = [self.first(x)]
         for stage in self.there:
             maps.append(stage(maps[-1], time))

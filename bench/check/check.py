@@ -46,17 +46,6 @@ def check(reference: str) -> int:
     return 1 if failed else 0
 
 
-QUICK = ("shape", "gradients")
-"""Checks that find most mistakes, in a second."""
-
-
-def quick_fault(reference: str) -> str:
-    """What a quick check finds wrong with a model, and where; "" for nothing."""
-    checks, subject = _subject(reference)
-    faults = (_error(checks[name], subject) for name in QUICK if name in checks)
-    return next(filter(None, faults), "")
-
-
 def _error(run: Callable[[Any], None], subject: Any) -> str:
     """What `run` finds wrong, and where in the file of `subject`; "" for nothing.
 

@@ -322,6 +322,14 @@ class Store:
         """The names of the suites that have runs here."""
         return sorted(e.name for e in self._client.search_experiments() if e.name != "Default")
 
+    def page(self, host: str, port: int) -> str:
+        """The address at which `ui.show` has the page of the suite that was changed last, or ""."""
+        order = ["last_update_time DESC"]
+        found = [e for e in self._client.search_experiments(order_by=order) if e.name != "Default"]
+        here = ui.HOST if host in ui.EVERYWHERE else host
+        at = f"[{here}]" if ":" in here else here
+        return f"http://{at}:{port}/#/experiments/{found[0].experiment_id}/runs" if found else ""
+
     def cells(self, suite: str, kind: str = "cell") -> list[RecordedCell]:
         """The runs of all cells of `suite`, or of another kind, newest first."""
         return [self._recorded(run) for run in self._search(suite, kind)]

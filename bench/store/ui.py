@@ -21,8 +21,10 @@ LIGHT = {
 }
 
 
-def show(uri: str, host: str, port: int) -> int:
+def show(uri: str, host: str, port: int, page: str = "") -> int:
     """Serve the pages until interrupted; for a remote store, print its own address instead.
+
+    `page` is the address of one to begin with.
 
     Raises:
         UserError: nothing can be served at that host and port.
@@ -30,7 +32,7 @@ def show(uri: str, host: str, port: int) -> int:
     if is_server(uri):
         sys.stdout.write(f"this store has its own pages: open {shown(uri)}\n")
         return 0
-    return _run("ui", uri, host, port, {})
+    return _run("ui", uri, host, port, {}, f"open {page}" if page else "")
 
 
 def serve(uri: str, artifacts: Path, host: str, port: int, names: Sequence[str] = ()) -> int:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
 from bench.check import check
 
 BROKEN = """
@@ -35,23 +34,6 @@ def test_a_fault_is_named_with_its_line_and_once(
     assert sum("no width of 7" in line for line in failed) == 1
     assert any(line.endswith(": the same as shape") for line in failed)
     assert summary.endswith(f"failed {len(failed)} of {len(lines)} checks")
-
-
-def test_a_run_says_so_before_it_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    file = tmp_path / "mine.py"
-    file.write_text(BROKEN)
-    words = ["run", "--suite", "smoke", "--models", f"{file}:Mine", "copy_last", "--dry-run"]
-    assert cli.main([*words, "--results", str(tmp_path / "results")]) == 0
-    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert notes == [
-        f"note: {file}:Mine: mine.py:13: RuntimeError: no width of 4;"
-        f" `python -m bench check {file}:Mine` shows all"
-    ]
-    file.write_text(BROKEN.replace("raise RuntimeError", "print"))
-    assert "mine.py" in check.quick_fault(f"{file}:Mine(width=3)")
 
 
 def test_a_sound_one_passes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,6 +163,13 @@ def test_a_damaged_plan_counts_for_nothing(
     assert "is damaged" in capsys.readouterr().err
 
 
+def test_the_page_to_begin_with_is_that_of_the_newest_suite(store: Store) -> None:
+    assert store.page("127.0.0.1", 5000) == ""
+    _cell_run(store)
+    newest = store.experiment("later")
+    assert store.page("0.0.0.0", 80) == f"http://127.0.0.1:80/#/experiments/{newest}/runs"  # noqa: S104
+
+
 def test_a_deleted_run_is_gone_with_its_artifacts(store: Store, tmp_path: Path) -> None:
     run_id = _cell_run(store)
     (tmp_path / "deep").mkdir()
