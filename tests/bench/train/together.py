@@ -29,7 +29,11 @@ from datasets.contract import HeldOutName, LabelledClips, LabelledDataset, Quant
 from models.copy_last import CopyLast
 
 BATCH, SIDE = 4, 16
-OWN_DRAWS = {"maxvit": {"drop_path": 0.0}, "vgg3d_classifier": {"dropout": 0.0}}
+OWN_DRAWS = {
+    "maxvit": {"drop_path": 0.0},
+    "vgg3d_classifier": {"dropout": 0.0},
+    "vmrnn": {"drop_path": 0.0},
+}
 """What turns off layers that draw from PyTorch's global state, which is each process's own."""
 
 
