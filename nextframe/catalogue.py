@@ -49,7 +49,6 @@ def build_model(
     """
     from bench.errors import UserError, one_line
     from bench.suite import catalogue
-    from bench.suite.reference import Reference
     from bench.train.task import task_of
     from datasets.contract import Spec
 
@@ -60,7 +59,7 @@ def build_model(
             + ("say how many classes" if cls.task == "recognition" else "leave out the classes")
         )
     spec = Spec(frame_shape, 1, 0 if classes else 1, tuple(map(str, range(classes))))
-    options = {**catalogue.size_of(cls, size)[1].options, **Reference.parse(reference).options}
+    options = {**catalogue.size_of(cls, size)[1].options, **catalogue.model_options(reference)}
     try:
         built: Model = task_of(cls.task, spec).build(cls, options)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -14,7 +14,7 @@ from bench.errors import UserError, one_line, unknown
 from bench.score.metrics import NotMeasured
 from bench.suite import catalogue
 from bench.suite.reference import Reference, is_file_reference
-from models.contract import Model, Predictor
+from models.contract import Predictor
 
 
 def check(reference: str) -> int:
@@ -75,26 +75,28 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     """The checks that apply to `reference`, and what they are given."""
     if reference == "metrics":
         return metrics.CHECKS, metrics.this_device()
-    written = Reference.parse(reference)
     if is_file_reference(reference):
         try:
-            return _model(catalogue.model(reference), written)
+            return _model(reference)
         except UserError as no_model:
             try:
                 catalogue.dataset(reference)
             except UserError:
                 raise no_model from None
         return _dataset(reference)
-    if written.name in catalogue.all_models():
-        return _model(catalogue.model(reference), written)
-    if written.name in catalogue.all_datasets():
+    name = Reference.parse(reference).name
+    if name in catalogue.all_models():
+        return _model(reference)
+    if name in catalogue.all_datasets():
         return _dataset(reference)
     known = [*catalogue.all_models(), *catalogue.all_datasets()]
     raise unknown("model or data set", reference, known)
 
 
-def _model(cls: type[Model], written: Reference) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
-    if options := catalogue.model_options(written.label(written.name)):
+def _model(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
+    """The checks of a model, and its class, whose sizes have the options asked for."""
+    cls = catalogue.model(reference)
+    if options := catalogue.model_options(reference):
         sizes = {
             name: replace(size, options={**size.options, **options})
             for name, size in cls.sizes.items()

@@ -59,12 +59,11 @@ def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: T
     table = empty_table()
     for index in shown:
         numbers = all(isinstance(row[index], int | float | None) for row in picked)
-        sentences = any(len(row[index].split()) > FEW_WORDS for row in texts)
         table.add_column(
             columns[index],
             justify="right" if numbers else "left",
             overflow="fold",
-            no_wrap=not sentences and len(shown) > 1,
+            no_wrap=not _has_sentences(cells[index]) and len(shown) > 1,
         )
     for row in texts:
         table.add_row(*(Text(row[index]) for index in shown))
@@ -95,13 +94,17 @@ def _fitting(columns: Sequence[Sequence[str]], width: int) -> list[int]:
     used = 0
     for index, cells in enumerate(columns):
         longest = max(map(len, cells))
-        wraps = any(len(cell.split()) > FEW_WORDS for cell in cells)
         least = max(len(word) for cell in cells for word in cell.split() or [""])
-        needed = max(least, min(longest, SENTENCE)) if wraps else longest
+        needed = max(least, min(longest, SENTENCE)) if _has_sentences(cells) else longest
         if not kept or used + GAP + needed <= width:
             kept.append(index)
             used += needed + (GAP if len(kept) > 1 else 0)
     return kept
+
+
+def _has_sentences(cells: Sequence[str]) -> bool:
+    """Whether a column may wrap between words."""
+    return any(len(cell.split()) > FEW_WORDS for cell in cells)
 
 
 def _known(value: object) -> object:

@@ -159,8 +159,7 @@ def options_of(cls: type[Model | Dataset]) -> tuple[str, ...]:
 
 def model_options(reference: str) -> dict[str, Any]:
     """The options written in `reference` that build the model; those of its recipe are left out."""
-    own = options_of(model(reference))
-    return {key: value for key, value in Reference.parse(reference).options.items() if key in own}
+    return _written(reference)[0]
 
 
 def recipe_options(reference: str) -> dict[str, Any]:
@@ -168,17 +167,23 @@ def recipe_options(reference: str) -> dict[str, Any]:
 
     An option that the model itself calls so is the model's.
     """
-    own = options_of(model(reference))
-    written = Reference.parse(reference).options
-    return {key: value for key, value in written.items() if key not in own}
+    return _written(reference)[1]
+
+
+def _written(reference: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options written in `reference`: the model's own, and those of its recipe."""
+    own, written = options_of(model(reference)), Reference.parse(reference).options
+    parts: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for key, value in written.items():
+        parts[key not in own][key] = value
+    return parts
 
 
 def without_recipe(reference: str) -> str:
     """`reference` of a model without what it says of a recipe, for one that is not trained."""
-    if not recipe_options(reference):
-        return reference
+    own, of_recipe = _written(reference)
     name = split(reference)[0]
-    return Reference(name, model_options(reference)).label(name)
+    return Reference(name, own).label(name) if of_recipe else reference
 
 
 def recipe_as_asked(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:

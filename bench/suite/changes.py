@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict
+
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
 from bench.suite.reference import Reference
+from bench.suite.suite import Evaluation, Limits, Suite, validated
 from models.recipe import TRAINING_FIELDS
 
 if TYPE_CHECKING:
     from bench.suite.cell import Cell
-    from bench.suite.suite import Suite
     from datasets.contract import Dataset
     from models.contract import Model
 
@@ -22,6 +24,15 @@ REFERRED = ("model", "recipe", "dataset")
 """What is written behind the names of models and data sets."""
 TABLES = ("evaluation", "limits", "tuning")
 """Tables of a suite's file."""
+
+
+class _Tables(BaseModel):
+    """Those of a suite that a cell has, too."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    evaluation: Evaluation
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,8 @@ def changed(suite: Suite, words: Sequence[str]) -> Suite:
         UserError: as `parsed`, or nothing in the suite has such an option.
     """
     changes = parsed(words)
+    if not changes:
+        return suite
     tables = suite.model_dump(mode="json", include=set(TABLES))
     for change in changes:
         if change.where in TABLES:
@@ -102,13 +115,11 @@ def changed_cell(cell: Cell, words: Sequence[str]) -> Cell:
     if not changes:
         return cell
     [model], [dataset] = models([cell.model], changes), datasets([cell.dataset], changes)
-    tables = {
-        table: type(content).model_validate(content.model_dump() | options)
-        for table, content in (("evaluation", cell.evaluation), ("limits", cell.limits))
-        if (options := _of(changes, table))
-    }
+    fields = cell.model_dump(mode="json", include=set(_Tables.model_fields))
+    asked = {table: content | _of(changes, table) for table, content in fields.items()}
+    tables = validated(_Tables, asked, "command line")
     recipe = catalogue.recipe_as_asked(cell.recipe, _of(changes, "recipe"))
-    new = cell.changed(model=model, dataset=dataset, recipe=recipe, settled_data={}, **tables)
+    new = cell.changed(model=model, dataset=dataset, recipe=recipe, settled_data={}, **dict(tables))
     return new if new.missing_data else new.changed(settled_data=new.data_digests)
 
 

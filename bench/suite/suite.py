@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -84,6 +84,8 @@ FolderName = Annotated[str, AfterValidator(_is_folder_name)]
 """The name of a suite: of its folder in the results and its MLflow experiment."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -231,7 +233,7 @@ class Suite(_Strict):
         fields = self.model_dump(mode="json", exclude=set(budgets))
         if "budget" not in given:
             fields |= {name: budget.exactly for name, budget in budgets.items() if budget}
-        return _validated(fields | given, "command line")
+        return validated(Suite, fields | given, "command line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,9 @@ def build_suite(fields: Mapping[str, Any]) -> Suite:
         UserError: a field is unknown, missing or wrong, or they name models or data sets that are
             not there or not for its task.
     """
-    suite = _validated({"tuned_recipes": f"{fields.get('name')}{TUNED}.toml", **fields}, "suite")
+    suite = validated(
+        Suite, {"tuned_recipes": f"{fields.get('name')}{TUNED}.toml", **fields}, "suite"
+    )
     _check_references(suite, f"suite {suite.name}")
     return suite
 
@@ -287,7 +291,7 @@ def read_suite(reference: str) -> Suite:
     elif reference not in suite_names():
         raise unknown("suite", reference, suite_names())
     fields = {"name": path.stem, "tuned_recipes": f"{path.stem}{TUNED}.toml"} | toml(path)
-    suite = _validated(fields, path.name)
+    suite = validated(Suite, fields, path.name)
 
     def beside(references: Sequence[str]) -> list[str]:
         return [_from_folder(path.parent, reference) for reference in references]
@@ -365,11 +369,17 @@ def _check_references(suite: Suite, place: str) -> None:
         raise UserError(f"{place}: {error}") from error
 
 
-def _validated(fields: dict[str, Any], place: str) -> Suite:
-    """The suite of `fields`, validated as JSON, whose arrays strict mode accepts as tuples."""
+def validated(cls: type[Checked], fields: Mapping[str, Any], place: str) -> Checked:
+    """The suite of `fields`, or another `cls` of its tables, told of in one line where it is wrong.
+
+    It is validated as JSON, whose arrays strict mode accepts as tuples.
+
+    Raises:
+        UserError: a field is unknown, missing or wrong; the message begins with `place`.
+    """
     try:
         text = json.dumps(fields, default=str, ensure_ascii=False)
-        return Suite.model_validate_json(text.encode())
+        return cls.model_validate_json(text.encode())
     except UnicodeEncodeError as error:
         before, after = error.object[: error.start], error.object[error.start :]
         wrong = before.rpartition('"')[2] + after.partition('"')[0]

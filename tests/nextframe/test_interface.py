@@ -180,6 +180,8 @@ def test_a_model_that_cannot_be_built_says_why(
 def test_models_are_built_for_any_frame_and_for_classes() -> None:
     classifier = nextframe.build_model("convlstm_classifier", (3, 32, 32), size="small", classes=5)
     assert classifier(torch.rand(2, 3, 3, 32, 32)).shape == (2, 5)
+    asked = nextframe.build_model("convlstm(learning_rate=0.1)", (1, 32, 32), size="small")
+    assert asked.name == "convlstm"  # fields of a recipe may stand behind a name, and build nothing
     padded = nextframe.build_model("maxvit", (1, 30, 30), size="small")
     assert padded(torch.rand(1, 2, 1, 30, 30), 2).shape == (1, 2, 1, 30, 30)
 

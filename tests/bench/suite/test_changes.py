@@ -105,6 +105,21 @@ def test_a_settled_cell_is_changed_alike() -> None:
         changed_cell(cell, ["tuning.trials=3"])
 
 
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("evaluation.test_clip=3", "evaluation.test_clip: unknown key, did you mean 'test_clips'?"),
+        ("evaluation.test_clips=0", "evaluation.test_clips: Input should be greater"),
+        ("limits.silence_seconds=no", "limits.silence_seconds: Input should be a valid number"),
+    ],
+)
+def test_what_a_cell_cannot_have_is_said_in_one_line(word: str, why: str) -> None:
+    with pytest.raises(UserError) as error:
+        changed_cell(_cells()["convlstm"], [word])
+    assert str(error.value).startswith(f"command line: {why}")
+    assert "\n" not in str(error.value)
+
+
 def test_a_reference_is_changed_alike() -> None:
     assert changed_reference("convlstm(layers=2)", ["model.width=8"]) == (
         "convlstm(layers=2, width=8)"
