@@ -9,7 +9,8 @@ import pytest
 from bench import cli
 from bench.check import check
 from bench.literature.conventions import CONVENTIONS
-from bench.score.metrics import METRICS, RECORDED, Metric
+from bench.score.metric import Metric
+from bench.score.metrics import METRICS, RECORDED
 from bench.suite import catalogue
 from bench.train.budget import Budget
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.check import classifier, dataset, metrics, predictor
 from bench.errors import UserError, one_line, unknown
-from bench.score.metrics import NotMeasured
+from bench.score.metric import NotMeasured
 from bench.suite import catalogue
 from bench.suite.reference import Reference, is_file_reference
 from models.contract import Predictor

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 from bench.check.promises import require, seeded
 from bench.score import clip_scores
 from bench.score.frame_scores import FrameScorer
-from bench.score.metrics import LEADING, PREDICTION, RECOGNITION, ClipFacts, Metric, NotMeasured
+from bench.score.metric import ClipFacts, Metric, NotMeasured
+from bench.score.metrics import LEADING, PREDICTION, RECOGNITION
 from bench.score.trivial import scored
 from datasets.contract import Quantity, Spec
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.records import CONDITIONS, COST, TRAIN_STEPS, Measure
-from bench.score.metrics import RECORDED, Metric
+from bench.score.metric import Metric
+from bench.score.metrics import RECORDED
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

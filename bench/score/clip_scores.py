@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bench.records import PER_CLIP_TABLE, PER_VIDEO_TABLE
 from bench.score.frames import cross_entropy, label_ranks
-from bench.score.metrics import RECOGNITION, NotMeasured
+from bench.score.metric import NotMeasured
+from bench.score.metrics import RECOGNITION
 
 
 @dataclass(frozen=True, slots=True)

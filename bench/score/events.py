@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.score.metrics import NotMeasured
+from bench.score.metric import NotMeasured
 
 
 def counts(prediction: Tensor, truth: Tensor, thresholds: Sequence[float], pool: int = 1) -> Tensor:

@@ -15,15 +15,8 @@ from torch import Tensor
 
 from bench.records import PER_FRAME_TABLE, SHOWCASE
 from bench.score.frames import Frames
-from bench.score.metrics import (
-    LEAST,
-    PREDICTION,
-    ClipFacts,
-    Metric,
-    NotMeasured,
-    Sums,
-    columns,
-)
+from bench.score.metric import LEAST, ClipFacts, Metric, NotMeasured, Sums
+from bench.score.metrics import PREDICTION, columns
 from bench.train.held_out import HeldOut
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.score import events, fvd, lpips, physical, samples
-from bench.score.metrics import CHANGE, PERFECT_PSNR, ClipFacts, NotMeasured
+from bench.score.metric import CHANGE, PERFECT_PSNR, ClipFacts, NotMeasured
 from bench.score.spectrum import detail
 
 _SSIM_WINDOW = 7

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.score.metrics import NotMeasured
+from bench.score.metric import NotMeasured
 from bench.score.precision import full_precision
 from datasets.sources.folders import find
 

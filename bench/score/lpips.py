@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.score import alexnet
-from bench.score.metrics import NotMeasured
+from bench.score.metric import NotMeasured
 from bench.score.precision import full_precision
 from datasets.sources.folders import find
 

@@ -8,179 +8,29 @@ this file imports neither, for the report and the terminal read it without torch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from bench.records import Measure
-from bench.score import outside
-from bench.score.outside import Outside
+from bench.score import contingency, outside
+from bench.score.metric import (
+    CHANGE,
+    NEEDED_CONTEXT,
+    PERFECT_PSNR,
+    ClipFacts,
+    Metric,
+    NotMeasured,
+    Ratio,
+    Sums,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
     from bench.score.clip_scores import ClipScores
-    from bench.score.frames import Frames
-    from datasets.contract import Spec, TaskName
+    from datasets.contract import TaskName
 
-Scope = Literal["frame", "sequence", "set", "ratio"]
-Shown = Literal["table", "skill", "stored"]
-
-PERFECT_PSNR = 100.0
-"""Decibels of a perfect frame, and of any frame with an MSE of at most 1e-10."""
-CHANGE = 1 / 32
-"""By how much a pixel must differ from the last frame of the context to have changed.
-
-Of bytes that is 8 levels and more: above the noise of a camera and of a codec."""
-NEEDED_CONTEXT = 10
-"""How many of the last frames of the context a metric may look at."""
 FVD_CLIPS, FVD_FRAMES = 256, 10
 """The fewest clips and frames of each whose Fréchet video distance says anything."""
-LEAST = 1e-10
-"""What a ratio is not taken to: a mean as small as this is nothing."""
-
-
-class NotMeasured(Exception):
-    """The metric cannot be computed here; the message is the reason, in one line."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClipFacts:
-    """What is known of the clips that are scored, beside their pixels.
-
-    Attributes:
-        spec: their shape, and what they measure.
-        count: how many there are.
-        climatology: the mean training frame [C,H,W] in [0,1], where the data set has one.
-        futures: how many the model draws of each; 0 where it draws none.
-    """
-
-    spec: Spec
-    count: int
-    climatology: Tensor | None = None
-    futures: int = 0
-
-
-def of_any(clips: ClipFacts) -> bool:
-    """Whether a metric of every video belongs to `clips`: it does."""
-    del clips
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """A figure of the whole test set, made of sums over its batches.
-
-    So no memory grows with the set, and processes that test together add what each has.
-
-    Attributes:
-        of_batch: `Frames` -> a tensor, int64 or float64, of a shape that all batches share.
-        figure: the total of all batches -> the figure.
-    """
-
-    of_batch: Callable[[Frames], Tensor]
-    figure: Callable[[Tensor], float]
-
-    def __call__(self, total: Tensor) -> float:
-        """The figure of the total."""
-        return self.figure(total)
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A ratio of the means of two columns of the table by frame, over whatever these are taken.
-
-    So it has a value for each frame, sequence and set, and what has nothing below, such as a clip
-    in which nothing moves, weighs nothing where the ratio of each would be infinite.
-
-    Attributes:
-        above: the metric whose mean is divided.
-        below: the one whose mean it is divided by.
-        undefined: why there is no ratio where the mean below is 0.
-        is_gain: whether the figure is 1 less the ratio.
-    """
-
-    above: str
-    below: str
-    undefined: str
-    is_gain: bool = False
-
-    def __call__(self, means: pd.DataFrame) -> pd.Series[float]:
-        """The figure of each row of `means` by metric; NaN where it is undefined."""
-        below = means[self.below]
-        ratio = means[self.above] / below.where(below > LEAST)
-        return 1 - ratio if self.is_gain else ratio
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric(Measure):
-    """A metric; its key, label, unit and better direction are those of a `Measure`.
-
-    Attributes:
-        function: by scope, of predictions: "frame": `Frames` -> values [B,T]; "sequence": `Frames`
-            -> values [B]; "set": `Sums`; "ratio": a `Ratio`. Of answers: `ClipScores` -> a number.
-            It may raise `NotMeasured`.
-        outside: what it must equal.
-        definition: in a sentence, for readers.
-        decimals: digits printed after the point.
-        scope: what has one value. The table by frame repeats that of a sequence; it has no column
-            of a ratio, but those that this is made of.
-        perfect: its value for a perfect prediction; None where no gain is so many per cent of
-            the way to it, as with decibels.
-        shown: "table": in tables, curves and MLflow; "skill": in the table of skills and MLflow;
-            "stored": in the table by frame alone, where published figures are compared in it or
-            another metric is made of it.
-        belongs: to which clips; of others it is neither computed nor missed.
-    """
-
-    function: Callable[..., Any]
-    outside: Outside
-    definition: str
-    decimals: int = 4
-    scope: Scope = "frame"
-    perfect: float | None = None
-    shown: Shown = "table"
-    belongs: Callable[[ClipFacts], bool] = of_any
-
-    @property
-    def name(self) -> str:
-        """Its name in tables and in `not_measured`: its key without `test/`."""
-        return self.key.removeprefix("test/")
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether MLflow holds its mean as `test/<name>`, and where it has one its curve."""
-        return self.shown != "stored"
-
-    @property
-    def has_curve(self) -> bool:
-        """Whether it is drawn against the predicted frame."""
-        return self.shown == "table" and self.is_of_frames
-
-    @property
-    def is_of_frames(self) -> bool:
-        """Whether it has a value for each predicted frame."""
-        return self.scope in ("frame", "ratio")
-
-    @property
-    def ratio(self) -> Ratio | None:
-        """What it is a ratio of, if it is one."""
-        return self.function if isinstance(self.function, Ratio) else None
-
-    @property
-    def sums(self) -> Sums | None:
-        """What it sums up over the whole test set, if that is what it is made of."""
-        return self.function if isinstance(self.function, Sums) else None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The columns of the table by frame that it is made of."""
-        return (self.ratio.above, self.ratio.below) if self.ratio else (self.name,)
-
-    def of_means(self, means: pd.DataFrame) -> pd.Series[float]:
-        """Its figure for each row of `means`, of the columns of the table by frame."""
-        return self.ratio(means) if self.ratio else means[self.name]
 
 
 def _with_unit(clips: ClipFacts) -> bool:
@@ -210,43 +60,6 @@ def _frechet_distance(total: Tensor) -> float:
     from bench.score.fvd import distance
 
     return distance(total)
-
-
-def _over_thresholds(score: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], pool: int) -> Sums:
-    """The mean of `score` over the thresholds that are reached at all, of counts of all clips.
-
-    `score` takes hits, misses, false alarms and correct rejections [thresholds], float64.
-    """
-
-    def figure(counts: Tensor) -> float:
-        reached = counts[counts[:, 0] + counts[:, 1] > 0].double()
-        if not len(reached):
-            raise NotMeasured("no pixel of these clips reaches a threshold")
-        return float(score(*reached.unbind(1)).nan_to_num(0.0).mean())  # 0 where it is 0 / 0
-
-    return Sums(lambda frames: frames.events(pool), figure)
-
-
-def _csi(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
-    del rejections
-    return hits / (hits + misses + alarms)
-
-
-def _pod(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
-    del alarms, rejections
-    return hits / (hits + misses)
-
-
-def _far(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
-    del misses, rejections
-    return 1 - (hits / (hits + alarms)).nan_to_num(0.0)
-
-
-def _hss(hits: Tensor, misses: Tensor, alarms: Tensor, rejections: Tensor) -> Tensor:
-    gain = 2 * (hits * rejections - misses * alarms)
-    return gain / (
-        (hits + misses) * (misses + rejections) + (hits + alarms) * (alarms + rejections)
-    )
 
 
 REFERENCE: dict[TaskName, str] = {"prediction": "copy_last", "recognition": "class_frequency"}
@@ -360,7 +173,7 @@ PREDICTION = (
         better="higher",
         perfect=1.0,
         scope="set",
-        function=_over_thresholds(_csi, 1),
+        function=contingency.over_thresholds(contingency.csi, 1),
         outside=outside.events("jaccard_score"),
         definition="where the data set has thresholds: hits / (hits + misses + false alarms) of "
         "pixels, counted over the whole test set; mean over the thresholds that a true pixel "
@@ -373,7 +186,7 @@ PREDICTION = (
         better="higher",
         perfect=1.0,
         scope="set",
-        function=_over_thresholds(_csi, 4),
+        function=contingency.over_thresholds(contingency.csi, 4),
         outside=outside.events("jaccard_score", pool=4),
         definition="CSI of the largest values of squares of 4x4 pixels",
         belongs=_with_events,
@@ -384,7 +197,7 @@ PREDICTION = (
         better="higher",
         perfect=1.0,
         scope="set",
-        function=_over_thresholds(_csi, 16),
+        function=contingency.over_thresholds(contingency.csi, 16),
         outside=outside.events("jaccard_score", pool=16),
         definition="CSI of the largest values of squares of 16x16 pixels",
         belongs=_with_events,
@@ -395,7 +208,7 @@ PREDICTION = (
         better="higher",
         perfect=1.0,
         scope="set",
-        function=_over_thresholds(_pod, 1),
+        function=contingency.over_thresholds(contingency.pod, 1),
         outside=outside.events("recall_score"),
         definition="probability of detection, counted as CSI: hits / (hits + misses)",
         belongs=_with_events,
@@ -406,7 +219,7 @@ PREDICTION = (
         better="lower",
         perfect=0.0,
         scope="set",
-        function=_over_thresholds(_far, 1),
+        function=contingency.over_thresholds(contingency.far, 1),
         outside=outside.events("precision_score", less_than_1=True),
         definition="false alarm ratio, counted as CSI: false alarms / (hits + false alarms), and 1 "
         "where nothing is forecast",
@@ -418,7 +231,7 @@ PREDICTION = (
         better="higher",
         perfect=1.0,
         scope="set",
-        function=_over_thresholds(_hss, 1),
+        function=contingency.over_thresholds(contingency.hss, 1),
         outside=outside.events("cohen_kappa_score"),
         definition="Heidke skill score, counted as CSI: how far the share of right pixels is on "
         "the way from chance to 1",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.score.metrics import LEAST
+from bench.score.metric import LEAST
 
 
 def area_weights(latitudes: Sequence[float], device: torch.device) -> Tensor:

@@ -9,7 +9,8 @@ import pandas as pd
 from torch import Tensor
 
 from bench.score.frame_scores import FrameScorer, FrameScores
-from bench.score.metrics import NEEDED_CONTEXT, PREDICTION, ClipFacts
+from bench.score.metric import NEEDED_CONTEXT, ClipFacts
+from bench.score.metrics import PREDICTION
 from bench.score.result import common_speed
 from bench.score.samples import Draws
 from bench.score.showcase import Showcase, chosen

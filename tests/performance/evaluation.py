@@ -23,7 +23,8 @@ from torch import Tensor
 
 from bench.score.frame_scores import FrameScorer
 from bench.score.frames import mse
-from bench.score.metrics import METRICS, RECORDED, ClipFacts, Metric
+from bench.score.metric import ClipFacts, Metric
+from bench.score.metrics import METRICS, RECORDED
 from datasets.contract import Spec
 
 SHAPES = ((1, 64, 64), (3, 128, 128))

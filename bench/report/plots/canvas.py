@@ -29,7 +29,8 @@ from scipy.optimize import isotonic_regression
 from bench.escape import one_line
 from bench.records import Measure
 from bench.report.marks import DISTURBED
-from bench.score.metrics import REFERENCE, Metric
+from bench.score.metric import Metric
+from bench.score.metrics import REFERENCE
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -15,7 +15,8 @@ from bench.report.scores import SequenceScores
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import paired
-from bench.score.metrics import RECORDED, REFERENCE, Metric
+from bench.score.metric import Metric
+from bench.score.metrics import RECORDED, REFERENCE
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

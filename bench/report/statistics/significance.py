@@ -15,7 +15,8 @@ from bench.report.columns import COLUMNS
 from bench.report.load import Section
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs, Scale
-from bench.score.metrics import METRICS, Metric
+from bench.score.metric import Metric
+from bench.score.metrics import METRICS
 
 
 def paired(

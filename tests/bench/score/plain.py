@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from bench.score.metrics import METRICS, ClipFacts, Metric
+from bench.score.metric import ClipFacts, Metric
+from bench.score.metrics import METRICS
 from datasets.contract import Spec
 
 

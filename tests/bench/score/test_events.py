@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bench.score.events import counts
 from bench.score.frame_scores import FrameScorer, FrameScores
-from bench.score.metrics import METRICS, ClipFacts
+from bench.score.metric import ClipFacts
+from bench.score.metrics import METRICS
 from datasets.contract import Quantity, Spec
 
 VIL = (16, 74, 133, 160, 181, 219)

@@ -17,7 +17,8 @@ from bench.score.frame_scores import FrameScorer, FrameScores
 from bench.score.frames import Frames, mae, mse, psnr
 from bench.score.lpips import WeightsMissing
 from bench.score.measure import measure
-from bench.score.metrics import METRICS, ClipFacts, Metric, NotMeasured, Sums, columns
+from bench.score.metric import ClipFacts, Metric, NotMeasured, Sums
+from bench.score.metrics import METRICS, columns
 from bench.train.held_out import HeldOut
 from bench.train.task import task_of
 from datasets.contract import Spec

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench.score import fvd
 from bench.score.frame_scores import FrameScorer, FrameScores
-from bench.score.metrics import METRICS, ClipFacts, NotMeasured
+from bench.score.metric import ClipFacts, NotMeasured
+from bench.score.metrics import METRICS
 from bench.score.outside import frechet_distance
 from datasets.contract import Quantity, Spec
 

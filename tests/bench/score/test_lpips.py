@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.score import lpips as perceptual
 from bench.score.alexnet import Products
 from bench.score.lpips import Perceptual, WeightsMissing
-from bench.score.metrics import NotMeasured
+from bench.score.metric import NotMeasured
 from bench.score.outside import lpips, lpips_network
 from datasets.sources.folders import find
 

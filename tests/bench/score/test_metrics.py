@@ -16,15 +16,8 @@ from bench.check.promises import ContractBroken
 from bench.score.clip_scores import score
 from bench.score.frame_scores import FrameScorer
 from bench.score.frames import Frames, cross_entropy, label_ranks, mae, mse, psnr, ssim
-from bench.score.metrics import (
-    LEAST,
-    METRICS,
-    PREDICTION,
-    RECOGNITION,
-    Metric,
-    NotMeasured,
-    columns,
-)
+from bench.score.metric import LEAST, Metric, NotMeasured
+from bench.score.metrics import METRICS, PREDICTION, RECOGNITION, columns
 from bench.score.trivial import scored
 from datasets.contract import TaskName
 from tests.bench.score.plain import of_plain, plain

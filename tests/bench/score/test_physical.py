@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.score.frame_scores import FrameScorer, FrameScores
-from bench.score.metrics import METRICS, ClipFacts
+from bench.score.metric import ClipFacts
+from bench.score.metrics import METRICS
 from bench.score.physical import anomaly_correlation, area_weights
 from datasets.contract import Quantity, Spec
 
