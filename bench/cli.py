@@ -442,6 +442,8 @@ class Ls:
             from bench.console import announce
             from bench.listing import models
 
+            if self.format == "table":
+                announce(models.NOTE)
             return models.rows(announce), models.COLUMNS
         if self.what == "datasets":
             from bench.listing import datasets

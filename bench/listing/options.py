@@ -9,6 +9,7 @@ from typing import get_type_hints
 import docstring_parser
 
 from bench.errors import UserError
+from bench.literature import parameters
 from bench.suite import catalogue
 from datasets.contract import Dataset
 from models.contract import Model
@@ -47,6 +48,8 @@ def _of_model(cls: type[Model]) -> tuple[Rows, list[str], str]:
     if cls.paper:
         lines.append(f"{cls.paper.title} ({cls.paper.year}), {cls.paper.url}")
     lines += [f"{size}: recipe: {content.recipe.source}" for size, content in sizes]
+    count = parameters.of(cls.name)
+    lines += [count.sentence] if count else []
     return rows, ["option", *(size for size, _ in sizes), "meaning", "type"], "\n".join(lines)
 
 

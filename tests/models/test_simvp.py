@@ -12,36 +12,12 @@ from models.layers.drop_path import DropPath
 from models.layers.translators import BLOCKS
 from models.simvp import SimVP
 
-PUBLISHED = {
-    "incepu": 57_946_113,
-    "gsta": 46_769_665,
-    "tau": 44_656_001,
-    "convnext": 37_313_921,
-    "convmixer": 3_919_361,
-    "mlpmixer": 38_192_449,
-    "poolformer": 37_115_393,
-    "vit": 46_102_273,
-    "swin": 46_105_409,
-    "uniformer": 44_834_817,
-    "van": 44_520_833,
-    "hornet": 45_738_305,
-    "moganet": 46_777_065,
-}
-"""Parameters of OpenSTL's models for Moving MNIST."""
 TINY = {"width": 8, "translator_width": 16, "translator_depth": 3, "window_frames": 3}
 
 
 def tiny(translator: str = "gsta", **options: object) -> SimVP:
     torch.manual_seed(0)
     return SimVP((1, 16, 16), translator=translator, **{**TINY, **options}).eval()
-
-
-@pytest.mark.parametrize("translator", PUBLISHED)
-def test_every_translator_has_the_published_parameters(translator: str) -> None:
-    assert set(PUBLISHED) == {"incepu", *BLOCKS}
-    with torch.device("meta"):
-        model = SimVP((1, 64, 64), translator=translator)
-    assert sum(p.numel() for p in model.parameters()) == PUBLISHED[translator]
 
 
 @pytest.mark.parametrize("translator", ["incepu", *BLOCKS])
