@@ -34,6 +34,8 @@ UNKNOWN = "unknown"
 NONE = ""
 TASK = ["task", "dataset", "classes", "context_frames", "horizon", "data_digest"]
 SETTING = ["device", "precision", "budget", "recipe"]
+EVALUATION = ("samples", "evaluations", "validation_clips")
+"""What figures depend on of how a suite evaluates; its test clips are in the data digest."""
 OWN_RECIPES = ("published", "tuned")  # one a model
 DEVICE_BOUND = ("time/", "speed/", "memory/")
 _COST = (*records.COST, *records.CONDITIONS)
@@ -178,8 +180,9 @@ def sections(cells: pd.DataFrame) -> list[Section]:
     Cells belong together when task, data digest, device, precision, budget and size agree, and
     the recipe is each model's own or one for all; models of one size join every size. A baseline
     (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
-    task; where it ran on another device its quality counts and its cost is blank. Of several runs
-    of one cell the newest counts that began; a baseline that is done needs no other seed.
+    task; where it ran on another device its quality counts and its cost is blank. Where cells of a
+    model were evaluated in several ways, their labels say how. Of several runs of one cell the
+    newest counts that began; a baseline that is done needs no other seed.
     """
     found = []
     for _, same_task in cells.groupby(TASK, sort=False):
@@ -189,7 +192,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
         for key, group in anchors.groupby(SETTING, sort=False):
             for size in _sizes(group):
                 members = group[group["size"].isin([size, ONE_SIZE])]
-                joined = pd.concat([members, _lend(baselines, str(key[0]))])
+                joined = _told_apart(pd.concat([members, _lend(baselines, str(key[0]))]))
                 began = joined.sort_values("status", key=_never_began, kind="stable")
                 newest = _without_spare(began.drop_duplicates(["label", "seed"]))
                 common = next(each(members[[*TASK, *SETTING]]))
@@ -469,6 +472,22 @@ def _fill(frame: pd.DataFrame, column: str, by: str) -> pd.Series[str]:
 
 def _never_began(status: pd.Series[str]) -> pd.Series[bool]:
     return status.isin(NEVER_BEGAN)
+
+
+def _told_apart(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` with labels that say in which of the `EVALUATION` those of one label differ.
+
+    To a baseline validation is of no concern.
+    """
+    label = cells["label"]
+    for name in EVALUATION:
+        chosen = pd.Series([facts.get(name) for facts in cells["facts"]], cells.index, object)
+        if name != "samples":
+            chosen = chosen.mask(cells["baseline"])
+        differs = chosen.groupby(cells["label"]).transform("nunique") > 1
+        words = f" {name.replace('_', ' ')})"
+        label = label.mask(differs & chosen.notna(), label + " (" + chosen.astype(str) + words)
+    return cells.assign(label=label)
 
 
 def _without_spare(cells: pd.DataFrame) -> pd.DataFrame:

@@ -11,10 +11,12 @@ import pytest
 from bench import records, report
 from bench.errors import UserError
 from bench.report import load, table
+from bench.report.load import EVALUATION
 from bench.report.scores import SequenceScores
 from bench.report.statistics.interval import half_width
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.significance import fixed
+from bench.suite.suite import Evaluation
 from tests.bench.report.report_store import (
     HORIZON,
     FakeStore,
@@ -165,6 +167,28 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
     assert models[0] == {"gpu", "copy_last", "mean_frame"}
     assert models[1] == {"convlstm"}  # the baselines were measured on other data
     assert models[2] == {"convlstm", "mine", "copy_last", "mean_frame"}
+
+
+def test_rows_of_a_model_that_was_evaluated_in_several_ways_say_how(store: FakeStore) -> None:
+    for samples, mse in (("4", 0.021), ("10", 0.023)):
+        store.add("sampler", mse, params={"samples": samples, "evaluations": "10"})
+    store.add("oft", 0.024, params={"evaluations": "10"})
+    store.add("oft", 0.025, params={"evaluations": "20"}, seed=1)
+    for often in ("10", "20"):  # of no concern to what is not trained
+        store.add("still", 0.03, size="only", baseline=True, params={"evaluations": often})
+    table = table_of(store, only_section(store))
+    figures = {row.label: (row.entries[0].value, row.n) for row in table.rows}
+    assert figures["sampler-small (4 samples)"] == (0.021, 1)
+    assert figures["sampler-small (10 samples)"] == (0.023, 1)
+    assert figures["oft-small (10 evaluations)"] == (0.024, 1)
+    assert figures["oft-small (20 evaluations)"] == (0.025, 1)
+    assert figures["still"] == (0.03, 1)
+
+
+def test_every_setting_of_an_evaluation_that_figures_depend_on_parts_rows() -> None:
+    of_no_figure = {"showcase_clips", "target", "also_test_on"}
+    in_the_data_digest = {"test_clips"}
+    assert {*Evaluation.model_fields} == {*EVALUATION} | of_no_figure | in_the_data_digest
 
 
 def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
