@@ -410,7 +410,9 @@ class Earthformer(Predictor):
 
     The published size is the authors' on Moving MNIST and N-body MNIST. Theirs on SEVIR, from
     13x384x384 to 12 frames, is `stem=((16, 3), (64, 2), (128, 2)), depths=(1, 1), vectors=8,
-    positions="t+h+w", window_frames=13, predicted_frames=12, output_convolutions=2`. Left out are
+    positions="t+h+w", window_frames=13, predicted_frames=12, output_convolutions=2`; on SEVIR-LR,
+    from 7x128x128 to 6, `stem=((4, 1), (16, 2), (64, 2)), depths=(1, 1), positions="t+h+w",
+    window_frames=7, predicted_frames=6, output_convolutions=2`. Left out are
     what the authors' code computes of global vectors once nothing reads them any more, biases
     for differences in time that the decoder's frames do not have, and shifted cuboids.
 

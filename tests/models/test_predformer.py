@@ -13,7 +13,7 @@ from models.predformer import GatedTransformer, PredFormer, sinusoids
 @pytest.mark.parametrize("tokens", ["s", "t", "f"])
 def test_a_transformer_mixes_the_tokens_that_its_letter_names(tokens: str) -> None:
     torch.manual_seed(0)
-    block = GatedTransformer(tokens, 1, 8, 4, 2, 0.0)
+    block = GatedTransformer(tokens, 1, 8, 4, 2)
     x = torch.randn(2, 3, 4, 8).requires_grad_()
     (block(x)[0, 1, 2] * torch.randn(8)).sum().backward()
     assert x.grad is not None
@@ -35,9 +35,26 @@ def test_position_codes_are_sines_and_cosines_in_turn() -> None:
     torch.testing.assert_close(codes[5, 1::2], angles.cos())
 
 
-def small(order: str = "tsst") -> PredFormer:
+def small(order: str = "tsst", dropout: float = 0.0) -> PredFormer:
     torch.manual_seed(0)
-    return PredFormer((1, 16, 16), order=order, repeats=1, width=16, head=8, window_frames=3)
+    return PredFormer(
+        (1, 16, 16), order=order, repeats=1, width=16, head=8, window_frames=3, dropout=dropout
+    )
+
+
+def test_each_dropout_follows_what_the_authors_drop_in_training_alone() -> None:
+    model, context = small(dropout=1.0), torch.rand(2, 3, 1, 16, 16)
+    same = small()
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(context, 3), same.eval()(context, 3))
+        layer = model.train().transformers[0].layers[0]  # type: ignore[index, union-attr]
+        x = torch.randn(2, 5, 16)
+        assert torch.equal(layer(x), x)  # nothing of either branch is left
+        feed_forward = layer.feed_forward[1]
+        feed_forward.project.bias.fill_(1.0)
+        feed_forward.dropout.p = 0.5
+        kept = feed_forward(x)
+    assert 0.3 < float((kept == 0).float().mean()) < 0.7
 
 
 def test_a_long_horizon_reads_its_own_predictions() -> None:
