@@ -53,6 +53,10 @@ class BAIR(VideoDataset):
     arm's position are not used. The authors' test sequences test; of the files that train a
     twentieth, drawn by the hash of their names, validate. Published figures are of 2 -> 28, of
     1 -> 15, and of 4 -> 12 and 2 -> 12 at every start; here held-out windows lie side by side.
+
+    The files' form is that of SVG's reader (edenton/svg, data/convert_bair.py: folders, names of
+    features, bytes in RGB); the numbers of sequences are those of TensorFlow Datasets. Files that
+    the package `tfrecord` wrote are read; the authors' own were not tried.
     """
 
     name = "bair"

@@ -81,6 +81,9 @@ class KittiCaltech(VideoDataset):
     draws any window, where published harnesses repeat 2,042 fixed ones. Frames are RGB everywhere.
     Published harnesses that read Caltech through OpenCV train on RGB and test on BGR: their figures
     are of frames with red and blue exchanged at the test, and do not compare exactly with these.
+
+    Names, recordings and sizes are those of PredNet's process_kitti.py, windows and every third
+    frame those of OpenSTL's dataloader_kitticaltech.py.
     """
 
     name = "kitti_caltech"

@@ -46,10 +46,12 @@ def all_counts() -> tuple[PublishedCount, ...]:
     with FILE.open(encoding="utf-8", newline="") as file:
         return tuple(
             PublishedCount(
-                **{
-                    name: int(text or 0) if name in ("parameters", "differs") else text
-                    for name, text in row.items()
-                }
+                model=row["model"],
+                frames=row["frames"],
+                parameters=int(row["parameters"]),
+                differs=int(row["differs"] or 0),
+                why=row["why"],
+                source=row["source"],
             )
             for row in csv.DictReader(file)
         )

@@ -1,4 +1,8 @@
-"""What hickle wrote, of any of its versions: HDF5 files, read without hickle and its pickles."""
+"""What hickle wrote, of any of its versions: HDF5 files, read without hickle and its pickles.
+
+Files that hickle 3.4.9 and 5.0.3 wrote are read. PredNet's own, of version 2, were not tried: the
+form is that in which others read them with h5py (github.com/coxlab/prednet, issue 88).
+"""
 
 from __future__ import annotations
 

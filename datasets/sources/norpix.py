@@ -28,9 +28,9 @@ _MOST_BYTES = 1 << 26
 def pictures_of_sequence(path: Path, every: int) -> Iterator[Pillow.Image]:
     """The pictures in `path` whose number, counted from 1, is a multiple of `every`.
 
-    The form is that of `seqIo` in Dollar's Matlab toolbox (github.com/pdollar/toolbox): a head, and
-    for each image its size, which counts itself, the JPEG, and 8 bytes of time; in some files 8
-    empty bytes more.
+    The form is that of Dollar's Matlab toolbox (pdollar/toolbox, videos/seqReaderPlugin.m): a head,
+    and for each image its size, which counts itself, the JPEG, and 8 bytes of time; in some files 8
+    empty bytes more. Caltech's own files were not tried.
 
     Raises:
         Damaged: it is no such file, is cut short, lacks more than `MISSING_SHARE` of its images, or

@@ -1,4 +1,11 @@
-"""The radar images of SEVIR as its authors published them: a catalogue and HDF5 files of events."""
+"""The radar images of SEVIR as its authors published them: a catalogue and HDF5 files of events.
+
+Names, order of axes and what is left out, in which order, are those of their reader (eie-sevir,
+sevir/utils.py) and of Earthformer's (src/earthformer/datasets/sevir/sevir_dataloader.py), which has
+the dates; the columns of the catalogue are those of a copy of it at
+huggingface.co/datasets/Thao123/weather. The authors' own files were not tried. Those of SEVIR-LR,
+which Earthformer's authors made smaller, are not read: the same frames are made of SEVIR's.
+"""
 
 from __future__ import annotations
 

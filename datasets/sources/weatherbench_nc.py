@@ -1,4 +1,10 @@
-"""The hourly fields of WeatherBench as its authors published them: a NetCDF4 file a year."""
+"""The hourly fields of WeatherBench as its authors published them: a NetCDF4 file a year.
+
+The form is that of their src/regrid.py and of what their quickstart.ipynb prints: float32 over
+time, level if any, lat and lon; lat from south to north; level as int32; every hour of every year.
+Files that xarray wrote are read, with hours since 1900 as ECMWF counts them, hours since their own
+start, or days; the authors' own were not tried.
+"""
 
 from __future__ import annotations
 
