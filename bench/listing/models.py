@@ -61,7 +61,7 @@ def _counted(name: str, size: str) -> dict[str, object]:
         return {}
     return {
         "published": count.parameters,
-        "differs": count.differs or None,
+        "differs": count.differs,
         "published_frames": count.frames,
         "why_differs": count.why,
     }
