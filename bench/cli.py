@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -147,6 +148,7 @@ class Selection:
         from bench.suite.changes import changed
         from bench.suite.suite import load_suite
 
+        self._check_own_files()
         suite = self.overrides.apply(load_suite(self.suite))
         chosen = suite.with_overrides(
             models=suite.select_models(self.models) if self.models else None,
@@ -154,6 +156,21 @@ class Selection:
             seeds=self.seeds or None,
         )
         return changed(chosen, self.overrides.set)
+
+    def _check_own_files(self) -> None:
+        """Check the user's own files among the chosen, before anything of them is imported here."""
+        from bench.console import SCREEN
+        from bench.run import own_files
+        from bench.suite.suite import read_suite
+
+        def chosen(patterns: tuple[str, ...], listed: tuple[str, ...]) -> list[str]:
+            globbed = (name for name in listed if any(fnmatch(name, each) for each in patterns))
+            return [*patterns, *globbed] if patterns else [*listed]
+
+        suite = read_suite(self.suite)
+        datasets = chosen(self.datasets, suite.datasets)
+        datasets += suite.evaluation.also_test_on or ()
+        own_files.require_sound(chosen(self.models, suite.models), datasets, SCREEN.announce)
 
     def invocation(self, places: Places, **how: Any) -> Invocation:
         """A run of these cells."""
@@ -467,13 +484,15 @@ class Check:
     """Its name, or path/to/file.py:Class."""
     set: Setting = ()
     """Options of it, such as model.width=64."""
+    quick: bool = False
+    """Only whether it has the shapes it should and can be trained, as `run` asks of your files."""
 
     def __call__(self) -> int:
         """Print one line a check."""
         from bench.check import check
         from bench.suite.changes import changed_reference
 
-        return check.check(changed_reference(self.name, self.set))
+        return check.check(changed_reference(self.name, self.set), quick=self.quick)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 SHOWN = 12  # names listed in one message
 LONGEST = 100  # characters of a name in one message
@@ -36,3 +38,10 @@ def described(error: BaseException) -> str:
     """The kind of `error`, where that is no user's, and its message on one line."""
     kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
     return f"{kind}{one_line(error)}"
+
+
+def line_in(error: BaseException, file: str | None) -> str:
+    """`file.py:12: ` of the last line of `file` that led to `error`, or ""."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f"{Path(file).name}:{lines[-1]}: " if file and lines else ""

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from bench.check import classifier, dataset, metrics, predictor
-from bench.errors import UserError, one_line, unknown
+from bench import as_started
+from bench.check import classifier, dataset, predictor
+from bench.errors import UserError, line_in, one_line, unknown
 from bench.score.metric import NotMeasured
 from bench.suite import catalogue
 from bench.suite.reference import Reference, is_file_reference
+from datasets.contract import DataMissing
 from models.contract import Predictor
 
+QUICK = (
+    *("builds", "shape", "gradients"),
+    "spec is sane",
+    *("train clips have the shape of the spec", "held out clips have the shape of the spec"),
+)
+"""Checks of models and of data sets that find most mistakes, in a second."""
 
-def check(reference: str) -> int:
+
+def check(reference: str, *, quick: bool = False) -> int:
     """Exit code 0 where the model or data set passes every check, else 1; prints a line a check.
+
+    A `quick` one makes only the checks in `QUICK`, and none of a data set whose data are missing.
 
     `metrics` checks the metrics, which must equal the outside implementations that they name; of
     those that cannot be measured here, as for lack of weights, it says why.
@@ -26,10 +36,17 @@ def check(reference: str) -> int:
     Raises:
         UserError: there is no model or data set of that name, or its data are missing.
     """
-    checks, subject = _subject(reference)
+    try:
+        checks, subject = _subject(reference)
+    except DataMissing as missing:
+        if not quick:
+            raise UserError(as_started(str(missing))) from missing
+        return 0
     failed = measured = 0
     said: dict[str, str] = {}
     for name, run in checks.items():
+        if quick and name not in QUICK:
+            continue
         try:
             error = _error(run, subject)
         except NotMeasured as reason:
@@ -53,27 +70,23 @@ def _error(run: Callable[[Any], None], subject: Any) -> str:
         NotMeasured: where it cannot be told here.
     """
     try:
-        run(subject)
+        with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+            run(subject)
     except NotMeasured:
         raise
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-        return f"{_place(error, subject)}{kind}{one_line(error)}"
+        cls = subject if isinstance(subject, type) else type(subject)
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        return f"{line_in(error, file)}{kind}{one_line(error)}"
     return ""
-
-
-def _place(error: BaseException, subject: Any) -> str:
-    """`file.py:12: ` of the last line of the file of `subject` that led to `error`, or ""."""
-    cls = subject if isinstance(subject, type) else type(subject)
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    return f"{Path(file).name}:{lines[-1]}: " if file and lines else ""
 
 
 def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     """The checks that apply to `reference`, and what they are given."""
     if reference == "metrics":
+        from bench.check import metrics  # and with it the outside implementations
+
         return metrics.CHECKS, metrics.this_device()
     if is_file_reference(reference):
         try:
@@ -106,5 +119,5 @@ def _model(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
 
 
 def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
-    opened = catalogue.require_dataset(reference)
+    opened = catalogue.open_dataset(reference)
     return dataset.checks_of(opened), opened

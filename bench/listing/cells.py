@@ -39,7 +39,7 @@ def rows(suite: str | None, store: Store, results: Path) -> list[dict[str, objec
     from bench.suite.settle import settle  # and with it torch
     from bench.suite.suite import load_suite
 
-    asked = load_suite(suite)
+    asked = load_suite(suite).with_reference()
     recorded = store.cells_and_borrowed(asked.name)
     known = {run.tags.get(records.CELL) for run in recorded}
     missing: list[dict[str, object]] = [

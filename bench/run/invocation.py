@@ -347,7 +347,9 @@ class Invocation:
 def prepared(
     suite: Suite, results: Path, tracking_uri: str | None, screen: Screen, **how: Any
 ) -> Invocation:
-    """A run of the cells of `suite`, settled for this machine; `how` are further fields of it.
+    """A run of the cells of `suite` and its reference, settled for this machine.
+
+    `how` are further fields of it.
 
     Raises:
         UserError: they cannot be settled.
@@ -356,6 +358,7 @@ def prepared(
 
     from bench.suite.settle import settle
 
+    suite = suite.with_reference()
     if suite.launch.cpus is not None:  # so that this process names the device as cells do
         torch.set_num_threads(suite.launch.cpus)
     return Invocation(suite, settle(suite), results, tracking_uri, screen, **how)

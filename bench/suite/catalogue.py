@@ -24,7 +24,7 @@ from typing import Any, TypeVar, get_args
 import datasets
 import models
 from bench import as_started
-from bench.errors import UserError, one_line, unknown
+from bench.errors import UserError, line_in, one_line, unknown
 from bench.suite.reference import Reference, is_file_reference, split
 from datasets.contract import DataMissing, Dataset, TaskName
 from datasets.sources import own_file
@@ -341,7 +341,7 @@ def _load(path: Path) -> ModuleType:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() is none of Python's Exceptions
-            what = f"{type(error).__name__}: {one_line(error)}"
+            what = f"{line_in(error, str(path))}{type(error).__name__}: {one_line(error)}"
             raise UserError(f"{path} cannot be imported: {what}") from error
 
 

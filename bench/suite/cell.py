@@ -248,16 +248,20 @@ class Cell(BaseModel):
 
     @cached_property
     def trained(self) -> str:
-        """Digest of everything its weights depend on."""
-        recipe = {k: v for k, v in asdict(self.recipe).items() if k not in NOT_OF_THE_FIGURES}
+        """Digest of everything its weights depend on; without any, no budget and no recipe do."""
+        told = {k: v for k, v in asdict(self.recipe).items() if k not in NOT_OF_THE_FIGURES}
+        training = [asdict(self.budget), told, self.evaluation.evaluations, self.settled_on]
+        if not self.missing_data and self.is_trained is False:
+            training = [None] * len(training)
+        budget, recipe, evaluations, settled_on = training
         return fingerprint.digest(
             [
                 [self.task, self.model_name, self.dataset_name, self.seed, self.device],
-                [asdict(self.budget), recipe, self.options, self.precision, self.step],
-                self.evaluation.evaluations,
+                [budget, recipe, self.options, self.precision, self.step],
+                evaluations,
                 fingerprint.code_digest(self.model_class, self.dataset_class),
                 fingerprint.harness_digest("trained"),
-                [fingerprint.arithmetic(), self.settled_on],
+                [fingerprint.arithmetic(), settled_on],
                 *([self.devices] if self.devices > 1 else []),
                 [self._digest_of("validation"), self._training_digest],
             ]

@@ -43,8 +43,13 @@ def digest(value: object) -> str:
 @cache
 def harness_digest(part: Literal["trained", "scored"]) -> str:
     """Digest of all code of the harness that the weights, or the figures beyond them, depend on."""
-    rooms = (REPOSITORY / room for room in ROOMS[part])
-    files = [path for room in rooms for path in ([room] if room.is_file() else _modules(room))]
+    return room_digest(*ROOMS[part])
+
+
+def room_digest(*rooms: str) -> str:
+    """Digest of the code in these folders and files of the harness."""
+    places = (REPOSITORY / room for room in rooms)
+    files = [path for room in places for path in ([room] if room.is_file() else _modules(room))]
     return digest([_read(path.read_bytes()).normalised for path in files])
 
 
@@ -54,12 +59,20 @@ def _modules(room: Path) -> list[Path]:
 
 @cache
 def code_digest(*classes: type) -> str:
-    """Digest of the files of `classes` and of what these import.
+    """Digest of the files of `classes` and of what these import, as `file_digest`."""
+    return file_digest(*(Path(inspect.getfile(cls)).resolve() for cls in classes))
+
+
+def file_digest(*paths: Path) -> str:
+    """Digest of the code in the files `paths`, which are resolved, and in what these import.
 
     Comments, docstrings and layout do not count. Imports are followed within models and data sets
     and beside a user's own file, not into the harness or installed packages.
+
+    Raises:
+        OSError, SyntaxError, ValueError: a file cannot be read, or is no Python.
     """
-    files = {Path(inspect.getfile(cls)).resolve() for cls in classes}
+    files = set(paths)
     seen: dict[Path, str] = {}
     while files:
         path = files.pop()

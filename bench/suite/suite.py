@@ -164,6 +164,20 @@ class Suite(_Strict):
             )
         return tuning
 
+    def with_reference(self) -> Suite:
+        """This suite with copy_last, which every figure of a prediction stands beside.
+
+        It is not trained, so that it costs one pass over the test clips of each data set.
+        """
+        from bench.score.metrics import REFERENCE
+        from bench.suite import catalogue
+
+        reference = REFERENCE[self.task]
+        named = {catalogue.model(each).name for each in self.models}
+        if self.task != "prediction" or reference in named:
+            return self
+        return self.model_copy(update={"models": (reference, *self.models)})
+
     def coordinates(self) -> Iterator[Coordinates]:
         """Every cell of the matrix, models first, so that each data set's baselines come early."""
         for dataset in self.datasets:
@@ -259,7 +273,7 @@ def load_suite(reference: str) -> Suite:
             its task.
     """
     suite = read_suite(reference)
-    _check_references(suite, _file(reference).name)
+    check_references(suite, _file(reference).name)
     return suite
 
 
@@ -273,7 +287,7 @@ def build_suite(fields: Mapping[str, Any]) -> Suite:
     suite = validated(
         Suite, {"tuned_recipes": f"{fields.get('name')}{TUNED}.toml", **fields}, "suite"
     )
-    _check_references(suite, f"suite {suite.name}")
+    check_references(suite, f"suite {suite.name}")
     return suite
 
 
@@ -354,7 +368,12 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
     return list(dict.fromkeys(picked))
 
 
-def _check_references(suite: Suite, place: str) -> None:
+def check_references(suite: Suite, place: str) -> None:
+    """Import the models and data sets that `suite` names.
+
+    Raises:
+        UserError: one is not there, or not for its task; the message begins with `place`.
+    """
     from bench.suite import catalogue
 
     try:
