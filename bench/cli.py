@@ -88,7 +88,7 @@ class Overrides:
     """Options that override the suite file."""
 
     budget: Annotated[str | None, _unset("BUDGET")] = None
-    """Training per cell: 60s, 5m, 2000steps, 100000samples or 1e15flops."""
+    """Training per cell: 60s, 5m, 2000steps, 100000samples, 20epochs or 1e15flops."""
     size: Annotated[str | None, _unset("SIZE")] = None
     """Size of the models, such as published or small (auto: small on a CPU)."""
     device: Annotated[

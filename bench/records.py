@@ -164,6 +164,7 @@ SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
 
 # Parameters: the references of model and data set, with options and file.
 MODEL_REFERENCE = "model_reference"
+EPOCHS = "budget.epochs"  # what a budget in samples was written as
 DATASET_REFERENCE = "dataset_reference"
 ALSO_TESTED_ON = "also_tested_on"  # JSON: names of further data sets, whose figures are `elsewhere`
 

@@ -104,6 +104,7 @@ class Arrays(Dataset):
             for split, numbers in splits.items()
         }
         self._train = RandomWindows(store, clips["train"], spec.clip_frames)
+        self.epoch_clips = len(self._train)
         self._held_out = {
             split: FixedWindows(store, clips[split], spec.clip_frames) for split in HELD_OUT
         }

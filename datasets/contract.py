@@ -180,6 +180,8 @@ class Dataset(ABC):
     task: ClassVar[TaskName] = "prediction"
     cluster_name: ClassVar[str] = "sequence"
     spec: Spec
+    epoch_clips: int | None = None
+    """Training clips in an epoch; None where they are drawn without end, and no protocol says."""
     notice: str | None = None
     """One line a user should see, such as that a substitute is used; None for none."""
 

@@ -42,6 +42,8 @@ class MovingMNIST(Dataset):
     """
 
     name = "moving_mnist"
+    epoch_clips = 10_000
+    """As those who train on it count, such as OpenSTL, whose loader draws so many an epoch."""
 
     def __init__(
         self, context_frames: int = 10, horizon: int = 10, *, train_share: float = 1.0

@@ -38,6 +38,7 @@ class Seq2SeqMovingMNIST(MovingMNIST):
     """
 
     name = "moving_mnist/seq2seq"
+    epoch_clips = None
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random training clips, uint8 [count,T,1,64,64], on the generator's device."""

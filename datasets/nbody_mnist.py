@@ -48,6 +48,7 @@ class NBodyMNIST(MovingMNIST):
     """
 
     name = "nbody_mnist"
+    epoch_clips = 20_000
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random training clips, uint8 [count,T,1,64,64], on the generator's device."""

@@ -85,7 +85,7 @@ class Section:
         parts = (
             (frames[self.task], self.context_frames),
             (f"{self.classes} classes", self.classes),
-            (f"{units.budget(self.budget)} of training", self.budget),
+            (f"{self.budget_told} of training", self.budget),
             (self.device, self.device),
             (f"precision {self.precision}", self.precision),
             (f"{self.recipe} recipe{'s' * (self.recipe in OWN_RECIPES)}", self.recipe),
@@ -97,6 +97,14 @@ class Section:
     def conditions(self) -> tuple[str, ...]:
         """The settings that must agree for figures on several data sets to be compared."""
         return (self.task, self.size, *(getattr(self, name) for name in SETTING))
+
+    @property
+    def budget_told(self) -> str:
+        """The budget as it is read, and the epochs that it was written as."""
+        of_these = self.cells[self.cells["budget"] == self.budget]
+        epochs = sorted(set(of_these["epochs"])) if "epochs" in of_these else []
+        told = [f"{each} epoch{'s' * (each != '1')}" for each in epochs if each]
+        return units.budget(self.budget) + (f" ({' or '.join(told)})" if told else "")
 
     @property
     def budget_amount(self) -> float:
@@ -215,7 +223,7 @@ def headings(parts: Sequence[Section]) -> list[str]:
     for part in parts:
         alike = [other for other in parts if other.title == part.title]
         settings = {
-            "budget": units.budget(part.budget),
+            "budget": part.budget_told,
             "recipe": f"{part.recipe} recipes" if part.recipe in OWN_RECIPES else part.recipe,
             "device": part.device,
             "precision": f"precision {part.precision}",
@@ -363,6 +371,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "label": model_label(model, size),
         "seed": _seed(params),
         **{name: params.get(name, UNKNOWN) for name in chosen},
+        "epochs": params.get(records.EPOCHS, "").removesuffix(".0"),
         "task": task if task in COLUMNS else "prediction",
         "classes": params.get("classes", None if task == "recognition" else NONE),
         "context_frames": params.get("context_frames"),

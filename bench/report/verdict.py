@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import records, units
+from bench import records
 from bench.report.columns import COLUMNS, Column
 from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.marks import WHY
@@ -110,7 +110,7 @@ def _best(
     words, lead = _WORDS[section.task], COLUMNS[section.task][0]
     first, figures = trained["label"].iloc[0], trained.set_index("label")[lead.name]
     many = f"of {len(trained)} trained models"
-    after = f"after {units.budget(section.budget)} of training on {section.dataset}"
+    after = f"after {section.budget_told} of training on {section.dataset}"
     told = words.figure(figures[first])
     reference = baselines.loc[baselines["model"] == REFERENCE[section.task], lead.name]
     if len(reference):

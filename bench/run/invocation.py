@@ -216,7 +216,7 @@ class Invocation:
 
     def _begin(self, store: Store, leftovers: Leftovers) -> str:
         """The id of a new parent run, with the settled suite and its cells as artifacts."""
-        budget = str(self.cells[0].budget)
+        budget = str(self.suite.budget_on(self.cells[0].device))
         name = f"{self.suite.name} {budget}"
         tags = {records.KIND: "suite", records.FOLDER: folder_tag(self.results)}
         run_id = store.begin(self.suite.name, name, tags)

@@ -14,6 +14,7 @@ from bench.run.display import PlannedCell, RunSettings, State
 from bench.run.estimate import training_seconds
 from bench.run.recorded import Recorded
 from bench.score.metrics import LEADING
+from bench.suite.epochs import Epochs
 
 if TYPE_CHECKING:
     from bench.suite.cell import Cell
@@ -58,12 +59,25 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
     """The common settings of the cells of one suite, for the display."""
     one, sizes = cells[0], dict.fromkeys(cell.size for cell in cells if cell.size != "only")
     size = ", ".join(sizes) or "only"
-    budget = units.budget(str(one.budget))
+    budget = _budget(cells)
     unequal = _unequal_batches(cells) if one.budget.kind == "steps" else ""
     several = max(cell.devices for cell in cells)
     device = f"{several} x {one.device}" if several > 1 else one.device
     remarks = tuple(filter(None, (unequal, _untuned(cells))))
     return RunSettings(one.suite, device, one.precision, size, budget, workers, remarks)
+
+
+def _budget(cells: Sequence[Cell]) -> str:
+    """The budget of all, in samples of each data set where it is written in epochs."""
+    one = cells[0]
+    if one.epochs is None:
+        return units.budget(str(one.budget))
+    counted = {c.dataset_name: str(c.budget) for c in cells if not c.missing_data}
+    samples = [units.budget(budget) for budget in counted.values()]
+    if len(set(samples)) > 1:
+        samples = [f"{each} of {name}" for each, name in zip(samples, counted, strict=True)]
+    told = f": {', '.join(samples)}" if samples else ""
+    return f"{Epochs(one.epochs)}{told}"
 
 
 def _unequal_batches(cells: Sequence[Cell]) -> str:

@@ -21,6 +21,7 @@ from bench.literature.conventions import columns
 from bench.score.metrics import RECORDED
 from bench.suite import catalogue, data, fingerprint
 from bench.suite.costs import cost_of, is_of_the_house
+from bench.suite.epochs import Epochs
 from bench.suite.reference import Reference
 from bench.suite.suite import Evaluation, FolderName, Limits, Seed
 from bench.train import hardware
@@ -57,6 +58,8 @@ class Cell(BaseModel):
     recipe_of: Literal["published", "tuned", "shared"]
     """Whether the recipe is the model's own, found by `bench tune`, or one for the whole suite."""
     budget: Budget
+    epochs: float | None = None
+    """Those that the budget was written as; part of neither digest."""
     evaluation: Evaluation
     limits: Limits
     device: hardware.Device
@@ -173,6 +176,12 @@ class Cell(BaseModel):
         asked = self.evaluation.also_test_on or ()
         named = {data.name_of(reference): reference for reference in asked}
         return {name: of for name, of in named.items() if name != self.dataset_name}
+
+    @property
+    def budget_told(self) -> str:
+        """Its budget as it is recorded: in epochs where their clips are missing, uncounted."""
+        uncounted = self.epochs is not None and self.missing_data
+        return str(Epochs(self.epochs or 1)) if uncounted else str(self.budget)
 
     @property
     def is_of_the_house(self) -> bool:
@@ -332,8 +341,9 @@ class Cell(BaseModel):
             "dataset": self.dataset_name,
             "seed": self.seed,
             "suite": self.suite,
-            "budget": str(self.budget),
+            "budget": self.budget_told,
             f"budget.{self.budget.kind}": self.budget.amount,
+            **({} if self.epochs is None else {records.EPOCHS: self.epochs}),
             "device": self.device,
             "precision": self.precision,
             "step": self.step,

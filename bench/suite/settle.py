@@ -13,8 +13,10 @@ import torch
 from bench.errors import UserError, one_line
 from bench.suite import catalogue, data, tuned
 from bench.suite.cell import Cell
+from bench.suite.epochs import Epochs
 from bench.suite.suite import Coordinates, Suite
 from bench.train import hardware
+from bench.train.budget import Budget
 from bench.train.task import Task, task_of
 from bench.train.team import Team
 from datasets.contract import TaskName
@@ -27,10 +29,11 @@ def settle(suite: Suite) -> list[Cell]:
     A model that owes nothing to its seed has the suite's first one alone.
 
     Raises:
-        UserError: what is also tested on is no data set for prediction, this machine lacks the
-            devices asked for, a batch cannot be divided over them, a model has no such size or
-            cannot be built with its options, or has tuned recipes for several other budgets where
-            the suite wants one, or two models or data sets have one label.
+        UserError: the budget is in epochs and a data set has none, what is also tested on is no data
+            set for prediction, this machine lacks the devices asked for, a batch cannot be divided
+            over them, a model has no such size or cannot be built with its options, or has tuned
+            recipes for several other budgets where the suite wants one, or two models or data sets
+            have one label.
     """
     suite.check_labels()
     evaluation = suite.evaluation
@@ -46,7 +49,11 @@ def settle(suite: Suite) -> list[Cell]:
     devices = hardware.resolve_devices(suite.devices, device)
     step = hardware.resolve_step(suite.step, device, devices)
     usual = "small" if device == "cpu" else "published"
-    size, budget = usual if suite.size == "auto" else suite.size, suite.budget_on(device)
+    size, asked = usual if suite.size == "auto" else suite.size, suite.budget_on(device)
+    epochs = asked if isinstance(asked, Epochs) else None
+    budget = (
+        Budget("samples", 1.0) if isinstance(asked, Epochs) else asked
+    )  # until clips are counted
 
     def settled(at: Coordinates) -> Cell:
         model = catalogue.model_for(suite.task, at.model)
@@ -62,6 +69,7 @@ def settle(suite: Suite) -> list[Cell]:
             recipe=content.recipe if isinstance(suite.recipe, str) else suite.recipe,
             recipe_of=suite.recipe if isinstance(suite.recipe, str) else "shared",
             budget=budget,
+            epochs=epochs.amount if epochs else None,
             evaluation=evaluation,
             limits=suite.limits,
             device=device,
@@ -75,6 +83,8 @@ def settle(suite: Suite) -> list[Cell]:
         _require_testable_elsewhere(cell)
         _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
         changes: dict[str, object] = {"settled_data": cell.data_digests}
+        if epochs:
+            cell = cell.changed(budget=epochs.of(cell.dataset, cell.data))
         if suite.recipe == "tuned" and cell.unbuildable:
             raise UserError(cell.unbuildable)
         recipe = cell.recipe

@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from bench.errors import UserError, one_line, unknown
+from bench.suite.epochs import Epochs, parse
 from bench.suite.launch import Launch
 from bench.suite.reference import Reference, is_file_reference
 from bench.suite.tuning import Tuning
@@ -53,11 +54,11 @@ MOST_SAMPLES = 10_000  # which are in memory together
 with_config(ConfigDict(extra="forbid", strict=True))(Recipe)
 
 
-def _parse_budget(text: object) -> Budget:
+def _parse_budget(text: object) -> Budget | Epochs:
     if not isinstance(text, str):
         raise ValueError("write it as text, such as '60s' or '2000steps'")
     try:
-        return Budget.parse(text)
+        return parse(text)
     except UserError as error:
         raise ValueError(str(error)) from error
 
@@ -134,8 +135,9 @@ class Suite(_Strict):
     models: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
     datasets: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
-    budget: Annotated[Budget, BeforeValidator(_parse_budget)]
-    budget_on_cpu: Annotated[Budget | None, BeforeValidator(_parse_budget)] = None
+    budget: Annotated[Budget | Epochs, BeforeValidator(_parse_budget)]
+    """Epochs become samples of each data set when its cells are settled."""
+    budget_on_cpu: Annotated[Budget | Epochs | None, BeforeValidator(_parse_budget)] = None
     """In its place on a CPU: in FLOPs, so that what else a CPU does changes no figure."""
     size: str = "auto"
     """A size by name; "auto" means published on an accelerator, small on a CPU."""
@@ -230,7 +232,7 @@ class Suite(_Strict):
         """The names of its task, and those written out in `patterns`, which are checked later."""
         return [name for name, cls in known.items() if cls.task == self.task or name in patterns]
 
-    def budget_on(self, device: str) -> Budget:
+    def budget_on(self, device: str) -> Budget | Epochs:
         """The budget of each cell on a `device` of that type."""
         return (self.budget_on_cpu if device == "cpu" else None) or self.budget
 

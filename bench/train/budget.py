@@ -80,7 +80,8 @@ class Budget:
             why = "is none" if "convert" in str(error) else f"cannot be: {error}"
         shown = text if len(text) <= 40 else f"{text[:37]}..."
         raise UserError(
-            f"budget {shown!r} {why}; write 60s, 5m, 2h, 2000steps, 100000samples or 1e15flops"
+            f"budget {shown!r} {why}; write 60s, 5m, 2h, 2000steps, 100000samples,"
+            " 20epochs or 1e15flops"
         )
 
     @property

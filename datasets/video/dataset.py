@@ -123,6 +123,7 @@ class VideoDataset(CachedDataset):
             )
 
         self._train = self._of("train", random)
+        self.epoch_clips = len(self._train)
         self._held_out = {name: self._of(name, fixed) for name in HELD_OUT}
 
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
@@ -171,6 +172,7 @@ class LabelledVideoDataset(CachedDataset, LabelledDataset):
             return LabelledWindows(frames, clips, labels, length, frame_step, per_video)
 
         self._windows = {name: self._of(name, windows) for name in SPLITS}
+        self.epoch_clips = len(splits["train"])  # a window of each
 
     def train_labelled_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`count` windows at random offsets of random training clips, and their classes."""
