@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from datasets.contract import DataMissing, Dataset, HeldOutName, Spec
 from datasets.sources.array_files import Sequences
 from datasets.sources.folders import data_folder, find
+from datasets.video import in_time
 from datasets.video.cache import Clip
 from datasets.video.dataset import HELD_OUT, SPLITS, SplitName
 from datasets.video.windows import FixedWindows, RandomWindows, shuffle_key
@@ -34,8 +35,8 @@ class Arrays(Dataset):
     """The next frames of sequences that are all as long as each other, in one array.
 
     The array is `.npy`, `.npz`, HDF5 or a TIFF stack, [N,T,C,H,W], [N,T,H,W], [N,T,H,W,C] or in any
-    other order that `axes` says, of N sequences of T frames. It is read as it is needed; an `.npz`
-    and a packed TIFF are held in memory. Nothing is prepared.
+    other order that `axes` says, of N sequences of T frames, or [T,C,H,W] of one. It is read as it
+    is needed; an `.npz` and a packed TIFF are held in memory. Nothing is prepared.
 
     uint8 stays as it is, from 0 to 255. Other values are scaled from `value_range` to [0,1] and cut
     there, and held in 16 bits, to 1/65,535 of the range. Without `value_range` it is that of the
@@ -44,7 +45,9 @@ class Arrays(Dataset):
 
     No window crosses the end of a sequence, and each sequence is in one split: those of a share are
     drawn by the hash of their numbers. Sequences cut from one recording look alike; to keep them
-    together say which validate and which test.
+    together say which validate and which test. Where there are too few for shares, each is cut in
+    time, which the notice says: it trains, then validates, then tests, and the frames of a window
+    are left out at each cut.
     """
 
     name = "arrays"
@@ -93,23 +96,27 @@ class Arrays(Dataset):
                 f"{sequences.path} has sequences of {frames:,} frames, fewer than the"
                 f" {spec.clip_frames:,} of a window: ask for fewer"
             )
-        splits = _divided(sequences.path, count, chosen)
-        reach = _reach(sequences, splits, limits)
-        if sequences.dtype != np.uint8 and limits is None:
-            limits = _measured(sequences.path, reach["train"])
-        store = _Store(sequences, limits)
-        self.spec = replace(spec, frame_shape=tuple(frame_shape), dtype=store.dtype)
+        splits, shares = _divided(sequences.path, count, chosen)
         clips = {
             split: [Clip(str(n), n * frames, frames, {}) for n in numbers]
             for split, numbers in splits.items()
         }
+        counts = ", ".join(f"{len(splits[split]):,} {split}" for split in SPLITS)
+        divided = f"sequences: {counts}"
+        if shares:
+            clips |= _cut(sequences.path, clips["train"], shares, spec.clip_frames)
+            divided = f"sequences cut in time: {in_time.told(shares, spec.clip_frames)}"
+        reach = _reach(sequences, clips, limits)
+        if sequences.dtype != np.uint8 and limits is None:
+            limits = _measured(sequences.path, reach["train"])
+        store = _Store(sequences, limits)
+        self.spec = replace(spec, frame_shape=tuple(frame_shape), dtype=store.dtype)
         self._train = RandomWindows(store, clips["train"], spec.clip_frames)
         self.epoch_clips = len(self._train)
         self._held_out = {
             split: FixedWindows(store, clips[split], spec.clip_frames) for split in HELD_OUT
         }
-        counts = ", ".join(f"{len(splits[split]):,} {split}" for split in SPLITS)
-        said = [f"axes {sequences.axes} of {sequences.path.name}", f"sequences: {counts}"]
+        said = [f"axes {sequences.axes} of {sequences.path.name}", divided]
         if limits is not None:
             said += _scale(limits, reach, measured=value_range is None)
         self.notice = "; ".join(said)
@@ -206,18 +213,14 @@ def _located(path: str) -> Path:
 
 def _divided(
     path: Path, count: int, chosen: Mapping[HeldOutName, float | list[range]]
-) -> dict[SplitName, list[int]]:
+) -> tuple[dict[SplitName, list[int]], in_time.Shares]:
     """The numbers of the sequences of each split: those that are named, then the shares of all.
 
+    Where too few are left for these, they train, and the shares are to be cut from them in time.
+
     Raises:
-        DataMissing: there are too few.
         ValueError: a number is none of theirs, or in two splits.
     """
-    if count < len(SPLITS):
-        raise DataMissing(
-            f"{path} holds too few sequences ({count}): training, validation and test need one each"
-            " at least"
-        )
     split_of: dict[int, SplitName] = {}
     for split, asked in chosen.items():
         for numbers in asked if isinstance(asked, list) else ():
@@ -228,8 +231,10 @@ def _divided(
                     raise ValueError(f"sequence {number} is named for both validation and test")
     left = [number for number in range(count) if number not in split_of]
     left.sort(key=lambda number: shuffle_key(str(number)))
+    asked_of = {split: asked for split in HELD_OUT if isinstance(asked := chosen[split], float)}
+    shares = asked_of if 0 < len(left) <= len(asked_of) else {}
     for split, asked in chosen.items():
-        if isinstance(asked, float):
+        if isinstance(asked, float) and not shares:
             share = max(1, round(asked * count))
             split_of |= dict.fromkeys(left[:share], split)
             left = left[share:]
@@ -238,16 +243,35 @@ def _divided(
     for number, split_name in sorted(split_of.items()):
         splits[split_name].append(number)
     for split_name, numbers_of in splits.items():
-        if not numbers_of:
+        if not numbers_of and split_name not in shares:
             raise ValueError(
                 f"of the {count} sequences of {path} none is left for {split_name}: give smaller"
                 " shares, or fewer numbers, to validation and test"
             )
-    return splits
+    return splits, shares
+
+
+def _cut(
+    path: Path, clips: Sequence[Clip], shares: in_time.Shares, span: int
+) -> dict[SplitName, list[Clip]]:
+    """The parts of `clips` that train, and those of `shares`.
+
+    Raises:
+        DataMissing: the sequences are too short, or the shares too large.
+    """
+    train, held_out = in_time.cut(clips, shares, span)
+    if not train:
+        raise DataMissing(
+            f"{path} has {clips[0].frames:,} frames a sequence, of which {' and '.join(shares)}"
+            f" would be cut in time; with windows of {span} frames that takes"
+            f" {in_time.least_frames(shares, span):,}, and no larger shares: ask for shorter"
+            " windows, or bring more sequences"
+        )
+    return {"train": train, **held_out}
 
 
 def _reach(
-    sequences: Sequences, splits: Mapping[SplitName, Iterable[int]], limits: Range | None
+    sequences: Sequences, splits: Mapping[SplitName, Iterable[Clip]], limits: Range | None
 ) -> dict[SplitName, Range]:
     """The least and the largest value of each split; nothing where none of them can surprise.
 
@@ -257,17 +281,19 @@ def _reach(
     kind = sequences.dtype
     if kind.kind != "f" and (limits is not None or kind == np.uint8):
         return {}
-    return {split: _extremes(sequences, numbers) for split, numbers in splits.items()}
+    return {split: _extremes(sequences, clips) for split, clips in splits.items()}
 
 
-def _extremes(sequences: Sequences, numbers: Iterable[int]) -> Range:
-    """The least and the largest value of those sequences."""
+def _extremes(sequences: Sequences, clips: Iterable[Clip]) -> Range:
+    """The least and the largest value of those parts of sequences."""
     _, length, *frame_shape = sequences.shape
     at_once = max(1, _SCAN_BYTES // (math.prod(frame_shape) * sequences.dtype.itemsize))
     low, high = math.inf, -math.inf
-    for number in numbers:
-        for first in range(0, length, at_once):
-            values = sequences.frames(number, first, min(first + at_once, length))
+    for clip in clips:
+        number, begin = divmod(clip.first, length)
+        end = begin + clip.frames
+        for first in range(begin, end, at_once):
+            values = sequences.frames(number, first, min(first + at_once, end))
             least, most = float(values.min()), float(values.max())
             if not (math.isfinite(least) and math.isfinite(most)):
                 frame = first + int(np.isfinite(values).all((1, 2, 3)).argmin())

@@ -12,11 +12,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from datasets.contract import Spec, whole
+from datasets.contract import DataMissing, HeldOutName, Spec, whole
+from datasets.video import in_time
 from datasets.video.arrays import ARRAY_SUFFIXES, digests_of_array
 from datasets.video.cache import Cache, Clip
 from datasets.video.clips import clips_at, counted
-from datasets.video.dataset import SPLITS, SplitName, VideoDataset
+from datasets.video.dataset import HELD_OUT, SPLITS, SplitName, VideoDataset
 from datasets.video.decode import is_video, read_frames
 from datasets.video.lists import ClipNames
 from datasets.video.movies import VARIABLE_RATE
@@ -51,6 +52,7 @@ class _Facts(BaseModel):
     split_by: str
     split_of: dict[str, SplitName]
     left_out: int
+    in_time: list[HeldOutName] = []
     no_clips: list[str] = []
     odd_clips: list[str] = []
     digests: dict[str, str] = {}
@@ -87,7 +89,10 @@ class Frames(VideoDataset):
        its split when others come. Where few clips would leave a split empty, it gets the nearest
        one. Clips cut from one recording look alike: to keep these together give folders or lists.
 
-    Without a list or folder for validation the hash takes 10 % of the training clips. Where a split
+    Without a list or folder for validation the hash takes 10 % of the training clips. One or two
+    clips are cut in time instead, which the notice says: the last 10 % of the frames of each test,
+    10 % before them validate, and all before these train; the frames of a window are left out at
+    each cut. So is a training clip that is alone, for validation. Where a split
     holds a copy of a clip, the same files byte for byte or the same frames in another array, laxer
     splits leave it out: validation what is in test, training what is in either.
     """
@@ -137,18 +142,24 @@ class Frames(VideoDataset):
         spec = Spec(cache.frames.shape[1:], context_frames, horizon)
         self._recordings = _recordings(cache)
         splits, copies = _without_copies(cache)
-        super().__init__(cache, splits, spec, frame_step=frame_step)
         span = (spec.clip_frames - 1) * frame_step + 1
+        least, shares = span, dict.fromkeys(cache.facts.get("in_time", []), in_time.SHARE)
         short = sum(clip.frames < span for clips in splits.values() for clip in clips)
+        if shares:
+            least = in_time.least_frames(shares, span)
+            short += sum(span <= clip.frames < least for clip in splits["train"])
+            splits = _cut(splits, shares, span)
+        super().__init__(cache, splits, spec, frame_step=frame_step)
         left_out = {
             "in no list or folder of a split": cache.facts["left_out"],
             "damaged": len(cache.damaged),
-            f"shorter than {span} frames": short,
+            f"shorter than {least} frames": short,
             "copied from a clip that is held out": copies,
         }
         listed = [f"{count:,} {what}" for what, count in left_out.items() if count]
         listed += cache.facts.get("no_clips", [])
         parts = [f"clips split by {cache.facts['split_by']}"]
+        parts += [f"cut in time: {in_time.told(shares, span)}"] if shares else []
         parts += [f"left out: {', '.join(listed)}"] if listed else []
         parts += cache.facts.get("odd_clips", [])
         remarks = Counter(remark for source in cache.sources for remark in source.remarks)
@@ -212,6 +223,25 @@ class Frames(VideoDataset):
         )
 
 
+def _cut(
+    splits: Mapping[SplitName, Sequence[Clip]], shares: in_time.Shares, span: int
+) -> dict[SplitName, Sequence[Clip]]:
+    """`splits`, with those of `shares` cut from the clips that train.
+
+    Raises:
+        DataMissing: none of these is long enough.
+    """
+    train, held_out = in_time.cut(splits["train"], shares, span)
+    if not train:
+        longest = max((clip.frames for clip in splits["train"]), default=0)
+        raise DataMissing(
+            f"the longest clip has {longest:,} frames, of which {' and '.join(shares)} would be cut"
+            f" in time; with windows over {span} frames that takes"
+            f" {in_time.least_frames(shares, span):,}: ask for shorter windows, or prepare more"
+        )
+    return {**splits, "train": train, **held_out}
+
+
 def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:
     """The clips of each split, no copies of those in a stricter one, and how many these were."""
     contents, split_of = _contents(cache), cache.facts["split_of"]
@@ -265,19 +295,18 @@ def _find(folder: Path) -> Sources:
             f"{printable(folder)} holds images itself: put each clip's in a subfolder"
         )
     clips = [clip for source in sources for clip in source.clip_names]
-    if len(clips) < len(SPLITS):
+    if not clips:
         besides = f"; left out: {', '.join(no_clips)}" if no_clips else ""
         raise SourceWrong(
-            f"{printable(folder)} holds too few clips ({len(clips)}): training, validation and test"
-            " need one each at least; a clip is a video, an array, a stack or a subfolder of"
-            f" images{besides}"
+            f"{printable(folder)} holds no clip: that is a video, an array, a stack or a subfolder"
+            f" of images{besides}"
         )
     lists = _of_splits(
         {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".txt"}
     )
-    split_by, split_of = _divided(folder, sources, lists)
+    split_by, split_of, from_train = _divided(folder, sources, lists)
     for split in SPLITS:
-        if split not in split_of.values():
+        if split not in (*split_of.values(), *from_train):
             raise SourceWrong(
                 f"{printable(folder)} has no {split} clip among {len(clips):,} (split by"
                 f" {split_by}): name the clips of each split in train.txt, validation.txt and"
@@ -287,6 +316,7 @@ def _find(folder: Path) -> Sources:
     facts = {
         "split_by": split_by,
         "split_of": split_of,
+        "in_time": from_train,
         "left_out": len(clips) - len(split_of),
         "no_clips": no_clips,
         "odd_clips": counted(found.odd),
@@ -304,20 +334,24 @@ def _digests(source: Source) -> Iterator[tuple[str, str]]:
 
 def _divided(
     folder: Path, sources: Sequence[Source], lists: Mapping[SplitName, Path]
-) -> tuple[str, dict[str, SplitName]]:
-    """What decides, and the split of every clip that is in one."""
+) -> tuple[str, dict[str, SplitName], list[HeldOutName]]:
+    """What decides, the split of every clip in one, and what is cut from those that train."""
     top_of = {
         clip: source.name.partition("/")[0] for source in sources for clip in source.clip_names
     }
     given = lists or _of_splits({top: folder / top for top in top_of.values()})
     place = _places(sources)
     split_of: dict[str, SplitName]
+    from_train: list[HeldOutName] = []
     if lists:
         split_by, split_of = "lists", _listed(ClipNames(folder, sources), lists)
     elif given:
         split_at = {path.name: split for split, path in given.items()}
         split_by = "folders"
         split_of = {clip: split_at[top] for clip, top in top_of.items() if top in split_at}
+    elif len(set(place.values())) < len(SPLITS):
+        split_by, split_of = "time, for they are few", dict.fromkeys(top_of, "train")
+        return split_by, split_of, [*HELD_OUT]
     else:
         split_by = "the hash of their names"
         tested = _last(place, lambda number: number > 1 - HASHED_SHARE, leaving=2)
@@ -327,8 +361,11 @@ def _divided(
         turned = {clip: -number for clip, number in train.items()}
         chosen = _last(turned, lambda number: -number < HASHED_SHARE, leaving=1)
         split_of |= dict.fromkeys(chosen, "validation")
-        split_by += ", validation by the hash of their names" if given else ""
-    return split_by, split_of
+        if train and not chosen:
+            from_train = ["validation"]
+        how = "time" if from_train else "the hash of their names"
+        split_by += f", validation by {how}" if given else ""
+    return split_by, split_of, from_train
 
 
 def _last(

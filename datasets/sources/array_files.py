@@ -22,8 +22,14 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".tif", ".tiff")
 
+_ORDERS = {3: ("THW",), 4: ("NTHW", "TCHW"), 5: ("NTCHW",)}
+"""The axes of an array with so many."""
+
 _MOST_CHANNELS = 4
 """Of an axis that is taken for that of the channels unasked."""
+
+_CHANNELS = (1, 3)
+"""Of one sequence, whose axis could be that of a few frames as well: grey, and colour."""
 
 _NAMED = 5  # arrays of a file
 
@@ -44,8 +50,8 @@ class Sequences:
         Args:
             path: its name says what it is, by one of `SUFFIXES`.
             key: of the array, where an `.npz` or HDF5 file holds several.
-            axes: their order, N, T, H, W and where there are channels C (default: NTHW, NTCHW or
-                NTHWC, where the shape leaves one of them alone).
+            axes: their order, T, H, W and where there are any N and C (default: NTHW, NTCHW or
+                NTHWC, or of one sequence THW, TCHW or THWC, where the shape leaves one alone).
 
         Raises:
             DataMissing: it cannot be read, or holds no array of sequences.
@@ -56,11 +62,12 @@ class Sequences:
         shape, self.dtype = tuple(self._array.shape), np.dtype(self._array.dtype)
         if self.dtype.kind not in "buif":
             raise DataMissing(f"{path} holds {str(self.dtype)[:40]}, not numbers")
-        if len(shape) not in (4, 5) or 0 in shape:
+        if len(shape) not in _ORDERS or 0 in shape:
             raise DataMissing(f"{path} has shape {shape}, not [N,T,H,W] or [N,T,C,H,W]")
         self.axes = axes if axes else _axes(path, shape)
-        if sorted(self.axes) != sorted("NTCHW" if len(shape) == 5 else "NTHW"):
-            order = "N, T, C, H and W" if len(shape) == 5 else "N, T, H and W"
+        orders = _ORDERS[len(shape)]
+        if sorted(self.axes) not in map(sorted, orders):
+            order = " or of ".join(orders)
             raise ValueError(f"axes of shape {shape} are an order of {order}, not {axes[:40]!r}")
         sides = dict(zip(self.axes, shape, strict=True))
         count, frames, channels, height, width = (sides.get(axis, 1) for axis in "NTCHW")
@@ -81,13 +88,18 @@ def _axes(path: Path, shape: tuple[int, ...]) -> str:
     Raises:
         ValueError: several are, or none.
     """
+    if len(shape) == 3:
+        return "THW"
     if len(shape) == 4:
         known = ["NTHW"]
-        likely = known if shape[3] > _MOST_CHANNELS else []  # or one sequence, [T,H,W,C]
+        likely = known if shape[3] > _MOST_CHANNELS else []
+        one = [axes for axes in ("TCHW", "THWC") if shape[axes.index("C")] in _CHANNELS]
+        if one and shape[0] > _MOST_CHANNELS:
+            likely, known = one, one
     else:
         known = ["NTCHW", "NTHWC"]
         likely = [axes for axes in known if shape[axes.index("C")] <= _MOST_CHANNELS]
-    if shape[0] < shape[1]:  # more frames than sequences, or the other way round
+    if shape[0] < shape[1] and likely[:1] != ["THWC"]:  # more frames than sequences, or the other way round
         likely = [*likely, *(f"TN{axes[2:]}" for axes in likely)]
     if len(likely) != 1:
         choice = " or ".join(f"axes='{axes}'" for axes in likely or known)

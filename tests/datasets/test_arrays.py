@@ -15,6 +15,7 @@ from torch import Tensor
 
 from datasets.arrays import Arrays
 from datasets.contract import DataMissing
+from datasets.video.dataset import HELD_OUT
 from tests.datasets.small_sources import drifting
 
 Save = Callable[[Path, np.ndarray], None]
@@ -90,8 +91,11 @@ def test_axes_come_in_any_order_that_is_said(tmp_path: Path, name: str, axes: st
         ((30, 20, 3, 64, 64), "NTCHW"),
         ((30, 20, 64, 64, 3), "NTHWC"),
         ((30, 20, 64, 64, 1), "NTHWC"),
+        ((100, 64, 64), "THW"),
+        ((100, 200, 64, 3), "THWC"),
+        ((100, 3, 64, 64), "TCHW"),
         ((20, 30, 64, 64), None),
-        ((30, 20, 64, 3), None),
+        ((100, 3, 64, 3), None),
         ((30, 20, 4, 64, 4), None),
         ((30, 20, 16, 64, 64), None),
         ((20, 30, 1, 64, 64), None),
@@ -111,7 +115,7 @@ def test_axes_are_never_guessed_where_the_shape_leaves_several(
 
 @pytest.mark.parametrize("axes", ["NTHW", "NTHWX", "NTTHW", "nthwc", "N", "NTHWCC"])
 def test_axes_that_are_none_are_refused(tmp_path: Path, axes: str) -> None:
-    with pytest.raises(ValueError, match="an order of N, T, C, H and W"):
+    with pytest.raises(ValueError, match="an order of NTCHW"):
         Arrays(path=_saved(tmp_path, _numbered()), axes=axes)
 
 
@@ -174,14 +178,56 @@ def test_splits_that_cannot_be_are_refused(
     assert "\n" not in str(told.value)
 
 
-def test_seven_sequences_are_enough_and_two_are_too_few(tmp_path: Path) -> None:
-    path = _saved(tmp_path, _numbered())
-    np.save(path, _numbered(7))
+def test_seven_sequences_are_enough(tmp_path: Path) -> None:
+    path = _saved(tmp_path, _numbered(7))
     assert "5 train, 1 validation, 1 test" in (Arrays(path=path, axes="NTCHW").notice or "")
-    np.save(path, _numbered(2))
-    with pytest.raises(DataMissing, match=r"holds too few sequences \(2\)") as told:
-        Arrays(path=path, axes="NTCHW")
-    assert "\n" not in str(told.value)
+
+
+def _shown(dataset: Arrays, sequence: int) -> dict[str, set[int]]:
+    """The frames of a sequence that are in clips of each split."""
+    drawn = dataset.train_clips(400, torch.Generator().manual_seed(0))
+    clips = {"train": drawn, **{split: dataset.held_out(split)[:] for split in HELD_OUT}}
+    return {
+        split: {
+            first + step
+            for of, first in _origins(them)
+            if of == sequence
+            for step in range(dataset.spec.clip_frames)
+        }
+        for split, them in clips.items()
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_sequences_are_cut_in_time_and_share_no_frames(
+    tmp_path: Path, count: int
+) -> None:
+    array = _numbered(count, frames=100)
+    path = _saved(tmp_path, array[0, :, :1] if count == 1 else array)
+    dataset = Arrays(2, 2, path=path, axes="" if count == 1 else "NTCHW", test=0.2)
+    for sequence in range(count):
+        assert _shown(dataset, sequence) == {
+            "train": {*range(62)},
+            "validation": {*range(66, 74)},  # of 10 frames two windows
+            "test": {*range(80, 100)},
+        }
+    assert "cut in time: first what trains, then 10 % for validation, then 20 % for test" in (
+        dataset.notice or ""
+    )
+    assert dataset.clusters("test", 5 * count).unique().numel() == count
+    with pytest.raises(DataMissing, match="has 100 frames a sequence, of which validation and"):
+        Arrays(20, 20, path=path, axes="" if count == 1 else "NTCHW")
+
+
+def test_what_is_named_is_not_cut(tmp_path: Path) -> None:
+    path = _saved(tmp_path, _numbered(2, frames=40))
+    dataset = Arrays(2, 2, path=path, axes="NTCHW", test="1")
+    assert _shown(dataset, 1) == {"train": set(), "validation": set(), "test": {*range(40)}}
+    assert _shown(dataset, 0) == {
+        "train": {*range(32)},
+        "validation": {*range(36, 40)},
+        "test": set(),
+    }
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f8", "i1", "u2", ">u2", "i4", "i8", "u8", "?"])
@@ -282,7 +328,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN": (_spoiled(math.nan), "NaN or infinite, in frame 5 of sequence 4: replace it"),
     "infinite": (_spoiled(-math.inf, "f8"), "NaN or infinite, in frame 5 of sequence 4"),
     "NaN in half": (_spoiled(math.nan, "f2"), "NaN or infinite, in frame 5 of sequence 4"),
-    "three axes": (_of(np.zeros((9, 30, 30), "u1")), r"shape \(9, 30, 30\), not \[N,T,H,W\]"),
+    "two axes": (_of(np.zeros((90, 30), "u1")), r"shape \(90, 30\), not \[N,T,H,W\]"),
     "six axes": (_of(np.zeros((9, 3, 2, 2, 2, 1))), "has shape .*, not"),
     "a number": (_of(3), r"has shape \(\), not"),
     "empty": (_of(np.zeros((0, 20, 8, 8))), r"has shape \(0, 20, 8, 8\), not"),

@@ -17,6 +17,7 @@ from bench.suite.reference import Reference
 from datasets.contract import DataMissing
 from datasets.frames import Frames
 from datasets.video.cache import Cache
+from datasets.video.dataset import SPLITS
 from datasets.video.source import Sources, SourceWrong
 from tests.datasets.prepare_here import prepare_here
 from tests.datasets.video.counter import counter_video, number, picture
@@ -214,6 +215,48 @@ def test_a_folder_of_few_clips_has_every_split(
     assert counts.total() == len(clips)
 
 
+@pytest.mark.parametrize("names", [["a.npy"], ["a.npy", "b.npy"]])
+def test_one_or_two_clips_are_cut_in_time_and_share_no_frames(
+    tmp_path: Path, empty_folder: Path, names: list[str]
+) -> None:
+    source = tmp_path / "clips"
+    source.mkdir()
+    for n, name in enumerate(names):
+        np.save(source / name, np.stack([picture(100 * n + i, 16, 16) for i in range(100)]))
+    if len(names) == 1:
+        np.save(source / "short.npy", np.stack([picture(300 + i, 16, 16) for i in range(19)]))
+    prepare_here(Frames.preparation(size=16), source)
+    dataset = Frames(2, 2, size=16)
+    for name in {clip.name for clip in dataset.splits["train"]}:
+        parts = [[c for c in dataset.splits[s] if c.name == name] for s in SPLITS]
+        [(train, validation, test)] = zip(*parts, strict=True)
+        begins = train.first
+        assert [part.frames for part in (train, validation, test)] == [72, 10, 10]
+        assert [part.first - begins for part in (validation, test)] == [76, 90]
+    assert dataset.epoch_clips == len(names) * (72 - 3)
+    told = "cut in time: first what trains, then 10 % for validation, then 10 % for test, with 4"
+    assert told in (dataset.notice or "")
+    assert ("1 shorter than 20 frames" in (dataset.notice or "")) == (len(names) == 1)
+    assert dataset.clusters("test", 2 * len(names)).unique().numel() == len(names)
+    with pytest.raises(DataMissing, match="the longest clip has 100 frames, of which validation"):
+        Frames(20, 20, size=16)
+
+
+def test_a_clip_that_trains_alone_is_cut_for_validation(tmp_path: Path, empty_folder: Path) -> None:
+    for n, split in enumerate(("train", "test")):
+        (tmp_path / "clips" / split).mkdir(parents=True)
+        frames = np.stack([picture(100 * n + i, 16, 16) for i in range(30)])
+        np.save(tmp_path / "clips" / split / "a.npy", frames)
+    prepare_here(Frames.preparation(size=16), tmp_path / "clips")
+    dataset = Frames(2, 2, size=16)
+    assert {s: [c.frames for c in dataset.splits[s]] for s in SPLITS} == {
+        "train": [22],
+        "validation": [4],
+        "test": [30],
+    }
+    assert "split by folders, validation by time" in (dataset.notice or "")
+
+
 @settings(max_examples=25)
 @given(st.sets(st.integers(40, 99)))
 def test_a_clip_stays_in_its_split_when_others_come(
@@ -334,10 +377,6 @@ def test_names_that_are_not_utf8_are_prepared(tmp_path: Path, empty_folder: Path
     assert [clip.name for clip in dataset.splits["test"]] == [r"test/caf\xe9"]
 
 
-def _one_clip(folder: Path) -> None:
-    _touch(folder, "a.avi")
-
-
 def _a_file(folder: Path) -> None:
     folder.rmdir()
     folder.touch()
@@ -376,10 +415,6 @@ def _listed(**lists: str) -> Callable[[Path], None]:
     return write
 
 
-def _two_recordings(folder: Path) -> None:
-    _touch(folder, *(f"{walk}/{number}.png" for walk in "ab" for number in (1, 2, 5, 6)))
-
-
 def _a_loop(folder: Path) -> None:
     _touch(folder, "a.avi", "b.avi", "c.avi", "in/d.avi")
     (folder / "in" / "again").symlink_to(folder)
@@ -392,9 +427,8 @@ def _a_pipe_for_a_list(folder: Path) -> None:
 
 
 WRONG = {
-    "nothing": (lambda folder: None, "holds too few clips (0): training, validation and test need"),
-    "other files": (lambda folder: _touch(folder, "a.txt", ".b.avi", ".c/d.avi"), "few clips (0)"),
-    "one clip": (_one_clip, "holds too few clips (1): training, validation and test need one each"),
+    "nothing": (lambda folder: None, "holds no clip: that is a video, an array, a stack or a"),
+    "other files": (lambda folder: _touch(folder, "a.txt", ".b.avi", ".c/d.avi"), "holds no clip"),
     "a file": (_a_file, "is a file: give the folder that holds the clips"),
     "images": (_images_at_the_top, "holds images itself: put each clip's in a subfolder"),
     "train/ alone": (_only_train, "train is for one split, but nothing is called test beside it"),
@@ -416,10 +450,6 @@ WRONG = {
     "an empty list": (
         _listed(train="a\nb", validation="c", test=""),
         "has no test clip among 3 (split by lists): name the clips",
-    ),
-    "too few to be apart": (
-        _two_recordings,
-        "(split by the hash of their names): name the clips of each split in train.txt",
     ),
     "a pipe for a list": (_a_pipe_for_a_list, "train.txt is a named pipe, not a file: remove it"),
     "single images": (
