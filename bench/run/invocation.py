@@ -77,6 +77,7 @@ class Invocation:
     def dry_run(self) -> int:
         """Show the plan and write nothing; the exit code."""
         store = self._store_that_is_there()
+        self._announce_notices()
         with self.screen.display(sys.stdout) as display:
             recorded = Recorded(store, self.suite.name)
             display.plan(self._plan(recorded), plan.settings(self.cells))

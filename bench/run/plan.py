@@ -72,11 +72,11 @@ def _budget(cells: Sequence[Cell]) -> str:
     one = cells[0]
     if one.epochs is None:
         return units.budget(str(one.budget))
-    counted = {c.dataset_name: str(c.budget) for c in cells if not c.missing_data}
-    samples = [units.budget(budget) for budget in counted.values()]
-    if len(set(samples)) > 1:
-        samples = [f"{each} of {name}" for each, name in zip(samples, counted, strict=True)]
-    told = f": {', '.join(samples)}" if samples else ""
+    there = (cell for cell in cells if not cell.missing_data)
+    counted = {cell.dataset_name: units.budget(str(cell.budget)) for cell in there}
+    apart = [f"{budget} of {name}" for name, budget in counted.items()]
+    alike = [*dict.fromkeys(counted.values())]
+    told = f": {', '.join(apart if len(alike) > 1 else alike)}" if counted else ""
     return f"{Epochs(one.epochs)}{told}"
 
 
