@@ -782,7 +782,7 @@ nextframe, a benchmark harness for video prediction
 
   python -m bench run --suite quick   a first report, within three minutes
   python -m bench run --suite mnist   the main job
-  python -m bench ls suites           what else can be run; ls models, ls datasets
+  python -m bench ls suites           what else there is; ls models, ls datasets
   python -m bench --help              every verb; VERB --help its options
 """
 

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.console.tables import empty_table, in_parts
+from bench.console.tables import empty_table, parted
 from bench.console.tally import Ended
 from bench.console.words import last_line, one_line
 
@@ -26,7 +26,7 @@ def summary(tables: Mapping[str, ReportTable], console: Console) -> Group:
     lines: list[Table | Text] = []
     for title, content in tables.items():
         missing = list(_missing(content))
-        lines += [Text(f"\n{one_line(title)}\n", "bold"), *_parts(content, console), *missing]
+        lines += [Text(f"\n{one_line(title)}\n", "bold"), *_fitting(content, console), *missing]
         lines += [Text()] if missing else []
     return Group(*lines)
 
@@ -65,7 +65,9 @@ def skipped(reasons: Mapping[str, str]) -> Iterator[Text]:
             yield Text(f"  {one_line(name)}")
 
 
-def _parts(content: ReportTable, console: Console) -> list[Table | Text]:
+def _fitting(content: ReportTable, console: Console) -> list[Table | Text]:
+    """The table with the first columns, as many as fit, and the names of the others."""
+
     def table_of(columns: Sequence[int]) -> Table:
         table = empty_table()
         table.add_column("model", overflow="fold")
@@ -79,7 +81,12 @@ def _parts(content: ReportTable, console: Console) -> list[Table | Text]:
             table.add_row(Text(one_line(row.name)), row.seeds, *figures)
         return table
 
-    return in_parts(range(len(content.columns)), table_of, console)
+    shown, *others = parted(range(len(content.columns)), table_of, console)
+    lines: list[Table | Text] = [table_of(shown), Text()]
+    if others:
+        names = ", ".join(content.columns[index].heading for part in others for index in part)
+        lines.append(Text(f"too wide for {console.width} columns, in the report: {names}", "dim"))
+    return lines
 
 
 def _wrapped(heading: str) -> str:

@@ -29,13 +29,21 @@ def in_parts(
     columns: Sequence[Column], table_of: Callable[[Sequence[Column]], Table], console: Console
 ) -> list[Table | Text]:
     """As few tables as hold all `columns` in order at the width of `console`, spaced apart."""
+    parts = parted(columns, table_of, console)
+    return [item for part in parts for item in (table_of(part), Text())]
+
+
+def parted(
+    columns: Sequence[Column], table_of: Callable[[Sequence[Column]], Table], console: Console
+) -> list[list[Column]]:
+    """The `columns` in order, in as few parts as make tables no wider than `console`."""
     taken: list[list[Column]] = [list(columns[:1])]
     for column in columns[1:]:
         if _width(table_of([*taken[-1], column]), console) <= console.width:
             taken[-1].append(column)
         else:
             taken.append([column])
-    return [item for part in taken for item in (table_of(part), Text())]
+    return taken
 
 
 def _width(table: Table, console: Console) -> int:
