@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench import records, report
-from bench.report.latex import escaped, latex
+from bench.report.latex import HEAD, escaped, latex
 from bench.report.parts import parts
 from bench.report.table import Table
 from tests.bench.report.report_store import FakeStore, example, only_section, table_of
@@ -65,10 +68,10 @@ def test_latex_has_the_best_bold_with_half_width_and_seeds(table: Table) -> None
     (row,) = (line.strip() for line in lines if "predrnn" in line)
     best = [entry for row in table.rows if row.label == "predrnn-small" for entry in row.entries]
     mse = f"\\textbf{{{best[0].text}}}" if best[0].best else best[0].text
-    assert row.startswith(f"predrnn-small & 3 & {mse} $\\pm$ 0.00248 & ")
-    assert {line.count(" & ") for line in lines if line.endswith("\\\\")} == {
-        len(table.columns) + 1
-    }
+    assert row.startswith(f"predrnn-small & 3 & {mse} & {{\\scriptsize $\\pm$ 0.00248}} & ")
+    (kinds,) = (line for line in lines if "{tabular}" in line)
+    figures = [line for line in lines if line.endswith("\\\\") and "multicolumn" not in line]
+    assert {line.count("&") + 1 for line in figures} == {kinds.count("r") - 1 + kinds.count("l")}
     assert not any("diverged" in line or "mine" in line for line in lines)
 
 
@@ -77,6 +80,30 @@ def test_no_name_is_a_command_of_latex() -> None:
         "a\\_b\\textbackslash{}input\\{x\\} 5 \\% \\& \\$y\\$ "
         "\\textasciitilde{}\\textasciicircum{}\\# \\textbar{}"
     )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex in PATH")
+@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+def test_latex_compiles_and_fits_the_page(columns: str, tmp_path: Path) -> None:
+    names = (
+        "convlstm(width=64, loss='50%_l1&l2')",
+        "[a] ~^\\x{y} #1 $z$ *",
+        "Frechet\u0301 µ×² 中",
+    )
+    store = FakeStore(tmp_path)
+    for seed, name in itertools.product(range(2), (*names, "convlstm")):
+        store.add(name, 0.03 + seed / 1000 + len(name) / 1000, seed=seed)
+    text = latex(table_of(store, only_section(store)), f"{'; '.join(names)}: a ± b → 95 %")
+    paper = tmp_path / "paper.tex"
+    packages = "\\usepackage{booktabs}\\usepackage{graphicx}"
+    paper.write_text(
+        f"\\documentclass[{columns}]{{article}}{packages}"
+        f"\\begin{{document}}{HEAD}{text}\\end{{document}}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", paper.name]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
+    assert "Output written on paper.pdf (1 page" in said
+    assert "Overfull" not in said
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -88,7 +115,7 @@ def test_tables_of_latex_are_written_when_asked_and_renewed_where_they_are(
     assert not tex.exists()
     report.build(store, "mnist", out, latex=True)
     before = tex.read_text()
-    assert before.count("\\toprule") == before.count("\\begin{table}") == 4
+    assert before.count("\\toprule") == before.count("\\begin{table*}") == 4
     store.add("late", 0.01)
     report.build(store, "mnist", out)
     assert "late-small" in tex.read_text()
