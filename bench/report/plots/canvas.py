@@ -28,16 +28,21 @@ from scipy.optimize import isotonic_regression
 
 from bench.escape import one_line
 from bench.records import Measure
+from bench.report.columns import COLUMNS
 from bench.report.marks import DISTURBED
 from bench.score.metric import Metric
 from bench.score.metrics import REFERENCE
 
 # Okabe and Ito's colour-blind safe palette, without yellow and black, which a page may swallow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", "-.", (0, (1, 1)), (0, (6, 1)))  # of the models that share a colour
-MARKERS = ("o", "^", "v", "P")
+DASHES = ("-", "-.")  # of the models that share a colour
+MARKERS = ("o", "^")
+DISTINCT = len(PALETTE) * len(DASHES)  # models that are still told apart
 GREY = "#7d8590"
-INK, FAINT = "#1f2328", "#d8dee4"  # in the SVG: the page's own ink and hairline
+BACK = "#b4bcc5"  # of models drawn behind these
+INK, FAINT = "#1f2328", "#d8dee4"
+_OF_THE_PAGE = {INK: "currentColor", FAINT: "var(--line)", BACK: "var(--back)"}
+"""What the SVG of a page has in place of a colour, as it may be dark."""
 PNG_DPI = 150
 PAPER_FONT_SIZE = 7
 NARROWEST = 1.0  # inches of the axes in it
@@ -47,6 +52,7 @@ _OF_MODELS = re.compile(f'<g id="{MODELS}([^"]*)">(.*?</g>)', re.DOTALL)
 PNG_COMPRESSION = 2  # of 9; more takes far longer for a few bytes
 FONT_SIZE = 10
 LINE = 0.19  # inches from one label to the next
+MANY, SMALL = 16, 0.75  # labels from which on they are written so much smaller
 LEFT, RIGHT, BOTTOM, TOP = 0.85, 0.12, 0.55, 0.15  # inches around the axes
 WIDTH, HEIGHT = 3.6, 2.7  # of the axes, which grow with the number of labels
 LEADER = 0.3  # inches from the axes to a label
@@ -68,6 +74,7 @@ _RC: Any = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # TrueType, as publishers ask for, and not Type 3
     "text.parse_math": False,  # a $ in a name is no formula
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -86,6 +93,23 @@ class Style:
     color: str
     dash: Dash
     marker: str = "o"
+    is_behind: bool = False
+    """Whether it is one of many that are drawn in thin grey behind the best."""
+
+    @property
+    def width(self) -> float:
+        """Of its lines, in points."""
+        return 0.8 if self.is_behind else 1.8
+
+    @property
+    def zorder(self) -> float:
+        """Among what is drawn."""
+        return 2 if self.is_behind else 3
+
+    @property
+    def ink(self) -> str:
+        """The colour of its name."""
+        return GREY if self.is_behind else self.color
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +119,7 @@ class Label:
     text: str
     x: float
     y: float
-    color: str
+    style: Style
 
 
 class Name(Text):
@@ -108,6 +132,7 @@ class Name(Text):
         at: tuple[float, float],
         transform: Transform,
         ends: bool = False,
+        size: float = FONT_SIZE,
     ) -> None:
         """Place `text` at a point.
 
@@ -117,8 +142,10 @@ class Name(Text):
             at: the point, in the coordinates of `transform`.
             transform: from these to the display.
             ends: whether the text ends at the point, not begins there.
+            size: of the letters, in points.
         """
-        super().__init__(*at, drawn(text), color=color, verticalalignment="center", clip_on=False)
+        look: Any = {"color": color, "fontsize": size, "clip_on": False}
+        super().__init__(*at, drawn(text), verticalalignment="center", **look)
         self.set_gid(of_models(text))
         self.set(transform=transform, horizontalalignment="right" if ends else "left")
 
@@ -139,7 +166,10 @@ class Picture:
     @property
     def plain_svg(self) -> str:
         """The SVG by itself, in colours of its own."""
-        return self.svg.replace("currentColor", INK).replace("var(--line)", FAINT)
+        svg = self.svg
+        for color, of_page in _OF_THE_PAGE.items():
+            svg = svg.replace(of_page, color)
+        return svg
 
 
 Plot = tuple[Picture, ...]
@@ -147,18 +177,34 @@ Plot = tuple[Picture, ...]
 
 
 def styles(cells: pd.DataFrame) -> dict[str, Style]:
-    """A style for every model of the suite: baselines grey, references dashed, others coloured."""
+    """A style for every model of the suite: baselines grey, references dashed, others coloured.
+
+    Of more than `DISTINCT` trained models the best few are coloured and the rest drawn behind.
+    """
     baseline = cells.groupby("model")["baseline"].first()
     references = [name for name in REFERENCE.values() if name in baseline.index]
     trained = sorted(set(baseline.index[~baseline]) - set(references))
     others = sorted(set(baseline.index[baseline]) - set(references))
     found = {name: Style(GREY, "--", "s") for name in references}
     found |= {name: Style(GREY, (0, (1, 1 + i)), "D") for i, name in enumerate(others)}
-    for index, name in enumerate(trained):
+    ahead = trained
+    if len(trained) > DISTINCT:
+        ahead = _best_first(cells[cells["model"].isin(trained)])[: len(PALETTE)]
+        found |= {name: Style(BACK, "-", is_behind=True) for name in trained}
+    for index, name in enumerate(ahead):
         turn, place = divmod(index, len(PALETTE))
-        look = turn % len(DASHES)
-        found[name] = Style(PALETTE[place], DASHES[look], MARKERS[look])
+        found[name] = Style(PALETTE[place], DASHES[turn], MARKERS[turn])
     return found
+
+
+def _best_first(cells: pd.DataFrame) -> list[str]:
+    """The models of `cells` by their mean rank over data sets and budgets."""
+    ranks = []
+    for (task, *_), alike in cells.groupby(["task", "dataset", "budget"]):
+        lead = COLUMNS[task][0].measure
+        means = alike.groupby("model")[lead.key].mean()
+        ranks.append(means.rank(ascending=lead.better == "lower", na_option="bottom"))
+    return [*pd.concat(ranks).groupby(level=0).mean().sort_values(kind="stable").index]
 
 
 def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
@@ -171,7 +217,9 @@ def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
         figure.set_layout_engine("none")  # laid out once, and so alike in both
         figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
     text = svg.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--line)")
+    text = text[text.index("<svg") :]
+    for color, of_page in _OF_THE_PAGE.items():
+        text = text.replace(color, of_page)
     return Picture(name, title, _with_models(text), png, choice, figure)
 
 
@@ -260,8 +308,9 @@ def _png(figure: Figure) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    pen, letters, out = ImageDraw.Draw(image), font(FONT_SIZE * PNG_DPI / 72), io.BytesIO()
+    pen, out = ImageDraw.Draw(image), io.BytesIO()
     for name in names:
+        letters = font(name.get_fontsize() * PNG_DPI / 72)
         x, y = name.get_transform().transform(name.get_position())
         anchor = "lm" if name.get_horizontalalignment() == "left" else "rm"
         pen.text((x, image.height - y), name.get_text(), str(name.get_color()), letters, anchor)
@@ -272,8 +321,9 @@ def _png(figure: Figure) -> bytes:
 
 def panel(xlabel: str, ylabel: str, beside: Sequence[str]) -> tuple[Figure, Axes]:
     """A figure with one axes, and room for the labels `beside` it."""
-    right = LEADER + max(map(text_inches, beside)) + RIGHT
-    height = max(HEIGHT, LINE * len(beside))
+    share = label_share(len(beside))
+    right = LEADER + share * max(map(text_inches, beside)) + RIGHT
+    height = max(HEIGHT, share * LINE * len(beside))
     size = (LEFT + WIDTH + right, BOTTOM + height + TOP)
     figure = Figure(figsize=size)
     place = (LEFT / size[0], BOTTOM / size[1], WIDTH / size[0], height / size[1])
@@ -282,16 +332,23 @@ def panel(xlabel: str, ylabel: str, beside: Sequence[str]) -> tuple[Figure, Axes
     return figure, axes
 
 
+def label_share(count: int) -> float:
+    """How large so many labels are, of the size of few."""
+    return SMALL if count > MANY else 1.0
+
+
 def draw_lines(
     axes: Axes, lines: Sequence[Values], styles: Sequence[Style], labels: Sequence[str]
 ) -> None:
     """Draw lines of points [N,2], each in its model's style; together in a third of the time."""
+    order = sorted(range(len(lines)), key=lambda place: not styles[place].is_behind)
+    looks = [styles[place] for place in order]
     collection = LineCollection(
-        lines,
-        colors=[style.color for style in styles],
-        linestyles=[style.dash for style in styles],
-        linewidths=mpl.rcParams["lines.linewidth"],
-        gid=of_models(*labels),
+        [lines[place] for place in order],
+        colors=[style.color for style in looks],
+        linestyles=[style.dash for style in looks],
+        linewidths=[style.width for style in looks],
+        gid=of_models(*(labels[place] for place in order)),
     )
     axes.add_collection(collection)
     axes.autoscale_view()
@@ -334,15 +391,15 @@ def write_beside(labels: Sequence[Label], axes: Axes) -> None:
 
     A thin line leads from each point to its label. The axes' limits must be final.
     """
-    ordered = sorted(labels, key=lambda label: label.y)
+    ordered, share = sorted(labels, key=lambda label: label.y), label_share(len(labels))
     to_fraction = axes.transData + axes.transAxes.inverted()
     points = to_fraction.transform([(label.x, label.y) for label in ordered])
     width, height = np.asarray(axes.bbox.size) / axes.figure.dpi
-    places = spread(points[:, 1], LINE / height)
+    places = spread(points[:, 1], share * LINE / height)
     bend, near, end = (1 + share * LEADER / width for share in (0.2, 0.75, 1))
     leaders = LineCollection(
         [[(x, y), (bend, y), (near, place)] for (x, y), place in zip(points, places, strict=True)],
-        colors=[label.color for label in ordered],
+        colors=[label.style.color for label in ordered],
         linewidths=0.6,
         alpha=0.6,
         transform=axes.transAxes,
@@ -351,7 +408,9 @@ def write_beside(labels: Sequence[Label], axes: Axes) -> None:
     )
     axes.add_collection(leaders, autolim=False)
     for label, place in zip(ordered, places, strict=True):
-        axes.add_artist(Name(label.text, label.color, (end, place), axes.transAxes))
+        at, size = (end, place), share * FONT_SIZE
+        name = Name(label.text, label.style.ink, at, axes.transAxes, size=size)
+        axes.add_artist(name)
 
 
 def spread(heights: Any, gap: float) -> Any:

@@ -127,9 +127,10 @@ def _dot(axes: Axes, row: dict[str, Any], speed: Column, lead: Column, style: St
     """Draw one model as a dot with its 95 % interval, where it has one; the label to write."""
     x, y = row[speed.name], row[lead.name] * lead.scale
     half = row[f"{lead.name}_half_width"] * lead.scale
-    inside = "none" if row["marked"] else style.color
-    look: Any = {"color": style.color, "markersize": 7, "gid": of_models(row["label"])}
-    axes.plot(x, y, style.marker, markerfacecolor=inside, clip_on=False, zorder=3, **look)
-    if half > 0:
+    inside, size = "none" if row["marked"] else style.color, 5 if style.is_behind else 7
+    look: Any = {"color": style.color, "markersize": size, "zorder": style.zorder}
+    look["gid"] = of_models(row["label"])
+    axes.plot(x, y, style.marker, markerfacecolor=inside, clip_on=False, **look)
+    if half > 0 and not style.is_behind:
         axes.plot((x, x), (y - half, y + half), marker="_", **look)
-    return Label(row["name"], x, y, style.color)
+    return Label(row["name"], x, y, style)

@@ -40,7 +40,7 @@ def horizon_plots(quality: pd.DataFrame, styles: dict[str, Style], prefix: str) 
             axes.axhline(0, color=INK, linewidth=0.8)
         keep_possible(axes.yaxis, metric)
         ends = [
-            Label(str(name), line[-1, 0], line[-1, 1], look.color)
+            Label(str(name), line[-1, 0], line[-1, 1], look)
             for (name, _), line, look in zip(models, drawn, looks, strict=True)
         ]
         write_beside(ends, axes)

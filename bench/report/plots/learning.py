@@ -147,7 +147,7 @@ def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
     ends = [
-        Label(model.label, found.x[-1], found.median[-1], model.style.color)
+        Label(model.label, found.x[-1], found.median[-1], model.style)
         for model, found in zip(models, bands, strict=True)
     ]
     write_beside(ends, axes)
@@ -156,17 +156,19 @@ def _picture(models: list[_Model], spent: str, label: str, named: tuple[str, str
 
 def _draw_bands(axes: Axes, bands: list[Band], models: list[_Model]) -> None:
     """The medians as lines, faint behind them all seeds; one point alone as a dot."""
+    ahead = [pair for pair in zip(bands, models, strict=True) if not pair[1].style.is_behind]
     around = [
-        np.column_stack([np.append(b.x, b.x[::-1]), np.append(b.low, b.high[::-1])]) for b in bands
+        np.column_stack([np.append(b.x, b.x[::-1]), np.append(b.low, b.high[::-1])])
+        for b, _ in ahead
     ]
     medians = [np.column_stack([found.x, found.median]) for found in bands]
     styles, labels = [model.style for model in models], [model.label for model in models]
     behind = PolyCollection(
         around,
-        facecolors=[style.color for style in styles],
+        facecolors=[model.style.color for _, model in ahead],
         alpha=0.18,
         linewidths=0,
-        gid=of_models(*labels),
+        gid=of_models(*(model.label for _, model in ahead)),
     )
     axes.add_collection(behind)
     draw_lines(axes, medians, styles, labels)

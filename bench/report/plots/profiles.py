@@ -10,7 +10,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bench.report.plots.canvas import LINE, Name, Style, draw, draw_lines, of_models, panel, styled
+from bench.report.plots.canvas import (
+    FONT_SIZE,
+    LINE,
+    Name,
+    Style,
+    draw,
+    draw_lines,
+    label_share,
+    of_models,
+    panel,
+    styled,
+)
 from bench.report.statistics.ranks import Ranks
 
 POINTS = 101
@@ -38,7 +49,7 @@ def with_profiles(ranks: Ranks, styles: dict[str, Style], prefix: str) -> Ranks:
     for label, look in zip(best_first, looks, strict=True):
         share, band = ranks.skills[label].profile(thresholds)
         lines.append(100 * np.column_stack([thresholds, share]))
-        if band is not None:
+        if band is not None and not look.is_behind:
             filled: Any = {"color": look.color, "alpha": 0.15, "lw": 0, "gid": of_models(label)}
             axes.fill_between(100 * thresholds, *(100 * band), **filled)
     draw_lines(axes, lines, looks, best_first)
@@ -49,12 +60,13 @@ def with_profiles(ranks: Ranks, styles: dict[str, Style], prefix: str) -> Ranks:
 
 def _key(axes: Axes, labels: Sequence[str], looks: Sequence[Style]) -> None:
     """Name the lines right of the axes, which all end at the same height, the best at the top."""
-    step = LINE / (axes.bbox.height / axes.figure.dpi)
+    share = label_share(len(labels))
+    step = share * LINE / (axes.bbox.height / axes.figure.dpi)
     for place, (label, look) in enumerate(zip(labels, looks, strict=True)):
         height = 1 - (place + 0.5) * step
         sample = Line2D((1.02, 1.07), (height, height), color=look.color)
-        sample.set(
-            gid=of_models(label), linestyle=look.dash, transform=axes.transAxes, clip_on=False
-        )
+        sample.set(linestyle=look.dash, linewidth=look.width, gid=of_models(label))
+        sample.set(transform=axes.transAxes, clip_on=False)
         axes.add_artist(sample)
-        axes.add_artist(Name(label, look.color, (1.09, height), axes.transAxes))
+        size = share * FONT_SIZE
+        axes.add_artist(Name(label, look.ink, (1.09, height), axes.transAxes, size=size))

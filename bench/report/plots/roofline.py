@@ -18,6 +18,7 @@ from bench.report.plots.canvas import (
     PALETTE,
     Label,
     Picture,
+    Style,
     draw,
     panel,
     plain_numbers,
@@ -74,7 +75,7 @@ def roofline(spots: Sequence[Spot], roof: Roof, name: str, title: str) -> Pictur
         color = PALETTE[number % len(PALETTE)]
         y = spot.flops_per_second / scale
         axes.plot(spot.flops_per_byte, y, "o", color=color, markersize=7)
-        labels.append(Label(spot.name, spot.flops_per_byte, y, color))
+        labels.append(Label(spot.name, spot.flops_per_byte, y, Style(color, "-")))
     axes.set_xlim(*ends)
     # An algorithm of fewer multiplications than nominal may pass the roof.
     shown = [*heights, *(label.y for label in labels)]

@@ -83,7 +83,7 @@ def _figure(
         colors += [style.color] * len(interval)
         labels += [row["label"]] * len(interval)
         at = (-RIGHT / WIDTH, place)
-        name = Name(row["label"], style.color, at, axes.get_yaxis_transform(), ends=True)
+        name = Name(row["label"], style.ink, at, axes.get_yaxis_transform(), ends=True)
         axes.add_artist(name)
     axes.add_collection(
         LineCollection(strokes, colors=colors, linewidths=1.5, gid=of_models(*labels))

@@ -143,22 +143,21 @@ def swept_plot(
     for label, line in rows.groupby("label", sort=False):
         style, values = styles[line["model"].iloc[0]], line[column.name] * column.scale
         half = (line[f"{column.name}_half_width"] * column.scale).fillna(0)
-        axes.fill_between(
-            *(line["option"], values - half, values + half),
-            color=style.color,
-            alpha=0.18,
-            linewidth=0,
-            gid=of_models(str(label)),
-        )
+        gid = of_models(str(label))
+        if not style.is_behind:
+            band: Any = {"color": style.color, "alpha": 0.18, "linewidth": 0, "gid": gid}
+            axes.fill_between(line["option"], values - half, values + half, **band)
         axes.plot(
             *(line["option"], values),
             color=style.color,
             linestyle=style.dash,
-            marker=style.marker,
+            linewidth=style.width,
+            marker="" if style.is_behind else style.marker,
             markersize=4,
-            gid=of_models(str(label)),
+            zorder=style.zorder,
+            gid=gid,
         )
-        ends.append(Label(str(label), line["option"].iloc[-1], values.iloc[-1], style.color))
+        ends.append(Label(str(label), line["option"].iloc[-1], values.iloc[-1], style))
     there = sorted(rows["option"].unique())
     if axis.is_logarithmic:
         axes.set_xscale("log")

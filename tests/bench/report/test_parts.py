@@ -69,9 +69,9 @@ def test_latex_has_the_best_bold_with_half_width_and_seeds(table: Table) -> None
     best = [entry for row in table.rows if row.label == "predrnn-small" for entry in row.entries]
     mse = f"\\textbf{{{best[0].text}}}" if best[0].best else best[0].text
     assert row.startswith(f"predrnn-small & 3 & {mse} & {{\\scriptsize $\\pm$ 0.00248}} & ")
-    (kinds,) = (line for line in lines if "{tabular}" in line)
+    (kinds,) = (line.partition("{tabular}")[2] for line in lines if "begin{tabular}" in line)
     figures = [line for line in lines if line.endswith("\\\\") and "multicolumn" not in line]
-    assert {line.count("&") + 1 for line in figures} == {kinds.count("r") - 1 + kinds.count("l")}
+    assert {line.count("&") + 1 for line in figures} == {kinds.count("r") + kinds.count("l")}
     assert not any("diverged" in line or "mine" in line for line in lines)
 
 
@@ -85,11 +85,7 @@ def test_no_name_is_a_command_of_latex() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex in PATH")
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
 def test_latex_compiles_and_fits_the_page(columns: str, tmp_path: Path) -> None:
-    names = (
-        "convlstm(width=64, loss='50%_l1&l2')",
-        "[a] ~^\\x{y} #1 $z$ *",
-        "Frechet\u0301 µ×² 中",
-    )
+    names = ("convlstm(width=64, loss='50%_l1&l2')", "[a] ~^\\x{y} #1 $z$ *", "e\u0301 µm² 中")
     store = FakeStore(tmp_path)
     for seed, name in itertools.product(range(2), (*names, "convlstm")):
         store.add(name, 0.03 + seed / 1000 + len(name) / 1000, seed=seed)

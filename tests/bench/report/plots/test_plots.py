@@ -100,12 +100,23 @@ def test_a_label_with_room_stays_beside_its_point() -> None:
     assert spread([0.5, 0.5], 0.1).tolist() == pytest.approx([0.45, 0.55])
 
 
-def test_twenty_models_look_different(tmp_path: Path) -> None:
+def test_a_dozen_models_look_different_and_of_more_the_best_stand_out(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
-    for number in range(20):
-        store.add(f"model_{number:02d}", 0.02 + number / 1e6)
+    for number in range(12):
+        store.add(f"model_{number:02d}", 0.03 - number / 1e3)
     looks = styles(load.cell_table(store, "mnist"))
-    assert len({(look.color, look.marker) for look in looks.values()}) == 20
+    assert len({(look.color, look.dash) for look in looks.values()}) == 12
+    store.add("thirteenth", 0.05)
+    looks = styles(load.cell_table(store, "mnist"))
+    ahead = {name for name, look in looks.items() if not look.is_behind}
+    assert ahead == {f"model_{number:02d}" for number in range(6, 12)}
+    assert len({look.color for look in looks.values()}) == 7
+    quality = SequenceScores(store).horizon(only_section(store))
+    ((picture,), *_) = horizon_plots(quality, looks, "1")
+    drawn = re.findall(r'<path data-model="([^"]*)-small"[^>]*style="([^"]*)"', picture.svg)
+    lines = dict(reversed(drawn))  # without the leaders, which are drawn later
+    assert {*list(dict(drawn))[-6:]} == ahead  # in front
+    assert {name for name, style in lines.items() if "var(--back)" in style} == {*looks} - ahead
 
 
 def test_seeds_are_drawn_where_there_are_several(tmp_path: Path) -> None:
