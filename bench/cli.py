@@ -739,10 +739,8 @@ class Ui:
         """Serve until interrupted."""
         if self.serve:
             return self._serve()
-        page = ""
-        if not is_server(self.places.uri):  # MLflow's pages would make one, or end in a traceback
-            page = self.places.store().page(self.host, self.port)
-        return ui.show(self.places.uri, self.host, self.port, page)
+        pages = self.places.store().pages(ui.address(self.places.uri, self.host, self.port))
+        return ui.show(self.places.uri, self.host, self.port, pages)
 
     def _serve(self) -> int:
         """Serve a database to cells elsewhere."""

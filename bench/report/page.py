@@ -211,6 +211,11 @@ class Report:
         return overview(self.chapters)
 
     @property
+    def has_many(self) -> bool:
+        """Whether it has so many models that plots show some behind the others."""
+        return any(style.is_behind for style in self.styles.values())
+
+    @property
     def tests_claims(self) -> bool:
         """Whether claims are what the suite is about, and so come first."""
         return self.suite.startswith("claims-")

@@ -39,7 +39,7 @@ from mlflow.store.entities import PagedList
 
 from bench import PROGRAM, records
 from bench.records import Point
-from bench.store import ui
+from bench.store import ui, view
 from bench.store.address import database_file, is_server, shown, store_exists
 from bench.store.errors import NoStore, StoreError, StoreUnavailable, UnknownRun
 from bench.store.guard import RAISED, Guarded, reason, reported
@@ -322,13 +322,22 @@ class Store:
         """The names of the suites that have runs here."""
         return sorted(e.name for e in self._client.search_experiments() if e.name != "Default")
 
-    def page(self, host: str, port: int) -> str:
-        """The address at which `ui.show` has the page of the suite that was changed last, or ""."""
-        order = ["last_update_time DESC"]
-        found = [e for e in self._client.search_experiments(order_by=order) if e.name != "Default"]
-        here = ui.HOST if host in ui.EVERYWHERE else host
-        at = f"[{here}]" if ":" in here else here
-        return f"http://{at}:{port}/#/experiments/{found[0].experiment_id}/runs" if found else ""
+    def pages(self, server: str) -> dict[str, str]:
+        """The address of each suite's page on the `server`, the one that was changed last first.
+
+        It shows the cells as `view` says, which is kept here.
+        """
+        order, pages = ["last_update_time DESC"], {}
+        for experiment in self._client.search_experiments(order_by=order):
+            number, is_cell = str(experiment.experiment_id), f"tags.`{records.KIND}` = 'cell'"
+            cells = self._client.search_runs([number], is_cell, max_results=1)
+            if cells:
+                task = cells[0].data.params.get("task", "prediction")
+                shown = view.cells("recognition" if task == "recognition" else "prediction")
+                if experiment.tags.get(view.TAG) != shown:
+                    self._client.set_experiment_tag(number, view.TAG, shown)
+                pages[experiment.name] = server.rstrip("/") + view.path(number)
+        return pages
 
     def cells(self, suite: str, kind: str = "cell") -> list[RecordedCell]:
         """The runs of all cells of `suite`, or of another kind, newest first."""

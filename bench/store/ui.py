@@ -21,18 +21,28 @@ LIGHT = {
 }
 
 
-def show(uri: str, host: str, port: int, page: str = "") -> int:
-    """Serve the pages until interrupted; for a remote store, print its own address instead.
+def address(uri: str, host: str, port: int) -> str:
+    """Where the pages of the store at `uri` are: a server's own, or those that `show` serves."""
+    if is_server(uri):
+        return shown(uri)
+    here = HOST if host in EVERYWHERE else host
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
-    `page` is the address of one to begin with.
+
+def show(uri: str, host: str, port: int, pages: Mapping[str, str]) -> int:
+    """Serve the pages until interrupted; of a remote store, which has its own, print where.
+
+    `pages` are the addresses of the suites' pages, the one to begin with first.
 
     Raises:
         UserError: nothing can be served at that host and port.
     """
+    first, *others = pages.items() or [("", address(uri, host, port))]
+    said = "\n".join([f"open {first[1]}", *(f"{suite}: {page}" for suite, page in others)])
     if is_server(uri):
-        sys.stdout.write(f"this store has its own pages: open {shown(uri)}\n")
+        sys.stdout.write(f"this store has its own pages: {said}\n")
         return 0
-    return _run("ui", uri, host, port, {}, f"open {page}" if page else "")
+    return _run("ui", uri, host, port, {}, said)
 
 
 def serve(uri: str, artifacts: Path, host: str, port: int, names: Sequence[str] = ()) -> int:
@@ -53,13 +63,12 @@ def serve(uri: str, artifacts: Path, host: str, port: int, names: Sequence[str] 
     own = socket.gethostname() if host in EVERYWHERE else host
     known = dict.fromkeys([own, socket.gethostname(), socket.getfqdn(), *names])
     allowed = [*get_default_allowed_hosts(), *known, *(f"{name}:*" for name in known)]
-    address = f"http://[{own}]:{port}" if ":" in own else f"http://{own}:{port}"
     settings = {
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts.absolute().as_uri(),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(allowed),
     }
-    said = f"cells record here with --tracking-uri {address}"
+    said = f"cells record here with --tracking-uri {address('', own, port)}"
     return _run("server", uri, host, port, settings, said)
 
 

@@ -164,10 +164,14 @@ def test_a_damaged_plan_counts_for_nothing(
 
 
 def test_the_page_to_begin_with_is_that_of_the_newest_suite(store: Store) -> None:
-    assert store.page("127.0.0.1", 5000) == ""
+    assert store.pages("http://a:80") == {}
     _cell_run(store)
+    store.begin("later", "a/b/0", {records.KIND: "cell"})
+    for _ in range(2):
+        pages = store.pages("http://a:80/")
+        assert [*pages] == ["later", "mnist"]
     newest = store.experiment("later")
-    assert store.page("0.0.0.0", 80) == f"http://127.0.0.1:80/#/experiments/{newest}/runs"  # noqa: S104
+    assert pages["later"].startswith(f"http://a:80/#/experiments/{newest}/runs?")
 
 
 def test_a_deleted_run_is_gone_with_its_artifacts(store: Store, tmp_path: Path) -> None:
