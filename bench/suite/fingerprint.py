@@ -9,10 +9,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -93,12 +93,33 @@ class _Code(NamedTuple):
 def _read(content: bytes) -> _Code:
     tree = ast.parse(content)  # which heeds a declared encoding
     imports: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return _Code(_normalised(tree), frozenset(imports))
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    if b"Metric" in content:
+        _leave_out_presentation(tree)
+    return _Code(ast.unparse(tree), frozenset(imports))
+
+
+def _statements(tree: ast.Module) -> Iterator[Any]:
+    """The module and every statement in it: a twelfth of the nodes that `ast.walk` visits."""
+    found: list[Any] = [tree]
+    for node in found:
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            found += getattr(node, part, ())
+
+
+def _leave_out_presentation(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Metric":
+            node.keywords = [word for word in node.keywords if word.arg not in PRESENTATION]
 
 
 def _first_party(imports: Collection[str], path: Path) -> set[Path]:
@@ -112,17 +133,6 @@ def _first_party(imports: Collection[str], path: Path) -> set[Path]:
         if root != REPOSITORY or name.partition(".")[0] in PACKAGES
         if (place := root.joinpath(*name.split(".")).with_suffix(".py")).is_file()
     }
-
-
-def _normalised(tree: ast.Module) -> str:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Metric":
-            node.keywords = [word for word in node.keywords if word.arg not in PRESENTATION]
-    return ast.unparse(tree)
 
 
 def arithmetic() -> dict[str, str]:
