@@ -7,10 +7,6 @@ import os
 import sys
 from typing import TextIO
 
-from rich.console import Console
-
-from bench.console.live import LiveDisplay
-from bench.console.plain import PlainDisplay
 from bench.run.display import Display, Screen
 
 UNLIMITED_WIDTH = 10_000  # a file has no edge at which a table must be cut
@@ -23,6 +19,11 @@ def announce(text: str) -> None:
 
 def display_for(stream: TextIO) -> Display:
     """Bars where `stream` is a terminal that can redraw its lines, else plain lines."""
+    from rich.console import Console  # for a run alone: lists tell of something, too
+
+    from bench.console.live import LiveDisplay
+    from bench.console.plain import PlainDisplay
+
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # an arrow must not end a run in an ASCII locale
     if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.records import Status
 from bench.run.display import PENDING, PlannedCell
-from bench.run.events import Finished
 from bench.score.metrics import LEADING, REFERENCE
 
 if TYPE_CHECKING:
+    from bench.run.events import Finished
     from datasets.contract import TaskName
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bench import escape
-from bench.console.tally import Ended, Tally
 from bench.records import Status
-from bench.run.events import Progress
 from bench.score.metrics import LEADING, REFERENCE
 from bench.units import byte_size, duration, figure
 
 if TYPE_CHECKING:
+    from bench.console.tally import Ended, Tally
+    from bench.run.events import Progress
     from datasets.contract import TaskName
 
 MULTIPLE = 1000  # of the baseline's figure from which on it says no more: nothing moves

@@ -8,10 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
 
-from bench.run.events import Finished, Note, Progress
-
 if TYPE_CHECKING:
     from bench.report.table import Table
+    from bench.run.events import Finished, Note, Progress
     from datasets.contract import TaskName
 
 State = Literal["done", "run", "resume", "rescore", "blocked"]

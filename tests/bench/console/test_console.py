@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.console import LiveDisplay, PlainDisplay, display_for
+from bench.console import display_for
+from bench.console.live import LiveDisplay
+from bench.console.plain import PlainDisplay
 from bench.console.tally import Tally
 from bench.console.words import figures, outcome
 from bench.records import Status
