@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
@@ -66,9 +66,9 @@ TEMPLATES.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPA
 TEMPLATES.filters["drawing"] = lambda picture: Markup(picture.svg)  # noqa: S704 - our own SVG
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chapter:
-    """A section with everything the report shows of it."""
+    """A section with everything the report shows of it; each table is made once."""
 
     section: Section
     summary: pd.DataFrame
@@ -85,17 +85,17 @@ class Chapter:
     classes: ClassTable | None = None
     confusions: list[Picture] = field(default_factory=list)
 
-    @property
+    @cached_property
     def table(self) -> Table:
         """The printed table."""
         return printed(self.section, self.summary, self.best)
 
-    @property
+    @cached_property
     def parts(self) -> Parts:
         """The printed table as it is shown: quality, cost, and what is the same in every row."""
         return parts(self.table)
 
-    @property
+    @cached_property
     def further(self) -> dict[str, Table]:
         """The tables beside it, by title."""
         found = {
@@ -105,7 +105,7 @@ class Chapter:
         }
         return {title: table for title, table in found.items() if table}
 
-    @property
+    @cached_property
     def latex(self) -> dict[str, str]:
         """All of them as LaTeX, by title; the main one's is ""."""
         about = f"{self.heading}: mean over seeds ± half the 95 % interval"
@@ -126,12 +126,12 @@ class Chapter:
             "CSV": csv([self.summary]),
         }
 
-    @property
+    @cached_property
     def against_copy_last(self) -> Table | None:
         """The printed table of skills."""
         return against_copy_last(self.section, self.summary, self.best)
 
-    @property
+    @cached_property
     def beyond_mean_error(self) -> Table | None:
         """The printed table of what a mean error does not say."""
         return beyond_mean_error(self.summary, self.best)

@@ -24,7 +24,6 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox, Transform
 from PIL import Image, ImageDraw, ImageFont
-from scipy.optimize import isotonic_regression
 
 from bench.escape import one_line
 from bench.records import Measure
@@ -414,9 +413,18 @@ def write_beside(labels: Sequence[Label], axes: Axes) -> None:
 
 
 def spread(heights: Any, gap: float) -> Any:
-    """Ascending `heights` moved as little as it takes to be `gap` apart and within [0, 1]."""
+    """Ascending `heights` moved as little as it takes to be `gap` apart and within [0, 1].
+
+    That is the isotonic regression of what is left of them without the gaps: at each place the
+    largest, over where a stretch may begin, of the least mean of a stretch that holds the place.
+    """
     steps = gap * np.arange(len(heights))
-    apart = isotonic_regression(np.asarray(heights) - steps).x
+    total = np.cumsum([0.0, *(np.asarray(heights) - steps)])
+    first, last = np.ogrid[: len(heights), : len(heights)]
+    mean = (total[last + 1] - total[first]) / np.maximum(last + 1 - first, 1)
+    mean[last < first] = np.inf
+    least = np.minimum.accumulate(mean[:, ::-1], axis=1)[:, ::-1]
+    apart = np.maximum.accumulate(least, axis=0).diagonal()
     return np.clip(apart, 0, max(0.0, 1 - steps[-1])) + steps
 
 
