@@ -478,23 +478,30 @@ def test_a_locale_without_arrows_does_not_end_the_run(clock: Clock) -> None:
 # The end
 
 
-def test_the_summary_has_every_figure_the_reasons_and_the_way_on(clock: Clock) -> None:
-    console = Console(file=io.StringIO(), width=80, record=True, force_terminal=True, _environ={})
+@pytest.mark.parametrize("width", [80, 300])
+def test_the_summary_has_the_figures_that_fit_the_reasons_and_the_way_on(
+    clock: Clock, width: int
+) -> None:
+    console = Console(
+        file=io.StringIO(), width=width, record=True, force_terminal=True, _environ={}
+    )
     display = LiveDisplay(console, clock)
     display.plan(CELLS, SETTINGS)
     display.summary({"moving_mnist": table(lpips_reason="no weights")}, Path("report.html"), UI)
     styled = console.export_text(styles=True, clear=False)
     text = console.export_text()
-    for index in range(len(COLUMNS_SHOWN)):
+    left_out = " ".join(text.partition("in the report: ")[2].split())
+    for index, column in enumerate(COLUMNS_SHOWN):
         figure = f"c{index}" if index != 3 else "not measured"
-        assert figure in text.split() or figure in text
+        assert (figure in text) != (column.heading.replace("\u00a0", " ") in left_out)
+    assert bool(left_out) == (width == 80)
     assert re.search(r"\x1b\[1;32m *c0", styled)
     assert not re.search(r"\x1b\[1;32m *x0", styled)
     assert "MSE ↓" in text.replace("\u00a0", " ")
     assert re.search(r"predrnn small +0 +oom", text)
     assert "predrnn small, seed 0: oom: no memory" in text
     assert "LPIPS not measured: no weights" in text
-    assert max(len(line) for line in text.splitlines() if UI not in line) <= 80
+    assert max(len(line) for line in text.splitlines() if UI not in line) <= width
 
 
 def test_cells_without_data_are_told_last_and_loudly(clock: Clock) -> None:

@@ -236,8 +236,11 @@ def test_two_files_of_one_name_are_two_modules_with_neighbours_of_their_own(tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import sys\nsys.exit(3)", "cannot be imported: SystemExit: 3"),
-        ("class Odd(BaseException): ...\nraise Odd('a\\nb')", "cannot be imported: Odd: a b"),
+        ("import sys\nsys.exit(3)", "cannot be imported: mine.py:2: SystemExit: 3"),
+        (
+            "class Odd(BaseException): ...\nraise Odd('a\\nb')",
+            "cannot be imported: mine.py:2: Odd: a b",
+        ),
         ("def f(:", "cannot be imported: SyntaxError"),
         (MINE.replace("'mine'", "'a\\nb'"), r"the name of .*Mine is 'a\\nb'"),
         (MINE.replace("'mine'", "'a$b$'"), "the name of"),
