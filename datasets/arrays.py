@@ -259,15 +259,15 @@ def _cut(
     Raises:
         DataMissing: the sequences are too short, or the shares too large.
     """
-    train, held_out = in_time.cut(clips, shares, span)
-    if not train:
+    parts = in_time.cut(clips, shares, span)
+    if not parts["train"]:
         raise DataMissing(
             f"{path} has {clips[0].frames:,} frames a sequence, of which {' and '.join(shares)}"
             f" would be cut in time; with windows of {span} frames that takes"
             f" {in_time.least_frames(shares, span):,}, and no larger shares: ask for shorter"
             " windows, or bring more sequences"
         )
-    return {"train": train, **held_out}
+    return parts
 
 
 def _reach(

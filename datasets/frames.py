@@ -224,22 +224,22 @@ class Frames(VideoDataset):
 
 
 def _cut(
-    splits: Mapping[SplitName, Sequence[Clip]], shares: in_time.Shares, span: int
-) -> dict[SplitName, Sequence[Clip]]:
+    splits: Mapping[SplitName, list[Clip]], shares: in_time.Shares, span: int
+) -> dict[SplitName, list[Clip]]:
     """`splits`, with those of `shares` cut from the clips that train.
 
     Raises:
         DataMissing: none of these is long enough.
     """
-    train, held_out = in_time.cut(splits["train"], shares, span)
-    if not train:
+    parts = in_time.cut(splits["train"], shares, span)
+    if not parts["train"]:
         longest = max((clip.frames for clip in splits["train"]), default=0)
         raise DataMissing(
             f"the longest clip has {longest:,} frames, of which {' and '.join(shares)} would be cut"
             f" in time; with windows over {span} frames that takes"
             f" {in_time.least_frames(shares, span):,}: ask for shorter windows, or prepare more"
         )
-    return {**splits, "train": train, **held_out}
+    return {**splits, **parts}
 
 
 def _without_copies(cache: Cache) -> tuple[dict[SplitName, list[Clip]], int]:

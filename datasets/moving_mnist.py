@@ -42,7 +42,7 @@ class MovingMNIST(Dataset):
     """
 
     name = "moving_mnist"
-    epoch_clips = 10_000
+    epoch_clips: int | None = 10_000
     """As those who train on it count, such as OpenSTL, whose loader draws so many an epoch."""
 
     def __init__(

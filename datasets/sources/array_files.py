@@ -99,9 +99,8 @@ def _axes(path: Path, shape: tuple[int, ...]) -> str:
     else:
         known = ["NTCHW", "NTHWC"]
         likely = [axes for axes in known if shape[axes.index("C")] <= _MOST_CHANNELS]
-    if shape[0] < shape[1] and likely[:1] != [
-        "THWC"
-    ]:  # more frames than sequences, or the other way round
+    # More frames than sequences, or the other way round.
+    if shape[0] < shape[1] and likely[:1] != ["THWC"]:
         likely = [*likely, *(f"TN{axes[2:]}" for axes in likely)]
     if len(likely) != 1:
         choice = " or ".join(f"axes='{axes}'" for axes in likely or known)

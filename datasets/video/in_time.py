@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from datasets.contract import HeldOutName
+from datasets.video.dataset import SplitName
 from datasets.video.manifest import Clip
 
 SHARE = 0.1
@@ -14,32 +15,30 @@ SHARE = 0.1
 Shares = Mapping[HeldOutName, float]
 
 
-def cut(
-    clips: Sequence[Clip], shares: Shares, span: int
-) -> tuple[list[Clip], dict[HeldOutName, list[Clip]]]:
-    """The first part of each clip, and its last ones by what is held out of it, in their order.
+def cut(clips: Sequence[Clip], shares: Shares, span: int) -> dict[SplitName, list[Clip]]:
+    """The first part of each clip, which trains, and its last ones for the splits of `shares`.
 
     Between two parts as many frames are left out as a window spans: none is shared, and none that
     is held out follows at once on what trains. A clip that is too short for every part is in none.
 
     Args:
         clips: the clips.
-        shares: of a clip's frames for each held-out part, the last one last.
+        shares: of a clip's frames for each held-out split, in the order of time.
         span: frames from the first of a window to its last, both included.
     """
-    first, held_out = [], {split: list[Clip]() for split in shares}
+    parts: dict[SplitName, list[Clip]] = {"train": [], **{split: [] for split in shares}}
     for clip in clips:
         if clip.frames < least_frames(shares, span):
             continue
         end = clip.frames
-        for split, share in reversed(shares.items()):
+        for split, share in reversed([*shares.items()]):
             frames = max(span, round(share * clip.frames))
             end -= frames
-            held_out[split].append(replace(clip, first=clip.first + end, frames=frames))
+            parts[split].append(replace(clip, first=clip.first + end, frames=frames))
             end -= span
         if end >= span:
-            first.append(replace(clip, frames=end))
-    return first, held_out
+            parts["train"].append(replace(clip, frames=end))
+    return parts
 
 
 def least_frames(shares: Shares, span: int) -> int:
