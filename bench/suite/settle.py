@@ -30,10 +30,10 @@ def settle(suite: Suite) -> list[Cell]:
 
     Raises:
         UserError: the budget is in epochs and a data set has none, what is also tested on is no
-            data set for prediction, this machine lacks the devices asked for, a batch cannot be divided
-            over them, a model has no such size or cannot be built with its options, or has tuned
-            recipes for several other budgets where the suite wants one, or two models or data sets
-            have one label.
+            data set for prediction, this machine lacks the devices asked for, a batch cannot be
+            divided over them, a model has no such size or cannot be built with its options, or has
+            tuned recipes for several other budgets where the suite wants one, or two models or data
+            sets have one label.
     """
     suite.check_labels()
     evaluation = suite.evaluation

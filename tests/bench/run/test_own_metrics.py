@@ -95,8 +95,8 @@ def test_each_data_set_has_its_own_metrics(own: Path) -> None:
     results = own.parent / "results"
     done = run_here("run", "--suite", own, "--results", results, report=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (cell,) = Store(f"sqlite:///{results}/mlflow.db").cells("own")
-    assert _measured(cell, "test/") == GLOBE
+    cell, copies = Store(f"sqlite:///{results}/mlflow.db").cells("own")
+    assert [_measured(each, "test/") for each in (cell, copies)] == [GLOBE, GLOBE]
     assert 0 < cell.metrics["test/rmse_by_area"] < 120
     assert 0 < abs(cell.metrics["test/acc"]) < 0.2  # noise, about its mean
     assert cell.params["quantity"] == "2 m temperature (K)"
@@ -110,7 +110,7 @@ def test_a_model_that_draws_futures_has_metrics_of_its_own(own: Path) -> None:
     results = own.parent / "results"
     done = run_here("run", "--suite", own, "--results", results)
     assert done.returncode == 0, done.stdout + done.stderr
-    (cell,) = Store(f"sqlite:///{results}/mlflow.db").cells("own")
+    cell, _ = Store(f"sqlite:///{results}/mlflow.db").cells("own")
     assert _measured(cell, "test/") == DRAWN
     assert _measured(cell, "elsewhere/0/") == DRAWN | RADAR
     assert cell.params["samples"] == "10"
