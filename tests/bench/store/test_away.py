@@ -18,7 +18,7 @@ from tests.bench.servers import Server, postgresql
 def test_a_server_on_postgresql_that_is_killed_in_a_run_costs_nothing(
     tmp_path: Path, empty_store: Path, user_suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dies as the first cell trains, which ends without it; it is back once the second waits."""
+    """It dies as the first seed trains, which ends without it; it is back once the second waits."""
     text = user_suite.read_text(encoding="utf-8").replace('"copy_last", ', "")
     user_suite.write_text(text.replace("[evaluation]", "seeds = [0, 1]\n[evaluation]"), "utf-8")
     calm = shutil.copytree(empty_store, tmp_path / "calm")
@@ -62,5 +62,5 @@ def test_a_server_on_postgresql_that_is_killed_in_a_run_costs_nothing(
 
 def _cells(store: Store) -> dict[str, RecordedCell]:
     cells = store.cells("own")
-    assert len(cells) == 2
+    assert len(cells) == 3  # copy_last stands beside both seeds
     return {run.name: run for run in cells}
