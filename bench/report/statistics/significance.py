@@ -18,6 +18,8 @@ from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pair
 from bench.score.metric import Metric
 from bench.score.metrics import METRICS
 
+MOST = 999  # of a unit, such as per cent, beyond which a difference has no figure
+
 
 def paired(
     section: Section, scores: pd.DataFrame, clusters: Clusters, score: str = ""
@@ -134,7 +136,8 @@ def sign_of(measure: Measure) -> int:
 def written(difference: Difference, sign: int) -> tuple[str, str, str]:
     """The gain and its bounds, from low to high, with decimals enough that none reads 0.
 
-    Nor does an interval read as one number.
+    Nor does an interval read as one number. What is beyond `MOST` is told as that: of two seeds
+    that differ the bound of a ratio may have fifty digits.
     """
     bounds = sorted((sign * difference.low, sign * difference.high))
     figures = (sign * difference.value, *bounds)
@@ -146,8 +149,14 @@ def written(difference: Difference, sign: int) -> tuple[str, str, str]:
         return apart and all(round(f, places) or f == 0 for f in known)
 
     decimals = next(filter(tell, (0, 1)), 2)
-    gain, low, high = (f"{round(f, decimals) + 0.0:.{decimals}f}" for f in figures)  # no "-0"
+    gain, low, high = (_short(figure, decimals) for figure in figures)
     return gain, low, high
+
+
+def _short(figure: float, decimals: int) -> str:
+    if abs(figure) > MOST:
+        return f"more than {MOST}" if figure > 0 else f"less than -{MOST}"
+    return f"{round(figure, decimals) + 0.0:.{decimals}f}"  # no "-0"
 
 
 def counted(seeds: Mapping[str, int], clusters: Clusters | None) -> str:

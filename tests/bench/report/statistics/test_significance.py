@@ -13,8 +13,8 @@ from bench.records import Measure
 from bench.report import load, table
 from bench.report.scores import SequenceScores
 from bench.report.statistics.clusters import FEW, Clusters
-from bench.report.statistics.jackknife import POINTS, RELATIVE, Pairs
-from bench.report.statistics.significance import neighbours, paired, sentence
+from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
+from bench.report.statistics.significance import neighbours, paired, sentence, written
 from bench.score.metrics import RECORDED
 from tests.bench.report.report_store import FakeStore, example, only_section
 
@@ -239,3 +239,9 @@ def test_clusters_come_from_the_store_and_tables_without_them_are_read(
     for path in tables:
         pd.read_parquet(path).drop(columns="cluster").to_parquet(path)
     assert said_of(store)[0].endswith("20 sequences" + ", clusters not recorded" * unrecorded)
+
+
+def test_a_bound_of_fifty_digits_is_told_in_short() -> None:
+    assert written(Difference(-3.2, -97.0, 1e49), -1) == ("3", "less than -999", "97")
+    assert written(Difference(0.0, -1.2e3, 5e4), 1)[1:] == ("less than -999", "more than 999")
+    assert written(Difference(12.0, 3.25, 20.0), 1) == ("12", "3", "20")
