@@ -449,11 +449,12 @@ class Ls:
     def _listed(self) -> tuple[list[dict[str, object]], list[str]]:
         """The rows and the names of their columns; each list imports what it needs, and no more."""
         if self.name is not None:
+            from bench.console.rows import print_lines
             from bench.listing import options
 
             rows, columns, headline = options.of(self.what, self.name)
             if self.format == "table":
-                sys.stdout.write(f"{headline}\n\n")
+                print_lines(f"{headline}\n")
             return rows, columns
         if self.what == "models":
             from bench.console import announce
@@ -473,7 +474,10 @@ class Ls:
         from bench.listing import cells
 
         store = self.places.store()
-        return cells.rows(self.suite, store, self.places.results), cells.COLUMNS
+        rows, columns = cells.rows(self.suite, store, self.places.results), cells.COLUMNS
+        if self.format == "table" and len({row["suite"] for row in rows}) == 1:
+            columns = [name for name in columns if name != "suite"]  # leaves others room
+        return rows, columns
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,19 @@ def print_rows(
         _table(picked, columns, stream)
 
 
-def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: TextIO) -> None:
+def print_lines(text: str, stream: TextIO | None = None) -> None:
+    """Prints `text`, whose lines wrap between words at a terminal."""
+    _console(stream or sys.stdout).print(Text(text))
+
+
+def _console(stream: TextIO) -> Console:
     terminal = stream.isatty()
     width = None if terminal else 10_000  # a pipe has no edge
-    console = Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    return Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+
+
+def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: TextIO) -> None:
+    console = _console(stream)
     columns, picked = _told(columns, picked)
     texts = [[_words(value) for value in row] for row in picked]
     cells = [[heading, *(row[index] for row in texts)] for index, heading in enumerate(columns)]

@@ -46,7 +46,7 @@ def _of_model(cls: type[Model]) -> tuple[Rows, list[str], str]:
     ]
     lines = [_what(cls)]
     if cls.paper:
-        lines.append(f"{cls.paper.title} ({cls.paper.year}), {cls.paper.url}")
+        lines += [f"{cls.paper.title} ({cls.paper.year})", cls.paper.url]
     lines += [f"{size}: recipe: {content.recipe.source}" for size, content in sizes]
     count = parameters.of(cls.name)
     lines += [count.sentence] if count else []

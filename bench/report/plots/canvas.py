@@ -199,8 +199,8 @@ def styles(cells: pd.DataFrame) -> dict[str, Style]:
 def _best_first(cells: pd.DataFrame) -> list[str]:
     """The models of `cells` by their mean rank over data sets and budgets."""
     ranks = []
-    for (task, *_), alike in cells.groupby(["task", "dataset", "budget"]):
-        lead = COLUMNS[task][0].measure
+    for _, alike in cells.groupby(["task", "dataset", "budget"]):
+        lead = COLUMNS[alike["task"].iloc[0]][0].measure
         means = alike.groupby("model")[lead.key].mean()
         ranks.append(means.rank(ascending=lead.better == "lower", na_option="bottom"))
     return [*pd.concat(ranks).groupby(level=0).mean().sort_values(kind="stable").index]
@@ -309,7 +309,7 @@ def _png(figure: Figure) -> bytes:
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     pen, out = ImageDraw.Draw(image), io.BytesIO()
     for name in names:
-        letters = font(name.get_fontsize() * PNG_DPI / 72)
+        letters = font(float(name.get_fontsize()) * PNG_DPI / 72)
         x, y = name.get_transform().transform(name.get_position())
         anchor = "lm" if name.get_horizontalalignment() == "left" else "rm"
         pen.text((x, image.height - y), name.get_text(), str(name.get_color()), letters, anchor)

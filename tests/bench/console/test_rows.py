@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bench.console.rows import print_rows
+from bench.console.rows import print_lines, print_rows
 
 LONG = "a_user_s_own_model_with_a_name_that_is_longer_than_any_terminal_is_wide_" * 2
 ROWS: list[dict[str, object]] = [
@@ -115,3 +115,19 @@ def test_names_are_one_line_without_markup_and_terminal_codes() -> None:
     stream = io.StringIO()
     print_rows([{"name": "[bold]x[/none]\n\x1b[2Jy"}], ["name"], stream=stream)
     assert stream.getvalue().splitlines()[2].strip() == "[bold]x[/none] y"
+
+
+def test_lines_wrap_between_words_at_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream, text = Terminal(), "A machine learning approach for precipitation nowcasting\nx"
+    print_lines(text, stream)
+    shown = stream.getvalue().splitlines()
+    assert [line.strip() for line in shown[:2]] == [
+        "A machine learning approach",
+        "for precipitation nowcasting",
+    ]
+    print_lines(text)
+    assert capsys.readouterr().out == f"{text}\n"
