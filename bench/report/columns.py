@@ -43,7 +43,7 @@ class Column:
 
 
 def _fixed(decimals: int) -> Callable[[float], str]:
-    return lambda value: f"{value:.{decimals}f}"
+    return lambda value: f"{round(value, decimals) + 0.0:.{decimals}f}"  # no "-0"
 
 
 def count(value: float) -> str:

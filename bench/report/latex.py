@@ -100,7 +100,7 @@ def _half_widths(rows: Sequence[Row], columns: int) -> Iterator[list[str]]:
 
 def _heading(column: Column, has_spread: bool) -> str:
     measure = column.measure
-    lines = wrap(f"{measure.label} {measure.arrow}", HEADING_LETTERS)
+    lines = wrap(f"{measure.label}\N{NO-BREAK SPACE}{measure.arrow}", HEADING_LETTERS)
     lines += [f"({measure.unit})"] if measure.unit else []
     stacked = "\\\\".join(map(escaped, lines))
     text = f"\\shortstack{{{stacked}}}"
