@@ -340,6 +340,7 @@ class Cell:
         """Run the cell."""
         from bench.console import SCREEN
         from bench.run import worker
+        from bench.run.tasks import Tasks
         from bench.store.mlflow import Store
         from bench.suite.cell import read
         from bench.suite.changes import changed_cell
@@ -348,7 +349,8 @@ class Cell:
 
         garbage.look_as_usual()
         cell = changed_cell(read(self.file).with_step(self.step), self.set)
-        devices = hardware.resolve_devices(self.devices or cell.devices, cell.device)
+        devices, tasks = self.devices or cell.devices, Tasks.of_this_cell()
+        hardware.resolve_devices(devices // (tasks.nodes if tasks else 1), cell.device)
         hardware.resolve_step(cell.step, cell.device, devices)
         Team(0, devices).divide(cell.recipe.batch_size)
         cell.check_data()

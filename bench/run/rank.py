@@ -1,10 +1,11 @@
 """A further process of a cell on several devices: computes what rank 0 does, and records nothing.
 
-Started by `ranks.py`, with the descriptor that its events go to.
+Started by `ranks.py`, or as a task of a job by `tasks.py`, with the descriptor of its events.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.errors import described
+from bench.records import Status
 from bench.run.attempt import PROFILED_STEPS, tested
 from bench.run.elsewhere import tested_elsewhere
 from bench.run.events import Event, Finished, Progress, encode
@@ -60,7 +62,9 @@ def main() -> NoReturn:
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C comes to all: rank 0 decides
     os.set_inheritable(descriptor, False)
-    order = Order.model_validate_json(sys.stdin.readline())
+    if not (line := sys.stdin.readline()):
+        os._exit(0)  # a task of a job whose cell needs it for nothing
+    order = Order.model_validate_json(line)
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
 
     def tell(event: Event) -> None:
@@ -72,6 +76,7 @@ def main() -> NoReturn:
     try:
         with joined(order.rank, order.size, order.cell.device, Path(order.meeting)) as team:
             follow(order, team)
+        tell(Finished(Status.DONE))
     except BaseException as error:
         traceback.print_exc()
         tell(Finished(status_of(error), described(error)))
@@ -82,6 +87,7 @@ def main() -> NoReturn:
 
 
 def _end_with_rank_0() -> None:
-    while sys.stdin.read(1):
-        pass
-    os._exit(1)
+    with contextlib.suppress(OSError):
+        while sys.stdin.read(1):
+            pass
+    os._exit(0)  # as it was told to: how the cell ended is for rank 0 to say

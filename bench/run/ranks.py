@@ -1,7 +1,8 @@
 """The further processes of a cell on several devices: started, watched, and ended with it.
 
 The cell's own process is rank 0. It has the lock, the records and the checkpoint; the others only
-compute. They live as long as it does: the end of their standard input is theirs.
+compute. They live as long as it does: the end of their standard input is theirs. On one machine
+they are its children; in a job on several nodes they are the job's further tasks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch.distributed as dist
@@ -22,12 +23,13 @@ from pydantic import BaseModel, ConfigDict
 from bench.records import Status
 from bench.run.events import Event, Finished, Lines, decode
 from bench.run.launchers.child import environment, kernel_oom_kills
+from bench.run.tasks import RANK, Caller, Tasks
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.team import ALONE, Team, joined
 
 READ_BYTES = 1 << 16
-RANK = f"from {__package__}.rank import main; main()"
+KILLED = f"was killed by {signal.SIGKILL.name}"
 END_SECONDS = 10.0  # for a rank that is through to end, before it is killed
 GRACE_SECONDS = 20.0
 """For rank 0 to notice that another rank has died, which it may be waiting for on a GPU."""
@@ -76,7 +78,9 @@ def team_of(
     if size == 1:
         yield ALONE
         return
-    with tempfile.TemporaryDirectory(prefix="nextframe-ranks-") as folder:
+    tasks = Tasks.of_this_cell()
+    shared = tasks.folder if tasks else None
+    with tempfile.TemporaryDirectory(prefix="nextframe-ranks-", dir=shared) as folder:
         meeting = Path(folder) / "meeting"
         orders = [
             Order(
@@ -90,7 +94,7 @@ def team_of(
             for rank in range(1, size)
         ]
         with contextlib.closing(_Ranks(emit)) as ranks:
-            ranks.start(orders)
+            ranks.start(orders, tasks)
             with joined(0, size, cell.device, meeting) as team:
                 try:
                     yield team
@@ -119,14 +123,15 @@ class _Ranks:
         self._died = threading.Event()
         self._deaths: list[RankDied] = []
 
-    def start(self, orders: list[Order]) -> None:
-        """Start a process for each of `orders`, and wait until all are there.
+    def start(self, orders: list[Order], tasks: Tasks | None) -> None:
+        """Give each of `orders` to a task of the job, or to a new process; wait until all begin.
 
         Raises:
-            RankDied: one is not.
+            RankDied: one does not.
         """
-        for order in orders:
-            self._ranks.append(_Rank(order, self._has_died))
+        processes: Iterable[_Child | Caller] = tasks.callers() if tasks else map(_Child, orders)
+        for order, process in zip(orders, processes, strict=True):
+            self._ranks.append(_Rank(order, process, self._has_died))
         for rank in self._ranks:
             rank.is_there.wait()
             if rank.death is not None:
@@ -157,15 +162,55 @@ class _Ranks:
 
 
 class _Rank:
-    """One process, and a thread that sees how it ends."""
+    """A rank, and a thread that sees how it ends."""
 
-    def __init__(self, order: Order, died: Callable[[RankDied], None]) -> None:
+    def __init__(
+        self, order: Order, process: _Child | Caller, died: Callable[[RankDied], None]
+    ) -> None:
         self.is_there = threading.Event()
         """Set once it is, or never will be."""
         self.death: RankDied | None = None
-        self._name, self._died = f"rank {order.rank}", died
+        self._name, self._process, self._died = f"rank {order.rank}", process, died
         self._oom_kills = kernel_oom_kills()
         self._finished: Finished | None = None
+        process.send(order.model_dump_json())
+        self._thread = threading.Thread(target=self._watch, daemon=True, name=self._name)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        lines = Lines()
+        while data := self._process.read(READ_BYTES):
+            for line in lines.add(data):
+                event = decode(line)
+                self._finished = event if isinstance(event, Finished) else None
+                if self._finished is None:
+                    self.is_there.set()
+        was_done = self._finished is not None and self._finished.status is Status.DONE
+        if how := self._process.death(was_done):
+            self.death = RankDied(*self._end(how))
+        self._process.close()
+        self.is_there.set()
+        if self.death is not None:
+            self._died(self.death)
+
+    def _end(self, how: str) -> tuple[Status, str]:
+        """Its status, and what it said; else how its process ended."""
+        if self._finished is not None and self._finished.status is not Status.DONE:
+            return self._finished.status, f"{self._name}: {self._finished.error}"
+        if how == KILLED and kernel_oom_kills() > self._oom_kills:
+            return Status.OUT_OF_MEMORY, f"{self._name} was killed by the kernel: out of memory"
+        return Status.FAILED, f"{self._name} {how}"
+
+    def end(self) -> None:
+        """Have it end, and wait until it has."""
+        self._process.end()
+        self._thread.join()
+
+
+class _Child:
+    """A rank that is a process of this machine."""
+
+    def __init__(self, order: Order) -> None:
         self._events, theirs = os.pipe()
         variables = environment()
         if order.cell.device == "cuda":
@@ -182,40 +227,24 @@ class _Rank:
             raise
         finally:
             os.close(theirs)
-        self._write(order.model_dump_json())
-        self._thread = threading.Thread(target=self._watch, daemon=True, name=self._name)
-        self._thread.start()
 
-    def _write(self, line: str) -> None:
+    def send(self, line: str) -> None:
+        """Write a line to its input; where it has ended, that will be seen."""
         if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # the thread will say that it has died
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(line.encode() + b"\n")
                 self._process.stdin.flush()
 
-    def _watch(self) -> None:
-        lines = Lines()
-        while data := os.read(self._events, READ_BYTES):
-            for line in lines.add(data):
-                event = decode(line)
-                self._finished = event if isinstance(event, Finished) else None
-                if self._finished is None:
-                    self.is_there.set()
-        os.close(self._events)
-        code = self._process.wait()
-        if code:
-            self.death = RankDied(*self._end(code))
-        self.is_there.set()
-        if self.death is not None:
-            self._died(self.death)
+    def read(self, most_bytes: int) -> bytes:
+        """What it tells next; b"" once it has ended."""
+        return os.read(self._events, most_bytes)
 
-    def _end(self, code: int) -> tuple[Status, str]:
-        """How it ended with that exit code, and what it said."""
-        if self._finished is not None:
-            return self._finished.status, f"{self._name}: {self._finished.error}"
-        if code == -signal.SIGKILL and kernel_oom_kills() > self._oom_kills:
-            return Status.OUT_OF_MEMORY, f"{self._name} was killed by the kernel: out of memory"
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return Status.FAILED, f"{self._name} {how}"
+    def death(self, was_done: bool) -> str:
+        """How it died, once it has ended; "" where it came to its end."""
+        code = self._process.wait()
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"exited with {code}" if code else ""
 
     def end(self) -> None:
         """Have it end, and wait until it has."""
@@ -226,4 +255,7 @@ class _Rank:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        self._thread.join()
+
+    def close(self) -> None:
+        """Give back what it took here."""
+        os.close(self._events)

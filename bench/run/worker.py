@@ -29,6 +29,7 @@ from bench.run.recorded import Recorded
 from bench.run.status import status_of
 from bench.run.stop import StopRequest
 from bench.run.streams import copied_to, lasting, lasting_output
+from bench.run.tasks import Tasks
 from bench.store.address import store_uri
 from bench.store.errors import StoreUnavailable
 from bench.store.mlflow import Store
@@ -147,6 +148,8 @@ class Worker:
         record.tags[records.ALLOCATOR] = keep_freed_memory()
         if self.devices not in (None, self.cell.devices):
             record.tags[records.RAN_ON] = f"{self.devices} devices"
+        if tasks := Tasks.of_this_cell():
+            record.tags[records.RAN_ON] = f"{tasks.nodes} nodes"
         state = None if self.weights_of else checkpoint.load()
         run_id, same_run = patient(partial(self._begin, record, checkpoint, state is not None))
 

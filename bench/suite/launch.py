@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bench.errors import UserError
 
-COUNTS = ("gpus", "cpus", "parallel")
+COUNTS = ("gpus", "cpus", "parallel", "nodes")
 LauncherName = Literal["local", "slurm", "ray"]
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -54,9 +54,12 @@ class Launch(BaseModel):
     """The longest a job may take, such as "8h"; a cell that takes longer goes on in another.
 
     By default that of the suite's limits, and at most the partition's."""
+    nodes: Annotated[int, Field(ge=1)] = 1
+    """Of SLURM, over which the devices of a cell are spread, equally many on each."""
     gpus: Count | None = None
-    """None means as many as train a cell, on CUDA."""
+    """Of each node. None means as many as train a cell there, on CUDA."""
     cpus: Annotated[int, Field(ge=1)] | None = None
+    """Of a cell; on several nodes, of each device's process."""
     memory: Annotated[str, Field(pattern=r"^[0-9]+[KMGT]?$")] | None = None
     """Such as "16G"."""
     parallel: Annotated[int, Field(ge=1)] | None = None

@@ -46,7 +46,8 @@ def settle(suite: Suite) -> list[Cell]:
         evaluation = evaluation.model_copy(update={"also_test_on": also})
     device = hardware.resolve_device(suite.device)
     precision = hardware.resolve_precision(suite.precision, device)
-    devices = hardware.resolve_devices(suite.devices, device)
+    devices = suite.devices
+    hardware.resolve_devices(suite.devices_a_node, device)
     step = hardware.resolve_step(suite.step, device, devices)
     usual = "small" if device == "cpu" else "published"
     size, asked = usual if suite.size == "auto" else suite.size, suite.budget_on(device)

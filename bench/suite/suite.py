@@ -180,6 +180,21 @@ class Suite(_Strict):
             return self
         return self.model_copy(update={"models": (reference, *self.models)})
 
+    @property
+    def devices_a_node(self) -> int:
+        """How many of a cell's devices one machine is to have.
+
+        Raises:
+            UserError: not equally many on each of its nodes.
+        """
+        nodes = self.launch.nodes if self.launch.launcher == "slurm" else 1
+        if self.devices % nodes:
+            raise UserError(
+                f"--devices {self.devices} cannot be spread equally over {nodes} nodes: choose"
+                f" --devices {nodes} or a multiple of it"
+            )
+        return self.devices // nodes
+
     def coordinates(self) -> Iterator[Coordinates]:
         """Every cell of the matrix, models first, so that each data set's baselines come early."""
         for dataset in self.datasets:

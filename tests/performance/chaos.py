@@ -137,16 +137,16 @@ class Ended:
     weights: dict[str, dict[str, np.ndarray]]  # type: ignore[type-arg]
 
     @classmethod
-    def read(cls, uri: str, cells: int) -> Ended:
-        """What the store at `uri` holds of the suite, which has that many `cells`.
+    def read(cls, uri: str, cells: int, suite: str = SUITE) -> Ended:
+        """What the store at `uri` holds of the `suite`, which has that many `cells`.
 
         Raises:
             AssertionError: a run is open, or a cell was done not just once.
         """
         store = Store(uri)
-        runs = store.cells(SUITE)
+        runs = store.cells(suite)
         left_open = [run.name for run in runs if run.tags[records.STATUS] == "running"]
-        left_open += _open_runs(uri)
+        left_open += _open_runs(uri, suite)
         assert not left_open, f"left RUNNING: {left_open}"
         done = collections.Counter(run.name for run in runs if run.is_done)
         assert sorted(done.values()) == [1] * cells, f"done: {done}"
@@ -183,10 +183,10 @@ def store_in(results: Path) -> str:
     return f"sqlite:///{results}/mlflow.db"
 
 
-def _open_runs(uri: str) -> list[str]:
+def _open_runs(uri: str, suite: str) -> list[str]:
     """The names of the runs of any kind that MLflow takes for running."""
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(SUITE)
+    experiment = client.get_experiment_by_name(suite)
     assert experiment, "no experiment"
     found = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
     return [run.info.run_name or run.info.run_id for run in found]

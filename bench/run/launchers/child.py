@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +51,12 @@ class Child:
     """
 
     def __init__(
-        self, job: Job, more: dict[str, str], parent: Parent, by_signals: bool = True
+        self,
+        job: Job,
+        more: dict[str, str],
+        parent: Parent,
+        by_signals: bool = True,
+        descriptors: Sequence[int] = (),
     ) -> None:
         """Start it.
 
@@ -60,6 +66,7 @@ class Child:
             parent: told of its events, and asked whether to stop it.
             by_signals: how it is asked: by a signal, or else by the end of its input alone, where a
                 cluster signals all processes of a job itself and a second one would end it at once.
+            descriptors: that it is to have, too.
         """
         self._job, self._parent, self._by_signals = job, parent, by_signals
         self._oom_kills = kernel_oom_kills()
@@ -73,22 +80,22 @@ class Child:
             self._events, theirs = os.pipe()
             opened.callback(os.close, self._events)
             try:
-                self._process = self._start(more, theirs)
+                self._process = self._start(more, [theirs, *descriptors])
             finally:
                 os.close(theirs)
             opened.pop_all()
         os.set_blocking(self._events, False)
         self._began = self._heard = time.monotonic()
 
-    def _start(self, more: dict[str, str], events: int) -> subprocess.Popen[bytes]:
-        words = [*self._job.program, *self._job.arguments, "--events", str(events)]
+    def _start(self, more: dict[str, str], descriptors: list[int]) -> subprocess.Popen[bytes]:
+        words = [*self._job.program, *self._job.arguments, "--events", str(descriptors[0])]
         return subprocess.Popen(
             [*([] if self._by_signals else DEAF), sys.executable, "-X", "faulthandler", *words],
             env=environment() | more,
             stdin=subprocess.PIPE,  # its end tells the child that its parent is gone
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            pass_fds=[events],
+            pass_fds=descriptors,
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
 

@@ -29,7 +29,7 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
             " --tracking-uri http://HOST:5000"
         )
     devices = max(cell.devices for cell in cells) if cells[0].device == "cuda" else 0
-    gpus = launch.gpus if launch.gpus is not None else devices
+    gpus = launch.gpus if launch.gpus is not None else devices // launch.nodes
     if launch.launcher == "ray":
         engine = _ray(launch, gpus)
     else:
@@ -45,8 +45,8 @@ def _is_here(launch: Launch) -> bool:
 def _ray(launch: Launch, gpus: int) -> Engine:
     if find_spec("ray") is None:
         raise UserError("--launch ray needs ray: pip install 'nextframe[ray]'")
-    unknown = {"partition", "account", "time", "sbatch"} & launch.model_fields_set
-    if given := sorted(name for name in unknown if getattr(launch, name)):
+    usual, unknown = Launch(), ("account", "nodes", "partition", "sbatch", "time")
+    if given := [name for name in unknown if getattr(launch, name) != getattr(usual, name)]:
         raise UserError(f"Ray has no {given[0]}: leave it out of the options of --launch ray")
     from bench.run.launchers.ray import Ray
 
@@ -56,6 +56,8 @@ def _ray(launch: Launch, gpus: int) -> Engine:
 def _submitit(launch: Launch, folder: Path, gpus: int) -> Engine:
     if find_spec("submitit") is None:
         raise UserError("--launch slurm needs submitit: pip install 'nextframe[slurm]'")
+    if launch.nodes > 1 and _is_here(launch):
+        raise UserError(f"executor={launch.executor} has this machine alone: leave out nodes")
     from bench.run.launchers.here import InChildren, InThisProcess
     from bench.run.launchers.slurm import Slurm
 

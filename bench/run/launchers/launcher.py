@@ -27,6 +27,8 @@ class Job:
     """Of the cell: that of its checkpoint."""
     program: Sequence[str] = ("-m", PACKAGE)
     """What Python runs with the arguments."""
+    devices: int = 1
+    """That the cell is on."""
 
     @classmethod
     def of(cls, cell: Cell, arguments: Sequence[str], log: Path) -> Job:
@@ -34,7 +36,8 @@ class Job:
         seconds = cell.budget.amount if cell.budget.kind == "seconds" else None
         total = cell.limits.cell_seconds or default_total_seconds(seconds)
         silence = cell.limits.silence_seconds
-        return cls(cell.name, arguments, log, silence, total, cell.trained)
+        key, devices = cell.trained, cell.devices
+        return cls(cell.name, arguments, log, silence, total, key, devices=devices)
 
 
 class Started:

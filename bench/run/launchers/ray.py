@@ -133,6 +133,7 @@ def _cell() -> type:
             import pickle
             import sys
             import threading
+            import time
 
             import ray
 
@@ -144,6 +145,7 @@ def _cell() -> type:
                 try:
                     self.supervisor.run(job_id)
                     ray.kill(ray.get_actor(job_id))  # an end of its own would be told as a crash
+                    time.sleep(60)  # the kill comes later
                 finally:
                     os._exit(1)
 

@@ -22,6 +22,7 @@ from bench.run.events import Event, Finished, Lines, Note, decode, encode
 from bench.run.launchers.child import Child
 from bench.run.launchers.launcher import Job, Started
 from bench.run.streams import lasting
+from bench.run.tasks import VARIABLE, Tasks
 
 READ_SECONDS = 0.5  # between looks at the files
 ASK_SECONDS = 5.0  # between questions to the engine, which serves others, too
@@ -45,6 +46,11 @@ class JobFiles:
     def job(self) -> Path:
         """The job that may run it: none but this one does."""
         return self.folder / f"{self.key}.job"
+
+    @property
+    def tasks(self) -> Path:
+        """Where the tasks of a job on several nodes meet."""
+        return self.folder / f"{self.key}.tasks"
 
     @property
     def job_id(self) -> str:
@@ -76,14 +82,21 @@ class Supervisor:
         with lasting(self.files.events) as file:  # opened each time: a network disk shows it then
             file.write(encode(event) + "\n")
 
-    def run(self, job_id: str) -> Finished | None:
-        """How the cell ended, which is written down; None where another job is to run it."""
+    def run(self, job_id: str, tasks: Tasks | None = None) -> Finished | None:
+        """How the cell ended, which is written down; None where another job is to run it.
+
+        Args:
+            job_id: of this job.
+            tasks: that it has beside this one.
+        """
         if not self._is_registered(job_id):
             return None
         os.chdir(self.folder)
         self.publish(self.job, Note(f"job {job_id} runs on {platform.node()}"))
         try:
-            finished = Child(self.job, {}, self, by_signals=False).outcome()
+            told = {VARIABLE: tasks.model_dump_json()} if tasks else {}
+            passed = [tasks.listener] if tasks else []
+            finished = Child(self.job, told, self, False, passed).outcome()
         except Exception as error:  # nobody else would say so
             finished = Finished(Status.FAILED, described(error))
         self.publish(self.job, finished)
@@ -288,7 +301,7 @@ class RemoteLauncher:
 
     def _forget(self, key: str) -> None:
         files = JobFiles(self.folder, key)
-        for file in (files.job, files.events):
+        for file in (files.job, files.events, files.tasks):
             file.unlink(missing_ok=True)
         self._jobs.pop(key, None)
 

@@ -1,6 +1,7 @@
 """Runs cells as jobs of SLURM, by submitit: one job a cell, in arrays where they are alike.
 
 A cell that SLURM preempts, or whose time is up, saves its state and is put into the queue again.
+On several nodes a job has a task a device: the first runs the cell, the others are its ranks.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from bench.records import Status
 from bench.run.events import Finished
 from bench.run.launchers.child import environment
 from bench.run.launchers.remote import JobState, Supervisor
+from bench.run.tasks import Tasks, become_rank, listening
 from bench.suite.launch import Launch
 
 if TYPE_CHECKING:
-    from submitit import Job
+    from submitit import Job, JobEnvironment
     from submitit.core.utils import DelayedSubmission
 
 WARNING_SECONDS = 90  # before its time is up a job is told to save; SLURM may do so a minute early
@@ -63,6 +65,19 @@ class SubmittedCell:
         from submitit import JobEnvironment
 
         job = JobEnvironment()
+        if job.num_tasks == 1:
+            self._run(job, None)
+            return
+        meeting = self.supervisor.files.tasks
+        attempt = f"{job.job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+        if job.global_rank > 0:
+            os.chdir(self.supervisor.folder)
+            host = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+            become_rank(meeting, attempt, host, job.global_rank, job.local_rank)
+        with listening(meeting, attempt, job.num_tasks, job.num_nodes) as tasks:
+            self._run(job, tasks)
+
+    def _run(self, job: JobEnvironment, tasks: Tasks | None) -> None:
         self.supervisor.stopped = False
         requeue = signal.getsignal(signal.SIGUSR2)  # submitit's, which ends this process
         asked: set[int] = set()
@@ -72,7 +87,7 @@ class SubmittedCell:
             self.supervisor.stopped = True
 
         with _handling((signal.SIGTERM, signal.SIGUSR2), ask):
-            finished = self.supervisor.run(job.job_id)
+            finished = self.supervisor.run(job.job_id, tasks)
         was_interrupted = finished is not None and finished.status is Status.INTERRUPTED
         makes_room = signal.SIGUSR2 in asked or (signal.SIGTERM in asked and _runs(job.job_id))
         if was_interrupted and makes_room and callable(requeue):
@@ -110,7 +125,7 @@ class Submitit:
     Attributes:
         launch: what each job is given.
         folder: for the logs and pickles of submitit.
-        gpus: of each job.
+        gpus: of each job, on each of its nodes.
     """
 
     launch: Launch
@@ -155,20 +170,28 @@ class Slurm(Submitit):
 
     def submit(self, supervisors: Sequence[Supervisor]) -> list[str]:
         """The ids of their jobs: `12`, or `12_3` in an array."""
-        alike: dict[float | None, list[Supervisor]] = defaultdict(list)
+        alike: dict[tuple[float | None, int], list[Supervisor]] = defaultdict(list)
         for one in supervisors:
-            alike[one.job.total_seconds].append(one)
+            alike[one.job.total_seconds, one.job.devices].append(one)
         ids: dict[str, str] = {}
-        for total_seconds, group in alike.items():
+        for (total_seconds, devices), group in alike.items():
             for first in range(0, len(group), LARGEST_ARRAY):
                 chunk = group[first : first + LARGEST_ARRAY]
-                jobs = self._submit(chunk, **self._options(total_seconds))
+                jobs = self._submit(chunk, **self._options(total_seconds, devices))
                 ids |= {one.job.key: job.job_id for one, job in zip(chunk, jobs, strict=True)}
         return [ids[one.job.key] for one in supervisors]
 
-    def _options(self, total_seconds: float | None) -> dict[str, Any]:
+    def _options(self, total_seconds: float | None, devices: int) -> dict[str, Any]:
         launch, minutes = self.launch, self.minutes(total_seconds)
+        nodes = launch.nodes if devices > 1 else 1
+        spread = {
+            "nodes": nodes,
+            "tasks_per_node": devices // nodes,
+            # Ranks end before the cell is recorded, and of one that dies rank 0 tells.
+            "slurm_srun_args": ["--wait=0", "--kill-on-bad-exit=0"],
+        }
         return {
+            **(spread if nodes > 1 else {}),
             "timeout_min": minutes,
             "cpus_per_task": launch.cpus,
             "slurm_partition": launch.partition,

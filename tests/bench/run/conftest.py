@@ -1,4 +1,4 @@
-"""A real SLURM of one node and a tracking server, for the tests that send cells away."""
+"""A real SLURM on loopback and a tracking server, for the tests that send cells away."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm, missing, one_node_slurm
+from tests.bench.run.launchers.loopback_slurm import LoopbackSlurm, loopback_slurm, missing
 from tests.bench.servers import Server
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[OneNodeSlurm]:
+def slurm() -> Iterator[LoopbackSlurm]:
     """The cluster; a test that asks for it is skipped where its programs are not here."""
     pytest.importorskip("submitit", reason="needs submitit: pip install 'nextframe[slurm]'")
     if missing():
         pytest.skip(f"needs SLURM (Debian's slurm-wlm and munge): here is no {missing()}")
-    with one_node_slurm() as cluster:
+    with loopback_slurm() as cluster:
         yield cluster
 
 

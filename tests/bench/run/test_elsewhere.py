@@ -6,14 +6,16 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from bench import records
 from bench.run.leftovers import Leftovers
 from bench.run.record import folder_tag
-from bench.store.mlflow import Store
+from bench.store.mlflow import RecordedCell, Store
 from tests.bench.conftest import Bench, run_here, start, wait_for_a_checkpoint
-from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm
+from tests.bench.run.launchers.loopback_slurm import LoopbackSlurm
 from tests.performance.chaos import Ended, store_in, write_suite
 
 CELLS = 2
@@ -21,7 +23,7 @@ CELLS = 2
 
 @pytest.mark.timeout(900)
 def test_jobs_of_slurm_record_what_a_run_here_does_though_the_driver_is_killed(
-    slurm: OneNodeSlurm, server: str, tmp_path: Path, empty_store: Path
+    slurm: LoopbackSlurm, server: str, tmp_path: Path, empty_store: Path
 ) -> None:
     suite, here, there = write_suite(tmp_path, seeds=[0]), tmp_path / "here", tmp_path / "there"
     shutil.copytree(empty_store, here)
@@ -38,6 +40,44 @@ def test_jobs_of_slurm_record_what_a_run_here_does_though_the_driver_is_killed(
     assert "attached to" in done.stdout
     Ended.read(store_in(here), CELLS).check_same(Ended.read(server, CELLS))
     assert len(Store(server).cells("chaos")) == CELLS  # none twice
+
+
+def _trained(uri: str) -> tuple[RecordedCell, dict[str, np.ndarray]]:  # type: ignore[type-arg]
+    """The trained cell of a store, and its weights."""
+    store = Store(uri)
+    (run,) = (one for one in store.cells("own") if one.params["model"] == "Tiny")
+    weights = store.artifact(run.run_id, records.CHECKPOINT)
+    assert weights is not None
+    return run, load_file(weights)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("options", "ran_on"),
+    [(["cpus=2"], None), (["nodes=2", "partition=both"], "2 nodes")],
+    ids=["one node", "two nodes"],
+)
+def test_a_job_of_two_devices_has_the_weights_that_one_process_has_here(
+    slurm: LoopbackSlurm,
+    server: str,
+    tmp_path: Path,
+    empty_store: Path,
+    user_suite: Path,
+    options: list[str],
+    ran_on: str | None,
+) -> None:
+    here, there = shutil.copytree(empty_store, tmp_path / "here"), tmp_path / "there"
+    words = ["run", "--suite", user_suite, "--results"]
+    assert run_here(*words, here, report=False).returncode == 0
+    words += [there, "--devices", 2, "--tracking-uri", server, "--launch", "slurm"]
+    done = run_here(*words, "--launch-options", *options, report=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (one, weights), (two, others) = _trained(store_in(here)), _trained(server)
+    assert (two.params["devices"], two.tags.get(records.RAN_ON)) == ("2", ran_on)
+    for name, values in weights.items():
+        np.testing.assert_allclose(others[name], values, rtol=0, atol=1e-6)
+    for key in ("test/mse", "test/ssim", "val/mse", "train/loss", "train/samples"):
+        assert two.metrics[key] == pytest.approx(one.metrics[key], rel=1e-4), key
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen

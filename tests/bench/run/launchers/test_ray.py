@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +21,10 @@ from bench.run.launchers.ray import Ray
 from bench.run.launchers.remote import RemoteLauncher
 from bench.store.mlflow import Store
 from bench.suite.launch import Launch
-from tests.bench.conftest import ROOT, environment, repeated, run_here
+from tests.bench.conftest import ROOT, repeated, run_here
+from tests.bench.run.launchers.loopback_ray import loopback_ray
 from tests.bench.run.launchers.toy_jobs import TELL, end_of, told_by, toy_job
-from tests.bench.servers import free_port
 
-# A token of the tests' own: otherwise Ray writes one into the user's home. Before Ray's import.
-os.environ |= {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'nextframe[ray]'")
 
 pytestmark = [
@@ -47,36 +39,8 @@ STOPS += "until_asked(); tell(STOPPED)"
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two processors."""
-    port = free_port()
-    folder = tempfile.mkdtemp(prefix="ray-")  # short: it holds sockets
-    words = ["start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
-    words += ["--include-dashboard=false", f"--temp-dir={folder}", "--disable-usage-stats"]
-    words += ["--object-store-memory=100000000", "--block"]
-    program = Path(sys.executable).with_name("ray")
-    process = subprocess.Popen(
-        [program, *words],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    printed = list[str]()
-    for line in process.stdout:
-        printed.append(line)
-        if "Ray runtime started" in line:
-            break
-    else:
-        pytest.fail(f"Ray did not start: {''.join(printed)}")
-    yield f"127.0.0.1:{port}"
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
-    process.wait(60)
-    for one in psutil.wait_procs(family, 10)[1]:
-        one.kill()
-    process.stdout.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with loopback_ray() as there:
+        yield there.address
 
 
 @pytest.fixture

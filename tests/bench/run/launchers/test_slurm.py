@@ -1,10 +1,11 @@
-"""Cells as jobs of a real SLURM of one node: how each ends, and what a dead driver leaves."""
+"""Cells as jobs of a real SLURM on loopback: how each ends, and what a dead driver leaves."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ from bench.run.launchers.remote import JobFiles, RemoteLauncher, Supervisor
 from bench.run.launchers.slurm import Slurm
 from bench.suite.launch import Launch
 from tests.bench.conftest import ROOT
-from tests.bench.run.launchers.one_node_slurm import OneNodeSlurm
+from tests.bench.run.launchers.loopback_slurm import LoopbackSlurm
 from tests.bench.run.launchers.toy_jobs import TELL, end_of, told_by, toy_job
 
 TRAINS = "import signal; signal.signal(signal.SIGTERM, lambda *_: None); tell(PROGRESS); "
@@ -46,7 +47,7 @@ def _asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def launcher(
-    slurm: OneNodeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: LoopbackSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RemoteLauncher:
     monkeypatch.chdir(tmp_path)
     return _launcher(tmp_path)
@@ -88,7 +89,7 @@ def test_cells_run_in_an_array_and_tell_what_they_would_here(
 
 
 def test_a_stop_reaches_the_cells_and_empties_the_queue(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     jobs = [toy_job(STOPS, tmp_path, name) for name in "abcde"]  # one more than the node has cores
     told = told_by(launcher, *jobs, on_progress=launcher.stop)
@@ -103,7 +104,7 @@ def test_a_stop_reaches_the_cells_and_empties_the_queue(
 
 
 def test_a_job_that_is_cancelled_outside_was_interrupted(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     def cancel() -> None:
         slurm.said("scancel", _job_id(tmp_path))
@@ -118,7 +119,7 @@ def test_a_job_that_is_cancelled_outside_was_interrupted(
     ids=["requeue", "preempted", "its time is up"],
 )
 def test_a_job_that_makes_room_goes_on_from_its_checkpoint(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, requeue: str
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path, requeue: str
 ) -> None:
     def make_room() -> None:
         slurm.said(*requeue.format(_job_id(tmp_path)).split())
@@ -131,14 +132,34 @@ def test_a_job_that_makes_room_goes_on_from_its_checkpoint(
     assert len(set(starts)) == 1  # one job, twice
 
 
+def test_a_job_on_two_nodes_ends_and_goes_on_whole(
+    slurm: LoopbackSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its second task waits for an order that this cell never gives, also after the requeue."""
+    monkeypatch.chdir(tmp_path)
+    launcher = _launcher(tmp_path, nodes=2, partition="both")
+    job = replace(toy_job(RESUMES, tmp_path), devices=2)
+
+    def requeue() -> None:
+        assert slurm.said("squeue", "-h", "-o", "%D %C") == "2 2"  # nodes, processors
+        slurm.said("scontrol", "requeue", _job_id(tmp_path))
+        slurm.run_again_now(_job_id(tmp_path))
+
+    assert end_of(told_by(launcher, job, on_progress=requeue)["a"]).status is Status.DONE
+    until = time.monotonic() + 60
+    while slurm.said("squeue", "-h"):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 def test_a_job_goes_on_without_slurmd_and_is_found_again(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     code = "tell(PROGRESS)\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)\ntell(DONE)"
 
     def kill() -> None:
         slurm.kill("slurmd")
-        slurm.start_node()
+        slurm.start_nodes()
         Path("go").touch()
 
     assert (
@@ -155,7 +176,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def test_a_job_whose_node_dies_runs_again(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     code = """
     state = pathlib.Path("state")
@@ -173,8 +194,8 @@ def test_a_job_whose_node_dies_runs_again(
         steps = [up for one in ours for up in one.parents() if up.name() == "slurmstepd"]
         for process in {*steps, *ours}:
             process.kill()
-        slurm.give_up_node()
-        slurm.start_node()
+        slurm.give_up_nodes()
+        slurm.start_nodes()
         slurm.run_again_now(_job_id(tmp_path))
 
     assert (
@@ -202,7 +223,7 @@ for _, event in launcher.run(jobs):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "closed"])
 def test_a_later_run_attaches_to_what_a_dead_driver_left(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path, number: signal.Signals
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path, number: signal.Signals
 ) -> None:
     code = "open('ran', 'a').write('x'); tell(PROGRESS)\n"
     code += "while not pathlib.Path('go').exists(): time.sleep(0.1)\ntell(DONE)"
@@ -230,7 +251,7 @@ def test_a_later_run_attaches_to_what_a_dead_driver_left(
 
 
 def test_a_job_that_nobody_wrote_down_runs_nothing(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     """A driver that is killed as it submits leaves one: the next has submitted another."""
     files = JobFiles(tmp_path / "jobs", "a")
@@ -244,7 +265,7 @@ def test_a_job_that_nobody_wrote_down_runs_nothing(
 
 
 def test_a_run_that_leaves_ends_without_its_jobs(
-    slurm: OneNodeSlurm, launcher: RemoteLauncher, tmp_path: Path
+    slurm: LoopbackSlurm, launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     told = told_by(launcher, toy_job(STOPS, tmp_path), on_progress=launcher.leave)
     assert not any(isinstance(event, Finished) for event in told["a"])
@@ -254,7 +275,7 @@ def test_a_run_that_leaves_ends_without_its_jobs(
     assert end.status is Status.INTERRUPTED
 
 
-def test_what_slurm_refuses_is_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> None:
+def test_what_slurm_refuses_is_one_line(slurm: LoopbackSlurm, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown partition 'mian': did you mean 'main'"):
         _launcher(tmp_path, partition="mian")
     told = told_by(_launcher(tmp_path, memory="999T"), toy_job("tell(DONE)", tmp_path))
@@ -268,7 +289,7 @@ def test_what_slurm_refuses_is_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> 
     [("8h", 60.0, 480), (None, 600.0, 15), (None, 9e9, 60), (None, None, 30)],
 )
 def test_the_time_of_a_job_is_that_of_its_cell_within_the_partition(
-    slurm: OneNodeSlurm,
+    slurm: LoopbackSlurm,
     tmp_path: Path,
     time: str | None,
     cell_seconds: float | None,

@@ -1,4 +1,4 @@
-"""A real SLURM of one node on loopback, of whoever runs the tests: munged, slurmctld, slurmd."""
+"""A real SLURM on loopback, of whoever runs the tests: munged, slurmctld, and two nodes' slurmd."""
 
 import contextlib
 import os
@@ -19,21 +19,21 @@ from tests.bench.servers import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 START_SECONDS = 120
+NODES = ("one", "two")
 
 CONFIG = """
 ClusterName=test
-SlurmctldHost={node}(127.0.0.1)
+SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 AuthInfo=socket={folder}/munge.sock
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -46,8 +46,12 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=15
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
-NodeName={node} NodeAddr=127.0.0.1 CPUs=4 CoresPerSocket=4 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES DefaultTime=30 MaxTime=60 State=UP
+NodeName=DEFAULT CPUs=4 CoresPerSocket=4 State=UNKNOWN
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[0]}
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]}
+PartitionName=DEFAULT DefaultTime=30 MaxTime=60 State=UP
+PartitionName=main Nodes=one Default=YES
+PartitionName=both Nodes=one,two
 """
 
 
@@ -58,7 +62,7 @@ def missing() -> str:
 
 
 @dataclass
-class OneNodeSlurm:
+class LoopbackSlurm:
     """A cluster whose files lie in a folder; `SLURM_CONF` is to name its configuration."""
 
     folder: Path
@@ -74,17 +78,15 @@ class OneNodeSlurm:
 
     def start(self) -> None:
         (self.folder / "state").mkdir()
-        (self.folder / "spool").mkdir()
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        free = [free_port(), free_port()]
         text = CONFIG.format(
-            node=platform.node().partition(".")[0],
+            host=platform.node().partition(".")[0],
             user=psutil.Process().username(),
             folder=self.folder,
-            controller_port=free[0],
-            node_port=free[1],
+            controller_port=free_port(),
+            ports=[free_port() for _ in NODES],
         )
         self.config.write_text(text, encoding="utf-8")
         files = {"key": "key", "socket": "sock", "pid": "pid", "log": "log", "seed": "seed"}
@@ -96,24 +98,26 @@ class OneNodeSlurm:
         self._daemon("munged", "--foreground", "--force", "--num-threads=1", *words)
         _until((self.folder / "munge.sock").exists, "munged did not start")
         self._daemon("slurmctld", "-D", "-c")
-        self.start_node()
+        self.start_nodes()
 
-    def start_node(self) -> None:
-        """Start slurmd, and wait until its node takes jobs."""
-        self._daemon("slurmd", "-D")
-        _until(lambda: self.node_state in ("idle", "mixed", "allocated"), "no node", self.folder)
+    def start_nodes(self) -> None:
+        """Start slurmd of both nodes, and wait until they take jobs."""
+        for node in NODES:
+            self._daemon("slurmd", "-D", "-N", node)
+        up = {"idle", "mixed", "allocated"}
+        _until(lambda: self.node_states and self.node_states <= up, "no node", self.folder)
 
-    def give_up_node(self) -> None:
-        """What slurmctld does of itself once a node has been silent for minutes."""
+    def give_up_nodes(self) -> None:
+        """What slurmctld does of itself once nodes have been silent for minutes."""
         for state in ("DOWN", "RESUME"):
             self.said("scontrol", "update", "NodeName=ALL", f"State={state}", "Reason=test")
 
     @property
-    def node_state(self) -> str:
+    def node_states(self) -> set[str]:
         try:
-            return self.said("sinfo", "-h", "-o", "%T")
+            return {*self.said("sinfo", "-h", "-o", "%T").split()}
         except subprocess.SubprocessError:
-            return ""
+            return set()
 
     def run_again_now(self, job_id: str) -> None:
         """Start a job soon that is in the queue again, where SLURM makes it wait two minutes.
@@ -162,10 +166,10 @@ class OneNodeSlurm:
 
 
 @contextlib.contextmanager
-def one_node_slurm() -> Iterator[OneNodeSlurm]:
+def loopback_slurm() -> Iterator[LoopbackSlurm]:
     """A cluster that is there during the block."""
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name:
-        cluster = OneNodeSlurm(Path(name))
+        cluster = LoopbackSlurm(Path(name))
         os.environ["SLURM_CONF"] = str(cluster.config)
         try:
             cluster.start()
