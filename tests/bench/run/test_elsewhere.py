@@ -98,6 +98,14 @@ def test_executors_of_one_machine_run_a_suite(bench: Bench, user_suite: Path) ->
         (["--launch-options", "partitoin=gpu"], "did you mean 'partition'?"),
         (["--launch-options", "gpu"], "'gpu' is no option: write KEY=VALUE"),
         (["--launch-options", "cpus=0"], "launch.cpus:"),
+        (
+            ["--launch", "slurm", "--launch-options", "nodes=2"],
+            "--devices 1 cannot be spread equally over 2 nodes: choose --devices 2 or a multiple",
+        ),
+        (
+            ["--launch", "slurm", "--devices=2", "--launch-options", "nodes=2", "executor=local"],
+            "executor=local has this machine alone: leave out nodes",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

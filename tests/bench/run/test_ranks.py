@@ -1,9 +1,11 @@
 """A cell on two devices: two processes, gloo between them, one record."""
 
 import contextlib
+import platform
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +18,13 @@ from bench.errors import UserError
 from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.run.events import Event, Finished, Note, Progress
+from bench.run.tasks import VARIABLE, listening
 from bench.run.worker import Worker
 from bench.store.mlflow import Store
 from bench.suite.cell import Cell
 from bench.suite.settle import settle
 from bench.suite.suite import load_suite
-from tests.bench.conftest import Bench
+from tests.bench.conftest import Bench, environment
 
 MODELS = """
 
@@ -150,6 +153,33 @@ def test_a_rank_that_dies_ends_the_cell_with_its_name(
     run = _store(results).run(end.run_id)
     assert run is not None
     assert run.tags[records.ERROR] == end.error
+
+
+TASK = """
+import sys
+from pathlib import Path
+from bench.run.tasks import become_rank
+become_rank(Path(sys.argv[1]), "7.0", "127.0.0.1", 1, 0)
+"""
+
+
+def test_a_rank_on_another_node_that_dies_ends_the_cell_with_its_name(
+    settled: Callable[..., Cell], results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a task of a job of SLURM is one, whose node is this machine here."""
+    meeting = tmp_path / "meeting"
+    words = [sys.executable, "-c", TASK, str(meeting)]
+    with (
+        listening(meeting, "7.0", count=2, nodes=2) as tasks,
+        subprocess.Popen(words, env=environment()),
+    ):
+        monkeypatch.setenv(VARIABLE, tasks.model_dump_json())
+        end = _work(settled("Killed"), results)
+    said = f"rank 1 on {platform.node()} has ended without a word"
+    assert (end.status, end.error) == (Status.FAILED, said)
+    run = _store(results).run(end.run_id)
+    assert run is not None
+    assert run.tags[records.RAN_ON] == "2 nodes"
 
 
 def test_a_batch_that_two_devices_cannot_share_ends_in_one_line(
