@@ -47,7 +47,7 @@ def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
     if cell.budget.kind == "seconds":
         return Estimate(cell.budget.amount, "budget")
     amount, kind, batch = cell.budget.amount, cell.budget.kind, cell.recipe.batch_size
-    run = recorded.newest(lambda run: _is_alike(run, cell))
+    run = recorded.newest(_alike(cell))
     if run is not None:
         per_sample = {"flops": _flops_per_sample(run), "steps": 1 / batch, "samples": 1.0}[kind]
         return Estimate(amount / per_sample / _samples_per_second(run), "earlier")
@@ -69,20 +69,25 @@ def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
     return Estimate(samples * (per_sample / threads + per_step / batch), "speed")
 
 
-def _is_alike(run: RecordedCell, cell: Cell) -> bool:
-    spec = cell.data.spec
+def _alike(cell: Cell) -> Callable[[RecordedCell], bool]:
+    """Whether a run says how fast `cell` will train."""
+    spec, device = cell.data.spec, cell.tags[records.DEVICE]
     alike = {
         "model": cell.model_name,
         "size": cell.size,
         "precision": cell.precision,
-        "context_frames": spec.context_frames,
-        "horizon": spec.horizon,
+        "context_frames": str(spec.context_frames),
+        "horizon": str(spec.horizon),
         "frame_shape": "x".join(map(str, spec.frame_shape)),
     }
-    same = all(run.params.get(name) == str(value) for name, value in alike.items())
-    on_this = run.tags.get(records.DEVICE) == cell.tags[records.DEVICE]
-    counted = cell.budget.kind != "flops" or _flops_per_sample(run) > 0
-    return same and on_this and counted and _samples_per_second(run) > 0
+
+    def is_alike(run: RecordedCell) -> bool:
+        same = all(run.params.get(name) == value for name, value in alike.items())
+        on_this = same and run.tags.get(records.DEVICE) == device
+        counted = cell.budget.kind != "flops" or _flops_per_sample(run) > 0
+        return on_this and counted and _samples_per_second(run) > 0
+
+    return is_alike
 
 
 def _samples_per_second(run: RecordedCell) -> float:

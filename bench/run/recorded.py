@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,16 +25,23 @@ class Recorded:
 
     def scored(self, cell: Cell) -> RecordedCell | None:
         """The newest run with the figures of `cell`."""
-        return self.newest(lambda run: run.tags.get(records.CELL) == cell.scored)
+        return self._with(records.CELL, cell.scored)
 
     def trained(self, cell: Cell) -> RecordedCell | None:
         """The newest run whose stored weights are those of `cell`."""
-        return self.newest(
-            lambda run: (
-                run.tags.get(records.TRAINED) == cell.trained
-                and run.tags.get(records.WEIGHTS_BYTES, "0") != "0"
-            )
-        )
+        return self._with(records.TRAINED, cell.trained)
+
+    def _with(self, tag: str, digest: str) -> RecordedCell | None:
+        """The newest run of that digest, for a thousand cells found without a search of each."""
+        return self._ours_by_digest.get((tag, digest)) or self._others_by_digest.get((tag, digest))
+
+    @cached_property
+    def _ours_by_digest(self) -> dict[tuple[str, str], RecordedCell]:
+        return _by_digest(run for run in self.ours if run.is_done)
+
+    @cached_property
+    def _others_by_digest(self) -> dict[tuple[str, str], RecordedCell]:
+        return _by_digest(self._elsewhere)
 
     def newest(self, wanted: Callable[[RecordedCell], bool]) -> RecordedCell | None:
         """The newest finished run that is `wanted`, of this suite where there is one."""
@@ -48,11 +55,21 @@ class Recorded:
 
     def seconds(self, cell: Cell) -> float | None:
         """Duration of an earlier cell with the same settings."""
+        settings = ("model", "size", "dataset", "budget", "device")
+        wanted = {key: str(cell.params[key]) for key in settings}
         for run in self.ours:
-            same = all(
-                run.params.get(key) == str(cell.params[key])
-                for key in ("model", "size", "dataset", "budget", "device")
-            )
+            same = all(run.params.get(key) == value for key, value in wanted.items())
             if same and "time/wall_seconds" in run.metrics:
                 return run.metrics["time/wall_seconds"]
         return None
+
+
+def _by_digest(runs: Iterable[RecordedCell]) -> dict[tuple[str, str], RecordedCell]:
+    """The first of `runs` with each digest of figures, and with each of weights that it has."""
+    found: dict[tuple[str, str], RecordedCell] = {}
+    for run in runs:
+        for tag in (records.CELL, records.TRAINED):
+            has_it = tag == records.CELL or run.tags.get(records.WEIGHTS_BYTES, "0") != "0"
+            if has_it and tag in run.tags:
+                found.setdefault((tag, run.tags[tag]), run)
+    return found

@@ -1,11 +1,14 @@
 """How far two gloo processes end from one, for every model, and how fast each trains.
 
-`python -m tests.performance.devices [--speed]`: twenty steps in float64, or samples a second, with
-one thread a process.
+    python -m tests.performance.devices [MODEL ...]
+    python -m tests.performance.devices --speed
+
+Twenty steps in float64, or samples a second, with one thread a process.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -29,23 +32,34 @@ TIMED = ("convlstm", "predrnn", "sith")
 SPEC = Spec((1, 64, 64), 10, 10)
 
 
-def main(speed: bool, meeting: Path | None) -> None:
-    """Print the table; with a `meeting` as the second of two processes, which prints none."""
+def main() -> None:
+    """Print the table; as the second of two processes, none."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="those of the table (default: all)")
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--meeting", type=Path, help="given to the second process")
+    given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    if meeting is not None:
-        with joined(1, 2, "cpu", meeting) as team:
-            found = _timed(team) if speed else together.every(team, STEPS)
+
+    def run(team: Team) -> dict[str, dict[str, Tensor]]:
+        return _timed(team) if given.speed else together.every(team, STEPS, given.models)
+
+    if given.meeting is not None:
+        with joined(1, 2, "cpu", given.meeting) as team:
+            run(team)
         return
-    alone = _timed(ALONE) if speed else together.every(ALONE, STEPS)
+    alone = run(ALONE)
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
-        words = ["--speed"] * speed + [str(meeting)]
-        second = [sys.executable, "-m", "tests.performance.devices", *words]
-        with subprocess.Popen(second), joined(0, 2, "cpu", meeting) as team:
-            found = _timed(team) if speed else together.every(team, STEPS)
+        words = [sys.executable, "-m", "tests.performance.devices", *sys.argv[1:]]
+        with (
+            subprocess.Popen([*words, "--meeting", str(meeting)]),
+            joined(0, 2, "cpu", meeting) as team,
+        ):
+            found = run(team)
     for name, one in alone.items():
-        row = _rates(one, found[name]) if speed else _apart(name, one, found[name])
+        row = _rates(one, found[name]) if given.speed else _apart(name, one, found[name])
         sys.stdout.write(f"| {name} | {row} |\n")
 
 
@@ -88,5 +102,4 @@ def _rate(name: str, team: Team) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    rest = [word for word in sys.argv[1:] if word != "--speed"]
-    main("--speed" in sys.argv, Path(rest[0]) if rest else None)
+    main()

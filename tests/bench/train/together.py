@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -87,12 +87,12 @@ def in_double() -> Iterator[None]:
         yield
 
 
-def every(team: Team, steps: int) -> dict[str, dict[str, Tensor]]:
-    """The weights of each model that is trained after so many steps, by its name."""
+def every(team: Team, steps: int, names: Collection[str] = ()) -> dict[str, dict[str, Tensor]]:
+    """The weights of each model that is trained, or of those named, after so many steps."""
     found = {}
     with in_double():
         for name, model_class in catalogue.all_models().items():
-            if "small" in model_class.sizes:
+            if "small" in model_class.sizes and (not names or name in names):
                 one = training(name, team)
                 for number in range(steps):
                     one.step(number, number / steps)
