@@ -6,14 +6,13 @@ import errno
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import platform
 import random
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from datasets.sources.regular import read_regular
 from datasets.video.cache import altered_clips, caches, names_listed, read
 from datasets.video.digests import digests_of
 from datasets.video.growing import GrowingCache, remove_leftovers
+from datasets.video.interrupts import Unheard, held_back
 from datasets.video.manifest import (
     FORMAT,
     FRAMES,
@@ -62,6 +62,9 @@ SAMPLED_SOURCES, SAMPLED_BYTES = 16, 64 << 20
 
 TIMEOUT_SECONDS = 300.0
 """How long a source may take to decode, and 10 s more for each of its MB."""
+
+INTERRUPT_SECONDS = 0.2
+"""How long Ctrl-C waits at most, while a source is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +263,9 @@ def _decode(
         on_progress(Progress(len(cache.entries), len(videos), cache.frames, cache.damaged, name))
 
     def settle(number: int, future: Future[Decoded]) -> None:
+        raise_interrupt()
+        while not wait([future], timeout=INTERRUPT_SECONDS).done:
+            raise_interrupt()
         video, outcome = videos[number], _result(future)
         if _key(video) != keys[number]:
             outcome = Decoded(reason="was changed while it was read")
@@ -271,37 +277,40 @@ def _decode(
     if not todo:
         return
     count = min(workers or _cpus(), len(todo))
-    pool = _pool(count, preparation.read)
     waiting = deque[tuple[int, Future[Decoded]]]()
-    try:
-        for number in todo:
-            if len(waiting) == 2 * count:
+    with held_back() as raise_interrupt, _pool(count, preparation.read) as pool:
+        try:
+            for number in todo:
+                if len(waiting) == 2 * count:
+                    settle(*waiting.popleft())
+                video = videos[number]
+                arguments = cache.part(number), video, preparation.format, preparation.read
+                future = pool.schedule(decode_to, arguments, timeout=_timeout_seconds(video))
+                waiting.append((number, future))
+            while waiting:
                 settle(*waiting.popleft())
-            video = videos[number]
-            arguments = cache.part(number), video, preparation.format, preparation.read
-            future = pool.schedule(decode_to, arguments, timeout=_timeout_seconds(video))
-            waiting.append((number, future))
-        while waiting:
-            settle(*waiting.popleft())
-    except RuntimeError as error:  # of the pool
-        raise DataMissing(
-            f"the processes that decode {preparation.name} end before they begin"
-            f" ({reason_of(error)}): see whether what reads it can be imported, and take fewer of"
-            " them, by --workers 1"
-        ) from error
-    finally:
-        pool.stop()  # type: ignore[no-untyped-call]
-        pool.join()
+        except RuntimeError as error:  # of the pool
+            raise DataMissing(
+                f"the processes that decode {preparation.name} end before they begin"
+                f" ({reason_of(error)}): see whether what reads it can be imported, and take fewer"
+                " of them, by --workers 1"
+            ) from error
 
 
-def _pool(workers: int, read: Read) -> ProcessPool:
+@contextmanager
+def _pool(workers: int, read: Read) -> Iterator[ProcessPool]:
     """Child processes that can import `read`; one that crashes or hangs is replaced."""
-    return ProcessPool(
+    pool = ProcessPool(
         workers,
         initializer=make_importable,
         initargs=(read.__module__, Path(str(sys.modules[read.__module__].__file__))),
-        context=multiprocessing.get_context("spawn"),
+        context=Unheard(),
     )
+    try:
+        yield pool
+    finally:
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()
 
 
 def _result(future: Future[Decoded]) -> Decoded:

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -419,6 +420,7 @@ SLOWLY = """
 if __name__ == "__main__":  # the children run this file too
     import signal
     import sys
+    import threading
     from dataclasses import replace
     from pathlib import Path
     from datasets.video.prepare import prepare
@@ -427,8 +429,14 @@ if __name__ == "__main__":  # the children run this file too
 
     # A shell that runs the tests in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Another thread takes it: it wakes none that waits, as where it comes just before the wait.
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    def show(progress):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        print(progress.done, flush=True)
+
     preparation = replace(COUNTERS, read=readers.slow)
-    show = lambda progress: print(progress.done, flush=True)
     prepare(preparation, Path(sys.argv[1]), workers=2, on_progress=show)
 """
 
@@ -482,6 +490,7 @@ def test_an_interrupted_preparation_goes_on(
         if end == "kill -9":
             parent.kill()
         else:
+            time.sleep(0.5)  # by then it waits for the third
             os.killpg(parent.pid, signal.SIGINT)
         _, alive = psutil.wait_procs([parent, *children], timeout=20)
         assert not alive
