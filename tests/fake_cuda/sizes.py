@@ -32,10 +32,7 @@ def checked(names: Sequence[str] = ()) -> dict[str, list[Step]]:
     """
     torch.set_num_threads(1)
     return {
-        name: [
-            measure(model, "small", precision, progress=MID_SAMPLING, **SHORT)
-            for precision in table.PRECISIONS
-        ]
+        name: [*measure(model, "small", table.PRECISIONS, progress=MID_SAMPLING, **SHORT).values()]
         for name, model in trained().items()
         if not names or name in names
     }
@@ -48,8 +45,6 @@ def write() -> None:
     for size, clip in (("small", SHORT), ("published", PUBLISHED)):
         for name, model in trained().items():
             sys.stderr.write(f"{name}, {size}\n")
-            rows[name, size] = {
-                precision: measure(model, size, precision, progress=MID_SAMPLING, **clip).launches
-                for precision in table.PRECISIONS
-            }
+            steps = measure(model, size, table.PRECISIONS, progress=MID_SAMPLING, **clip)
+            rows[name, size] = {precision: step.launches for precision, step in steps.items()}
     table.TABLE.write_text(table.render(CLIPS, rows), encoding="utf-8")

@@ -241,47 +241,50 @@ def clip_gradients(model: Model, recipe: Recipe) -> None:
 def measure(
     model_class: type[Model],
     size: str,
-    precision: str,
+    precisions: Sequence[str],
     *,
     batch: int,
     context: int,
     horizon: int,
     progress: float,
     frame: tuple[int, int, int] = (1, 64, 64),
-) -> Step:
-    """A training step of `model_class` at `size`, and a forward pass for evaluation.
+) -> dict[str, Step]:
+    """A training step of `model_class` in each precision, and for bf16 an evaluation, too.
 
     Args:
         model_class: of the catalogue, with parameters.
         size: one of its sizes.
-        precision: "32", or "bf16" for CUDA's mixed precision.
+        precisions: "32", or "bf16" for CUDA's mixed precision.
         batch: sequences.
         context: frames given.
         horizon: frames to predict.
         progress: fraction of the budget spent.
         frame: channels, height and width.
     """
-    recipe, mixed, step = model_class.sizes[size].recipe, precision == "bf16", Step()
-    model = build(model_class, model_class.sizes[size].options, frame).train()
+    recipe, clip = model_class.sizes[size].recipe, (batch, context, horizon)
+    model = build(model_class, model_class.sizes[size].options, frame)
+    steps = {precision: Step() for precision in precisions}
     with FakeTensorMode(), patch.object(F, "scaled_dot_product_attention", _attention):
         move(model)
         update = optimiser(model, recipe)
-        for loss_of in losses(model, batch, context, horizon, progress):
-            update.zero_grad(set_to_none=True)
-            with _part(step, "forward", model, mixed):
-                loss = loss_of()
-            if loss.dtype != torch.float32:
-                step.faults.append(f"the loss is {loss.dtype}")
-            with _part(step, "backward"):
-                loss.backward()
-            step.faults += _gradient_faults(model)
-            with _part(step, "optimiser"):
-                clip_gradients(model, recipe)
-                update.step()
-        if mixed:  # float32 rounds nothing
-            step.faults += _evaluation_faults(model.eval(), batch, context, horizon)
-    step.faults = [*dict.fromkeys(step.faults)]
-    return step
+        for precision, step in steps.items():
+            mixed = precision == "bf16"
+            for loss_of in losses(model.train(), *clip, progress):
+                update.zero_grad(set_to_none=True)
+                with _part(step, "forward", model, mixed):
+                    loss = loss_of()
+                if loss.dtype != torch.float32:
+                    step.faults.append(f"the loss is {loss.dtype}")
+                with _part(step, "backward"):
+                    loss.backward()
+                step.faults += _gradient_faults(model)
+                with _part(step, "optimiser"):
+                    clip_gradients(model, recipe)
+                    update.step()
+            if mixed:  # float32 rounds nothing
+                step.faults += _evaluation_faults(model.eval(), *clip)
+            step.faults = [*dict.fromkeys(step.faults)]
+    return steps
 
 
 @contextmanager

@@ -10,7 +10,7 @@ PRINT_PEAK = "from bench.train import hardware; print(hardware.peak_memory_bytes
 
 
 def test_the_memory_of_a_process_is_its_own_and_not_its_parents() -> None:
-    held = np.ones(1 << 30, np.uint8)  # more than the imports of a child take
+    held = np.ones(1 << 29, np.uint8)  # more than the imports of a child take
     assert peak_memory_bytes("cpu") > held.nbytes
     child = subprocess.run(
         [sys.executable, "-c", PRINT_PEAK],

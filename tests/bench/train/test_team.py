@@ -19,7 +19,7 @@ from models.contract import Part, TrainingBatch
 from tests.bench.conftest import environment
 from tests.bench.train import together
 
-STEPS = 3
+STEPS = 2
 TOLERANCE = 1e-9
 
 
