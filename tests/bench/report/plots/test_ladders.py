@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench import records
 from bench.report import load, table
 from bench.report.plots.canvas import styles
@@ -48,6 +50,7 @@ def test_models_that_change_places_are_named_with_their_intervals(tmp_path: Path
     assert all(f">{budget}<" in quality.svg for budget in ("10 TFLOPs", "30 TFLOPs"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_not_sure_is_not_said(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     store.add("copy_last", 0.03, size="only", baseline=True)
@@ -58,6 +61,7 @@ def test_what_is_not_sure_is_not_said(tmp_path: Path) -> None:
     assert "No two models surely change places on MSE." in ladder.notes
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_with_one_seed_no_change_of_places_is_sure(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     climb(store, "convlstm", ("1e+13 flops", 0.040), ("3e+13 flops", 0.038), seeds=1)
@@ -68,6 +72,7 @@ def test_with_one_seed_no_change_of_places_is_sure(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_marked_cells_change_no_places(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     climb(store, "convlstm", ("1e+13 flops", 0.040), ("3e+13 flops", 0.038))
