@@ -6,7 +6,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -74,6 +74,22 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
+class Covariate:
+    """A number that stands beside each frame of a clip, of those to predict as well.
+
+    Such as an action of a robot, or the time of day. An action stands beside the frame in which it
+    is taken, and shows in the next.
+
+    Attributes:
+        name: such as "push down".
+        unit: such as "m"; "" for none.
+    """
+
+    name: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """The task of a data set: `context_frames` given, `horizon` to predict.
 
@@ -89,10 +105,12 @@ class Spec:
         latitudes: of each row of a map of the Earth, in degrees; its area weights follow from them.
         thresholds: of the first quantity, in its unit, rising: an event is a value of at least so
             much, as rain that a radar sees.
+        covariates: the K numbers beside each frame; models that take none are not shown them.
 
     Raises:
         ValueError: where a number of frames is no whole number, too small or above `LONGEST_CLIP`,
-            frames are of another type, or what is said of channels and rows is of other ones.
+            frames are of another type, what is said of channels and rows is of other ones, two
+            covariates have one name, or clips to be recognised have any.
     """
 
     frame_shape: tuple[int, int, int]
@@ -103,6 +121,7 @@ class Spec:
     quantities: tuple[Quantity, ...] = ()
     latitudes: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
 
     def __post_init__(self) -> None:
         channels, rows, _ = self.frame_shape
@@ -119,6 +138,10 @@ class Spec:
             not self.quantities or list(self.thresholds) != sorted(set(self.thresholds))
         ):
             raise ValueError("thresholds are of the first quantity, and rise")
+        if len({covariate.name for covariate in self.covariates}) < len(self.covariates):
+            raise ValueError("two covariates have one name")
+        if self.covariates and self.classes:
+            raise ValueError("clips to be recognised have no covariates")
 
     @property
     def clip_frames(self) -> int:
@@ -152,6 +175,13 @@ class Clips(Protocol):
     def __getitem__(self, window: slice, /) -> Tensor: ...
 
 
+class ClipsWithCovariates(Clips, Protocol):
+    """Fixed clips whose frames have covariates."""
+
+    def covariates(self, window: slice, /) -> Tensor:
+        """Those of the clips of a slice, float32 [N,T,K] on the CPU."""
+
+
 class LabelledClips(Clips, Protocol):
     """Fixed clips with the class and the video of each."""
 
@@ -162,6 +192,11 @@ class LabelledClips(Clips, Protocol):
     @property
     def videos(self) -> Tensor:
         """The number of each clip's video, int64 [N]; one video may give several clips."""
+
+
+def covariates_of(clips: Clips, window: slice) -> Tensor:
+    """The covariates of a slice of `clips`, which have some, float32 [N,T,K] on the CPU."""
+    return cast("ClipsWithCovariates", clips).covariates(window)
 
 
 class Dataset(ABC):
@@ -197,9 +232,18 @@ class Dataset(ABC):
         The generator is the only source of randomness: the same state gives the same clips.
         """
 
+    def train_clips_with_covariates(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """`train_clips`, and their covariates float32 [count,T,K], on the generator's device.
+
+        Of a data set whose spec names some; both methods give the same clips for the same state.
+        """
+        raise NotImplementedError(f"{self.name} names covariates, and gives none")
+
     @abstractmethod
     def held_out(self, split: HeldOutName) -> Clips:
-        """The fixed clips of `split`, in their fixed order."""
+        """The fixed clips of `split`, in their fixed order, with covariates where there are any."""
 
     def clusters(self, split: HeldOutName, count: int) -> Tensor:
         """The cluster of each of the first `count` clips of `split`, int64 [count].
@@ -215,10 +259,16 @@ class Dataset(ABC):
         return None
 
     def digest(self, split: HeldOutName, count: int) -> str:
-        """Hash of the pixels of the first `count` clips of `split` (32 hexadecimal digits)."""
+        """Hash of the pixels, and covariates, of the first `count` clips of `split`.
+
+        It has 32 hexadecimal digits.
+        """
         clips, digest = self.held_out(split), hashlib.sha256()
         for start in range(0, count, 100):
-            digest.update(clips[start : min(start + 100, count)].contiguous().numpy().data)
+            window = slice(start, min(start + 100, count))
+            digest.update(clips[window].contiguous().numpy().data)
+            if self.spec.covariates:
+                digest.update(covariates_of(clips, window).contiguous().numpy().data)
         return digest.hexdigest()[:32]
 
 

@@ -97,6 +97,8 @@ class TrainingBatch:
             Layers that draw from PyTorch's global state, such as dropout, may: it is seeded for
             every step. What is drawn by `uniform` is the same on one device and on several.
         part: which of the step's clips these are, where several devices share it.
+        covariates: the numbers beside each frame, float32 [B,T+horizon,K], of a model that takes
+            them where the data set has any; else None.
         logged: scalars to be recorded beside the loss, by name.
 
     A step is *static* where Python does the same in each: shapes stay, and it reads the value of no
@@ -112,8 +114,9 @@ class TrainingBatch:
         progress: Tensor | float,
         generator: torch.Generator | None = None,
         part: Part = WHOLE,
+        covariates: Tensor | None = None,
     ) -> None:
-        self.part = part
+        self.part, self.covariates = part, covariates
         self.clip = clip
         self.context_frames = context_frames
         self.progress = torch.as_tensor(progress, dtype=torch.float32, device=clip.device)
@@ -190,10 +193,15 @@ class Predictor(Model):
         losses: the methods that give the losses of one training step, in turn. After each, its
             gradients update the parameters that it depends on, and no others. A model whose options
             decide sets its own.
+        takes_covariates: whether it makes use of the numbers that a data set may have beside each
+            frame, such as actions. Where that has K of them, the model is built with
+            `covariates=K`, `forward` and `sample` get one more argument, float32 [B,T+horizon,K],
+            and batches have them; elsewhere it gets none. All others are shown frames only.
     """
 
     task = "prediction"
     losses: tuple[str, ...] = ("training_loss",)
+    takes_covariates: ClassVar[bool] = False
 
     def __init__(self, frame_shape: FrameShape) -> None:
         """Build for frames of `frame_shape` = (channels, height, width).
@@ -225,7 +233,8 @@ class Predictor(Model):
 
     def training_loss(self, batch: TrainingBatch) -> Tensor:
         """The scalar to minimise on `batch`: here the MSE of the future."""
-        return F.mse_loss(self(batch.context, batch.future.shape[1]), batch.future)
+        covariates = () if batch.covariates is None else (batch.covariates,)
+        return F.mse_loss(self(batch.context, batch.future.shape[1], *covariates), batch.future)
 
     def fit(self, clips: Iterable[Tensor]) -> None:
         """Set the buffers of a predictor without parameters from training `clips` [B,T,C,H,W].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from bench.score.measure import measure
@@ -26,7 +27,7 @@ def tested_elsewhere(
     for name, reference in cell.elsewhere.items():
         other = data.opened(reference)
         count = data.clips_of(reference, "test", cell.evaluation.test_clips)
-        task = task_of(cell.task, other.spec)
+        task = task_of(cell.task, replace(other.spec, covariates=loop.task.spec.covariates))
         sample = partial(loop.sample, task=task)
         found[name] = measure(
             task,

@@ -15,7 +15,7 @@ from bench.score.result import common_speed
 from bench.score.samples import Draws
 from bench.score.showcase import Showcase, chosen
 from bench.score.trivial import NAMES, of_held_out
-from bench.train.held_out import Forward, HeldOut, to_float
+from bench.train.held_out import Forward, HeldOut, shown, to_float
 from bench.train.task import Task
 
 
@@ -54,7 +54,7 @@ def score_predictions(
         known = trivial_mse[batch.first : batch.first + len(context)].to(held_out.device)
         drawn = None
         if draws:
-            given = to_float(batch.clips[:, :context_frames], held_out.device)
+            given = shown((batch.clips, *batch.covariates), context_frames, held_out.device)
             drawn = draws.of(given, held_out.seed, batch.first)
         scorer.add(batch.output, batch.truth, context, known, drawn)
         speeds.append(batch.truth.shape[:2].numel() / batch.seconds)

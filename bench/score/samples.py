@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from bench.errors import Invalid
+from bench.train.held_out import Batch
 from bench.train.step import seed_of
 
-Sample = Callable[[Tensor, int, torch.Generator], Tensor]
-"""Futures [B,samples,horizon,C,H,W] that are drawn of a context [B,T,C,H,W] in [0,1]."""
+Sample = Callable[..., Tensor]
+"""Futures [B,samples,horizon,C,H,W] that are drawn of a context [B,T,C,H,W] in [0,1], given it, how
+many, a generator and, where the model takes them, covariates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Draws:
     count: int
 
     @torch.no_grad()
-    def of(self, context: Tensor, seed: int, first: int) -> Tensor:
-        """Futures [B,count,horizon,C,H,W] in [0,1] after `context` [B,T,C,H,W].
+    def of(self, given: Batch, seed: int, first: int) -> Tensor:
+        """Futures [B,count,horizon,C,H,W] in [0,1] of what a model is `given`.
 
         The generator of a clip is seeded by `seed` and its position; that of the first is `first`.
 
@@ -40,10 +42,11 @@ class Draws:
             Invalid: they are not finite.
         """
         drawn = []
-        for place, clip in enumerate(context[:, None], first):
-            generator = torch.Generator(context.device)
+        one_by_one = zip(*(torch.split(part, 1) for part in given), strict=True)
+        for place, (context, *covariates) in enumerate(one_by_one, first):
+            generator = torch.Generator(given[0].device)
             generator.manual_seed(seed_of(seed, "sample", place))
-            futures = self.sample(clip, self.count, generator)
+            futures = self.sample(context, self.count, generator, *covariates)
             if futures.shape[:2] != (1, self.count):
                 got = [*futures.shape[:2]]
                 raise ValueError(f"{got} clips and samples are drawn, not {[1, self.count]}")

@@ -120,6 +120,7 @@ def without_chance(cls: type[Predictor], literal: Transcription) -> type[Predict
 
     class Comparable(cls):  # type: ignore[valid-type, misc]
         name = cls.name
+        takes_covariates = False  # a transcription takes none
 
         def __init__(self, frame_shape: FrameShape, **options: Any) -> None:
             super().__init__(frame_shape, **options)

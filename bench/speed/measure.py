@@ -29,7 +29,7 @@ from bench.speed.turns import Turn, Turns, ratios, spread
 from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.allocator import keep_freed_memory
-from bench.train.held_out import to_float
+from bench.train.held_out import shown
 from bench.train.loop import Loop
 from bench.train.operations import Operations
 
@@ -145,13 +145,13 @@ class Measurement:
             metrics[records.IDLE_SHARE] = work.idle_share(seconds)
 
     def _latency(self, loop: Loop) -> None:
-        data = self._cell.data
-        clip = data.held_out("validation")[:1]
-        context = to_float(clip[:, : data.spec.context_frames], loop.device).contiguous()
+        stored = loop.held_out("validation", lambda _: None).stored(0)
+        one = tuple(part[:1] for part in stored)
+        given = shown(one, self._cell.data.spec.context_frames, loop.device)
 
         @torch.no_grad()
         def predict(_: int) -> Tensor:
-            return loop.forward(context)
+            return loop.forward(*given)
 
         (turns,) = self._turns(loop.device, LATENCY_SHARE).take(predict, one_by_one=True)
         self.metrics |= spread(records.LATENCY_SECONDS, map(wall, turns))

@@ -149,11 +149,16 @@ def size_of(cls: type[Model], asked: str) -> tuple[str, Size]:
 
 
 def options_of(cls: type[Model | Dataset]) -> tuple[str, ...]:
-    """The options that may be written behind its name, apart from those of a recipe."""
+    """The options that may be written behind its name, apart from those of a recipe.
+
+    How many covariates a model is given is up to the data set.
+    """
+    told = {"covariates"} if getattr(cls, "takes_covariates", False) else set()
     return tuple(
         parameter.name
         for parameter in inspect.signature(cls).parameters.values()
-        if parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY
+        if (parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY)
+        and parameter.name not in told
     )
 
 

@@ -27,7 +27,7 @@ from bench.suite.suite import Evaluation, FolderName, Limits, Seed
 from bench.train import hardware
 from bench.train.budget import Budget
 from bench.train.cost import Cost
-from bench.train.task import Task, task_of
+from bench.train.task import Task, task_for
 from datasets.contract import Dataset, HeldOutName, TaskName
 from models.contract import Model, Predictor, Recipe
 
@@ -106,7 +106,7 @@ class Cell(BaseModel):
     @cached_property
     def in_training(self) -> Task:
         """The task of its clips, for training and test."""
-        return task_of(self.task, self.data.spec)
+        return task_for(self.model_class, self.data.spec)
 
     @cached_property
     def cost(self) -> Cost:

@@ -17,9 +17,8 @@ from bench.suite.epochs import Epochs
 from bench.suite.suite import Coordinates, Suite
 from bench.train import hardware
 from bench.train.budget import Budget
-from bench.train.task import Task, task_of
+from bench.train.task import Task, task_for
 from bench.train.team import Team
-from datasets.contract import TaskName
 from models.contract import Model, Recipe
 
 
@@ -82,7 +81,7 @@ def settle(suite: Suite) -> list[Cell]:
         if cell.missing_data:
             return cell
         _require_testable_elsewhere(cell)
-        _require_buildable(cell.task, cell.model, cell.size, cell.dataset)
+        _require_buildable(cell.model, cell.size, cell.dataset)
         changes: dict[str, object] = {"settled_data": cell.data_digests}
         if epochs:
             cell = cell.changed(budget=epochs.of(cell.dataset, cell.data))
@@ -130,9 +129,9 @@ def _require_testable_elsewhere(cell: Cell) -> None:
     """Make sure that the model of `cell` can take the clips of the further data sets.
 
     Raises:
-        UserError: frames have another shape there.
+        UserError: frames have another shape there, or other covariates than those it is given.
     """
-    shape = cell.data.spec.frame_shape
+    shape, covariates = cell.data.spec.frame_shape, cell.in_training.spec.covariates
     for name, reference in cell.elsewhere.items():
         other = data.opened(reference).spec
         if other.frame_shape != shape:
@@ -141,10 +140,17 @@ def _require_testable_elsewhere(cell: Cell) -> None:
                 f"a model trained on frames of {here} ({cell.dataset_name}) cannot be tested on"
                 f" those of {there} ({name}): give both the same size and channels"
             )
+        if covariates and other.covariates != covariates:
+            there = ", ".join(each.name for each in other.covariates) or "none"
+            raise UserError(
+                f"{cell.model_name} is given the covariates of {cell.dataset_name}"
+                f" ({', '.join(each.name for each in covariates)}), and cannot be tested on {name},"
+                f" which has {there}"
+            )
 
 
 @cache
-def _require_buildable(task: TaskName, model: str, size: str, dataset: str) -> None:
+def _require_buildable(model: str, size: str, dataset: str) -> None:
     """Build the model of a reference with options, and run it, on PyTorch's `meta` device.
 
     Raises:
@@ -156,8 +162,8 @@ def _require_buildable(task: TaskName, model: str, size: str, dataset: str) -> N
     spec = data.opened(dataset).spec
     short = replace(spec, context_frames=min(2, spec.context_frames), horizon=min(2, spec.horizon))
     usual = cls.sizes[size].options
-    error = _fault(task_of(task, short), cls, {**usual, **asked})
-    if error is None or _fault(task_of(task, short), cls, usual) is not None:
+    error = _fault(task_for(cls, short), cls, {**usual, **asked})
+    if error is None or _fault(task_for(cls, short), cls, usual) is not None:
         return  # a model that needs values, not shapes alone, is no user's mistake
     raise UserError(
         f"{model} does not work on {dataset}: {type(error).__name__}: {one_line(error)}"
@@ -168,7 +174,7 @@ def _fault(task: Task, cls: type[Model], options: Mapping[str, Any]) -> Exceptio
     """What is raised where a model of `cls` is built with `options` and run on one clip."""
     try:
         with torch.device("meta"), torch.no_grad(), warnings.catch_warnings(action="ignore"):
-            task.forward(task.build(cls, options), task.blank()[0][:, : task.spec.context_frames])
+            task.forward(task.build(cls, options), *task.given(task.blank()))
     except Exception as error:
         return error
     return None

@@ -66,15 +66,21 @@ class Padded(Predictor):
         (left, _, above, _), (_, height, width) = self._padding, self.frame_shape
         return frames[..., above : above + height, left : left + width]
 
-    def forward(self, context: Tensor, horizon: int) -> Tensor:
+    def forward(self, context: Tensor, horizon: int, *covariates: Tensor) -> Tensor:
         """The middle of what the model predicts, [B,horizon,C,H,W]."""
-        return self.crop(self.model(self.pad(context), horizon))
+        return self.crop(self.model(self.pad(context), horizon, *covariates))
 
     def sample(
-        self, context: Tensor, horizon: int, samples: int, generator: torch.Generator
+        self,
+        context: Tensor,
+        horizon: int,
+        samples: int,
+        generator: torch.Generator,
+        *covariates: Tensor,
     ) -> Tensor:
         """The middle of its samples, [B,samples,horizon,C,H,W]."""
-        return self.crop(self.model.sample(self.pad(context), horizon, samples, generator))
+        padded = self.pad(context)
+        return self.crop(self.model.sample(padded, horizon, samples, generator, *covariates))
 
     def fit(self, clips: Iterable[Tensor]) -> None:
         """Have the model see the larger frames."""
@@ -86,7 +92,12 @@ class Padded(Predictor):
 
     def _loss(self, batch: TrainingBatch, name: str) -> Tensor:
         larger = TrainingBatch(
-            self.pad(batch.clip), batch.context_frames, batch.progress, batch.generator, batch.part
+            self.pad(batch.clip),
+            batch.context_frames,
+            batch.progress,
+            batch.generator,
+            batch.part,
+            batch.covariates,
         )
         larger.logged = batch.logged
         loss: Tensor = getattr(self.model, name)(larger)

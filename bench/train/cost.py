@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.train.held_out import Batch
 from bench.train.operations import Operations
-from bench.train.task import task_of
+from bench.train.task import task_for
 from datasets.contract import Spec
 from models.contract import Model
 
@@ -41,7 +41,7 @@ class Cost:
             known: counts by name that need not be counted again; it gets the others.
         """
         self._cls, self._options = cls, options
-        self._task = task_of(cls.task, spec)
+        self._task = task_for(cls, spec)
         self._known = {} if known is None else known
 
     @property
@@ -98,7 +98,7 @@ class Cost:
 
     @torch.no_grad()
     def _predict(self) -> None:
-        self._task.forward(self._model, self._batch[0][:, : self._task.spec.context_frames])
+        self._task.forward(self._model, *self._task.given(self._batch))
 
     def _train(self) -> None:
         progress = torch.tensor(0.5, device="meta")

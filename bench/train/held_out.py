@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from bench.errors import UserError
 from bench.train.hardware import synchronize
 from bench.train.team import ALONE, Team
-from datasets.contract import Clips, to_unit
+from datasets.contract import Clips, covariates_of, to_unit
 
 if TYPE_CHECKING:
     from bench.train.guard import Guard
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 Batch = tuple[Tensor, ...]
-"""Clips [B,T,C,H,W], and of labelled data the class of each, int64 [B]."""
+"""Clips [B,T,C,H,W], and of labelled data the class of each, int64 [B]; or the covariates of their
+frames, float32 [B,T,K], where a model takes them."""
 
 Heartbeat = Callable[[float], None]
 """Called with the fraction done, in (0,1], after each batch."""
 
-Forward = Callable[[Tensor], Tensor]
-"""The output of a model for what it is given of clips, [B,T,C,H,W] in [0,1]."""
+Forward = Callable[..., Tensor]
+"""The output of a model for what it is given of clips, [B,T,C,H,W] in [0,1], and of covariates, if
+it takes them, those of all frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Pass:
         truth: the frames after the context, float32 [B,horizon,C,H,W] in [0,1], on the device.
         output: of the model, on the device, in memory that no model writes to.
         seconds: of the forward pass, from idle device to idle device.
+        covariates: [B,T,K] of the clips on the CPU, where the model is given them.
     """
 
     first: int
@@ -51,6 +55,7 @@ class Pass:
     truth: Tensor
     output: Tensor
     seconds: float
+    covariates: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class HeldOut:
         seed: that of the first batch; it and its place give that of any other.
         guard: sees to it that the model is the same afterwards and remembers nothing.
         team: the processes that share the batches, of which this is one.
+        covariates: how many numbers of each frame the model is given.
     """
 
     clips: Clips
@@ -73,6 +79,7 @@ class HeldOut:
     seed: int = 0
     guard: Guard | None = None
     team: Team = ALONE
+    covariates: int = 0
 
     @property
     def firsts(self) -> range:
@@ -97,32 +104,70 @@ class HeldOut:
         if self.guard is not None:
             self.guard.begin()
         for first in self.firsts[self.team.rank :: self.team.size]:
-            clips = self._stored(first)
-            output, seconds = self._output(forward, clips[:, :context_frames], first)
+            stored = self.stored(first)
+            output, seconds = self._output(forward, stored, context_frames, first)
             if self.guard is not None:
                 self.guard.seen(first, output)
+            clips, *covariates = stored
             truth = to_float(clips[:, context_frames:], self.device)
-            yield Pass(first, clips, truth, output, seconds)
+            yield Pass(first, clips, truth, output, seconds, tuple(covariates))
             self.heartbeat((first + len(clips)) / self.count)
         if self.guard is not None:
             self.guard.end(
-                lambda first: self._output(forward, self._stored(first)[:, :context_frames], first)[
-                    0
-                ]
+                lambda first: self._output(forward, self.stored(first), context_frames, first)[0]
             )
 
-    def _stored(self, first: int) -> Tensor:
-        return self.clips[first : min(first + self.batch_size, self.count)]
+    def stored(self, first: int) -> Batch:
+        """The batch of clips at `first`, and the covariates that the model is given.
 
-    def _output(self, forward: Forward, context: Tensor, first: int) -> tuple[Tensor, float]:
-        """The output for `context` as stored, of the batch at `first`, and its seconds."""
-        given = to_float(context, self.device).contiguous()
+        Raises:
+            UserError: these are none.
+        """
+        window = slice(first, min(first + self.batch_size, self.count))
+        clips = self.clips[window]
+        if not self.covariates:
+            return (clips,)
+        covariates = covariates_of(self.clips, window)
+        require_covariates(covariates, clips, self.covariates)
+        return clips, covariates
+
+    def _output(
+        self, forward: Forward, stored: Batch, context_frames: int, first: int
+    ) -> tuple[Tensor, float]:
+        """The output for a batch as `stored` at `first`, and its seconds."""
+        given = shown(stored, context_frames, self.device)
         torch.manual_seed(self.seed + first)
         synchronize(self.device)
         began = time.perf_counter()
-        output = forward(given)
+        output = forward(*given)
         synchronize(self.device)
         return output.detach().clone(), time.perf_counter() - began
+
+
+def shown(stored: Batch, context_frames: int, device: torch.device) -> Batch:
+    """What a model is given of a batch as `stored`, in fresh memory on `device`.
+
+    The context in [0,1], and the covariates of all frames, where there are any.
+    """
+    clips, *covariates = stored
+    context = to_float(clips[:, :context_frames], device).contiguous()
+    return context, *(on_device(each.clone(), device) for each in covariates)
+
+
+def require_covariates(covariates: Tensor, clips: Tensor, numbers: int) -> None:
+    """Make sure that `covariates` are so many `numbers` for each frame of `clips` [B,T,C,H,W].
+
+    Of those on a GPU it is not asked whether they are finite: it would have to be waited for.
+
+    Raises:
+        UserError: they are not.
+    """
+    due = (*clips.shape[:2], numbers)
+    if tuple(covariates.shape) != due or covariates.dtype != torch.float32:
+        found = f"{covariates.dtype} {tuple(covariates.shape)}"
+        raise UserError(f"the covariates of clips are {found}, not torch.float32 {due}")
+    if covariates.device.type == "cpu" and not bool(covariates.isfinite().all()):
+        raise UserError("a covariate of a clip is NaN or infinite: `bench check` the data set")
 
 
 def to_float(clips: Tensor, device: torch.device) -> Tensor:

@@ -249,7 +249,10 @@ class Loop:
     def held_out_of(
         self, data: Dataset, split: HeldOutName, count: int, heartbeat: Callable[[float], None]
     ) -> HeldOut:
-        """The first `count` clips of `split` of any data set with frames of the same shape."""
+        """The first `count` clips of `split` of any data set with frames of the same shape.
+
+        It has the covariates that the model was trained with, if it was with any.
+        """
         self.team.align(self._model)
         repeated = (
             0 if self._validations_done and split == "validation" else REPEATED_BATCHES[split]
@@ -263,31 +266,33 @@ class Loop:
             seed_of(self._cell.seed, split),
             Guard(self._model, repeated),
             self.team,
+            len(self.task.spec.covariates),
         )
 
-    def forward(self, context: Tensor, task: Task | None = None) -> Tensor:
-        """The output of the model in evaluation for the `context` [B,T,C,H,W] of clips.
+    def forward(self, *given: Tensor, task: Task | None = None) -> Tensor:
+        """The output of the model in evaluation for what it is `given` of clips.
 
-        In float32, whatever precision it was trained in. `task` is that of the clips (default: the
+        That is the context [B,T,C,H,W], and covariates [B,T+horizon,K] where it takes them. In
+        float32, whatever precision it was trained in. `task` is that of the clips (default: the
         cell's).
         """
         self._model.eval()
         with shared_filters():
-            return (task or self.task).forward(self._model, context)
+            return (task or self.task).forward(self._model, *given)
 
     def sample(
         self,
         context: Tensor,
         samples: int,
         generator: torch.Generator,
+        *covariates: Tensor,
         task: Task | None = None,
     ) -> Tensor:
         """Futures [B,samples,horizon,C,H,W] that the model draws of the `context`, as `forward`."""
         model: Any = self._model.eval()
+        horizon = (task or self.task).spec.horizon
         with shared_filters():
-            futures: Tensor = model.sample(
-                context, (task or self.task).spec.horizon, samples, generator
-            )
+            futures: Tensor = model.sample(context, horizon, samples, generator, *covariates)
             return futures
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from bench.errors import Invalid
 from bench.train import any_size
-from bench.train.held_out import Batch, Forward, HeldOut, Pass
+from bench.train.held_out import Batch, Forward, HeldOut, Pass, require_covariates
 from datasets.contract import Dataset, LabelledDataset, Spec, TaskName, to_unit
-from models.contract import WHOLE, Classifier, Part, Predictor, TrainingBatch
+from models.contract import WHOLE, Classifier, Model, Part, Predictor, TrainingBatch
 
 RESEMBLES = 0.75
 """The share of a clip's variation that an output in 0 to 255 may leave unexplained.
@@ -73,8 +74,13 @@ class Task(ABC):
     ) -> tuple[object, ...]:
         """The arguments of each of these methods for a `batch`, float: that `part` of a step's."""
 
+    def given(self, batch: Batch) -> Batch:
+        """What a model is given of a `batch` in validation and test."""
+        clips, *covariates = batch
+        return clips[:, : self.spec.context_frames], *covariates
+
     @abstractmethod
-    def forward(self, model: Any, context: Tensor) -> Tensor:
+    def forward(self, model: Any, context: Tensor, *covariates: Tensor) -> Tensor:
         """The output of `model` for the `context` frames of clips, in validation and test."""
 
     def check(self, batch: Pass) -> None:
@@ -112,20 +118,28 @@ class Prediction(Task):
     output_name = "prediction"
 
     def build(self, cls: type[Predictor], options: Mapping[str, Any]) -> Predictor:
-        """A predictor for frames of the task's shape."""
-        return any_size.build(cls, self.spec.frame_shape, options)
+        """A predictor for frames of the task's shape, and as many covariates."""
+        numbers = len(self.spec.covariates)
+        own = {**options, "covariates": numbers} if numbers else options
+        return any_size.build(cls, self.spec.frame_shape, own)
 
     def blank(self) -> Batch:
-        """One clip without content."""
-        return (torch.empty(1, self.spec.clip_frames, *self.spec.frame_shape),)
+        """One clip without content, and its covariates."""
+        frames, numbers = self.spec.clip_frames, len(self.spec.covariates)
+        covariates = (torch.empty(1, frames, numbers),) if numbers else ()
+        return torch.empty(1, frames, *self.spec.frame_shape), *covariates
 
     def draw(self, dataset: Dataset, count: int, generator: torch.Generator) -> Batch:
-        """`count` random training clips as bytes."""
-        return (dataset.train_clips(count, generator),)
+        """`count` random training clips as bytes, and their covariates."""
+        if not self.spec.covariates:
+            return (dataset.train_clips(count, generator),)
+        clips, covariates = dataset.train_clips_with_covariates(count, generator)
+        require_covariates(covariates, clips, len(self.spec.covariates))
+        return clips, covariates
 
     def fit(self, model: Predictor, batches: Iterable[Batch]) -> None:
         """Fit a predictor without parameters to clips."""
-        model.fit(clips for (clips,) in batches)
+        model.fit(clips for clips, *_ in batches)
 
     def losses(self, model: Predictor) -> tuple[str, ...]:
         """The losses the model names."""
@@ -139,12 +153,13 @@ class Prediction(Task):
         part: Part = WHOLE,
     ) -> tuple[object, ...]:
         """One `TrainingBatch`."""
-        (clips,) = batch
-        return (TrainingBatch(clips, self.spec.context_frames, progress, generator, part),)
+        context_frames = self.spec.context_frames
+        clips, *covariates = batch
+        return (TrainingBatch(clips, context_frames, progress, generator, part, *covariates),)
 
-    def forward(self, model: Any, context: Tensor) -> Tensor:
+    def forward(self, model: Any, context: Tensor, *covariates: Tensor) -> Tensor:
         """The horizon [B,horizon,C,H,W] after the `context`."""
-        prediction: Tensor = model(context, self.spec.horizon)
+        prediction: Tensor = model(context, self.spec.horizon, *covariates)
         return prediction
 
     def output_shape(self, batch: Pass) -> list[int]:
@@ -208,7 +223,11 @@ class Recognition(Task):
         """Clips and their classes."""
         return batch
 
-    def forward(self, model: Any, context: Tensor) -> Tensor:
+    def given(self, batch: Batch) -> Batch:
+        """Whole clips, without their classes."""
+        return batch[:1]
+
+    def forward(self, model: Any, context: Tensor, *covariates: Tensor) -> Tensor:
         """The logits [B,classes] of whole clips: all of their frames are `context`."""
         logits: Tensor = model(context)
         return logits
@@ -257,3 +276,12 @@ _TASKS: dict[TaskName, type[Task]] = {"prediction": Prediction, "recognition": R
 def task_of(name: TaskName, spec: Spec) -> Task:
     """The task `name` on clips of `spec`."""
     return _TASKS[name](spec)
+
+
+def task_for(cls: type[Model], spec: Spec) -> Task:
+    """That of a model of `cls` on clips of `spec`: shown frames only, where it takes no covariates.
+
+    Then it is the task of clips that have none.
+    """
+    takes = issubclass(cls, Predictor) and cls.takes_covariates
+    return task_of(cls.task, spec if takes else replace(spec, covariates=()))
