@@ -115,7 +115,7 @@ def _model(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
             for name, size in cls.sizes.items()
         }
         cls = type(cls.__name__, (cls,), {"__module__": cls.__module__, "sizes": sizes})
-    return predictor.CHECKS if issubclass(cls, Predictor) else classifier.CHECKS, cls
+    return predictor.checks_of(cls) if issubclass(cls, Predictor) else classifier.CHECKS, cls
 
 
 def _dataset(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:

@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from datasets.contract import Clips, Dataset, HeldOutName, LabelledDataset, to_bytes, to_unit
+from datasets.contract import (
+    Clips,
+    Dataset,
+    HeldOutName,
+    LabelledDataset,
+    covariates_of,
+    to_bytes,
+    to_unit,
+)
 
 Kind = TypeVar("Kind", bound=Dataset)
 
@@ -171,6 +179,53 @@ def clusters_number_the_held_out_clips(dataset: Dataset) -> None:
         _require(torch.equal(clusters[:-1], fewer), f"{what} depend on how many are asked for")
 
 
+def _train_with_covariates(dataset: Dataset, seed: int) -> tuple[Tensor, Tensor]:
+    return dataset.train_clips_with_covariates(_COUNT, torch.Generator().manual_seed(seed))
+
+
+def _require_covariates(dataset: Dataset, covariates: Tensor, count: int, what: str) -> None:
+    """Raise unless `covariates` are those of `count` clips: shape, type, device, finite numbers."""
+    shape = (count, dataset.spec.clip_frames, len(dataset.spec.covariates))
+    _require(tuple(covariates.shape) == shape, f"{what} are {tuple(covariates.shape)}, not {shape}")
+    _require(covariates.dtype == torch.float32, f"{what} are {covariates.dtype}, not float32")
+    _require(covariates.device.type == "cpu", f"{what} are on {covariates.device}, not the CPU")
+    _require(bool(covariates.isfinite().all()), f"{what} hold NaN or infinity")
+
+
+def train_clips_have_covariates(dataset: Dataset) -> None:
+    """Each frame of a training clip has its numbers, float32 and finite; the clips are the same."""
+    clips, covariates = _train_with_covariates(dataset, 0)
+    _require_covariates(dataset, covariates, _COUNT, "training covariates")
+    _require(
+        torch.equal(clips, _train(dataset, 0)),
+        "the same generator state gave other clips with covariates than without",
+    )
+
+
+def the_generator_decides_the_covariates(dataset: Dataset) -> None:
+    """The same generator state gives the same training covariates."""
+    first, second = (_train_with_covariates(dataset, 0)[1] for _ in range(2))
+    _require(
+        torch.equal(first, second),
+        "the same generator state gave other covariates: something else is random in them",
+    )
+
+
+def held_out_covariates_are_fixed(dataset: Dataset) -> None:
+    """A held-out clip has the same numbers at every look, whichever slice it is read in."""
+    for split in _SPLITS:
+        clips = dataset.held_out(split)
+        count = min(_COUNT, len(clips))
+        together = covariates_of(clips, slice(0, _COUNT))
+        _require_covariates(dataset, together, count, f"{split} covariates")
+        _train_with_covariates(dataset, 2)
+        alone = [covariates_of(clips, slice(i, i + 1)) for i in reversed(range(count))]
+        _require(
+            torch.equal(together, torch.cat(alone).flip(0)),
+            f"{split} covariates differ when read one by one, last first",
+        )
+
+
 def _require_labels(dataset: LabelledDataset, labels: Tensor, count: int, what: str) -> None:
     """Raise unless `labels` are `count` numbers of the data set's classes, on the CPU."""
     _require(tuple(labels.shape) == (count,), f"{what} are {tuple(labels.shape)}, not ({count},)")
@@ -248,7 +303,8 @@ def a_video_has_one_label(dataset: LabelledDataset) -> None:
 
 def checks_of(dataset: Dataset) -> Mapping[str, Callable[[Any], None]]:
     """The checks that apply to `dataset`."""
-    return CHECKS | LABEL_CHECKS if isinstance(dataset, LabelledDataset) else CHECKS
+    labelled = LABEL_CHECKS if isinstance(dataset, LabelledDataset) else {}
+    return CHECKS | labelled | (COVARIATE_CHECKS if dataset.spec.covariates else {})
 
 
 def _by_promise(*checks: Callable[[Kind], None]) -> dict[str, Callable[[Kind], None]]:
@@ -269,6 +325,13 @@ CHECKS = _by_promise(
     clusters_number_the_held_out_clips,
 )
 """Each check by the promise it tests; where that is broken it raises AssertionError, one line."""
+
+COVARIATE_CHECKS = _by_promise(
+    train_clips_have_covariates,
+    the_generator_decides_the_covariates,
+    held_out_covariates_are_fixed,
+)
+"""Further checks of a data set whose spec names covariates."""
 
 LABEL_CHECKS = _by_promise(
     classes_have_names_of_their_own,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.check import training
 from bench.check.promises import (
     FRAME,
     may_refuse,
@@ -116,7 +117,8 @@ class SharedChecks:
     def static(self, model_class: type[Any]) -> None:
         """A training step can be recorded once and replayed: nothing in it is up to the host."""
         recipe = small_size(model_class).recipe
-        require_static(lambda: self.build(model_class, FRAME), model_class.task, recipe)
+        spec = training.SPECS[model_class.task]
+        require_static(lambda: self.build(model_class, FRAME), spec, recipe)
 
     def meta(self, model_class: type[Any]) -> None:
         """The model runs on the meta device, where its FLOPs are counted without computing."""
@@ -143,7 +145,8 @@ class SharedChecks:
     def resume(self, model_class: type[Any]) -> None:
         """Training that is saved, and goes on with a new model, is the same to the bit."""
         recipe = small_size(model_class).recipe
-        require_resumable(lambda: self.build(model_class, FRAME), model_class.task, recipe)
+        spec = training.SPECS[model_class.task]
+        require_resumable(lambda: self.build(model_class, FRAME), spec, recipe)
 
     @property
     def by_name(self) -> dict[str, Callable[[type[Any]], None]]:

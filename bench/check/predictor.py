@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from bench.check import training
 from bench.check.model import SharedChecks
 from bench.check.promises import (
     FRAME,
     require,
     require_close,
+    require_gradients,
+    require_loss,
     seeded,
     small_size,
     video,
 )
+from bench.check.resume import require_resumable
+from bench.check.static import require_static
+from datasets.contract import Spec
 from models.contract import FrameShape, Predictor, TrainingBatch
 
 CONTEXT_FRAMES, HORIZON = 3, 2
@@ -63,6 +70,57 @@ def check_randomness(model_class: type[Predictor]) -> None:
         with torch.no_grad():
             losses.append(torch.stack([*_losses(model, video(2, 5, FRAME), 0.2, seeded())]))
     require_close(losses[0], losses[1], "the same random states give another loss")
+
+
+def check_covariates(model_class: type[Predictor]) -> None:
+    """Built for covariates a model predicts by them, at any length, and all of it learns."""
+    model = _with_covariates(model_class)
+    with torch.no_grad():
+        for context_frames, horizon in ((1, 1), (4, 3)):
+            context, given = video(2, context_frames, FRAME), _numbers(context_frames + horizon)
+            _check_prediction(model(context, horizon, given), context, horizon)
+        context, given, other = video(2, 3, FRAME), _numbers(5), _numbers(5, seed=1)
+        torch.manual_seed(1)
+        first = model(context, HORIZON, given)
+        torch.manual_seed(1)
+        ignored = torch.equal(first, model(context, HORIZON, other))
+    require(
+        not ignored, "it says that it takes covariates, and predicts the same whatever they are"
+    )
+    batch = TrainingBatch(video(2, 5, FRAME), 3, 0.5, seeded(), covariates=_numbers(5))
+    for name in model.train().losses:
+        loss = getattr(model, name)(batch)
+        require_loss(loss)
+        loss.backward()
+    require_gradients(model)
+
+
+def check_resume_with_covariates(model_class: type[Predictor]) -> None:
+    """Training with covariates that is saved, and goes on, is the same to the bit."""
+    recipe = small_size(model_class).recipe
+    require_resumable(lambda: _with_covariates(model_class), _spec(), recipe)
+
+
+def check_static_with_covariates(model_class: type[Predictor]) -> None:
+    """A training step with covariates can be recorded once and replayed."""
+    recipe = small_size(model_class).recipe
+    require_static(lambda: _with_covariates(model_class), _spec(), recipe)
+
+
+def _spec() -> Spec:
+    return replace(training.SPECS["prediction"], covariates=training.COVARIATES)
+
+
+def _with_covariates(model_class: type[Predictor]) -> Predictor:
+    """The class at its small size, seeded, built for three covariates."""
+    torch.manual_seed(0)
+    options = {**small_size(model_class).options, "covariates": len(training.COVARIATES)}
+    return model_class(FRAME, **options).eval()
+
+
+def _numbers(frames: int, seed: int = 0) -> Tensor:
+    """Covariates of two clips of so many frames, in [0,1]."""
+    return torch.rand(2, frames, len(training.COVARIATES), generator=seeded(seed))
 
 
 def is_stochastic(model_class: type[Predictor]) -> bool:
@@ -117,3 +175,15 @@ CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
     "randomness": check_randomness,
 }
 """Every check by name; each takes the class and raises where it fails."""
+
+COVARIATE_CHECKS: Mapping[str, Callable[[type[Predictor]], None]] = {
+    "covariates": check_covariates,
+    "resume with covariates": check_resume_with_covariates,
+    "static step with covariates": check_static_with_covariates,
+}
+"""Further checks of a class that takes them."""
+
+
+def checks_of(model_class: type[Predictor]) -> Mapping[str, Callable[[type[Predictor]], None]]:
+    """The checks that apply to the class."""
+    return {**CHECKS, **(COVARIATE_CHECKS if model_class.takes_covariates else {})}

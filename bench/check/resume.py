@@ -12,19 +12,19 @@ from bench.check.promises import require
 from bench.check.training import training_on_noise
 from bench.train.hidden_state import changed, hidden_state, recorded
 from bench.train.step import Training
-from datasets.contract import TaskName
+from datasets.contract import Spec
 from models.contract import Recipe
 
 STEPS = 1
 """Before the stop, and after it."""
 
 
-def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) -> None:
+def require_resumable(build: Callable[[], Any], spec: Spec, recipe: Recipe) -> None:
     """Raise `ContractBroken` where a model trained without a stop differs from one resumed.
 
     Args:
         build: a new model, always with the same weights.
-        task: its task.
+        spec: of the clips that it is for.
         recipe: how it is trained.
     """
     if not [*build().parameters()]:
@@ -35,7 +35,7 @@ def require_resumable(build: Callable[[], Any], task: TaskName, recipe: Recipe) 
             one.step(number, number / (2 * STEPS))
         one.batches.drop()
 
-    whole, resumed = (training_on_noise(build(), task, recipe) for _ in range(2))
+    whole, resumed = (training_on_noise(build(), spec, recipe) for _ in range(2))
     file = io.BytesIO()
     train(whole, 0)
     torch.save(whole.state(), file)

@@ -13,24 +13,24 @@ from bench.check.tape import Tape
 from bench.check.training import training_on_noise
 from bench.train.static import NotStatic
 from bench.train.warm_up import copied
-from datasets.contract import TaskName
+from datasets.contract import Spec
 from models.contract import Recipe
 
 WHY = "the training step cannot be replayed as one CUDA graph, so that it will run eagerly"
 
 
-def require_static(build: Callable[[], Any], task: TaskName, recipe: Recipe) -> None:
+def require_static(build: Callable[[], Any], spec: Spec, recipe: Recipe) -> None:
     """Raise `ContractBroken` where a step, recorded at one progress, is not that at another.
 
     Args:
         build: a new model.
-        task: its task.
+        spec: of the clips that it is for.
         recipe: how it is trained.
     """
     model = build()
     if not [*model.parameters()]:
         return
-    training = training_on_noise(model, task, recipe)
+    training = training_on_noise(model, spec, recipe)
     start = copied(training.state())
 
     def step(number: int, progress: float) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.check.promises import FRAME
 from bench.train.step import Training, fabric_on
 from bench.train.task import task_of
-from datasets.contract import LabelledClips, LabelledDataset, Spec, TaskName
+from datasets.contract import Covariate, LabelledClips, LabelledDataset, Spec, TaskName
 from models.contract import Recipe
 
 CLASSES = tuple("abcde")
@@ -19,10 +19,11 @@ SPECS: dict[TaskName, Spec] = {
     "prediction": Spec(FRAME, 3, 2),
     "recognition": Spec(FRAME, 4, 0, CLASSES),
 }
+COVARIATES = tuple(map(Covariate, "uvw"))
 
 
 class Noise(LabelledDataset):
-    """Random clips of random classes, to train on alone."""
+    """Random clips of random classes and covariates, to train on alone."""
 
     def __init__(self, spec: Spec) -> None:
         """Clips of `spec`."""
@@ -35,13 +36,21 @@ class Noise(LabelledDataset):
         clips = torch.randint(256, shape, dtype=torch.uint8, **drawn)
         return clips, torch.randint(len(CLASSES), (count,), **drawn)
 
+    def train_clips_with_covariates(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Clips [count,T,C,H,W] and their covariates."""
+        shape = (count, self.spec.clip_frames, len(self.spec.covariates))
+        drawn = torch.rand(shape, generator=generator, device=generator.device)
+        return self.train_clips(count, generator), drawn
+
     def held_out(self, split: object) -> LabelledClips:
         """None."""
         raise NotImplementedError
 
 
-def training_on_noise(model: Any, task: TaskName, recipe: Recipe) -> Training:
-    """`model` on a CPU in float32, with batches of two clips."""
-    spec, recipe = SPECS[task], replace(recipe, batch_size=2)
-    fabric = fabric_on("cpu", "32")
-    return Training(model, recipe, task_of(task, spec), Noise(spec), 0, fabric)
+def training_on_noise(model: Any, spec: Spec, recipe: Recipe) -> Training:
+    """`model` on clips of `spec` on a CPU in float32, with batches of two clips."""
+    recipe, fabric = replace(recipe, batch_size=2), fabric_on("cpu", "32")
+    task = task_of("recognition" if spec.classes else "prediction", spec)
+    return Training(model, recipe, task, Noise(spec), 0, fabric)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import datasets
-from bench.check.dataset import CHECKS, LABEL_CHECKS
+from bench.check.dataset import CHECKS, COVARIATE_CHECKS, LABEL_CHECKS
 from datasets.contract import (
     Clips,
     Dataset,
@@ -88,6 +88,11 @@ def _make(cls: type[Dataset], small: Path) -> None:
 @pytest.mark.parametrize("promise", CHECKS)
 def test_every_data_set_keeps(dataset: Dataset, promise: str) -> None:
     CHECKS[promise](dataset)
+
+
+def test_every_data_set_has_the_covariates_that_it_names(dataset: Dataset) -> None:
+    for check in COVARIATE_CHECKS.values() if dataset.spec.covariates else ():
+        check(dataset)
 
 
 @pytest.mark.parametrize("promise", LABEL_CHECKS)
