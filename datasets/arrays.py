@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.contract import DataMissing, Dataset, HeldOutName, Spec
-from datasets.sources.array_files import Sequences
+from datasets.contract import Covariate, DataMissing, Dataset, HeldOutName, Spec
+from datasets.sources.array_files import SUFFIXES, Sequences, numbers_beside
 from datasets.sources.folders import data_folder, find
 from datasets.video import in_time
 from datasets.video.cache import Clip
@@ -43,6 +43,10 @@ class Arrays(Dataset):
     sequences that train. Floating-point numbers are all read once at the start, for one that is not
     finite would spoil a training, and so is what a range is measured of.
 
+    A second array may hold numbers that are known beside each frame, such as what was done to a
+    tank of water: [N,T,K], or [T,K] that are the same in all sequences. They stay as they are;
+    those of about -1 to 1 train best.
+
     No window crosses the end of a sequence, and each sequence is in one split: those of a share are
     drawn by the hash of their numbers. Sequences cut from one recording look alike; to keep them
     together say which validate and which test. Where there are too few for shares, each is cut in
@@ -61,6 +65,7 @@ class Arrays(Dataset):
         key: str = "",
         axes: str = "",
         value_range: Range | None = None,
+        covariates: str = "",
         validation: float | str = 0.1,
         test: float | str = 0.1,
     ) -> None:
@@ -74,13 +79,16 @@ class Arrays(Dataset):
             axes: their order, such as "NTHWC" (default: as the shape says, where it is clear).
             value_range: the values that become 0 and 1 (default: the least and the largest that
                 train; of uint8 0 and 255).
+            covariates: the array of the numbers beside each frame: its name in the same `.npz` or
+                HDF5 file, or a file of its own, such as "actions.npy".
             validation: the share of sequences that validate, or their numbers, counted from 0, such
                 as "0:8, 12", which is 0 to 7 and 12.
             test: the share of sequences that test, or their numbers.
 
         Raises:
             DataMissing: there is no such file, it holds no such array, the sequences are too few or
-                too short, a value is not finite, or all that train are the same.
+                too short, a value is not finite, all that train are the same, or there are not as
+                many covariates as frames.
             ValueError: an option has no such value, or the file does not tell what is to be read.
         """
         limits = None if value_range is None else _limits(value_range)
@@ -110,11 +118,15 @@ class Arrays(Dataset):
         if sequences.dtype != np.uint8 and limits is None:
             limits = _measured(sequences.path, reach["train"])
         store = _Store(sequences, limits)
-        self.spec = replace(spec, frame_shape=tuple(frame_shape), dtype=store.dtype)
-        self._train = RandomWindows(store, clips["train"], spec.clip_frames)
+        names, beside = _beside(sequences, covariates)
+        self.spec = replace(
+            spec, frame_shape=tuple(frame_shape), dtype=store.dtype, covariates=names
+        )
+        self._train = RandomWindows(store, clips["train"], spec.clip_frames, covariates=beside)
         self.epoch_clips = len(self._train)
         self._held_out = {
-            split: FixedWindows(store, clips[split], spec.clip_frames) for split in HELD_OUT
+            split: FixedWindows(store, clips[split], spec.clip_frames, covariates=beside)
+            for split in HELD_OUT
         }
         said = [f"axes {sequences.axes} of {sequences.path.name}", divided]
         if limits is not None:
@@ -124,6 +136,12 @@ class Arrays(Dataset):
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random windows of the training sequences, on the generator's device."""
         return self._train.draw(count, generator)
+
+    def train_clips_with_covariates(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The same windows, and the numbers beside their frames."""
+        return self._train.draw_with_covariates(count, generator)
 
     def held_out(self, split: HeldOutName) -> FixedWindows:
         """The windows of `split`, side by side in each sequence."""
@@ -197,6 +215,24 @@ def _chosen(option: str, value: object) -> float | list[range]:
         f"{option} is a share above 0 and below 1, or numbers such as '0:8, 12', not"
         f" {repr(value)[:80]}"
     )
+
+
+def _beside(sequences: Sequences, covariates: str) -> tuple[tuple[Covariate, ...], Tensor | None]:
+    """The numbers beside each frame, by name, and as float32 [N*T,K]; None where there are none.
+
+    Raises:
+        DataMissing: there is no such array, or it does not fit the frames.
+        ValueError: the file holds no array of that name.
+    """
+    if not covariates:
+        return (), None
+    path, key = sequences.path, covariates
+    if Path(covariates).suffix.lower() in SUFFIXES:
+        path, key = _located(covariates), ""
+    numbers = numbers_beside(path, key, sequences)
+    names = (f"{Path(covariates).stem} {number}" for number in range(numbers.shape[-1]))
+    found = torch.tensor(numbers).flatten(0, 1)
+    return tuple(Covariate(name) for name in names), found
 
 
 def _located(path: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from datasets.contract import Spec
-from datasets.sources.tfrecord import bytes_of, record_count, records
+from datasets.contract import Covariate, Spec
+from datasets.sources.tfrecord import bytes_of, floats_of, record_count, records
 from datasets.sources.train_share import share_count
 from datasets.video.cache import Cache, Clip
 from datasets.video.dataset import Splits, VideoDataset
 from datasets.video.files import files_under
 from datasets.video.source import (
+    Covariates,
     Damaged,
     FrameFormat,
     Image,
@@ -32,6 +33,9 @@ FRAMES = 30
 
 PUBLISHED = {"train": 43_264, "test": 256}
 """How many sequences there are."""
+
+ACTION = 4
+"""Numbers that say what the arm is told to do in a frame."""
 
 _SIDE = 64
 _VALIDATION_SHARE = 0.05
@@ -49,10 +53,13 @@ class BAIR(VideoDataset):
     """Two frames of 3x64x64, and the other 28 of a sequence.
 
     Ebert, Finn, Lee & Levine, "Self-Supervised Visual Planning with Temporal Skip Connections",
-    CoRL 2017. The frames are those of the camera `aux1`, as everybody uses them; actions and the
-    arm's position are not used. The authors' test sequences test; of the files that train a
-    twentieth, drawn by the hash of their names, validate. Published figures are of 2 -> 28, of
-    1 -> 15, and of 4 -> 12 and 2 -> 12 at every start; here held-out windows lie side by side.
+    CoRL 2017. The frames are those of the camera `aux1`, as everybody uses them; the arm's position
+    is not used. With `actions` what the arm is told in each frame stands beside it, as the files
+    have it, for models that take covariates.
+
+    The authors' test sequences test; of the files that train a twentieth, drawn by the hash of
+    their names, validate. Published figures are of 2 -> 28, of 1 -> 15, and of 4 -> 12 and 2 -> 12
+    at every start; here held-out windows lie side by side.
 
     The files' form is that of SVG's reader (edenton/svg, data/convert_bair.py: folders, names of
     features, bytes in RGB); the numbers of sequences are those of TensorFlow Datasets. Files that
@@ -62,17 +69,22 @@ class BAIR(VideoDataset):
     name = "bair"
     cluster_name = "sequence"
 
-    def __init__(self, context_frames: int = 2, horizon: int = 28) -> None:
+    def __init__(
+        self, context_frames: int = 2, horizon: int = 28, *, actions: bool = False
+    ) -> None:
         """Open the cache.
 
         Args:
             context_frames: frames given.
             horizon: frames to predict.
+            actions: whether each frame has the action taken in it, of four numbers.
 
         Raises:
-            DataMissing: the sequences are not prepared here, or the 30 frames of one are too few.
+            DataMissing: the sequences are not prepared here, or without the actions asked for, or
+                the 30 frames of one are too few.
         """
-        cache = Cache.open(self.preparation())
+        preparation = self.preparation()
+        cache = Cache.open(preparation)
         splits = _splits(cache.clips)
         here = {
             "train": len(splits["train"]) + len(splits["validation"]),
@@ -84,7 +96,10 @@ class BAIR(VideoDataset):
                 f"{' and '.join(parts)} sequences are here: figures compare only with runs"
                 " on the same sequences"
             )
-        super().__init__(cache, splits, Spec((3, _SIDE, _SIDE), context_frames, horizon))
+        names = tuple(Covariate(f"action {n}") for n in range(ACTION)) if actions else ()
+        spec = Spec((3, _SIDE, _SIDE), context_frames, horizon, covariates=names)
+        beside = cache.covariates(preparation, ACTION) if actions else None
+        super().__init__(cache, splits, spec, covariates=beside)
 
     @classmethod
     def preparation(cls, **_: Any) -> Preparation:
@@ -143,11 +158,14 @@ def _source(name: str, path: Path) -> Source:
     return Source(f"{name}/{path.stem}", (path,), {"folder": name}, tuple(pairwise(ends)))
 
 
-def _read(source: Source, _: FrameFormat) -> Iterator[Image]:
-    """The frames of all sequences in a file, one after the other, uint8 [3,64,64]."""
-    number = 0
+def _read(source: Source, _: FrameFormat) -> Generator[Image, None, Covariates | None]:
+    """The frames of all sequences in a file, one after the other, uint8 [3,64,64].
+
+    Returns the actions, float32 [frames,4], where the first frame has one.
+    """
+    number, actions = 0, list[Covariates]()
     for number, record in enumerate(records(source.paths[0]), 1):
-        features = bytes_of(record)
+        features, numbers = bytes_of(record), floats_of(record)
         for frame in range(FRAMES):
             content = features.get(f"{frame}/image_aux1/encoded", b"")
             if len(content) != _SIDE * _SIDE * 3:
@@ -155,7 +173,16 @@ def _read(source: Source, _: FrameFormat) -> Iterator[Image]:
                     f"has {len(content):,} bytes as frame {frame} of sequence {number}, not"
                     f" {_SIDE * _SIDE * 3:,}"
                 )
+            action = numbers.get(f"{frame}/action", np.empty(0, np.float32))
+            due = ACTION if (actions[0] if actions else action).size else 0
+            if action.size != due:
+                raise Damaged(
+                    f"has {action.size} numbers as the action of frame {frame} of sequence"
+                    f" {number}, not {due}"
+                )
+            actions.append(action)
             pixels = np.frombuffer(content, np.uint8).reshape(_SIDE, _SIDE, 3)
             yield pixels.transpose(2, 0, 1)
     if not number:
         raise Damaged("holds no sequences")
+    return np.stack(actions) if actions[0].size else None

@@ -82,6 +82,37 @@ class Sequences:
         return ordered if "C" in left else ordered[:, None]
 
 
+def numbers_beside(path: Path, key: str, sequences: Sequences) -> NDArray[np.float32]:
+    """The numbers beside each frame of `sequences`, [N,T,K], of an array in the file `path`.
+
+    One of [T,K] is the same for all sequences.
+
+    Raises:
+        DataMissing: it cannot be read, is of another shape, or a number is not finite.
+        ValueError: `key` names none of its arrays.
+    """
+    stored = _opened(path, key, "covariates")
+    if np.dtype(stored.dtype).kind not in "buif":
+        raise DataMissing(f"the covariates in {path} are {str(stored.dtype)[:40]}, not numbers")
+    count, frames = sequences.shape[:2]
+    shape = tuple(stored.shape)
+    if shape[:-1] not in ((count, frames), (frames,)) or not shape[-1]:
+        raise DataMissing(
+            f"the covariates in {path} have shape {shape}, not [{count},{frames},K] or"
+            f" [{frames},K]: K numbers beside each of the {frames} frames"
+        )
+    found = np.asarray(stored, np.float32)
+    places = np.argwhere(~np.isfinite(found))
+    if len(places):
+        *sequence, frame, number = places[0].tolist()
+        of = f" of sequence {sequence[0]}" if sequence else ""
+        raise DataMissing(
+            f"the covariates in {path} hold a value that is NaN or infinite: number {number} beside"
+            f" frame {frame}{of}: replace it"
+        )
+    return np.broadcast_to(found, (count, frames, shape[-1]))
+
+
 def _axes(path: Path, shape: tuple[int, ...]) -> str:
     """The order of the axes, where one alone is likely.
 
@@ -108,8 +139,8 @@ def _axes(path: Path, shape: tuple[int, ...]) -> str:
     return likely[0]
 
 
-def _opened(path: Path, key: str) -> Any:
-    """The array in `path`: mapped, of HDF5, or in memory."""
+def _opened(path: Path, key: str, option: str = "key") -> Any:
+    """The array in `path`: mapped, of HDF5, or in memory; an `option` says which of several."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataMissing(f"{path} is none of {', '.join(SUFFIXES)}: save the array as one of them")
@@ -123,9 +154,9 @@ def _opened(path: Path, key: str) -> Any:
             return np.lib.format.open_memmap(path, mode="r")
         if suffix == ".npz":
             with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
-                return archive[_chosen(path, key, archive.files)]
+                return archive[_chosen(path, key, archive.files, option)]
         if suffix in (".h5", ".hdf5"):
-            return _of_hdf5(path, key)
+            return _of_hdf5(path, key, option)
         return _of_tiff(path)
     except (DataMissing, _NoSuchKey):
         raise
@@ -137,7 +168,7 @@ class _NoSuchKey(ValueError):
     """A file holds several arrays, or none of the name asked for."""
 
 
-def _chosen(path: Path, key: str, names: Iterable[str]) -> str:
+def _chosen(path: Path, key: str, names: Iterable[str], option: str) -> str:
     """The name of the array that is asked for, or of the only one."""
     names = list(names)
     if not names:
@@ -145,14 +176,14 @@ def _chosen(path: Path, key: str, names: Iterable[str]) -> str:
     if key in names or (not key and len(names) == 1):
         return key or names[0]
     listed = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
-    raise _NoSuchKey(f"{path} holds {listed}: say which by key={names[0]!r}")
+    raise _NoSuchKey(f"{path} holds {listed}: say which by {option}={names[0]!r}")
 
 
-def _of_hdf5(path: Path, key: str) -> Any:
+def _of_hdf5(path: Path, key: str, option: str) -> Any:
     file = h5py.File(path, "r")  # stays open as long as its array is used
     names = list[str]()
     file.visititems(lambda name, item: names.append(name) if _is_array(item) else None)
-    return file[_chosen(path, key.strip("/"), names)]
+    return file[_chosen(path, key.strip("/"), names, option)]
 
 
 def _is_array(item: Any) -> bool:

@@ -47,5 +47,8 @@ class NumberedClips:
         return self._count
 
     def __getitem__(self, window: slice, /) -> Tensor:
-        clips = range(self._count)[window]
-        return self._show(clip_numbers(self._split, clips, self._numbers))
+        return self._show(self.numbers(window))
+
+    def numbers(self, window: slice) -> Tensor:
+        """The numbers of a slice of the clips, float64 [N,k]."""
+        return clip_numbers(self._split, range(self._count)[window], self._numbers)

@@ -12,6 +12,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datasets.sources.regular import open_regular
 from datasets.video.source import Damaged
 
@@ -49,11 +52,28 @@ def bytes_of(example: memoryview) -> dict[str, memoryview]:
     Raises:
         Damaged: it is no `Example`.
     """
+    return _features(example, 1)
+
+
+def floats_of(example: memoryview) -> dict[str, NDArray[np.float32]]:
+    """Those features of `example` that are lists of floats, by name, where they are packed.
+
+    Raises:
+        Damaged: it is no `Example`.
+    """
+    found = _features(example, 2)
+    if any(len(content) % 4 for content in found.values()):
+        raise Damaged("holds floats that are cut short")
+    return {name: np.frombuffer(content, "<f4") for name, content in found.items()}
+
+
+def _features(example: memoryview, kind: int) -> dict[str, memoryview]:
+    """The features of a kind, by name, as protobuf has them: of bytes 1, of floats 2."""
     found: dict[str, memoryview] = {}
     for features in _values(example, 1):
         for entry in _values(features, 1):
             for feature in _values(entry, 2):
-                for values in _values(feature, 1):
+                for values in _values(feature, kind):
                     for value in _values(values, 1):
                         names = [str(name, "utf-8", "replace") for name in _values(entry, 1)]
                         found |= dict.fromkeys(names, value)

@@ -20,6 +20,7 @@ from datasets.contract import DataMissing
 from datasets.sources.folders import data_folder, find
 from datasets.sources.regular import open_regular
 from datasets.video import digests, manifest
+from datasets.video.beside import from_text
 from datasets.video.manifest import FRAMES as FRAMES
 from datasets.video.manifest import MANIFEST as MANIFEST
 from datasets.video.manifest import Altered, Entry, Manifest
@@ -149,6 +150,22 @@ class Cache:
             folder, said.clips, frames, said.facts, said.damaged, said.sources, digest_of(said)
         )
 
+    def covariates(self, preparation: Preparation, count: int) -> Tensor:
+        """The `count` numbers beside each frame that it was prepared with, float32 [frames,count].
+
+        Raises:
+            DataMissing: it has others, or none.
+        """
+        try:
+            parts = [from_text(it.covariates, it.frames, count) for it in self.sources]
+        except ValueError as error:
+            raise DataMissing(
+                f"the cache of {preparation.name} in {self.folder} has not {count} numbers beside"
+                " each frame, as its files or the version that made it had none: remove it, and run"
+                f" `{manifest.remedy(preparation.name, self.folder)}`"
+            ) from error
+        return torch.from_numpy(np.concatenate(parts))
+
 
 def caches() -> Path:
     """The folder in which caches are made."""
@@ -211,11 +228,12 @@ def altered_clips(folder: Path, said: Manifest, blocks: Iterable[int] | None = N
 
 
 def digest_of(said: Manifest) -> str:
-    """A name of all that is in a cache: its frames, and where the clips lie in them."""
+    """A name of all that is in a cache: its frames, what is beside them, and where clips lie."""
     if not said.digests:
         return ""
     clips = [(clip.name, clip.first, clip.frames) for clip in said.clips]
-    return hashlib.sha256(f"{said.digests} {clips}".encode()).hexdigest()[:32]
+    beside = "".join(source.covariates for source in said.sources)
+    return hashlib.sha256(f"{said.digests} {clips}{beside}".encode()).hexdigest()[:32]
 
 
 def names_listed(names: Sequence[str], most: int = 3) -> str:

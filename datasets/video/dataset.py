@@ -95,6 +95,7 @@ class VideoDataset(CachedDataset):
         frame_step: int = 1,
         held_out_stride: int | None = None,
         order: Order = natural,
+        covariates: Tensor | None = None,
     ) -> None:
         """Pose the task `spec` on the clips of each split, every `frame_step`-th frame of them.
 
@@ -105,6 +106,7 @@ class VideoDataset(CachedDataset):
             frame_step: from one frame of a window to its next.
             held_out_stride: between the starts of held-out windows (default: side by side).
             order: in which the frames of a clip are shown.
+            covariates: of every frame of the cache, float32 [frames,K], where the spec names some.
 
         Raises:
             DataMissing: a split has no clip that is long enough.
@@ -115,11 +117,14 @@ class VideoDataset(CachedDataset):
         self.splits, self.spec, self.frames_digest = splits, spec, cache.digest
 
         def random(clips: Sequence[Clip]) -> RandomWindows:
-            return RandomWindows(cache.frames, clips, spec.clip_frames, frame_step, order)
+            return RandomWindows(
+                cache.frames, clips, spec.clip_frames, frame_step, order, covariates
+            )
 
         def fixed(clips: Sequence[Clip]) -> FixedWindows:
             return FixedWindows(
-                cache.frames, clips, spec.clip_frames, frame_step, held_out_stride, order
+                *(cache.frames, clips, spec.clip_frames, frame_step),
+                *(held_out_stride, order, covariates),
             )
 
         self._train = self._of("train", random)
@@ -129,6 +134,12 @@ class VideoDataset(CachedDataset):
     def train_clips(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` random windows of the training clips, on the generator's device."""
         return self._train.draw(count, generator)
+
+    def train_clips_with_covariates(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The same windows, and their covariates."""
+        return self._train.draw_with_covariates(count, generator)
 
     def held_out(self, split: HeldOutName) -> Windows:
         """The fixed windows of `split`."""

@@ -57,6 +57,7 @@ class Entry:
         sha256: of its files' bytes, one after the other.
         reason: why it cannot be read; "" where it can.
         remarks: what is odd about it.
+        covariates: the numbers beside its frames, as text; "" for none.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Entry:
     sha256: str
     reason: str
     remarks: tuple[str, ...] = ()
+    covariates: str = ""
 
 
 class Manifest(BaseModel):

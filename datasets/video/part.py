@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets.sources import own_file
 from datasets.sources.regular import open_regular
+from datasets.video.beside import to_text
 from datasets.video.files import special
 from datasets.video.names import printable
 from datasets.video.source import Damaged, FrameFormat, Read, Source, SourceWrong
@@ -27,6 +28,7 @@ class Decoded:
         sha256: of its files' bytes, one after the other.
         reason: why it cannot be read; "" where it can.
         remarks: what is odd about it.
+        covariates: the numbers beside its frames, as text; "" for none.
     """
 
     frames: int = 0
@@ -34,6 +36,7 @@ class Decoded:
     sha256: str = ""
     reason: str = ""
     remarks: tuple[str, ...] = ()
+    covariates: str = ""
 
 
 def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read) -> Decoded:
@@ -46,14 +49,14 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
         kind = special(path)
         if kind is not None:
             return Decoded(reason=f"is {kind}, not a file")
-    frames, remarks = 0, ()
+    frames, told = 0, None
     with part.open("wb") as file:
         images = read(source, frame_format)
         while True:
             try:
                 image = next(images)
             except StopIteration as end:
-                remarks = tuple(end.value or ())
+                told = end.value
                 break
             except (Damaged, SourceWrong) as damage:
                 return Decoded(reason=printable(str(damage)))
@@ -67,7 +70,12 @@ def decode_to(part: Path, source: Source, frame_format: FrameFormat, read: Read)
             frames += 1
             _exit_if_orphaned()
     try:
-        return Decoded(frames, *digest(source.paths), remarks=remarks)
+        size, sha256 = digest(source.paths)
+        if isinstance(told, np.ndarray):
+            return Decoded(frames, size, sha256, covariates=to_text(told, frames))
+        return Decoded(frames, size, sha256, remarks=tuple(told or ()))
+    except Damaged as damage:
+        return Decoded(reason=str(damage))
     except OSError as error:
         return Decoded(reason=f"cannot be read: {error.strerror}")
 

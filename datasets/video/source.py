@@ -142,7 +142,11 @@ Read = Callable[[Source, FrameFormat], Iterator[Image]]
 """The frames of a source, in order. Runs in another process, so it is a function of a module.
 
 Raises `Damaged` or `SourceWrong`, also midway. A generator may return remarks, a tuple of what is
-odd about the source, such as "a variable frame rate"; who opens the cache finds them counted."""
+odd about the source, such as "a variable frame rate"; who opens the cache finds them counted. Or it
+returns `Covariates`, which are kept with the frames."""
+
+Covariates = NDArray[np.float32]
+"""The numbers beside each frame of a source, [frames,K]."""
 
 Item = TypeVar("Item")
 

@@ -52,6 +52,7 @@ class _Table:
         window_frames: int,
         frame_step: int,
         order: Order,
+        covariates: Tensor | None,
     ) -> None:
         """Raises ValueError where no clip is as long as a window, or there are none."""
         if not clips:
@@ -60,7 +61,7 @@ class _Table:
         self.clips = [clip for clip in clips if clip.frames >= span]
         if not self.clips:
             raise ValueError(f"no clip is {span} frames long, which a window spans")
-        self._frames = frames
+        self._frames, self._covariates = frames, covariates
         self._offsets = torch.arange(window_frames) * frame_step
         shown = [torch.tensor(order(c.frames), dtype=torch.int32) + c.first for c in self.clips]
         self._shown = torch.cat(shown)
@@ -70,7 +71,21 @@ class _Table:
 
     def windows_at(self, places: Tensor) -> Tensor:
         """The windows that start at `places` [N] of the shown frames [N,T,C,H,W]."""
-        return self._frames.gather(self._shown[places[:, None] + self._offsets].long())
+        return self._frames.gather(self._frames_at(places))
+
+    def covariates_at(self, places: Tensor) -> Tensor:
+        """The covariates [N,T,K] of those windows.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self._covariates is None:
+            raise ValueError("these windows have no covariates")
+        return self._covariates[self._frames_at(places)]
+
+    def _frames_at(self, places: Tensor) -> Tensor:
+        """The numbers of the frames of those windows, int64 [N,T]."""
+        return self._shown[places[:, None] + self._offsets].long()
 
 
 class RandomWindows:
@@ -86,6 +101,7 @@ class RandomWindows:
         window_frames: int,
         frame_step: int = 1,
         order: Order = natural,
+        covariates: Tensor | None = None,
     ) -> None:
         """List the windows.
 
@@ -95,11 +111,12 @@ class RandomWindows:
             window_frames: frames in a window.
             frame_step: from one frame of a window to its next.
             order: in which the frames of a clip are shown.
+            covariates: of every numbered frame, float32 [frames,K], where there are any.
 
         Raises:
             ValueError: no clip is as long as a window.
         """
-        self._table = _Table(frames, clips, window_frames, frame_step, order)
+        self._table = _Table(frames, clips, window_frames, frame_step, order, covariates)
         self._ends = self._table.windows.cumsum(0)
 
     def __len__(self) -> int:
@@ -107,11 +124,22 @@ class RandomWindows:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` windows [count,T,C,H,W], on the generator's device."""
+        return to_device(self._table.windows_at(self._drawn(count, generator)), generator.device)
+
+    def draw_with_covariates(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same windows, and their covariates float32 [count,T,K]."""
+        places, table = self._drawn(count, generator), self._table
+        both = table.windows_at(places), table.covariates_at(places)
+        clips, covariates = (to_device(each, generator.device) for each in both)
+        return clips, covariates
+
+    def _drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """The places of `count` windows, int64 [count] on the CPU."""
         device = generator.device
         chosen = torch.randint(len(self), (count,), generator=generator, device=device).cpu()
         clip = torch.searchsorted(self._ends, chosen, right=True)
         within = chosen - (self._ends - self._table.windows)[clip]
-        return to_device(self._table.windows_at(self._table.starts[clip] + within), device)
+        return self._table.starts[clip] + within
 
 
 class FixedWindows:
@@ -129,6 +157,7 @@ class FixedWindows:
         frame_step: int = 1,
         stride: int | None = None,
         order: Order = natural,
+        covariates: Tensor | None = None,
     ) -> None:
         """List the windows.
 
@@ -139,11 +168,12 @@ class FixedWindows:
             frame_step: from one frame of a window to its next.
             stride: between the starts of windows (default: side by side).
             order: in which the frames of a clip are shown.
+            covariates: of every numbered frame, float32 [frames,K], where there are any.
 
         Raises:
             ValueError: no clip is as long as a window.
         """
-        self._table = table = _Table(frames, clips, window_frames, frame_step, order)
+        self._table = table = _Table(frames, clips, window_frames, frame_step, order, covariates)
         every = stride or window_frames * frame_step
         names, places, numbers = [], [], []
         for number, (clip, windows) in enumerate(zip(table.clips, table.windows, strict=True)):
@@ -160,6 +190,10 @@ class FixedWindows:
 
     def __getitem__(self, window: slice, /) -> Tensor:
         return self._table.windows_at(self._places[window])
+
+    def covariates(self, window: slice, /) -> Tensor:
+        """Those of the windows of a slice, float32 [N,T,K]."""
+        return self._table.covariates_at(self._places[window])
 
     def origins(self, count: int) -> list[Origin]:
         """Where each of the first `count` windows is from."""

@@ -65,7 +65,7 @@ def bair_example(numbers: Iterable[int]) -> bytes:
     for place, number in enumerate(numbers):
         features += tf_bytes(f"{place}/image_main/encoded", b"\xff" * 12_288)
         features += tf_bytes(f"{place}/image_aux1/encoded", picture(number).tobytes())
-        arm = np.arange(4, dtype="<f4").tobytes()
+        arm = np.array([number, -number, 1 / (1 + number), 0.5], "<f4").tobytes()
         features += tf_feature(f"{place}/action", _message(2, _message(1, arm)))
     return _message(1, features)
 

@@ -13,8 +13,9 @@ import tifffile
 import torch
 from torch import Tensor
 
+from bench.check.dataset import checks_of
 from datasets.arrays import Arrays
-from datasets.contract import DataMissing
+from datasets.contract import DataMissing, covariates_of
 from datasets.video.dataset import HELD_OUT
 from tests.datasets.small_sources import drifting
 
@@ -391,3 +392,92 @@ def test_other_kinds_of_file_and_keys_where_there_are_none_are_told(tmp_path: Pa
     shutil.copy(path, tmp_path / "a.mat")
     with pytest.raises(DataMissing, match=r"is none of \.npy, \.npz, \.h5"):
         Arrays(path=str(tmp_path / "a.mat"))
+
+
+def _beside(shape: tuple[int, ...] = (10, 24, 2)) -> np.ndarray:
+    """Numbers [N,T,K] or [T,K] that tell their frame and, where there is one, their sequence."""
+    *sequence, frame, number = np.indices(shape)
+    return sum(sequence, np.zeros(shape)) * 100 + frame + 0.25 * number
+
+
+WHERE: dict[str, Callable[[Path, np.ndarray], dict[str, Any]]] = {
+    "in the .npz": lambda folder, numbers: {
+        "path": _two(folder / "two.npz", numbers),
+        "key": "fields",
+        "covariates": "tides",
+    },
+    "in the HDF5 file": lambda folder, numbers: {
+        "path": _two(folder / "two.h5", numbers),
+        "key": "fields",
+        "covariates": "tides",
+    },
+    "in a file beside": lambda folder, numbers: {
+        "path": _saved(folder, _numbered()),
+        "covariates": _saved_as(folder / "tides.npy", numbers),
+    },
+}
+
+
+def _two(path: Path, numbers: np.ndarray) -> str:
+    if path.suffix == ".npz":
+        np.savez(path, fields=_numbered(), tides=numbers)
+    else:
+        with h5py.File(path, "w") as file:
+            file["fields"], file["tides"] = _numbered(), numbers
+    return str(path)
+
+
+def _saved_as(path: Path, numbers: np.ndarray) -> str:
+    np.save(path, numbers)
+    return str(path)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("shape", [(10, 24, 2), (24, 2)])
+def test_numbers_beside_frames_are_those_of_the_frames(
+    tmp_path: Path, where: str, shape: tuple[int, ...]
+) -> None:
+    numbers = _beside(shape)
+    dataset = Arrays(4, 5, axes="NTCHW", **WHERE[where](tmp_path, numbers))
+    assert [each.name for each in dataset.spec.covariates] == ["tides 0", "tides 1"]
+    for check in checks_of(dataset).values():
+        check(dataset)
+    clips, told = dataset.train_clips_with_covariates(20, torch.Generator().manual_seed(0))
+    test = dataset.held_out("test")
+    for shown, found in ((clips, told), (test[:], covariates_of(test, slice(len(test))))):
+        for each, (sequence, frame) in zip(found, _origins(shown), strict=True):
+            of = numbers[sequence] if len(shape) == 3 else numbers
+            assert np.array_equal(each.numpy(), of[frame : frame + 9].astype("f4"))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (_beside((10, 23, 2)), r"shape \(10, 23, 2\), not \[10,24,K\] or \[24,K\]"),
+        (_beside((9, 24, 2)), r"shape \(9, 24, 2\)"),
+        (_beside((24, 10, 2)), r"shape \(24, 10, 2\)"),
+        (np.arange(24), r"shape \(24,\)"),
+        (np.float64(1), r"shape \(\)"),
+        (np.zeros((10, 24, 0)), r"shape \(10, 24, 0\)"),
+        (np.full((24, 1), "a"), "<U1, not numbers"),
+        (np.where(_beside() == 305.25, np.nan, _beside()), "number 1 beside frame 5 of sequence 3"),
+        (np.where(_beside((24, 2)) == 7, np.inf, 0.0), "number 0 beside frame 7: replace it"),
+    ],
+)
+def test_numbers_that_do_not_fit_the_frames_are_one_line(
+    tmp_path: Path, numbers: np.ndarray, said: str
+) -> None:
+    options = WHERE["in a file beside"](tmp_path, numbers)
+    with pytest.raises(DataMissing, match=said) as told:
+        Arrays(axes="NTCHW", **options)
+    assert "\n" not in str(told.value)
+
+
+def test_numbers_that_are_not_there_are_one_line(tmp_path: Path) -> None:
+    path = _two(tmp_path / "two.npz", _beside())
+    with pytest.raises(ValueError, match="say which by covariates='fields'"):
+        Arrays(path=path, key="fields", axes="NTCHW", covariates="winds")
+    with pytest.raises(DataMissing, match=r"there is no array winds\.npy"):
+        Arrays(path=path, key="fields", axes="NTCHW", covariates="winds.npy")
+    with pytest.raises(ValueError, match="which has no key: leave out 'winds'"):
+        Arrays(path=_saved(tmp_path, _numbered()), axes="NTCHW", covariates="winds")

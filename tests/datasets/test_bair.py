@@ -1,3 +1,4 @@
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.check.dataset import checks_of
 from datasets.bair import BAIR
-from datasets.contract import DataMissing
+from datasets.contract import DataMissing, covariates_of
 from datasets.sources.tfrecord import bytes_of, masked_crc
 from datasets.video.source import Damaged, SourceWrong
 from tests.datasets.prepare_here import prepare_here
@@ -59,6 +61,38 @@ def test_shorter_windows_lie_side_by_side_and_longer_ones_are_not_there() -> Non
 
 
 @pytest.mark.usefixtures("here")
+def test_actions_stand_beside_the_frames_that_they_are_taken_in() -> None:
+    dataset = BAIR(4, 8, actions=True)
+    assert len(dataset.spec.covariates) == 4
+    for check in checks_of(dataset).values():
+        check(dataset)
+    clips, actions = dataset.train_clips_with_covariates(9, torch.Generator().manual_seed(0))
+    test = dataset.held_out("test")
+    for shown, told in ((clips, actions), (test[1:4], covariates_of(test, slice(1, 4)))):
+        number = numbers_of(shown).float()
+        wanted = torch.stack((number, -number, 1 / (1 + number), 0 * number + 0.5), 2)
+        assert torch.equal(told, wanted)
+    assert torch.equal(test[:], BAIR(4, 8).held_out("test")[:])
+
+
+def test_files_without_actions_are_prepared_and_say_so_where_these_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.datasets.small_sources.bair_example", _without_action)
+    bair(tmp_path)
+    monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path / "data"))
+    assert not prepare_here(BAIR.preparation(), tmp_path).damaged
+    BAIR()
+    with pytest.raises(DataMissing, match="remove it, and run `python -m bench data") as told:
+        BAIR(actions=True)
+    assert "\n" not in str(told.value)
+
+
+def _without_action(numbers: range) -> bytes:
+    return bair_example(numbers).replace(b"/action", b"/notion")
+
+
+@pytest.mark.usefixtures("here")
 def test_fewer_sequences_than_published_are_told() -> None:
     said = BAIR().notice or ""
     assert "4 of 43,264 train" in said
@@ -92,6 +126,19 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no Example": (lambda path: tf_records(path, [b"\xff" * 99]), "as no Example does"),
     "an empty Example": (lambda path: tf_records(path, [b""]), "0 bytes as frame 0 of sequence 1"),
     "29 frames": (lambda path: tf_records(path, [bair_example(range(29))]), "bytes as frame 29"),
+    "29 actions": (
+        lambda path: tf_records(
+            path, [bair_example(range(30)).replace(b"29/action", b"29/notion")]
+        ),
+        "has 0 numbers as the action of frame 29 of sequence 1, not 4",
+    ),
+    "an action of no number": (
+        lambda path: tf_records(
+            path,
+            [bair_example(range(30)).replace(struct.pack("<f", 7), struct.pack("<f", math.nan))],
+        ),
+        "has a number that is NaN or infinite beside frame 8",
+    ),
     "small frames": (lambda path: tf_records(path, [SMALL]), "99 bytes as frame 0 of sequence 1"),
 }
 

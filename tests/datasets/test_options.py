@@ -17,6 +17,7 @@ from datasets.moving_mnist_cifar import CifarMovingMNIST
 from datasets.moving_mnist_noisy import NoisyMovingMNIST
 from datasets.moving_mnist_seq2seq import Seq2SeqMovingMNIST
 from datasets.nbody_mnist import NBodyMNIST
+from datasets.pushed_disc import PushedDisc
 from datasets.sevir import SEVIR
 from datasets.something_something_v2 import SomethingSomethingV2
 from datasets.sources.train_share import share_count
@@ -57,6 +58,7 @@ NO_SIZES: list[Any] = ["x", (0, 0), 0, -1, (64,), (64, 64, 64), (64, True), 1e9,
         NoisyMovingMNIST,
         StochasticMovingMNIST,
         NBodyMNIST,
+        PushedDisc,
         WaterWaves,
     ],
 )

@@ -10,7 +10,7 @@ from bench.literature.cite import bibtex, works
 from bench.suite import catalogue
 from tests.test_readme import README
 
-OWN = {"frames", "arrays", "water_waves"}
+OWN = {"frames", "arrays", "pushed_disc", "water_waves"}
 """Data sets of a user's own, or of no publication."""
 
 
