@@ -127,6 +127,7 @@ class PredRNN(FrameByFrame):
             patch: side of the squares that become channels.
         """
         super().__init__(frame_shape, width=width, patch=patch)
+        self.width = width
         self.cells = nn.ModuleList(
             STLSTMCell(width if layer else self.patched_shape[0], width, kernel)
             for layer in range(layers)
@@ -134,12 +135,18 @@ class PredRNN(FrameByFrame):
 
     def step(self, frame: Tensor, state: StackState | None) -> tuple[Tensor, StackState]:
         """Hidden state of the top layer, and the state of the stack."""
+        return self.climb(frame, state)
+
+    def climb(
+        self, features: Tensor, state: StackState | None, *given: Tensor
+    ) -> tuple[Tensor, StackState]:
+        """`step` of what the lowest layer reads; every layer is `given` the rest."""
         if state is None:
-            zeros = zero_state(frame, self.output.in_channels)
+            zeros = zero_state(features, self.width)
             state = StackState([(zeros, zeros)] * len(self.cells), zeros, [])
-        features, memory, cells, increments = frame, state.memory, [], []
+        memory, cells, increments = state.memory, [], []
         for cell, old in zip(self.cells, state.cells, strict=True):
-            new, memory, increment = cell(features, old, memory)
+            new, memory, increment = cell(features, old, memory, *given)
             cells.append(new)
             increments.append(increment)
             features = new[0]

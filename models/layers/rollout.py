@@ -19,6 +19,7 @@ TeacherForcing = Tensor | bool
 class FrameByFrame(Predictor):
     """A predictor whose `step` turns a frame and a state into features of the next frame.
 
+    Where a model takes covariates, those of a frame are further channels of it.
     Frames are read and written as patches. In training every step is scored, and by scheduled
     sampling the steps after the context read the true frame with a probability that falls from 1
     to 0 over the first `sampling_ends_at` of the budget.
@@ -33,6 +34,7 @@ class FrameByFrame(Predictor):
         super().__init__(frame_shape)
         self.patch = patch
         self.patched_shape = patched_shape(frame_shape, patch)
+        self.output: nn.Conv2d | nn.ConvTranspose2d
         self.output = nn.Conv2d(width, self.patched_shape[0], 1, bias=bias)
 
     @abstractmethod
@@ -42,14 +44,14 @@ class FrameByFrame(Predictor):
         The state is None before the first frame.
         """
 
-    def forward(self, context: Tensor, horizon: int) -> Tensor:
+    def forward(self, context: Tensor, horizon: int, covariates: Tensor | None = None) -> Tensor:
         """The next frames [B,horizon,C,H,W]: context read once, then each prediction read back."""
-        state = None
-        for frame in to_patches(context, self.patch).unbind(1):
-            features, state = self.step(frame, state)
+        state, frames = None, to_patches(context, self.patch).unbind(1)
+        for place, frame in enumerate(frames):
+            features, state = self.step(beside(frame, covariates, place), state)
         predictions = [self.output(features)]
-        for _ in range(horizon - 1):
-            features, state = self.step(predictions[-1], state)
+        for place in range(len(frames), len(frames) + horizon - 1):
+            features, state = self.step(beside(predictions[-1], covariates, place), state)
             predictions.append(self.output(features))
         return from_patches(torch.stack(predictions, 1), self.patch)
 
@@ -57,7 +59,8 @@ class FrameByFrame(Predictor):
         """The error of all T+horizon-1 next-frame predictions."""
         frames = to_patches(batch.clip, self.patch)
         forcing = self.teacher_forcing(batch)
-        predictions = [prediction for prediction, _ in self.unroll(frames, forcing)]
+        steps = self.unroll(frames, forcing, batch.covariates)
+        predictions = [prediction for prediction, _ in steps]
         return self.error(torch.stack(predictions, 1), frames[:, 1:])
 
     def error(self, predictions: Tensor, truth: Tensor) -> Tensor:
@@ -70,14 +73,18 @@ class FrameByFrame(Predictor):
         future_steps = batch.future.shape[1] - 1
         return [True] * batch.context_frames + draw_forcing(batch, future_steps, rate)
 
-    def unroll(self, frames: Tensor, forcing: list[TeacherForcing]) -> Iterator[tuple[Tensor, Any]]:
+    def unroll(
+        self, frames: Tensor, forcing: list[TeacherForcing], covariates: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Any]]:
         """The prediction [B,c,h,w] and the state after each of `frames` [B,T,c,h,w] but the last.
 
         Steps that are not teacher-forced read the prediction of the step before instead.
         """
         state, prediction = None, frames[:, 0]
-        for true_frame, forced in zip(frames[:, :-1].unbind(1), forcing, strict=True):
-            features, state = self.step(choose(forced, true_frame, prediction), state)
+        steps = zip(frames[:, :-1].unbind(1), forcing, strict=True)
+        for place, (true_frame, forced) in enumerate(steps):
+            frame = choose(forced, true_frame, prediction)
+            features, state = self.step(beside(frame, covariates, place), state)
             prediction = self.output(features)
             yield prediction, state
 
@@ -105,6 +112,14 @@ def choose(forced: TeacherForcing, true_frame: Tensor, own: Tensor) -> Tensor:
     if isinstance(forced, bool):
         return true_frame if forced else own
     return true_frame.where(forced, own)
+
+
+def beside(frame: Tensor, covariates: Tensor | None, place: int) -> Tensor:
+    """`frame` [B,c,h,w] and, as K more channels, the `covariates` [B,T,K] at its `place`."""
+    if covariates is None:
+        return frame
+    numbers = covariates[:, place, :, None, None].expand(-1, -1, *frame.shape[2:])
+    return torch.cat((frame, numbers.to(frame.dtype)), 1)
 
 
 def patched_shape(frame_shape: FrameShape, patch: int) -> FrameShape:

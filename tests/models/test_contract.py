@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.check import classifier, model, predictor, training
-from bench.check.predictor import CHECKS
+from bench.check.predictor import CHECKS, COVARIATE_CHECKS, checks_of
 from bench.check.promises import ContractBroken
 from bench.suite import catalogue
 from models.contract import Classifier, Predictor, TrainingBatch
@@ -42,6 +42,15 @@ def frames(check: str) -> Iterator[None]:
 @pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.name)
 def test_model_keeps_the_contract(model_class: type[Predictor], check: str) -> None:
     CHECKS[check](model_class)
+
+
+@pytest.mark.usefixtures("frames")
+@pytest.mark.parametrize("check", COVARIATE_CHECKS)
+@pytest.mark.parametrize(
+    "model_class", [each for each in MODELS if each.takes_covariates], ids=lambda model: model.name
+)
+def test_model_that_takes_covariates_does(model_class: type[Predictor], check: str) -> None:
+    checks_of(model_class)[check](model_class)
 
 
 CLASSIFIERS = [c for c in catalogue.all_models().values() if issubclass(c, Classifier)]
@@ -174,6 +183,47 @@ class _Draws(_Good):
         return super().forward(context, horizon)[:, None] + noise
 
 
+class _Pushed(_Good):
+    """The last frame, scaled, plus a number that the covariates of each frame make."""
+
+    takes_covariates = True
+
+    def __init__(self, frame_shape: tuple[int, int, int], *, covariates: int = 0) -> None:
+        super().__init__(frame_shape)
+        self.push = nn.Linear(covariates, 1) if covariates else None
+
+    def forward(self, context: Tensor, horizon: int, covariates: Tensor | None = None) -> Tensor:
+        frames = super().forward(context, horizon)
+        if self.push is None or covariates is None:
+            return frames
+        return frames + self.push(covariates[:, -horizon:])[..., None, None]
+
+
+class _IgnoresThem(_Pushed):
+    def forward(self, context: Tensor, horizon: int, covariates: Tensor | None = None) -> Tensor:
+        return super().forward(context, horizon)
+
+
+class _LearnsWithoutThem(_Pushed):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        batch.covariates = None
+        return super().training_loss(batch)
+
+
+class _ReadsThem(_Pushed):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        assert batch.covariates is not None
+        return super().training_loss(batch) * float(batch.covariates.amax())
+
+
+class _CountsSteps(_Pushed):
+    calls = 0
+
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        self.calls += 1
+        return super().training_loss(batch) * self.calls
+
+
 class _DrawsByItself(_Good):
     def sample(
         self, context: Tensor, horizon: int, samples: int, generator: torch.Generator
@@ -212,6 +262,26 @@ def test_checks_pass_a_good_model(model_class: type[Predictor], check: str) -> N
 def test_checks_catch_a_broken_model(check: str, model_class: type[Predictor]) -> None:
     with pytest.raises(ContractBroken):
         CHECKS[check](model_class)
+
+
+@pytest.mark.parametrize("check", COVARIATE_CHECKS)
+def test_covariate_checks_pass_a_good_model(check: str) -> None:
+    assert COVARIATE_CHECKS.keys().isdisjoint(checks_of(_Good))
+    checks_of(_Pushed)[check](_Pushed)
+
+
+@pytest.mark.parametrize(
+    ("check", "model_class"),
+    [
+        ("covariates", _IgnoresThem),
+        ("covariates", _LearnsWithoutThem),
+        ("resume with covariates", _CountsSteps),
+        ("static step with covariates", _ReadsThem),
+    ],
+)
+def test_covariate_checks_catch_a_broken_model(check: str, model_class: type[Predictor]) -> None:
+    with pytest.raises(ContractBroken):
+        COVARIATE_CHECKS[check](model_class)
 
 
 def test_meta_check_catches_a_model_that_reads_values() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from models.contract import TrainingBatch
 from models.predrnn import PredRNN
 from models.predrnn_v2 import PredRNNV2, context_rate, future_rate
+from tests.literal import _action_predrnn_v2 as literal
 
 TINY = {"width": 4, "layers": 2, "kernel": 3}
 
@@ -19,6 +20,37 @@ def test_published_size_is_predrnn_with_a_shared_adapter() -> None:
         model = PredRNNV2((1, 64, 64), **PredRNNV2.sizes["published"].options)
     adapter = 128 * 128
     assert sum(p.numel() for p in model.parameters()) == 23_838_720 + adapter == 23_855_104
+
+
+def test_with_bair_s_actions_it_has_the_parameters_of_the_authors_network() -> None:
+    with torch.device("meta"):
+        options = PredRNNV2.sizes["published"].options
+        model = PredRNNV2((3, 64, 64), **options, covariates=4)
+    layer = 25 * 128 * 128 * (7 + 4 + 4 + 3 + 2) + 2 * 128 * 128 + 128 * (7 + 4 + 4 + 3 + 1 + 1)
+    coders = 25 * (64 * (3 + 4 + 3) + 3 * 64 * 128)
+    count = sum(p.numel() for p in model.parameters())
+    assert count == 4 * layer + coders + 128 * 128 == 33_556_096
+
+
+def test_with_actions_it_does_what_its_published_code_does() -> None:
+    """In float64, as the others are compared in test_literal.py."""
+    torch.manual_seed(0)
+    model = PredRNNV2((3, 8, 12), **TINY, covariates=2).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    clip, numbers = torch.rand(2, 6, 3, 8, 12).double(), torch.randn(2, 6, 2).double()
+    loss = model.training_loss(TrainingBatch(clip, 3, 1.0, covariates=numbers))
+    expected = literal.training_loss(literal.weights(model), clip, 3, numbers)
+    exactly = {"rtol": 0.0, "atol": 1e-10}
+    torch.testing.assert_close(loss, expected, **exactly)
+    parameters = [*model.parameters()]
+    ours, theirs = (torch.autograd.grad(each, parameters) for each in (loss, expected))
+    torch.testing.assert_close(ours, theirs, **exactly)
+    with torch.no_grad():
+        predicted = model(clip[:, :3], 3, numbers)
+        wanted = literal.prediction(literal.weights(model), clip[:, :3], 3, numbers)
+    torch.testing.assert_close(predicted, wanted, **exactly)
 
 
 def test_it_predicts_as_predrnn_does_and_reads_the_true_context() -> None:
