@@ -166,6 +166,7 @@ SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
 MODEL_REFERENCE = "model_reference"
 EPOCHS = "budget.epochs"  # what a budget in samples was written as
 DATASET_REFERENCE = "dataset_reference"
+COVARIATES = "covariates"  # JSON: names of the numbers of each frame that the model is given
 ALSO_TESTED_ON = "also_tested_on"  # JSON: names of further data sets, whose figures are `elsewhere`
 
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.
@@ -186,6 +187,7 @@ DEVICE = "bench.device"  # the device's name
 THREADS = "bench.threads"
 ALLOCATOR = "bench.allocator"  # whether the process kept the memory that steps freed
 KERNELS = "bench.kernels"  # convolutions that replaced PyTorch's, such as "winograd 5x5: 8"
+NOT_SHOWN = "bench.not_shown"  # the covariates of the data set, where the model takes none
 PADDED = "bench.padded"  # where a model takes other heights and widths: "90x160 to 96x160"
 STEP = "bench.step"  # how training steps ran: "graph", or "eager", with the reason where one is
 RAN_ON = "bench.ran_on"  # how many nodes where several; how many devices where not as settled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 _WORK = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?) (flops|steps|samples)")
 
@@ -73,6 +73,12 @@ def unequal_batches(batches: Collection[float]) -> str:
         f"Batches are of {min(batches):.0f} to {max(batches):.0f} clips: in the same number of"
         " steps the models see different numbers of samples."
     )
+
+
+def frames_only(models: Iterable[str], covariates: Iterable[str]) -> str:
+    """That `models` are not given the `covariates` of their data sets; "" where there are none."""
+    labels, names = ", ".join(sorted({*models})), ", ".join(dict.fromkeys(covariates))
+    return f"Take no covariates ({names}), so shown frames only: {labels}." if labels else ""
 
 
 def _thousands(amount: float) -> int:

@@ -34,7 +34,12 @@ def list_datasets() -> pd.DataFrame:
 
 
 def build_model(
-    reference: str, frame_shape: FrameShape, *, size: str = "published", classes: int = 0
+    reference: str,
+    frame_shape: FrameShape,
+    *,
+    size: str = "published",
+    classes: int = 0,
+    covariates: int = 0,
 ) -> Model:
     """An untrained model, an `nn.Module` in training mode; PyTorch's seed decides its weights.
 
@@ -43,14 +48,15 @@ def build_model(
         frame_shape: (C,H,W) of its frames; where it takes only multiples, it pads and crops them.
         size: such as `published` or `small`; a model with one size has that.
         classes: how many a classifier tells apart.
+        covariates: how many numbers of each frame a model that takes them is given.
 
     Raises:
         UserError: there is no such model, size or option, or it cannot be built so.
     """
     from bench.errors import UserError, one_line
     from bench.suite import catalogue
-    from bench.train.task import task_of
-    from datasets.contract import Spec
+    from bench.train.task import task_for
+    from datasets.contract import Covariate, Spec
 
     cls = catalogue.model(reference)
     if (cls.task == "recognition") != (classes > 0):
@@ -58,10 +64,14 @@ def build_model(
             f"{cls.name} is for {cls.task}: "
             + ("say how many classes" if cls.task == "recognition" else "leave out the classes")
         )
-    spec = Spec(frame_shape, 1, 0 if classes else 1, tuple(map(str, range(classes))))
+    if covariates and not getattr(cls, "takes_covariates", False):
+        raise UserError(f"{cls.name} takes no covariates: leave them out")
+    named = tuple(map(str, range(classes)))
+    beside = tuple(Covariate(str(number)) for number in range(covariates))
+    spec = Spec(frame_shape, 1, 0 if classes else 1, named, covariates=beside)
     options = {**catalogue.size_of(cls, size)[1].options, **catalogue.model_options(reference)}
     try:
-        built: Model = task_of(cls.task, spec).build(cls, options)
+        built: Model = task_for(cls, spec).build(cls, options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{reference} cannot be built for frames of {frame_shape}: {one_line(error)}"

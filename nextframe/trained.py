@@ -23,6 +23,7 @@ class TrainedModel(nn.Module):
         context_frames: how many it was trained to see; it takes any number.
         horizon: how many it was trained to predict; 0 for a classifier.
         classes: the names that a classifier tells apart, in the order of its answers.
+        covariates: the names of the numbers of each frame that it is given, such as actions.
         cell: the name of its cell.
         run_id: of its MLflow run.
     """
@@ -34,6 +35,7 @@ class TrainedModel(nn.Module):
         self.frame_shape: FrameShape = trained.spec.frame_shape
         self.context_frames, self.horizon = trained.spec.context_frames, trained.spec.horizon
         self.classes = trained.spec.classes
+        self.covariates = tuple(each.name for each in trained.spec.covariates)
         self.cell, self.run_id = trained.run.name, trained.run.run_id
         self.eval()
 
@@ -49,7 +51,12 @@ class TrainedModel(nn.Module):
         return output
 
     @torch.no_grad()
-    def predict(self, clips: Tensor | NDArray[np.generic], horizon: int | None = None) -> Tensor:
+    def predict(
+        self,
+        clips: Tensor | NDArray[np.generic],
+        horizon: int | None = None,
+        covariates: Tensor | NDArray[np.generic] | None = None,
+    ) -> Tensor:
         """The frames that follow `clips`, float32 [B,horizon,C,H,W] in [0,1], on the CPU.
 
         A classifier gives the probability of each of its `classes`, float32 [B,classes].
@@ -57,10 +64,12 @@ class TrainedModel(nn.Module):
         Args:
             clips: [B,T,C,H,W], any T from 1 on: floats in [0,1], or uint8, or uint16.
             horizon: how many frames to predict (default: as many as in training).
+            covariates: of a model that is given them, [B,T+horizon,K]: those of the frames to
+                predict, too.
 
         Raises:
-            UserError: the clips are of another shape, type or range, or the horizon is no number
-                from 1 on.
+            UserError: the clips or covariates are of another shape, type or range, or the horizon
+                is no number from 1 on.
         """
         given = clips if isinstance(clips, Tensor) else torch.from_numpy(np.array(clips))
         self._check(given)
@@ -68,18 +77,42 @@ class TrainedModel(nn.Module):
             if horizon is not None:
                 raise UserError(f"{self.cell} is a classifier, which has no horizon")
             arguments: tuple[int, ...] = ()
+            frames = 0
         else:
             frames = self.horizon if horizon is None else horizon
             if not isinstance(frames, int) or frames < 1:
                 raise UserError(f"horizon is a whole number from 1 on, not {horizon!r}")
             arguments = (frames,)
+        beside = self._beside(covariates, (len(given), given.shape[1] + frames))
         outputs = []
         for start in range(0, len(given), BATCH):
             batch = given[start : start + BATCH]
             shown = batch.float() if batch.is_floating_point() else to_unit(batch)
-            output = self(shown.to(self.device), *arguments).float()
+            known = (each[start : start + BATCH].to(self.device) for each in beside)
+            output = self(shown.to(self.device), *arguments, *known).float()
             outputs.append((output.softmax(1) if self.classes else output.clamp(0, 1)).cpu())
         return torch.cat(outputs)
+
+    def _beside(
+        self, covariates: Tensor | NDArray[np.generic] | None, frames: tuple[int, int]
+    ) -> tuple[Tensor, ...]:
+        """The covariates of so many `frames`, [B,T+horizon], where there are to be any.
+
+        Raises:
+            UserError: there are others, or none.
+        """
+        if not self.covariates:
+            if covariates is not None:
+                raise UserError(f"{self.cell} takes no covariates: it is shown frames only")
+            return ()
+        names = f"{self.cell} is given covariates ({', '.join(self.covariates)})"
+        due = (*frames, len(self.covariates))
+        if covariates is None:
+            raise UserError(f"{names} of all frames: pass them as covariates, {[*due]}")
+        found = torch.as_tensor(covariates).float()
+        if tuple(found.shape) != due or not bool(found.isfinite().all()):
+            raise UserError(f"{names}, finite numbers {[*due]}, not {[*found.shape]}")
+        return (found,)
 
     def _check(self, clips: Tensor) -> None:
         """Raise UserError where `clips` cannot be predicted."""

@@ -183,7 +183,8 @@ def _contents(dataset: Dataset) -> Iterator[str]:
     spec = dataset.spec
     task = f"one of {len(spec.classes)} classes" if spec.classes else f"then {spec.horizon} more"
     shape = "x".join(map(str, spec.frame_shape))
-    yield f"  windows of {spec.context_frames} frames {shape}, {task}"
+    beside = "".join(f", {it.name}" for it in spec.covariates)
+    yield f"  windows of {spec.context_frames} frames {shape}{beside}, {task}"
     if isinstance(dataset, CachedDataset):
         yield f"  clips: {_counts(dataset.splits)}"
     yield f"  held-out windows: {_counts({name: dataset.held_out(name) for name in HELD_OUT})}"

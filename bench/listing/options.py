@@ -45,6 +45,8 @@ def _of_model(cls: type[Model]) -> tuple[Rows, list[str], str]:
         for field in TRAINING_FIELDS
     ]
     lines = [_what(cls)]
+    if getattr(cls, "takes_covariates", False):
+        lines.append("takes the covariates of a data set, such as actions")
     if cls.paper:
         lines += [f"{cls.paper.title} ({cls.paper.year})", cls.paper.url]
     lines += [f"{size}: recipe: {content.recipe.source}" for size, content in sizes]

@@ -70,6 +70,12 @@ def predict(
         raise UserError(f"{out} is there already: name another folder, or say --overwrite")
     trained = load(asked, uri, device)
     run = trained.run
+    if trained.spec.covariates:
+        names = ", ".join(each.name for each in trained.spec.covariates)
+        raise UserError(
+            f"{run.name} is given covariates ({names}), which files of clips have not: use"
+            " nextframe.load(...).predict from Python"
+        )
     suite = run.params.get("suite", "unknown")
     _say(f"{one_line(run.name)} of the suite {one_line(suite)}, run {run.run_id}")
     clips = OwnClips(sources, trained.frame_format, trained.window)

@@ -22,8 +22,8 @@ from bench.store.named import finished
 from bench.suite import catalogue
 from bench.suite.reference import Reference
 from bench.train import hardware
-from bench.train.task import task_of
-from datasets.contract import Spec
+from bench.train.task import task_for
+from datasets.contract import Covariate, Spec
 from datasets.video.dataset import CachedDataset
 from datasets.video.source import FrameFormat
 
@@ -36,7 +36,7 @@ class Trained:
         run: the cell's.
         model: in evaluation mode, in float32, on `device`.
         device: where it is.
-        spec: of its data set.
+        spec: of its data set, with the covariates that the model is given.
         frame_format: what every frame becomes for it.
         window: the frames of a clip that it is shown.
     """
@@ -110,8 +110,10 @@ def _build(run: RecordedCell, spec: Spec) -> Any:
             raise UserError(_changed(run, f"{name} (then {then}, now {value})"))
     if (cls.task == "recognition") != bool(spec.classes):
         raise UserError(_changed(run, f"its task, now {cls.task}"))
+    if spec.covariates and not getattr(cls, "takes_covariates", False):
+        raise UserError(_changed(run, "it takes no covariates now"))
     try:
-        return task_of(cls.task, spec).build(cls, options)
+        return task_for(cls, spec).build(cls, options)
     except UserError:
         raise
     except Exception as error:  # a model is anybody's code
@@ -159,9 +161,12 @@ def _spec(run: RecordedCell, classes: tuple[str, ...]) -> Spec:
     if run.params.get("task") == "recognition" and not classes:
         raise UserError(f"{run.name} was recorded without its classes' names: run the cell again")
     (context_frames,), (horizon,) = _counts(run, "context_frames"), _counts(run, "horizon")
+    shape = channels, height, width
     try:
-        return Spec((channels, height, width), context_frames, horizon, classes)
-    except ValueError as error:
+        names = json.loads(run.params.get(records.COVARIATES, "[]"))
+        covariates = tuple(Covariate(str(name)) for name in names)
+        return Spec(shape, context_frames, horizon, classes, covariates=covariates)
+    except (ValueError, TypeError) as error:
         raise UserError(f"{run.name} was recorded with odd settings: {error}") from error
 
 

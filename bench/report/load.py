@@ -390,6 +390,7 @@ def _row(run: RecordedCell) -> dict[str, Any]:
         "commit": tags.get(records.COMMIT, "") or tags.get("bench.version", UNKNOWN),
         "elsewhere": _elsewhere(run),
         "padded": tags.get(records.PADDED, ""),
+        "not_shown": tags.get(records.NOT_SHOWN, ""),
         "paper": _paper(tags),
         "ran_step": tags.get(records.STEP, ""),
         "own_code": tags.get(records.CODE_DIGEST, ""),

@@ -169,7 +169,8 @@ def printed(section: Section, summary: pd.DataFrame, best: Best = NONE_IS_BEST) 
     lead, *others = COLUMNS[section.task]
     columns = (lead, *(column for column in others if _says_something(summary, column)))
     table = _table(summary, columns, best)
-    return replace(table, remark=_unequal_batches(section), bold=best.note)
+    remarks = (_unequal_batches(section), _frames_only(section))
+    return replace(table, remark=" ".join(filter(None, remarks)), bold=best.note)
 
 
 def against_copy_last(
@@ -190,6 +191,12 @@ def _unequal_batches(section: Section) -> str:
     trained = section.done[~section.done["baseline"]]
     batches = trained["train/samples"] / trained["train/steps"]
     return units.unequal_batches(batches.dropna().round().tolist())
+
+
+def _frames_only(section: Section) -> str:
+    """Which models take no covariates, where the data set has some."""
+    without = section.cells[section.cells["not_shown"] != ""]
+    return units.frames_only(without["label"], without["not_shown"])
 
 
 def beyond_mean_error(summary: pd.DataFrame, best: Best = NONE_IS_BEST) -> Table | None:

@@ -63,7 +63,7 @@ def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:
     unequal = _unequal_batches(cells) if one.budget.kind == "steps" else ""
     several = max(cell.devices for cell in cells)
     device = f"{several} x {one.device}" if several > 1 else one.device
-    remarks = tuple(filter(None, (unequal, _untuned(cells))))
+    remarks = tuple(filter(None, (unequal, _untuned(cells), _frames_only(cells))))
     return RunSettings(one.suite, device, one.precision, size, budget, workers, remarks)
 
 
@@ -92,6 +92,16 @@ def _untuned(cells: Sequence[Cell]) -> str:
     without = (cell for cell in asked if cell.recipe.trials == 0 and cell.is_trained)
     names = dict.fromkeys(cell.name.partition("/")[0] for cell in without)
     return f"Not tuned, so by their own recipes: {', '.join(names)}." if names else ""
+
+
+def _frames_only(cells: Sequence[Cell]) -> str:
+    """Which models take no covariates, where a data set has some."""
+    there = [cell for cell in cells if not cell.missing_data]
+    blind = [
+        cell for cell in there if cell.data.spec.covariates != cell.in_training.spec.covariates
+    ]
+    names = (", ".join(each.name for each in cell.data.spec.covariates) for cell in blind)
+    return units.frames_only((cell.model_name for cell in blind), names)
 
 
 def planned(cell: Cell, state: State = "run", **more: Any) -> PlannedCell:

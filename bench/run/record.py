@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,11 @@ class Record(BaseModel):
                 **({"classes": len(spec.classes)} if spec.classes else {}),
                 **({"quantity": _named(spec.quantities[0])} if spec.quantities else {}),
             }
+            names = [each.name for each in spec.covariates]
+            if cell.in_training.spec.covariates:
+                params[records.COVARIATES] = json.dumps(names)
+            elif names:
+                record.tags[records.NOT_SHOWN] = ", ".join(names)
             record.tags[records.CLUSTER] = cell.dataset_class.cluster_name
             if "test" in cell.data_digests:  # of a trial there is none
                 record.tags[records.DATA_DIGEST] = cell.data_digests["test"]

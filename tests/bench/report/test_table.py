@@ -59,6 +59,20 @@ def test_table_is_sorted_by_mse_and_keeps_what_did_not_finish(store: FakeStore) 
     ]
 
 
+def test_models_that_take_no_covariates_are_named_once(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path)
+    for seed in (0, 1):
+        for model in ("convlstm", "simvp"):
+            store.add(model, 0.03, seed=seed, tags={records.NOT_SHOWN: "push down, push right"})
+        store.add("predrnn_v2", 0.01, seed=seed)
+    section = only_section(store)
+    said = (
+        "Take no covariates (push down, push right), so shown frames only:"
+        " convlstm-small, simvp-small."
+    )
+    assert table.printed(section, table.summary(section)).note.count(said) == 1
+
+
 def test_figures_are_means_with_t_intervals(store: FakeStore) -> None:
     rows = entries(only_section(store))
     row = rows["predrnn-small 0 1 2"]
