@@ -18,8 +18,8 @@ from datasets.contract import DataMissing
 from models.contract import Predictor
 
 QUICK = (
-    *("builds", "shape", "gradients"),
-    "spec is sane",
+    *("builds", "shape", "gradients", "covariates"),
+    *("spec is sane", "train clips have covariates"),
     *("train clips have the shape of the spec", "held out clips have the shape of the spec"),
 )
 """Checks of models and of data sets that find most mistakes, in a second."""
