@@ -22,7 +22,7 @@ from models.contract import Model
 
 FRAME = (1, 16, 32)
 SPECS = {"prediction": Spec(FRAME, 2, 2), "recognition": Spec(FRAME, 3, 0, CLASSES)}
-STEPS, STOP = 5, 2
+STEPS, STOP = 8, 3
 
 
 def _build(model_class: type[Model]) -> Any:
