@@ -492,13 +492,17 @@ class Check:
     """Options of it, such as model.width=64."""
     quick: bool = False
     """Only whether it has the shapes it should and can be trained, as `run` asks of your files."""
+    on: Annotated[tuple[str, ...], _unset("DATASET ...")] = ()
+    """With --quick: a model, on frames like those of one of these data sets (default: grey 64x64).
+    """
 
     def __call__(self) -> int:
         """Print one line a check."""
         from bench.check import check
         from bench.suite.changes import changed_reference
 
-        return check.check(changed_reference(self.name, self.set), quick=self.quick)
+        reference = changed_reference(self.name, self.set)
+        return check.check(reference, quick=self.quick, on=self.on)
 
 
 @dataclass(frozen=True)

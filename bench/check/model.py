@@ -49,10 +49,6 @@ class SharedChecks:
     require_output: Callable[[Tensor, Tensor], None]
     is_stochastic: Callable[[type[Any]], bool]
 
-    def builds(self, model_class: type[Any]) -> None:
-        """A model can be built for grey frames, at the small size."""
-        self.build(model_class, FRAME)
-
     def shape(self, model_class: type[Any]) -> None:
         """Grey frames give an output of the right shape, finite; they are left as they were."""
         self._frames(model_class, FRAME)
@@ -152,7 +148,6 @@ class SharedChecks:
     def by_name(self) -> dict[str, Callable[[type[Any]], None]]:
         """Each check by name."""
         return {
-            "builds": self.builds,
             "shape": self.shape,
             "colour": self.colour,
             "rectangle": self.rectangle,

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from bench.suite.reference import is_file_reference, split
 LONGEST_SECONDS = 120.0
 """Of one file; a sound model takes a few, most of them to import PyTorch."""
 TELLING_SECONDS = 5.0  # in which a process that hangs says where
+CHECK = [sys.executable, "-X", "faulthandler", "-m", PACKAGE, "check"]
 USAGE = 2
 """The exit code of an error that is told in one line."""
 
@@ -40,25 +41,39 @@ def require_sound(
     Raises:
         UserError: one breaks a first promise, or ends or hangs the process that imports it.
     """
-    of_a_model = dict.fromkeys(filter(is_file_reference, models), True)
-    for reference, is_model in (
-        of_a_model | dict.fromkeys(filter(is_file_reference, datasets), False)
-    ).items():
-        passed = _passed(reference)
-        if passed is None or passed.exists():
-            continue
+    sound = []
+    for reference in dict.fromkeys(datasets):
+        if not is_file_reference(reference) or _has_passed(reference, (), announce):
+            sound.append(reference)
+    for reference in dict.fromkeys(filter(is_file_reference, models)):
+        _has_passed(reference, sound, announce, is_model=True)
+
+
+def _has_passed(
+    reference: str, on: Sequence[str], announce: Callable[[str], None], *, is_model: bool = False
+) -> bool:
+    """Whether all first promises are kept, now or when this code was checked before.
+
+    Those of a model are to be kept `on` one of these data sets.
+    """
+    passed = _passed(reference, on)
+    if passed is None:
+        return False
+    if not passed.exists():
         announce(f"checking {_file(reference).name} ...")
-        if _is_sound(reference, is_model, announce):
-            with contextlib.suppress(OSError):
-                passed.parent.mkdir(parents=True, exist_ok=True)
-                passed.touch()
+        if not _is_sound(reference, on, announce, is_model=is_model):
+            return False
+        with contextlib.suppress(OSError):
+            passed.parent.mkdir(parents=True, exist_ok=True)
+            passed.touch()
+    return True
 
 
 def _file(reference: str) -> Path:
     return Path(split(reference)[0].rpartition(":")[0])
 
 
-def _passed(reference: str) -> Path | None:
+def _passed(reference: str, on: Sequence[str]) -> Path | None:
     """The file that stands for a check that this code passed; None where there is no such code."""
     name, options = split(reference)
     try:
@@ -68,18 +83,20 @@ def _passed(reference: str) -> Path | None:
     except (SyntaxError, ValueError):
         code = ""  # which passes nothing
     checks = fingerprint.room_digest("bench/check")
-    key = [name.rpartition(":")[2], options, code, checks, __version__, version("torch")]
+    key = [name.rpartition(":")[2], options, code, on, checks, __version__, version("torch")]
     return caches.folder("checked") / fingerprint.digest(key)
 
 
-def _is_sound(reference: str, is_model: bool, announce: Callable[[str], None]) -> bool:
+def _is_sound(
+    reference: str, on: Sequence[str], announce: Callable[[str], None], *, is_model: bool
+) -> bool:
     """Whether all first promises are kept; False where that cannot be told.
 
     Raises:
         UserError: as `require_sound`.
     """
     line = f"{PROGRAM} check {shlex.quote(reference)}"
-    end = _checked(reference)
+    end = _checked(reference, on)
     if failed := re.search(r"^FAIL  [^:]+: (.+)$", end.out, re.MULTILINE):
         raise UserError(f"{reference}: {failed[1]} (`{line}` shows all)")
     if end.code == 0:
@@ -113,11 +130,11 @@ class _End:
         return f"{file.name}:{lines[0]}: " if lines else ""
 
 
-def _checked(reference: str) -> _End:
+def _checked(reference: str, on: Sequence[str]) -> _End:
     """How the quick check of `reference` ends, in a process whose descendants end with it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", PACKAGE, "check", reference, "--quick"],
+            [*CHECK, reference, "--quick", *(["--on", *on] if on else [])],
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -1,6 +1,7 @@
 """What is wrong with a user's own file ends a run before it begins, and never the process."""
 
 import io
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -23,6 +24,22 @@ class Mine(Predictor):
     def forward(self, context, horizon):
         ctypes.string_at(0)
 """
+PICKY = """
+import torch
+from torch import nn
+from models.contract import Predictor, Recipe, Size
+
+class Mine(Predictor):
+    sizes = {"only": Size(Recipe("test", learning_rate=1e-2, batch_size=2))}
+
+    def __init__(self, frame_shape):
+        super().__init__(frame_shape)
+        self.step = nn.Conv2d(4, 4, 3, padding=1)  # four grey frames to four
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, context, horizon):
+        return self.step(context.squeeze(2)).unsqueeze(2)
+"""
 NOT_THERE = """
 from datasets.contract import DataMissing, Dataset, Spec
 
@@ -34,10 +51,10 @@ class Clips(Dataset):
 """
 
 
-def _here(reference: str) -> _End:
+def _here(reference: str, on: Sequence[str]) -> _End:
     """What a check in a process of its own ends with, without one."""
     with redirect_stdout(io.StringIO()) as out:
-        code = check.check(reference, quick=True)
+        code = check.check(reference, quick=True, on=on)
     return _End(code, out.getvalue(), "")
 
 
@@ -91,10 +108,10 @@ def test_what_passed_is_checked_again_once_its_code_differs(
     assert told == ["checking mine.py ..."]
     text = user_models.read_text()
     user_models.write_text(f"# a comment\n{text}")
-    require_sound(models, [], told.append)
+    require_sound(models, ["moving_mnist"], told.append)
     assert len(told) == 1
     user_models.write_text(f"WIDTH = 1\n{text}")
-    require_sound(models, [], told.append)
+    require_sound(models, ["moving_mnist"], told.append)
     assert len(told) == 2
 
 
@@ -105,6 +122,18 @@ def test_a_broken_promise_is_told_as_check_tells_it(user_models: Path, told: lis
             require_sound([f"{user_models}:Raises"], [], told.append)
     with pytest.raises(UserError, match="a training loss is inf"):
         require_sound([f"{user_models}:Diverges"], [], told.append)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_model_of_some_frames_and_lengths_is_for_the_data_sets_that_have_them(
+    tmp_path: Path, told: list[str]
+) -> None:
+    (tmp_path / "picky.py").write_text(PICKY)
+    grey, colour = "moving_mnist(context_frames=4, horizon=4)", "water_waves"
+    require_sound([f"{tmp_path}/picky.py:Mine"], [colour, grey], told.append)
+    assert told == ["checking picky.py ..."]
+    with pytest.raises(UserError, match=r"picky.py:\d+: RuntimeError"):
+        require_sound([f"{tmp_path}/picky.py:Mine"], [colour], told.append)
 
 
 @pytest.mark.usefixtures("here")
