@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-SHOWN = 12  # names listed in one message
+from bench.units import listed
+
 LONGEST = 100  # characters of a name in one message
 
 
@@ -23,8 +24,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for an unknown `name`, which suggests the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {some or 'none'}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed(names) or 'none'}"
     shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
     return UserError(f"unknown {kind} {shown!r}: {hint}")
 

@@ -166,7 +166,7 @@ SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
 MODEL_REFERENCE = "model_reference"
 EPOCHS = "budget.epochs"  # what a budget in samples was written as
 DATASET_REFERENCE = "dataset_reference"
-COVARIATES = "covariates"  # JSON: names of the numbers of each frame that the model is given
+COVARIATES = "covariates"  # JSON: names of a frame's numbers, or how many where they are too long
 ALSO_TESTED_ON = "also_tested_on"  # JSON: names of further data sets, whose figures are `elsewhere`
 
 # Curves: the step of each point is the training step; TRAIN_SECONDS holds the clock at that step.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable
+from itertools import islice
+
+SHOWN = 12  # names listed in one message
 
 _WORK = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?) (flops|steps|samples)")
 
@@ -53,7 +56,7 @@ def budget(recorded: str) -> str:
         return recorded
     amount = float(found[1])
     if found[2] != "flops":
-        return f"{amount:,.12g} {found[2]}"
+        return f"{amount:,.12g} {found[2] if amount != 1 else found[2][:-1]}"
     power = _thousands(amount)
     return f"{amount / 1000**power:.12g} {('', 'k', 'M', 'G', 'T', 'P', 'E')[power]}FLOPs"
 
@@ -79,6 +82,12 @@ def frames_only(models: Iterable[str], covariates: Iterable[str]) -> str:
     """That `models` are not given the `covariates` of their data sets; "" where there are none."""
     labels, names = ", ".join(sorted({*models})), ", ".join(dict.fromkeys(covariates))
     return f"Take no covariates ({names}), so shown frames only: {labels}." if labels else ""
+
+
+def listed(names: Collection[str]) -> str:
+    """The `names` with commas; of many the first, and how many more there are."""
+    first = ", ".join(islice(names, SHOWN))
+    return f"{first} and {len(names) - SHOWN:,} more" if len(names) > SHOWN else first
 
 
 def _thousands(amount: float) -> int:

@@ -51,7 +51,8 @@ def build_model(
         covariates: how many numbers of each frame a model that takes them is given.
 
     Raises:
-        UserError: there is no such model, size or option, or it cannot be built so.
+        UserError: there is no such model, size or option, it cannot be built so, or `covariates` is
+            no number.
     """
     from bench.errors import UserError, one_line
     from bench.suite import catalogue
@@ -64,6 +65,8 @@ def build_model(
             f"{cls.name} is for {cls.task}: "
             + ("say how many classes" if cls.task == "recognition" else "leave out the classes")
         )
+    if type(covariates) is not int or covariates < 0:
+        raise UserError(f"covariates are a whole number from 0 on, not {repr(covariates)[:40]}")
     if covariates and not getattr(cls, "takes_covariates", False):
         raise UserError(f"{cls.name} takes no covariates: leave them out")
     named = tuple(map(str, range(classes)))

@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.predict.predict import BATCH
 from bench.predict.trained import Trained
+from bench.units import listed
 from datasets.contract import to_unit
 from models.contract import FrameShape
 
@@ -71,7 +72,7 @@ class TrainedModel(nn.Module):
             UserError: the clips or covariates are of another shape, type or range, or the horizon
                 is no number from 1 on.
         """
-        given = clips if isinstance(clips, Tensor) else torch.from_numpy(np.array(clips))
+        given = _numbers("clips", clips)
         self._check(given)
         if self.classes:
             if horizon is not None:
@@ -80,8 +81,8 @@ class TrainedModel(nn.Module):
             frames = 0
         else:
             frames = self.horizon if horizon is None else horizon
-            if not isinstance(frames, int) or frames < 1:
-                raise UserError(f"horizon is a whole number from 1 on, not {horizon!r}")
+            if type(frames) is not int or frames < 1:
+                raise UserError(f"horizon is a whole number from 1 on, not {repr(horizon)[:40]}")
             arguments = (frames,)
         beside = self._beside(covariates, (len(given), given.shape[1] + frames))
         outputs = []
@@ -105,14 +106,16 @@ class TrainedModel(nn.Module):
             if covariates is not None:
                 raise UserError(f"{self.cell} takes no covariates: it is shown frames only")
             return ()
-        names = f"{self.cell} is given covariates ({', '.join(self.covariates)})"
+        names = f"{self.cell} is given covariates ({listed(self.covariates)})"
         due = (*frames, len(self.covariates))
         if covariates is None:
             raise UserError(f"{names} of all frames: pass them as covariates, {[*due]}")
-        found = torch.as_tensor(covariates).float()
-        if tuple(found.shape) != due or not bool(found.isfinite().all()):
-            raise UserError(f"{names}, finite numbers {[*due]}, not {[*found.shape]}")
-        return (found,)
+        given = _numbers("covariates", covariates)
+        if tuple(given.shape) != due:
+            raise UserError(f"{names}, {[*due]}, not {[*given.shape]}")
+        if given.is_complex() or not bool(given.float().isfinite().all()):
+            raise UserError(f"{names}, and those passed are not all finite real numbers")
+        return (given.float(),)
 
     def _check(self, clips: Tensor) -> None:
         """Raise UserError where `clips` cannot be predicted."""
@@ -124,3 +127,18 @@ class TrainedModel(nn.Module):
             raise UserError(f"clips are floats in [0,1], uint8 or uint16, not {clips.dtype}")
         if clips.is_floating_point() and not bool(((clips >= 0) & (clips <= 1)).all()):
             raise UserError("clips of floats are in [0,1]: divide bytes by 255, or give uint8")
+
+
+def _numbers(what: str, given: Tensor | NDArray[np.generic]) -> Tensor:
+    """`given` as a tensor of its own where it is none.
+
+    Raises:
+        UserError: it holds no numbers.
+    """
+    if isinstance(given, Tensor):
+        return given
+    try:
+        array = np.array(given)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what} are an array of numbers: {one_line(error)}") from error

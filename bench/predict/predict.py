@@ -23,7 +23,7 @@ from bench.predict.files import Continuation, Style, files
 from bench.predict.own_clips import OwnClip, OwnClips
 from bench.predict.trained import Trained, load
 from bench.train.held_out import to_float
-from bench.units import byte_size
+from bench.units import byte_size, listed
 
 BATCH = 16
 LONGEST = 10_000  # frames after a clip
@@ -71,7 +71,7 @@ def predict(
     trained = load(asked, uri, device)
     run = trained.run
     if trained.spec.covariates:
-        names = ", ".join(each.name for each in trained.spec.covariates)
+        names = listed([each.name for each in trained.spec.covariates])
         raise UserError(
             f"{run.name} is given covariates ({names}), which files of clips have not: use"
             " nextframe.load(...).predict from Python"

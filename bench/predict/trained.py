@@ -164,6 +164,8 @@ def _spec(run: RecordedCell, classes: tuple[str, ...]) -> Spec:
     shape = channels, height, width
     try:
         names = json.loads(run.params.get(records.COVARIATES, "[]"))
+        if isinstance(names, int):
+            names = range(names)
         covariates = tuple(Covariate(str(name)) for name in names)
         return Spec(shape, context_frames, horizon, classes, covariates=covariates)
     except (ValueError, TypeError) as error:

@@ -100,7 +100,7 @@ def _frames_only(cells: Sequence[Cell]) -> str:
     blind = [
         cell for cell in there if cell.data.spec.covariates != cell.in_training.spec.covariates
     ]
-    names = (", ".join(each.name for each in cell.data.spec.covariates) for cell in blind)
+    names = (units.listed([each.name for each in cell.data.spec.covariates]) for cell in blind)
     return units.frames_only((cell.model_name for cell in blind), names)
 
 

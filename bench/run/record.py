@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from bench import records
+from bench import records, units
 from bench.records import Point, Status
 from bench.run.events import Finished
 from bench.suite import fingerprint
@@ -66,9 +66,10 @@ class Record(BaseModel):
             }
             names = [each.name for each in spec.covariates]
             if cell.in_training.spec.covariates:
-                params[records.COVARIATES] = json.dumps(names)
+                told = json.dumps(names)
+                params[records.COVARIATES] = told if len(told) <= LONGEST_VALUE else len(names)
             elif names:
-                record.tags[records.NOT_SHOWN] = ", ".join(names)
+                record.tags[records.NOT_SHOWN] = units.listed(names)
             record.tags[records.CLUSTER] = cell.dataset_class.cluster_name
             if "test" in cell.data_digests:  # of a trial there is none
                 record.tags[records.DATA_DIGEST] = cell.data_digests["test"]

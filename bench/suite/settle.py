@@ -19,6 +19,7 @@ from bench.train import hardware
 from bench.train.budget import Budget
 from bench.train.task import Task, task_for
 from bench.train.team import Team
+from bench.units import listed
 from models.contract import Model, Recipe
 
 
@@ -141,10 +142,10 @@ def _require_testable_elsewhere(cell: Cell) -> None:
                 f" those of {there} ({name}): give both the same size and channels"
             )
         if covariates and other.covariates != covariates:
-            there = ", ".join(each.name for each in other.covariates) or "none"
+            there = listed([each.name for each in other.covariates]) or "none"
             raise UserError(
                 f"{cell.model_name} is given the covariates of {cell.dataset_name}"
-                f" ({', '.join(each.name for each in covariates)}), and cannot be tested on {name},"
+                f" ({listed([each.name for each in covariates])}), and cannot be tested on {name},"
                 f" which has {there}"
             )
 

@@ -1,7 +1,9 @@
 """A suite on a data set with covariates: what a user sees, and what is recorded."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ import torch
 import nextframe
 from bench import cli, records
 from bench.errors import UserError
+from bench.predict.trained import _spec as recorded_spec
+from bench.run.plan import settings
+from bench.run.record import Record
 from bench.store.mlflow import RecordedCell, Store
 from bench.suite import catalogue
 from bench.suite.settle import settle
@@ -23,7 +28,8 @@ from datasets.contract import Covariate, Dataset, Spec
 class Lamp(Dataset):
     """Frames of one brightness: that of the switch beside the frame before."""
 
-    def __init__(self, *, switches: tuple[str, ...] = ("switch",)):
+    def __init__(self, *, switches: tuple[str, ...] = ("switch",), more: int = 0):
+        switches += tuple(f"switch {number}" for number in range(more))
         self.spec = Spec((1, 8, 8), 2, 2, covariates=tuple(map(Covariate, switches)))
 
     def train_clips(self, count, generator):
@@ -112,9 +118,23 @@ def test_the_plan_the_table_and_the_records_say_who_was_given_what(
     predicted = model.predict(clips[:][:, :2], covariates=numbers.numpy())
     error = (predicted - clips[:][:, 2:] / 255).square().mean()
     np.testing.assert_allclose(error, given.metrics["test/mse"], rtol=1e-5)
-    for wrong in (None, numbers[:, :3], numbers * torch.nan):
-        with pytest.raises(UserError, match=r"given covariates \(switch\)"):
+    reversed_view = numbers.numpy().astype(">f8").copy()[::-1]
+    other_layout = model.predict(clips[:][:, :2].flip(0), covariates=reversed_view)
+    torch.testing.assert_close(other_layout.flip(0), predicted)
+    for wrong, said in (
+        (None, "pass them as covariates"),
+        (numbers[:, :3], r"not \[8, 3, 1\]"),
+        (numbers * torch.nan, "not all finite real numbers"),
+        (numbers * 1j, "not all finite real numbers"),
+    ):
+        with pytest.raises(UserError, match=rf"given covariates \(switch\).*{said}"):
             model.predict(clips[:][:, :2], covariates=wrong)
+    no_numbers: tuple[Any, ...] = ("on", np.full((8, 4, 1), "on"), [[1], [1, 2]], {})
+    for none in no_numbers:
+        with pytest.raises(UserError, match="covariates are an array of numbers"):
+            model.predict(clips[:][:, :2], covariates=none)
+    with pytest.raises(UserError, match="clips are an array of numbers"):
+        model.predict("clip.npy", covariates=numbers)  # type: ignore[arg-type]
     copier = nextframe.load(blind.run_id, results=results, device="cpu")
     with pytest.raises(UserError, match="takes no covariates"):
         copier.predict(clips[:][:, :2], covariates=numbers)
@@ -148,3 +168,16 @@ def test_how_many_a_model_is_given_is_up_to_the_data_set() -> None:
     assert model(torch.rand(1, 2, 1, 8, 8), 2, torch.rand(1, 4, 2)).shape == (1, 2, 1, 8, 8)
     with pytest.raises(UserError, match="takes no covariates"):
         nextframe.build_model("convlstm", (1, 8, 8), covariates=2)
+
+
+def test_of_many_covariates_the_first_are_named_and_all_are_counted(mine: Path) -> None:
+    suite = load_suite(str(_suite(mine)))
+    cells = settle(suite.model_copy(update={"datasets": (f"{mine}:Lamp(switches=(), more=1000)",)}))
+    said = "(switch 0, switch 1, " + ", ".join(f"switch {n}" for n in range(2, 12))
+    assert f"{said} and 988 more)" in " ".join(settings(cells).remarks)
+
+    blind, given = (Record.of(cell, results=mine.parent, command="", parent="") for cell in cells)
+    assert f"({blind.tags[records.NOT_SHOWN]})" == f"{said} and 988 more)"
+    assert given.params[records.COVARIATES] == "1000"
+    run = RecordedCell("id", given.name, "", datetime.now(UTC), given.params, given.tags, {})
+    assert len(recorded_spec(run, ()).covariates) == 1000
