@@ -45,8 +45,11 @@ class Epochs:
             UserError: it draws clips without end, or they are more than a budget may have.
         """
         clips = data.epoch_clips
-        if type(clips) is int and clips < 1:
-            raise UserError(f"{reference} says that an epoch has {clips} clips")
+        if clips is not None and (type(clips) is not int or clips < 1):
+            raise UserError(
+                f"{reference} says that an epoch has {repr(clips)[:40]} clips: epoch_clips is a"
+                " whole number from 1 on, or None"
+            )
         if clips is None:
             raise UserError(
                 f"{reference} draws training clips without end, so it has no epochs: give the"

@@ -27,7 +27,9 @@ _UNITS: dict[str, tuple[BudgetKind, float]] = {
     "m": ("seconds", 60),
     "min": ("seconds", 60),
     "h": ("seconds", 3600),
+    "step": ("steps", 1),
     "steps": ("steps", 1),
+    "sample": ("samples", 1),
     "samples": ("samples", 1),
     **{f"{prefix}flops": ("flops", 1000**n) for n, prefix in enumerate(("", *"kmgtpe"))},
 }

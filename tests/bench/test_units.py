@@ -76,6 +76,8 @@ def test_bytes_are_counted_in_binary_units(count: float, text: str) -> None:
         ("1 flops", "1 FLOPs"),
         ("1.2.3 flops", "1.2.3 flops"),
         ("unknown", "unknown"),
+        ("1 samples", "1 sample"),
+        ("1 steps", "1 step"),
         ("", ""),
     ],
 )

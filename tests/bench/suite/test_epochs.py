@@ -10,7 +10,7 @@ from bench.suite.cell import read
 from bench.suite.settle import settle
 from bench.suite.suite import Suite, load_suite
 from bench.train.budget import Budget
-from datasets import arrays
+from datasets import arrays, water_waves
 
 EVALUATION = {"test_clips": 2, "validation_clips": 2}
 
@@ -55,6 +55,15 @@ def test_an_epoch_is_every_training_window_once(
 
 def test_what_has_no_epochs_says_so() -> None:
     with pytest.raises(UserError, match="water_waves draws training clips without end"):
+        settle(_suite("water_waves", budget="2epochs"))
+
+
+@pytest.mark.parametrize("clips", ["many", 3.5, 0, True])
+def test_an_epoch_of_no_whole_number_of_clips_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, clips: object
+) -> None:
+    monkeypatch.setattr(water_waves.WaterWaves, "epoch_clips", clips, raising=False)
+    with pytest.raises(UserError, match=f"water_waves says that an epoch has {clips!r} clips: "):
         settle(_suite("water_waves", budget="2epochs"))
 
 
