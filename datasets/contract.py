@@ -83,10 +83,17 @@ class Covariate:
     Attributes:
         name: such as "push down".
         unit: such as "m"; "" for none.
+
+    Raises:
+        ValueError: the name is no text of printable characters.
     """
 
     name: str
     unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+            raise ValueError(f"a covariate is named by printable text, not {repr(self.name)[:80]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +116,8 @@ class Spec:
 
     Raises:
         ValueError: where a number of frames is no whole number, too small or above `LONGEST_CLIP`,
-            frames are of another type, what is said of channels and rows is of other ones, two
-            covariates have one name, or clips to be recognised have any.
+            frames are of another type, what is said of channels and rows is of other ones,
+            `covariates` hold something else or one name twice, or clips to be recognised have any.
     """
 
     frame_shape: tuple[int, int, int]
@@ -138,6 +145,8 @@ class Spec:
             not self.quantities or list(self.thresholds) != sorted(set(self.thresholds))
         ):
             raise ValueError("thresholds are of the first quantity, and rise")
+        if not all(isinstance(covariate, Covariate) for covariate in self.covariates):
+            raise ValueError(f"covariates are a tuple of Covariate, not {self.covariates!r:.80}")
         if len({covariate.name for covariate in self.covariates}) < len(self.covariates):
             raise ValueError("two covariates have one name")
         if self.covariates and self.classes:

@@ -88,8 +88,8 @@ def numbers_beside(path: Path, key: str, sequences: Sequences) -> NDArray[np.flo
     One of [T,K] is the same for all sequences.
 
     Raises:
-        DataMissing: it cannot be read, is of another shape, or a number is not finite.
-        ValueError: `key` names none of its arrays.
+        DataMissing: it cannot be read, is of another shape, or a number is not finite as float32.
+        ValueError: `key` names none of its arrays, or [T,K] could be [N,T], too.
     """
     stored = _opened(path, key, "covariates")
     if np.dtype(stored.dtype).kind not in "buif":
@@ -101,14 +101,20 @@ def numbers_beside(path: Path, key: str, sequences: Sequences) -> NDArray[np.flo
             f"the covariates in {path} have shape {shape}, not [{count},{frames},K] or"
             f" [{frames},K]: K numbers beside each of the {frames} frames"
         )
-    found = np.asarray(stored, np.float32)
+    if shape == (count, frames) == (frames, count):
+        raise ValueError(
+            f"the covariates in {path} have shape {shape}, of sequences and frames or of frames and"
+            f" numbers: save them as [{count},{frames},K]"
+        )
+    with np.errstate(over="ignore"):  # told below
+        found = np.asarray(stored, np.float32)
     places = np.argwhere(~np.isfinite(found))
     if len(places):
         *sequence, frame, number = places[0].tolist()
         of = f" of sequence {sequence[0]}" if sequence else ""
         raise DataMissing(
-            f"the covariates in {path} hold a value that is NaN or infinite: number {number} beside"
-            f" frame {frame}{of}: replace it"
+            f"the covariates in {path} hold a value that is NaN, infinite or beyond float32: number"
+            f" {number} beside frame {frame}{of}: replace it"
         )
     return np.broadcast_to(found, (count, frames, shape[-1]))
 
@@ -148,7 +154,12 @@ def _opened(path: Path, key: str, option: str = "key") -> Any:
     if kind is not None or not path.is_file():
         raise DataMissing(f"{path} is {kind or 'no file'}")
     if key and suffix not in (".npz", ".h5", ".hdf5"):
-        raise ValueError(f"{path.name} holds one array, which has no key: leave out {key[:40]!r}")
+        otherwise = (
+            "which has no key: leave out"
+            if option == "key"
+            else f"so {option} are a file of their own ({', '.join(SUFFIXES)}), not"
+        )
+        raise ValueError(f"{path.name} holds one array, {otherwise} {key[:40]!r}")
     try:
         if suffix == ".npy":
             return np.lib.format.open_memmap(path, mode="r")

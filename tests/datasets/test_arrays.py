@@ -462,6 +462,7 @@ def test_numbers_beside_frames_are_those_of_the_frames(
         (np.full((24, 1), "a"), "<U1, not numbers"),
         (np.where(_beside() == 305.25, np.nan, _beside()), "number 1 beside frame 5 of sequence 3"),
         (np.where(_beside((24, 2)) == 7, np.inf, 0.0), "number 0 beside frame 7: replace it"),
+        (np.full((24, 1), 1e300), "beyond float32: number 0 beside frame 0"),
     ],
 )
 def test_numbers_that_do_not_fit_the_frames_are_one_line(
@@ -479,5 +480,16 @@ def test_numbers_that_are_not_there_are_one_line(tmp_path: Path) -> None:
         Arrays(path=path, key="fields", axes="NTCHW", covariates="winds")
     with pytest.raises(DataMissing, match=r"there is no array winds\.npy"):
         Arrays(path=path, key="fields", axes="NTCHW", covariates="winds.npy")
-    with pytest.raises(ValueError, match="which has no key: leave out 'winds'"):
+    with pytest.raises(ValueError, match=r"so covariates are a file of their own .* not 'winds'"):
         Arrays(path=_saved(tmp_path, _numbered()), axes="NTCHW", covariates="winds")
+
+
+def test_as_many_sequences_as_frames_leave_open_what_one_table_is_of(tmp_path: Path) -> None:
+    square = _numbered()[:, :10]
+    assert square.shape[:2] == (10, 10)
+    path, numbers = _saved(tmp_path, square), _beside((10, 10))
+    with pytest.raises(ValueError, match=r"shape \(10, 10\), .* save them as \[10,10,K\]"):
+        Arrays(2, 2, path=path, axes="NTCHW", covariates=_saved_as(tmp_path / "k.npy", numbers))
+    told = _saved_as(tmp_path / "k.npy", numbers[..., None])
+    one = Arrays(2, 2, path=path, axes="NTCHW", covariates=told)
+    assert len(one.spec.covariates) == 1

@@ -199,3 +199,15 @@ def test_held_out_discs_are_the_same_everywhere_and_told_or_not() -> None:
     assert torch.equal(told.held_out("validation")[:3], untold.held_out("validation")[:3])
     longer = PushedDisc(4, 20).held_out("test")
     assert torch.equal(longer[2:4][:, :14], told.held_out("test")[2:4])
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31m", 3])
+def test_a_covariate_is_named_by_printable_text(name: Any) -> None:
+    with pytest.raises(ValueError, match="named by printable text"):
+        Covariate(name)
+
+
+@pytest.mark.parametrize("names", ["push", ("push", "pull")])
+def test_names_alone_are_no_covariates(names: Any) -> None:
+    with pytest.raises(ValueError, match="a tuple of Covariate, not"):
+        Spec((1, 8, 8), 3, 1, covariates=names)
