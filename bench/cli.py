@@ -111,14 +111,19 @@ class Overrides:
     dataset.horizon=20 evaluation.test_clips=500."""
 
     def apply(self, suite: Suite) -> Suite:
-        """The suite with these overrides."""
-        from bench.suite.launch import parsed
+        """The suite with these overrides.
+
+        Raises:
+            UserError: an override is none, or an option is of jobs where cells run here.
+        """
+        from bench.suite.launch import OF_CELLS_HERE, parsed
 
         named = {"launcher": self.launch} if self.launch else {}
-        changed = {**parsed(self.launch_options), **named}
+        asked = parsed(self.launch_options)
+        changed = {**asked, **named}
         launch = suite.launch.model_dump(mode="json")
         changed["sbatch"] = launch["sbatch"] | changed.get("sbatch", {})
-        return suite.with_overrides(
+        changed_suite = suite.with_overrides(
             budget=self.budget,
             size=self.size,
             device=self.device,
@@ -127,6 +132,12 @@ class Overrides:
             step=self.step,
             launch=launch | changed,
         )
+        of_jobs = [name for name in asked if name not in OF_CELLS_HERE]
+        if changed_suite.launch.launcher == "local" and of_jobs:
+            raise UserError(
+                f"{of_jobs[0]} is of jobs, and cells run here: add --launch slurm or ray"
+            )
+        return changed_suite
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from bench.errors import UserError
 
 COUNTS = ("gpus", "cpus", "parallel", "nodes")
+OF_CELLS_HERE = ("launcher", "cpus", "parallel")  # what is heeded without a cluster
 LauncherName = Literal["local", "slurm", "ray"]
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 

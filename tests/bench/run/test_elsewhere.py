@@ -98,6 +98,7 @@ def test_executors_of_one_machine_run_a_suite(bench: Bench, user_suite: Path) ->
         (["--launch-options", "partitoin=gpu"], "did you mean 'partition'?"),
         (["--launch-options", "gpu"], "'gpu' is no option: write KEY=VALUE"),
         (["--launch-options", "cpus=0"], "launch.cpus:"),
+        (["--launch-options", "cpus=1", "nodes=2"], "nodes is of jobs, and cells run here: add"),
         (
             ["--launch", "slurm", "--launch-options", "nodes=2"],
             "--devices 1 cannot be spread equally over 2 nodes: choose --devices 2 or a multiple",
