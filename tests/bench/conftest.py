@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import cli
 from bench.__main__ import main
@@ -146,7 +147,7 @@ def run_here(
     So do its cells, unless `children` are asked for. A run whose `report` nobody reads draws none,
     and the user's own files are not `checked` first: many are to go wrong in a cell.
     """
-    out, error = io.StringIO(), io.StringIO()
+    out, error, threads = io.StringIO(), io.StringIO(), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(sys, "argv", ["bench", *map(str, words)])
@@ -162,6 +163,7 @@ def run_here(
             pytest.raises(SystemExit) as end,
         ):
             main()
+    torch.set_num_threads(threads)  # of which `--launch-options cpus=2` makes two
     code = end.value.code
     assert isinstance(code, int)
     return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())

@@ -48,6 +48,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["bench", *words])
+    monkeypatch.setattr("bench.run.own_files.require_sound", lambda *_: None)
     with pytest.raises(SystemExit) as end:
         main()
     out, error = capsys.readouterr()
@@ -117,6 +118,7 @@ def _one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["bench", *words])
+    monkeypatch.setattr("bench.run.own_files.require_sound", lambda *_: None)
     with pytest.raises(SystemExit) as end:
         main()
     out, error = capsys.readouterr()
