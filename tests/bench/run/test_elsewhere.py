@@ -103,10 +103,6 @@ def test_executors_of_one_machine_run_a_suite(bench: Bench, user_suite: Path) ->
             ["--launch", "slurm", "--launch-options", "nodes=2"],
             "--devices 1 cannot be spread equally over 2 nodes: choose --devices 2 or a multiple",
         ),
-        (
-            ["--launch", "slurm", "--devices=2", "--launch-options", "nodes=2", "executor=local"],
-            "executor=local has this machine alone: leave out nodes",
-        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -116,6 +112,14 @@ def test_a_mistake_is_one_line(
     assert done.returncode == 2
     assert error in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_executor_of_one_machine_has_no_further_nodes(bench: Bench, user_suite: Path) -> None:
+    pytest.importorskip("submitit", reason="needs submitit: pip install 'nextframe[slurm]'")
+    words = ("--launch", "slurm", "--devices=2", "--launch-options", "nodes=2", "executor=local")
+    done = bench("run", "--suite", user_suite, *words)
+    assert done.returncode == 2
+    assert "executor=local has this machine alone: leave out nodes" in done.stderr
 
 
 def test_without_slurm_there_is_one_line(
