@@ -17,5 +17,5 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         out.write("<svg></svg>")
 
     monkeypatch.setattr(canvas, "_png", lambda _: b"")
-    monkeypatch.setattr(page, "pdf", lambda *_: b"")
+    monkeypatch.setattr(page, "pdf", lambda *_, **__: b"")
     monkeypatch.setattr(Figure, "savefig", empty)
