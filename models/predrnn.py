@@ -30,7 +30,36 @@ class StackState(NamedTuple):
     increments: list[Increments]
 
 
-class STLSTMCell(nn.Module):
+class STLSTM(nn.Module):
+    """The update of a spatiotemporal LSTM layer, whatever its gates are made of."""
+
+    memories_to_gate: nn.Conv2d
+    memories_to_hidden: nn.Conv2d
+
+    def updated(
+        self, temporal: Tensor, spatial: Tensor, cell: Tensor, memory: Tensor
+    ) -> tuple[CellState, Tensor, Increments]:
+        """New state, zigzag memory and increments of the two memories, by the gates of both.
+
+        Args:
+            temporal: of the cell, before their nonlinearities, [B,4*width,h,w].
+            spatial: of the zigzag memory, [B,3*width,h,w].
+            cell: the temporal memory.
+            memory: the zigzag memory.
+        """
+        i, f, g, o = temporal.chunk(4, 1)
+        cell_increment = i.sigmoid() * g.tanh()
+        cell = (f + FORGET_BIAS).sigmoid() * cell + cell_increment
+        i, f, g = spatial.chunk(3, 1)
+        memory_increment = i.sigmoid() * g.tanh()
+        memory = (f + FORGET_BIAS).sigmoid() * memory + memory_increment
+        memories = torch.cat((cell, memory), 1)
+        gate = (o + self.memories_to_gate(memories)).sigmoid()
+        hidden = gate * self.memories_to_hidden(memories).tanh()
+        return (hidden, cell), memory, (cell_increment, memory_increment)
+
+
+class STLSTMCell(STLSTM):
     """One spatiotemporal LSTM layer: the ST-LSTM equations of Wang et al. 2017, section 3.2.
 
     The x, h and m convolutions of the authors' code (to 7, 4 and 3 gates) are regrouped into one
@@ -63,16 +92,9 @@ class STLSTMCell(nn.Module):
     ) -> tuple[CellState, Tensor, Increments]:
         """New state, zigzag memory, and increments of the two memories for x [B,inputs,h,w]."""
         hidden, cell = state
-        i, f, g, o = self.temporal(torch.cat((x, hidden), 1)).chunk(4, 1)
-        cell_increment = i.sigmoid() * g.tanh()
-        cell = (f + FORGET_BIAS).sigmoid() * cell + cell_increment
-        i, f, g = self.spatial(torch.cat((x, memory), 1)).chunk(3, 1)
-        memory_increment = i.sigmoid() * g.tanh()
-        memory = (f + FORGET_BIAS).sigmoid() * memory + memory_increment
-        memories = torch.cat((cell, memory), 1)
-        gate = (o + self.memories_to_gate(memories)).sigmoid()
-        hidden = gate * self.memories_to_hidden(memories).tanh()
-        return (hidden, cell), memory, (cell_increment, memory_increment)
+        temporal = self.temporal(torch.cat((x, hidden), 1))
+        spatial = self.spatial(torch.cat((x, memory), 1))
+        return self.updated(temporal, spatial, cell, memory)
 
 
 class PredRNN(FrameByFrame):

@@ -19,13 +19,13 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.rollout import TeacherForcing, draw_forcing, to_patches
-from models.predrnn import FORGET_BIAS, CellState, Increments, PredRNN, StackState
+from models.predrnn import STLSTM, CellState, Increments, PredRNN, StackState
 
 # Steps 25,000, 50,000 and 2,500 of the 80,000 in the authors' script for Moving MNIST.
 SAMPLING_BEGINS, SAMPLING_ENDS, SAMPLING_DECAY = 25 / 80, 50 / 80, 2.5 / 80
 
 
-class ActionCell(nn.Module):
+class ActionCell(STLSTM):
     """One ST-LSTM layer whose hidden state is weighed by actions before it reaches the gates.
 
     Where the gates of an ST-LSTM have W_h * H, these have V = (W_h * H) o (W_a * A), a product of
@@ -55,16 +55,9 @@ class ActionCell(nn.Module):
         gates = self.of_input(x)
         width = hidden.shape[1]
         of_v = self.of_hidden(hidden) * self.of_actions(actions)
-        i, f, g, o = (gates[:, : 4 * width] + of_v).chunk(4, 1)
-        cell_increment = i.sigmoid() * g.tanh()
-        cell = (f + FORGET_BIAS).sigmoid() * cell + cell_increment
-        i, f, g = (gates[:, 4 * width :] + self.of_memory(memory)).chunk(3, 1)
-        memory_increment = i.sigmoid() * g.tanh()
-        memory = (f + FORGET_BIAS).sigmoid() * memory + memory_increment
-        memories = torch.cat((cell, memory), 1)
-        gate = (o + self.memories_to_gate(memories)).sigmoid()
-        hidden = gate * self.memories_to_hidden(memories).tanh()
-        return (hidden, cell), memory, (cell_increment, memory_increment)
+        temporal = gates[:, : 4 * width] + of_v
+        spatial = gates[:, 4 * width :] + self.of_memory(memory)
+        return self.updated(temporal, spatial, cell, memory)
 
 
 class PredRNNV2(PredRNN):
