@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,36 +15,41 @@ from bench.errors import UserError
 from bench.suite import catalogue
 from bench.train.held_out import Batch, Pass
 from bench.train.task import Task, task_for
-from datasets.contract import DataMissing, Spec
+from datasets.contract import DataMissing, Dataset
 from models.contract import Model
 
 CLIPS = 2
 
 
-def checks_on(references: Iterable[str]) -> Mapping[str, Callable[[type[Model]], None]]:
+def checks_on(references: Sequence[str]) -> Mapping[str, Callable[[type[Model]], None]]:
     """The checks by name; each passes where one of the data sets does, whose frames may differ.
 
     Clips are random. Data sets that are not here, or for another task, do not count; where none is
     left, clips are short ones of 64x64 grey pixels.
     """
-    opened = []
-    for reference in references:
+
+    @cache
+    def opened(reference: str) -> Dataset | None:
         try:
-            opened.append(catalogue.open_dataset(reference))
+            return catalogue.open_dataset(reference)
         except (UserError, DataMissing):
-            continue  # told of elsewhere
+            return None  # told of elsewhere
 
     def on_any(check: Callable[[type[Model], Task], None]) -> Callable[[type[Model]], None]:
         def run(model_class: type[Model]) -> None:
-            task = model_class.task
-            specs: list[Spec] = [each.spec for each in opened if each.task == task]
             errors = []
-            for spec in specs or [training.SPECS[task]]:
+            for data in map(opened, references):
+                if data is None or data.task != model_class.task:
+                    continue
                 try:
-                    return check(model_class, task_for(model_class, spec))
+                    check(model_class, task_for(model_class, data.spec))
                 except (Exception, SystemExit) as error:  # a user's code may raise anything
                     errors.append(error)
-            raise errors[0]
+                else:
+                    return
+            if errors:
+                raise errors[0]
+            check(model_class, task_for(model_class, training.SPECS[model_class.task]))
 
         return run
 
