@@ -447,7 +447,8 @@ class Ls:
     name: Annotated[str | None, tyro.conf.Positional, _unset("[NAME]")] = None
     """Of one model or data set: its options, and a model's recipe in each size."""
     suite: Annotated[str | None, _unset("SUITE")] = None
-    """For cells: those of this suite, whether run or not (default: all that were run)."""
+    """For cells: those of this suite, whether run or not (default: all that were run). By the name
+    of a suite that is a file: those that were run."""
     format: Literal["table", "json", "csv"] = "table"
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 

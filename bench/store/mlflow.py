@@ -325,9 +325,10 @@ class Store:
     def pages(self, server: str) -> dict[str, str]:
         """The address of each suite's page on the `server`, the one that was changed last first.
 
-        It shows the cells as `view` says, which is kept here.
+        Those of `tune`, whose trials have no test, come after all others. A page shows the cells as
+        `view` says, which is kept here.
         """
-        order, pages = ["last_update_time DESC"], {}
+        order, pages, of_trials = ["last_update_time DESC"], {}, {}
         for experiment in self._client.search_experiments(order_by=order):
             number, is_cell = str(experiment.experiment_id), f"tags.`{records.KIND}` = 'cell'"
             cells = self._client.search_runs([number], is_cell, max_results=1)
@@ -336,8 +337,9 @@ class Store:
                 shown = view.cells("recognition" if task == "recognition" else "prediction")
                 if experiment.tags.get(view.TAG) != shown:
                     self._client.set_experiment_tag(number, view.TAG, shown)
-                pages[experiment.name] = server.rstrip("/") + view.path(number)
-        return pages
+                kind = of_trials if "trial" in cells[0].data.params else pages
+                kind[experiment.name] = server.rstrip("/") + view.path(number)
+        return pages | of_trials
 
     def cells(self, suite: str, kind: str = "cell") -> list[RecordedCell]:
         """The runs of all cells of `suite`, or of another kind, newest first."""

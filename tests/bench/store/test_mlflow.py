@@ -170,6 +170,9 @@ def test_the_page_to_begin_with_is_that_of_the_newest_suite(store: Store) -> Non
     for _ in range(2):
         pages = store.pages("http://a:80/")
         assert [*pages] == ["later", "mnist"]
+    tried = store.begin("later-tuning", "a/b/0/trial 1", {records.KIND: "cell"})
+    store.params(tried, {"trial": "1"})
+    assert [*store.pages("http://a:80")] == ["later", "mnist", "later-tuning"]
     newest = store.experiment("later")
     assert pages["later"].startswith(f"http://a:80/#/experiments/{newest}/runs?")
 

@@ -86,3 +86,9 @@ def test_a_run_makes_one_cell_of_it_and_what_is_planned_is_what_is_listed(
     assert "4 done" in bench("run", "--suite", suite, *models, "--dry-run").stdout
     listed = bench("ls", "cells", "--suite", suite, "--format", "csv").stdout
     assert listed.count("copy_last/moving_mnist/4") == listed.count("copy_last/") == 1
+    by_name = bench("ls", "cells", "--suite", Path(suite).stem, "--format", "csv")
+    were_run = [line for line in listed.splitlines() if ",not run," not in line]
+    assert by_name.stdout.splitlines() == were_run
+    missing = bench("ls", "cells", "--suite", "never_run")
+    assert missing.returncode == 2
+    assert "unknown suite 'never_run'" in missing.stderr
