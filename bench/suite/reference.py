@@ -98,6 +98,27 @@ class Reference:
             raise UserError(f"{self.name}: {key}={value!r} is of the wrong type: {what}") from error
 
 
+def from_table(written: str, table: Mapping[str, Any]) -> str:
+    """The reference `written` with the options of its table in a suite's file.
+
+    A recipe's fields are a table `recipe` in it: `recipe.learning_rate = 3e-3`.
+
+    Raises:
+        UserError: `written` is no reference, or a field is none of a recipe.
+    """
+    options, fields = dict(table), table.get("recipe", {})
+    if isinstance(fields, Mapping):
+        for field in fields:
+            if field not in TRAINING_FIELDS:
+                raise unknown(f"field of the recipe of {written}", field, TRAINING_FIELDS)
+        options |= fields
+        options.pop("recipe", None)
+    if not options:
+        return written
+    asked = Reference.parse(written)
+    return Reference(asked.name, {**asked.options, **options}).label(asked.name)
+
+
 def split(text: str) -> tuple[str, str]:
     """The name in `text`, or `path/to/file.py:Class`, and "(options)" or ""."""
     in_file = _IN_FILE.fullmatch(text)

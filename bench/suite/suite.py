@@ -32,7 +32,7 @@ from pydantic import (
 from bench.errors import UserError, one_line, unknown
 from bench.suite.epochs import Epochs, parse
 from bench.suite.launch import Launch
-from bench.suite.reference import Reference, is_file_reference
+from bench.suite.reference import Reference, from_table, is_file_reference
 from bench.suite.tuning import Tuning
 from bench.train.budget import Budget
 from models.recipe import Recipe, TaskName
@@ -59,6 +59,19 @@ def _parse_budget(text: object) -> Budget | Epochs:
         raise ValueError("write it as text, such as '60s' or '2000steps'")
     try:
         return parse(text)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+def _listed(models: object) -> object:
+    """References of models; where they are tables, those with the options in them."""
+    if not isinstance(models, dict):
+        return tuple(models) if isinstance(models, list) else models
+    for name, table in models.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"{name} is to be a table of its options: [models.{name}]")
+    try:
+        return tuple(from_table(name, table) for name, table in models.items())
     except UserError as error:
         raise ValueError(str(error)) from error
 
@@ -132,7 +145,10 @@ class Suite(_Strict):
 
     name: FolderName
     task: TaskName = "prediction"
-    models: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+    models: Annotated[
+        tuple[str, ...], Field(min_length=1), AfterValidator(_distinct), BeforeValidator(_listed)
+    ]
+    """A list, or a table of the options of each, `[models.convlstm]`, in the order written."""
     datasets: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
     budget: Annotated[Budget | Epochs, BeforeValidator(_parse_budget)]

@@ -42,9 +42,46 @@ def test_cells_are_the_product_of_models_data_sets_and_seeds(tmp_path: Path) -> 
     assert ("convlstm", "moving_mnist", 4) in cells
 
 
+TABLES = """
+datasets = ["moving_mnist"]
+budget = "8steps"
+
+[models.copy_last]
+
+[models.convlstm]
+peephole = true
+recipe.learning_rate = 3e-3
+
+[models."simvp(translator='tau')"]
+recipe = {batch_size = 4}
+"""
+
+
+def test_models_may_be_tables_of_their_options(tmp_path: Path) -> None:
+    in_a_list = load_suite(_write(tmp_path, VALID)).with_overrides(
+        models=[
+            "copy_last",
+            "convlstm(peephole=True, learning_rate=3e-3)",
+            "simvp(translator='tau', batch_size=4)",
+        ]
+    )
+    by_table, listed = settle(load_suite(_write(tmp_path, TABLES))), settle(in_a_list)
+    assert [cell.name for cell in by_table] == [cell.name for cell in listed]
+    assert [cell.scored for cell in by_table] == [cell.scored for cell in listed]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            TABLES.replace("learning_rate", "learn_rate"),
+            "own.toml: models: unknown field of the recipe of convlstm 'learn_rate': did you",
+        ),
+        (TABLES.replace("peephole", "peephoe"), "option of convlstm 'peephoe': did you mean"),
+        (
+            TABLES.replace("[models.copy_last]", "[models]\ncopy_last = 3"),
+            "models: copy_last is to be a table of its options: [models.copy_last]",
+        ),
         (VALID.replace("budget", "bugdet"), "own.toml: bugdet: unknown key, did you mean 'budget'"),
         (VALID + "seeds = ['a']", "own.toml: seeds.0: Input should be a valid integer"),
         (VALID + "seeds = []", "own.toml: seeds: "),
