@@ -328,7 +328,9 @@ class Store:
         Those of `tune`, whose trials have no test, come after all others. A page shows the cells as
         `view` says, which is kept here.
         """
-        order, pages, of_trials = ["last_update_time DESC"], {}, {}
+        order = ["last_update_time DESC"]
+        pages: dict[str, str] = {}
+        of_trials: dict[str, str] = {}
         for experiment in self._client.search_experiments(order_by=order):
             number, is_cell = str(experiment.experiment_id), f"tags.`{records.KIND}` = 'cell'"
             cells = self._client.search_runs([number], is_cell, max_results=1)
