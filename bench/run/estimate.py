@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from bench import records
+from bench.train import hardware
 
 if TYPE_CHECKING:
     from bench.run.display import Basis
@@ -72,7 +73,9 @@ def training_seconds(cell: Cell, recorded: Recorded) -> Estimate | None:
 def _alike(cell: Cell) -> Callable[[RecordedCell], bool]:
     """Whether a run says how fast `cell` will train."""
     spec, device = cell.data.spec, cell.tags[records.DEVICE]
+    elsewhere = cell.on + hardware.ELSEWHERE  # any of the kind tells a little
     alike = {
+        "device": cell.device,
         "model": cell.model_name,
         "size": cell.size,
         "precision": cell.precision,
@@ -83,7 +86,7 @@ def _alike(cell: Cell) -> Callable[[RecordedCell], bool]:
 
     def is_alike(run: RecordedCell) -> bool:
         same = all(run.params.get(name) == value for name, value in alike.items())
-        on_this = same and run.tags.get(records.DEVICE) == device
+        on_this = same and device in (run.tags.get(records.DEVICE), elsewhere)
         counted = cell.budget.kind != "flops" or _flops_per_sample(run) > 0
         return on_this and counted and _samples_per_second(run) > 0
 

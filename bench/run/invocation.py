@@ -191,7 +191,13 @@ class Invocation:
         return any(p.state == "done" and cell.scored not in known for cell, p in states)
 
     def _announce_notices(self) -> None:
-        """Print the notice of each data set, once a run."""
+        """Print the notice of each data set, once a run, and what jobs may lack."""
+        suite = self.suite
+        if not suite.launch.is_here and suite.device == "auto" and self.cells[0].device == "cpu":
+            self.screen.announce(
+                "note: this machine has no GPU, so these are cells for CPUs: add --device cuda"
+                " where jobs have GPUs"
+            )
         for notice in dict.fromkeys(c.data.notice for c in self.cells if not c.missing_data):
             if notice:
                 self.screen.announce(f"note: {notice}")

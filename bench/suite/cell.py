@@ -71,7 +71,8 @@ class Cell(BaseModel):
     settled_data: dict[HeldOutName, str] = {}
     """The digests that `data_digests` had when it was settled; none where data were missing."""
     settled_on: str = ""
-    """The device's name where the budget is in seconds, whose worth depends on it; else ""."""
+    """Where the budget is in seconds, what their worth depends on: the device's name, or which jobs
+    of a cluster; else ""."""
     trial: int | None = None
     """Its number among the trials of `bench tune`, which are judged by validation and have no test;
     None for a cell of a suite."""

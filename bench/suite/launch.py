@@ -69,6 +69,19 @@ class Launch(BaseModel):
     """Further options of sbatch by their long names, such as qos or constraint."""
 
     @property
+    def is_here(self) -> bool:
+        """Whether all cells run on this machine."""
+        if self.launcher == "slurm":
+            return self.executor != "slurm"
+        return self.launcher == "local" or self.address == "local"
+
+    @property
+    def place(self) -> str:
+        """Which machines the jobs get elsewhere, as far as these options say."""
+        of_slurm = (self.partition, self.sbatch.get("constraint"))
+        return " ".join([self.launcher, *(str(word) for word in of_slurm if word)])
+
+    @property
     def threads(self) -> dict[str, str]:
         """The variables that give a cell as many threads as processors."""
         return {} if self.cpus is None else {"OMP_NUM_THREADS": str(self.cpus)}

@@ -44,10 +44,11 @@ def settle(suite: Suite) -> list[Cell]:
             catalogue.dataset_for(suite.task, reference)
         also = tuple(map(catalogue.absolute, evaluation.also_test_on))
         evaluation = evaluation.model_copy(update={"also_test_on": also})
-    device = hardware.resolve_device(suite.device)
-    precision = hardware.resolve_precision(suite.precision, device)
+    is_here = suite.launch.is_here
+    device = hardware.resolve_device(suite.device, is_here)
+    precision = hardware.resolve_precision(suite.precision, device, is_here)
     devices = suite.devices
-    hardware.resolve_devices(suite.devices_a_node, device)
+    hardware.resolve_devices(suite.devices_a_node, device, is_here)
     step = hardware.resolve_step(suite.step, device, devices)
     usual = "small" if device == "cpu" else "published"
     size, asked = usual if suite.size == "auto" else suite.size, suite.budget_on(device)
@@ -55,6 +56,8 @@ def settle(suite: Suite) -> list[Cell]:
     budget = (
         Budget("samples", 1.0) if isinstance(asked, Epochs) else asked
     )  # until clips are counted
+
+    settled_on = hardware.device_name(device) if is_here else suite.launch.place
 
     def settled(at: Coordinates) -> Cell:
         model = catalogue.model_for(suite.task, at.model)
@@ -77,7 +80,7 @@ def settle(suite: Suite) -> list[Cell]:
             devices=devices,
             precision=precision,
             step=step,
-            settled_on=hardware.device_name(device) if budget.kind == "seconds" else "",
+            settled_on=settled_on if budget.kind == "seconds" else "",
         )
         if cell.missing_data:
             return cell

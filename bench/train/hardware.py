@@ -22,13 +22,19 @@ Step = Literal["auto", "eager", "graph"]
 """Whether training steps are replayed from one CUDA graph; "auto" does where that is found to work.
 """
 
+ELSEWHERE = "a GPU elsewhere"
 
-def resolve_device(asked: str) -> Device:
+
+def resolve_device(asked: str, is_here: bool = True) -> Device:
     """The device to use: the one `asked` for, or for "auto" the best there is.
+
+    Cells that do not run on this machine (`is_here`) may have "cuda" though it has none.
 
     Raises:
         UserError: this machine has no such device.
     """
+    if asked == "cuda" and not is_here:
+        return "cuda"
     present: dict[Device, bool] = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -40,15 +46,15 @@ def resolve_device(asked: str) -> Device:
     raise UserError(f"there is no {asked} device here: use --device auto or cpu")
 
 
-def resolve_devices(asked: int, device: Device) -> int:
-    """How many devices a cell is to have: as many as `asked`.
+def resolve_devices(asked: int, device: Device, is_here: bool = True) -> int:
+    """How many devices a cell is to have: as many as `asked`; only those here are counted.
 
     Raises:
         UserError: this machine has fewer, or they cannot train together.
     """
     if asked > 1 and device == "mps":
         raise UserError(f"--devices {asked} needs CUDA or a CPU, and this runs on mps")
-    if device == "cuda" and asked > (there := len(visible_gpus())):
+    if is_here and device == "cuda" and asked > (there := len(visible_gpus())):
         plural = "s" if there != 1 else ""
         raise UserError(f"--devices {asked}: this machine shows {there} GPU{plural}")
     return asked
@@ -69,8 +75,17 @@ def visible_gpus() -> list[str]:
     return found if all(name.startswith("MIG-") for name in found) else found[:count]
 
 
-def resolve_precision(asked: str, device: Device) -> Precision:
-    """The precision to use: for "auto" bf16 where the device computes in it, else 32."""
+def resolve_precision(asked: str, device: Device, is_here: bool = True) -> Precision:
+    """The precision to use: for "auto" bf16 where the device computes in it, else 32.
+
+    Raises:
+        UserError: it is "auto" for a GPU elsewhere, where none here tells.
+    """
+    if asked == "auto" and device == "cuda" and not (is_here or torch.cuda.is_available()):
+        raise UserError(
+            "this machine has no GPU to tell in what those of the jobs compute: add --precision"
+            " bf16 (from Ampere, such as A100, on) or --precision 32"
+        )
     if asked == "bf16" or (
         asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(False)
     ):
@@ -107,9 +122,12 @@ def set_arithmetic() -> None:
 
 
 def device_name(device: Device) -> str:
-    """The name of the device, such as "NVIDIA H200" or "Intel Xeon, 2 threads"."""
+    """The name of the device, such as "NVIDIA H200" or "Intel Xeon, 2 threads".
+
+    It is `ELSEWHERE` for a GPU that this machine has not.
+    """
     if device == "cuda":
-        return torch.cuda.get_device_name()
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else ELSEWHERE
     name = cpu_facts().get("model name") or platform.processor() or platform.machine()
     threads = torch.get_num_threads()
     said = f"{threads} thread{'s' if threads != 1 else ''}"

@@ -22,7 +22,7 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
         UserError: it cannot be had here, or the store cannot be written from several machines.
     """
     launch, folder = suite.launch, results / suite.name / "jobs"
-    if not (is_server(uri) or _is_here(launch)):
+    if not (is_server(uri) or launch.is_here):
         raise UserError(
             f"--launch {launch.launcher} writes from several machines, which {shown(uri)} does not"
             f" bear: start `{PROGRAM} ui --serve --host 0.0.0.0` where they reach it, and add"
@@ -35,11 +35,6 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
     else:
         engine = _submitit(launch, folder / "submitit", gpus)
     return RemoteLauncher(engine, folder, launch.parallel or 1)
-
-
-def _is_here(launch: Launch) -> bool:
-    """Whether all cells run on this machine."""
-    return launch.address == "local" if launch.launcher == "ray" else launch.executor != "slurm"
 
 
 def _ray(launch: Launch, gpus: int) -> Engine:
@@ -56,7 +51,7 @@ def _ray(launch: Launch, gpus: int) -> Engine:
 def _submitit(launch: Launch, folder: Path, gpus: int) -> Engine:
     if find_spec("submitit") is None:
         raise UserError("--launch slurm needs submitit: pip install 'nextframe[slurm]'")
-    if launch.nodes > 1 and _is_here(launch):
+    if launch.nodes > 1 and launch.is_here:
         raise UserError(f"executor={launch.executor} has this machine alone: leave out nodes")
     from bench.run.launchers.here import InChildren, InThisProcess
     from bench.run.launchers.slurm import Slurm
