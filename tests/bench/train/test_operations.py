@@ -1,4 +1,7 @@
 import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.train.operations import Operations
 
@@ -50,3 +53,30 @@ def test_the_backward_pass_and_the_update_count() -> None:
     forward = operations(backward=False, update=False)
     both = operations(backward=True, update=False)
     assert 0 < forward < both < operations(backward=True, update=True)
+
+
+def test_flops_are_those_of_pytorchs_own_counter() -> None:
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    convolution, linear = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+    def step() -> None:
+        x = convolution(torch.randn(2, 3, 6, 6)).flatten(2).transpose(1, 2)
+        y, _ = attention(x, x, x, need_weights=False)
+        (linear(y) @ linear(y).transpose(1, 2)).sum().backward()
+
+    with FlopCounterMode(display=False) as theirs:
+        step()
+    with Operations() as ours:
+        step()
+    assert ours.flops == theirs.get_total_flops() > 0
+
+
+def test_samples_of_shapes_alone_have_the_shape_of_real_ones() -> None:
+    frames, grid = torch.rand(2, 3, 5, 7), torch.rand(2, 4, 6, 2)
+    sampled = F.grid_sample(frames, grid, align_corners=True)
+    frames, grid = frames.to("meta"), grid.to("meta")
+    with Operations() as seen:
+        shape = F.grid_sample(frames, grid, align_corners=True)
+    assert (shape.shape, shape.dtype, shape.is_meta) == (sampled.shape, sampled.dtype, True)
+    assert seen.count == 1
