@@ -30,6 +30,7 @@ TRAINING_PAGES = ("mlflow.experimentKind", "custom_model_development")
 """Tag that says how MLflow's pages show an experiment."""
 LOCK_SECONDS = 120  # longer than any process takes to make a database
 BUSY_SECONDS = 20  # as MLflow waits for a locked database
+FEW_METRICS, GROWN = 10_000, 4  # rows that need no count; how often as many need a new one
 _COMPANIONS = ("-journal", "-wal", "-shm")  # of a SQLite file
 _ROWS_OF_A_NEW_ONE = ("alembic_version", "workspaces")
 
@@ -75,6 +76,7 @@ class Database:
             with self._locked():  # two migrations at once would break each other
                 if not self._is_whole():
                     self._make()
+        self._survey()
         return self._come_home()
 
     # --- whole or not ----------------------------------------------------------------------------
@@ -154,6 +156,21 @@ class Database:
         if parts:
             self.announce(f"{file} was half made and held nothing: it is now {aside}")
 
+    # --- how large it is ---------------------------------------------------------------------
+
+    def _survey(self) -> None:
+        """Have SQLite count how its metrics are spread, where they are many more than when it did.
+
+        Before that it looks for a curve among those of all runs: 22 ms of a thousand, not 0.5.
+        """
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # read only, or somebody writes: later
+            _connected(self.file, wait_seconds=0.0) as connection,
+        ):
+            (rows,) = connection.execute("SELECT max(rowid) FROM metrics").fetchone()
+            if (rows or 0) > max(FEW_METRICS, GROWN * _surveyed(connection)):
+                connection.execute("ANALYZE metrics")
+
     # --- its own place ---------------------------------------------------------------------------
 
     def _come_home(self) -> dict[str, str]:
@@ -231,12 +248,20 @@ def _path(place: str) -> str:
     return url2pathname(urlsplit(place).path if place.startswith("file:") else place)
 
 
+def _surveyed(connection: sqlite3.Connection) -> int:
+    """How many metrics there were when SQLite last counted how they are spread."""
+    if "sqlite_stat1" not in _tables(connection):
+        return 0
+    told = connection.execute("SELECT stat FROM sqlite_stat1 WHERE tbl = 'metrics'").fetchall()
+    return max((int(stat.split()[0]) for (stat,) in told if stat), default=0)
+
+
 @contextlib.contextmanager
-def _connected(file: Path) -> Iterator[sqlite3.Connection]:
+def _connected(file: Path, wait_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
     """A connection that never creates the file; the block is one transaction."""
     uri = f"file:{quote(str(file))}?mode=rw"
     with (
-        contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection,
+        contextlib.closing(sqlite3.connect(uri, uri=True, timeout=wait_seconds)) as connection,
         connection,
     ):
         yield connection

@@ -27,6 +27,7 @@ from bench.records import Status
 from bench.store.address import store_uri
 from bench.store.errors import StoreUnavailable
 from bench.store.mlflow import Store
+from bench.store.sqlite import BUSY_SECONDS
 from tests.bench.conftest import environment
 
 SCRIPTS = str(Path(mlflow.store.db_migrations.__path__[0]))
@@ -384,3 +385,33 @@ def test_a_name_that_no_database_can_hold_is_refused(tmp_path: Path) -> None:
     for name in (b"\xff".decode("utf-8", "surrogateescape"), "two\nlines"):
         with pytest.raises(UserError, match="control characters"):
             store_uri(None, tmp_path / name)
+
+
+def _looks_up_a_curve(database: Path) -> str:
+    """The index by which SQLite finds one metric of one run."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        query = "EXPLAIN QUERY PLAN SELECT * FROM metrics WHERE run_uuid = 'a' AND key = 'b'"
+        return str(connection.execute(query).fetchone()[-1])
+
+
+def test_a_curve_among_many_is_found_by_its_run(results: Path) -> None:
+    store = _open(results)
+    runs = [_begin(store) for _ in range(10)]
+    database = results / "mlflow.db"
+    rows = [("train/loss", 0.5, step, run, step, 0) for step in range(2_000) for run in runs]
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.executemany(
+            "INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        connection.commit()
+    assert "run_uuid=" not in _looks_up_a_curve(database)
+    with contextlib.closing(sqlite3.connect(database)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        _open(results, create=False)  # somebody writes: later
+        assert time.monotonic() - began < BUSY_SECONDS
+    assert "run_uuid=" not in _looks_up_a_curve(database)
+    _open(results, create=False)
+    assert "run_uuid=? AND key=?" in _looks_up_a_curve(database)
