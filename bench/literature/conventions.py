@@ -86,7 +86,7 @@ CONVENTIONS = {
     "openstl": Convention(
         "MSE and MAE summed over a frame, not clamped; the rest clamped: PSNR of range 1 (a "
         "perfect frame: here 100 dB, there infinite), SSIM of range 2, LPIPS on [-1, 1]. "
-        "Its weather figures are on another scale.",
+        "Its weather figures are another convention.",
         "chengtan9907/OpenSTL, openstl/core/metrics.py, with scikit-image up to 0.19.3",
         {
             "mse": Figure("mse_unclamped", PER_FRAME),
@@ -95,6 +95,12 @@ CONVENTIONS = {
             "ssim": Figure("ssim_range2", FRAME_MEAN),
             "lpips": Figure("lpips", FRAME_MEAN),
         },
+    ),
+    "openstl_weather": Convention(
+        "RMSE in the quantity's unit, every pixel counting alike wherever it lies; there the root "
+        "over all maps and channels at once, here the mean of each map's, of the first channel.",
+        "chengtan9907/OpenSTL, openstl/core/metrics.py and openstl/datasets/dataloader_weather.py",
+        {"rmse": Figure("rmse", FRAME_MEAN)},
     ),
     "predrnn": Convention(
         "Clamped; MSE summed over all predicted frames (mse_per_frame: over one, as papers quote "

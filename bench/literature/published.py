@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from bench.errors import UserError
+from bench.suite.reference import Reference
+
 FILE = Path(__file__).parent / "published.csv"  # the file in results/, which a package takes along
-FIGURES = ("mse", "mse_per_frame", "mae", "psnr", "ssim", "ssim_colour", "lpips")
+FIGURES = ("mse", "mse_per_frame", "mae", "psnr", "ssim", "ssim_colour", "lpips", "rmse")
 """Its columns of figures, named as in `conventions.CONVENTIONS`."""
 
 VARIANTS = ("", "/official", "/long", "/study")
@@ -27,8 +30,8 @@ class PublishedRow:
     """The figures of one source for one model, as in the file; "" is unknown.
 
     Attributes:
-        dataset: the name of the data set here.
-        model: the name of the model here, "" where there is none.
+        dataset: the name of the data set here, with the variable where it has several.
+        model: the name of the model here, with options, "" where there is none.
         published_as: what the source calls it.
         context_frames: frames given.
         horizon: frames predicted.
@@ -62,12 +65,22 @@ class PublishedRow:
 
     def is_of(self, dataset: str, context_frames: int | str, horizon: int | str) -> bool:
         """Whether a cell on `dataset`, with these frames, has the task of the row."""
-        name = dataset.partition("(")[0]
-        frames = (self.context_frames, self.horizon)
-        return name in {self.dataset + variant for variant in VARIANTS} and frames == (
-            str(context_frames),
-            str(horizon),
+        (ours, variable), (theirs, its_variable) = _posed(dataset), _posed(self.dataset)
+        return (
+            ours in {theirs + variant for variant in VARIANTS}
+            and variable == its_variable
+            and (self.context_frames, self.horizon) == (str(context_frames), str(horizon))
         )
+
+
+@cache
+def _posed(dataset: str) -> tuple[str, object]:
+    """The name of a data set, and which variable of it is to be predicted; None for the usual."""
+    try:
+        reference = Reference.parse(dataset)
+    except UserError:  # a name that is no reference
+        return dataset, None
+    return reference.name, reference.options.get("variable")
 
 
 @cache

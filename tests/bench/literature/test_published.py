@@ -12,6 +12,7 @@ from bench.literature.claims import Claim, Published, all_claims
 from bench.literature.conventions import CONVENTIONS
 from bench.literature.published import CERTAINTY, PublishedRow
 from bench.suite import catalogue
+from bench.suite.reference import Reference
 
 ROWS = published.all_rows()
 
@@ -23,9 +24,15 @@ def test_the_package_reads_the_file_in_results() -> None:
 
 
 def test_models_and_data_sets_are_of_the_house() -> None:
-    assert {row.dataset for row in ROWS} <= set(catalogue.all_datasets())
+    names = [Reference.parse(row.dataset).name for row in ROWS]
+    assert set(names) <= set(catalogue.all_datasets())
     assert {row.test_data for row in ROWS} - {""} <= set(catalogue.all_datasets())
-    assert {row.model for row in ROWS} - {""} <= set(catalogue.predictors())
+    models = {row.model for row in ROWS} - {""}
+    assert {Reference.parse(model).name for model in models} <= set(catalogue.predictors())
+    for model in models:
+        written = Reference.parse(model)
+        assert written.label(written.name) == model  # as a cell is called
+        assert written.options.keys() <= {*catalogue.options_of(catalogue.model(model))}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.dataset}-{row.published_as}")
@@ -48,6 +55,8 @@ PIXELS = {  # of a frame, over which the MSE of the convention "openstl" is summ
     "moving_fashion_mnist": 64 * 64,
     "kth": 128 * 128,
     "human36m": 3 * 256 * 256,
+    "kitti_caltech": 3 * 128 * 160,
+    "moving_mnist/cifar": 3 * 64 * 64,
 }
 LARGEST_GAP = 3.5  # dB that the mean PSNR of frames lies above that of their mean MSE; 3.0 is seen
 CHECKED = [
