@@ -20,16 +20,15 @@ PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
-def _block(language: str, page: str) -> str:
-    """The only block of that language on a page."""
-    (block,) = re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)
-    return str(block)
+def _blocks(language: str, page: str) -> list[str]:
+    """The blocks of that language on a page."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)
 
 
 def test_the_model_is_complete_in_under_40_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = _block("python", "extend")
+    (source,) = _blocks("python", "extend")
     assert source.count("\n") < 40
     path = tmp_path / "residual.py"
     path.write_text(source, encoding="utf-8")
@@ -39,10 +38,14 @@ def test_the_model_is_complete_in_under_40_lines(
 def test_the_suite_is_valid_but_for_the_users_own_model(tmp_path: Path) -> None:
     from bench.suite.suite import load_suite
 
-    text = _block("toml", "commands")
+    text, tables = _blocks("toml", "commands")
     path = tmp_path / "own.toml"
     path.write_text(text.replace(', "mine.py:Mine"', ""), encoding="utf-8")
     assert load_suite(str(path)).budget == Budget("seconds", 600)
+    others = [line for line in text.splitlines() if line.startswith(("datasets", "budget ="))]
+    path.write_text("\n".join([*others, tables]), encoding="utf-8")
+    models = load_suite(str(path)).models
+    assert models == ("copy_last", "convlstm(peephole=True, learning_rate=0.003)")
 
 
 def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests() -> None:

@@ -133,7 +133,7 @@ def test_without_slurm_there_is_one_line(
 
 
 def test_options_come_from_the_suite_and_change_no_cell(user_suite: Path) -> None:
-    from bench.cli import Overrides
+    from bench.cli.options import Overrides
     from bench.suite.settle import settle
     from bench.suite.suite import load_suite
 

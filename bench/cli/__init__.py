@@ -1,0 +1,66 @@
+"""The verbs and their flags; each verb imports its implementation when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+
+from bench import PROGRAM
+from bench.cli.data import Data
+from bench.cli.look import Check, Ls, Speed
+from bench.cli.results import Cite, Diff, Predict, Report, Verify
+from bench.cli.run import Cell, Rescore, Run, Tune
+from bench.cli.store import Clean, Push, Ui
+
+Verb = (
+    Run
+    | Tune
+    | Rescore
+    | Clean
+    | Push
+    | Cell
+    | Report
+    | Cite
+    | Ls
+    | Check
+    | Speed
+    | Data
+    | Predict
+    | Verify
+    | Diff
+    | Ui
+)
+
+
+FIRST_STEPS = """\
+nextframe, a benchmark harness for video prediction
+
+  python -m bench run --suite quick   a first report, within three minutes
+  python -m bench run --suite mnist   the main job
+  python -m bench ls suites           what else there is; ls models, ls datasets
+  python -m bench --help              every verb; VERB --help its options
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb that `arguments` name, or say what to do first; its exit code.
+
+    Raises:
+        UserError: an argument is wrong.
+    """
+    if not arguments:
+        sys.stdout.write(FIRST_STEPS)
+        return 0
+    verb = tyro.cli(
+        Verb,
+        prog=PROGRAM,
+        description="A benchmark harness for video prediction. (--debug shows tracebacks.)",
+        args=arguments,
+        config=(
+            tyro.conf.OmitSubcommandPrefixes,
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.FlagCreatePairsOff,
+        ),
+    )
+    return verb()

@@ -1,0 +1,148 @@
+"""The verbs for what was measured: report, cite, verify, diff and predict."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from bench.cli.options import Places, folder, suite_name, unset
+from bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a suite's report again, from MLflow alone."""
+
+    suite: str
+    """Name of the suite, as MLflow's experiment is called."""
+    compare: Annotated[str | None, unset("OTHER_SUITE")] = None
+    """Show the trained cells of this suite, too, wherever they may be compared."""
+    out: Annotated[Path | None, unset("DIR")] = None
+    """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
+    latex: bool = False
+    """Write the tables as LaTeX (booktabs), too: tables.tex, which later reports renew."""
+    publish: Annotated[Path | None, unset("SITE")] = None
+    """Write it into SITE/SUITE, and SITE/index.html of all reports there, for any web host."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Write the report."""
+        from bench import report
+        from bench.report import site
+
+        name = suite_name(self.suite)
+        other = suite_name(self.compare) if self.compare else None
+        if self.out and self.publish:
+            raise UserError("--out and --publish both say where to: give one")
+        if self.publish:
+            out = folder(str(self.publish)) / (f"{name}-beside-{other}" if other else name)
+        else:
+            kind = f"beside-{other}" if other else "report"
+            out = self.out or self.places.results / name / kind
+        path = report.build(self.places.store(), name, out, other, latex=self.latex)
+        sys.stdout.write(f"{path}\n")
+        if self.publish:
+            sys.stdout.write(f"{site.index(self.publish)}\n")
+        return 0
+
+
+@dataclass(frozen=True)
+class Cite:
+    """Print what to cite for a suite, as BibTeX: its models, its data sets and nextframe."""
+
+    suite: str
+    """Name of a suite, or path to a TOML file."""
+
+    def __call__(self) -> int:
+        """Print the entries."""
+        from bench.literature.cite import bibtex
+        from bench.suite import catalogue
+        from bench.suite.costs import is_of_the_house
+        from bench.suite.suite import load_suite
+
+        suite = load_suite(self.suite)
+        also = suite.evaluation.also_test_on or ()
+        models = map(catalogue.model, suite.models)
+        names = {model.name for model in models if model.paper or not is_of_the_house(model)}
+        names |= {catalogue.dataset(reference).name for reference in (*suite.datasets, *also)}
+        sys.stdout.write(bibtex(names))
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Train and score a finished cell anew, elsewhere, and say whether that gives the same.
+
+    Exits with 1 where it differs. The store is only read.
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
+    steps: Annotated[int | None, unset("N")] = None
+    """Only the first steps, whose training loss is compared (default: all, and the scores)."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Run it again and print the verdict."""
+        from bench.compare import verify
+        from bench.console import SCREEN
+
+        return verify.verify(self.places.store(), self.run, SCREEN, self.steps)
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Say what differs between two runs: settings, code, data, environment, scores, costs."""
+
+    first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
+    """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest run)."""
+    second: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
+    """The other."""
+    format: Literal["table", "json"] = "table"
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Print the differences."""
+        from bench.compare import diff
+
+        return diff.diff(self.places.store(), (self.first, self.second), self.format)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Continue one's own videos with the model of a finished cell, or say what they show."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="RUN")]
+    """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
+    input: Path
+    """Video, array of clips (.npy), folder of images, or folder of any of these."""
+    out: Path
+    """Folder to write to."""
+    horizon: Annotated[int | None, unset("FRAMES")] = None
+    """Frames to predict (default: as many as in training)."""
+    format: Literal["png", "npy", "mp4", "gif"] = "png"
+    """png: a picture a frame; npy: one array; mp4, gif: what was given and what follows."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    overwrite: bool = False
+    """Write into a folder that holds something."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
+
+    def __call__(self) -> int:
+        """Write the predictions."""
+        from bench.predict import predict
+
+        return predict.predict(
+            self.model,
+            self.places.uri,
+            self.input,
+            self.out,
+            self.horizon,
+            self.format,
+            self.device,
+            self.overwrite,
+        )
