@@ -9,16 +9,32 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
+
+
+def _of_gradients(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, **_: Any) -> int:
+    """FLOPs of a convolution's gradients: each of the two that are asked for costs as much as it.
+
+    PyTorch's formula takes that of the weights as if every group saw all channels: of a depthwise
+    convolution of 64 channels 64 times too much.
+    """
+    _, _, _, _, transposed, _, _, asked = rest
+    return sum(asked[:2]) * conv_flop_count(
+        [*x.shape], [*weight.shape], [*grad.shape], transposed=transposed
+    )
+
+
+FORMULAS: dict[Any, Any] = {**flop_registry, torch.ops.aten.convolution_backward: _of_gradients}
+"""Those of the FLOPs of an operation, from its arguments and its result."""
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts PyTorch's operations in its block, their FLOPs, and the bytes of inputs and outputs.
 
-    FLOPs are by the formulas of `torch.utils.flop_counter`, whose own counter follows modules, too,
-    and takes twice the time. Operations that only look at a tensor in another way, or make an empty
-    one, are left out of the others. The bytes are what moves where no cache keeps anything from one
-    operation to the next.
+    FLOPs are by the formulas of `torch.utils.flop_counter`, but for one: see `FORMULAS`. Its own
+    counter follows modules, too, and takes twice the time. Operations that only look at a tensor in
+    another way, or make an empty one, are left out of the others. The bytes are what moves where no
+    cache keeps anything from one operation to the next.
     """
 
     def __init__(self) -> None:
@@ -82,7 +98,7 @@ def _known(func: Any) -> _Known:
         tuple(place for place, _ in written),
         tuple(name for _, name in written),
         "empty" in schema.name,
-        flop_registry.get(func.overloadpacket),
+        FORMULAS.get(func.overloadpacket),
     )
 
 

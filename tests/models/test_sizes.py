@@ -46,6 +46,28 @@ def test_small_sizes_cost_alike() -> None:
     assert 1e9 < min(others) < 4e9
 
 
+DEARER_TO_TRAIN = {
+    "dmvfn": 5.5,  # every stage, of which prediction skips half
+    "lmc_memory": 7.0,  # two updates
+    "mcvd": 0.3,  # one step of noise, of which prediction takes ten and more
+    "vmrnn": 4.5,  # the scan's gradients
+}
+"""FLOPs of training on a clip, as so many of predicting it, where that is not about three."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, m in catalogue.predictors().items() if "small" in m.sizes]
+)
+def test_training_costs_what_a_pass_and_its_two_gradients_do(name: str) -> None:
+    model_class = catalogue.predictors()[name]
+    size = model_class.sizes["small"]
+    cost = cost_of(model_class, size.options, Spec((1, 64, 64), 10, 10))
+    assert cost.train_flops is not None
+    assert cost.predict_flops is not None
+    expected = DEARER_TO_TRAIN.get(name, 3.0)
+    assert cost.train_flops / cost.predict_flops == pytest.approx(expected, rel=0.2)
+
+
 @pytest.mark.parametrize("entry", TUNED, ids=lambda entry: entry.name)
 def test_the_small_size_is_the_one_that_was_tuned(entry: Tuned) -> None:
     small = catalogue.all_models()[entry.name].sizes[entry.size]

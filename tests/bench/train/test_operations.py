@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -80,3 +83,22 @@ def test_samples_of_shapes_alone_have_the_shape_of_real_ones() -> None:
         shape = F.grid_sample(frames, grid, align_corners=True)
     assert (shape.shape, shape.dtype, shape.is_meta) == (sampled.shape, sampled.dtype, True)
     assert seen.count == 1
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+def test_each_gradient_of_a_convolution_costs_as_much_as_it(
+    kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], groups: int
+) -> None:
+    convolution = kind(8, 16, 3, stride=2, groups=groups, device="meta")
+    x = torch.rand(2, 8, 9, 9, device="meta", requires_grad=True)
+    with Operations() as forward:
+        y = convolution(x)
+    with Operations() as backward:
+        y.sum().backward()
+    pixels = math.prod((x if kind is nn.ConvTranspose2d else y).shape[2:])
+    assert forward.flops == 2 * 2 * pixels * 9 * 8 * 16 / groups
+    assert backward.flops == 2 * forward.flops
+    with Operations() as of_weights:
+        convolution(x.detach()).sum().backward()
+    assert of_weights.flops == 2 * forward.flops  # with the convolution itself
