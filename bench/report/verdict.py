@@ -116,7 +116,10 @@ def _best(
     if len(reference):
         told += f", {words.beside(figures[first], reference.iloc[0])}"
     if len(trained) == 1:
-        return f"on {lead.measure.label} {first}, the only trained model, has {told}, {after}"
+        done = section.done
+        is_alone = done.loc[~done["baseline"], "label"].nunique() == 1
+        only = "the only trained model" + ("" if is_alone else " to be compared")
+        return f"on {lead.measure.label} {first}, {only}, has {told}, {after}"
     tied = [first, *_tied(pairs, first, figures.index[1:])]
     if len(tied) == 1:
         how = "is the best" if _is_sure(pairs, first, figures.index[1:]) else "has the best figure"

@@ -1,6 +1,6 @@
 """Every trained model on a GPU, without one: no host in the step, precisions, kernels counted.
 
-One process takes a step of each on fake CUDA; see `python -m tests.fake_cuda`.
+Two processes take a step of each on fake CUDA; see `python -m tests.fake_cuda`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,26 @@ Steps = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Steps:
-    """Of each model, what a step does in each precision; told by one process for all workers."""
+    """Of each model, what a step does in each precision; told once, as all workers wait for it."""
 
     def tell(folder: Path) -> None:
         command = [sys.executable, "-W", "ignore", "-m", "tests.fake_cuda"]
-        child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-        assert child.returncode == 0, child.stderr
-        (folder / "steps.json").write_text(child.stdout, encoding="utf-8")
+        children = [
+            subprocess.Popen(
+                [*command, *some],
+                cwd=REPOSITORY,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for some in (MODELS[::2], MODELS[1::2])
+        ]
+        found: Steps = {}
+        for child in children:
+            out, error = child.communicate()
+            assert child.returncode == 0, error
+            found |= json.loads(out)
+        (folder / "steps.json").write_text(json.dumps(found), encoding="utf-8")
 
     folder = made_once(tmp_path_factory, "fake_cuda", tell)
     told: Steps = json.loads((folder / "steps.json").read_text(encoding="utf-8"))

@@ -102,6 +102,15 @@ def test_a_marked_model_is_neither_named_best_nor_compared(store: FakeStore) -> 
     assert not any("stopped" in sentence for sentence in sentences)
 
 
+def test_one_that_is_left_is_the_only_one_to_be_compared(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    store.add("copy_last", 0.05, size="only", baseline=True)
+    store.add("calm", 0.03, metrics=CALM)
+    store.add("stopped", 0.02, metrics=STOPPED)
+    said = verdict_of(store, only_section(store))
+    assert said.startswith("On MSE calm-small, the only trained model to be compared, has 0.03")
+
+
 def test_where_all_are_marked_none_is_best_and_one_note_says_why(tmp_path: Path) -> None:
     store = FakeStore(tmp_path / "artifacts")
     for model in ("a", "b", "c"):
