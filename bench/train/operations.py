@@ -19,9 +19,8 @@ def _of_gradients(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, **_: Any)
     convolution of 64 channels 64 times too much.
     """
     _, _, _, _, transposed, _, _, asked = rest
-    return sum(asked[:2]) * conv_flop_count(
-        [*x.shape], [*weight.shape], [*grad.shape], transposed=transposed
-    )
+    once = conv_flop_count([*x.shape], [*weight.shape], [*grad.shape], transposed=transposed)
+    return int(sum(asked[:2])) * once
 
 
 FORMULAS: dict[Any, Any] = {**flop_registry, torch.ops.aten.convolution_backward: _of_gradients}
