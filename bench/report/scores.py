@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,6 @@ class SequenceScores:
 
     def __init__(self, store: Store) -> None:
         self.artifacts = Artifacts(store)
-        self._found: dict[Hashable, list[tuple[dict[str, Any], Scores]]] = {}
 
     def of(self, section: Section, measure: str = "") -> pd.DataFrame:
         """Scores by `measure`: one row a test sequence, one column (label, seed).
@@ -135,13 +134,6 @@ class SequenceScores:
 
     def _alike(self, section: Section) -> list[tuple[dict[str, Any], Scores]]:
         """The finished cells with their scores, where these are of the same sequences."""
-        done = section.done
-        key = (section.task, *zip(done["run_id"], done["label"], strict=True))
-        if key not in self._found:
-            self._found[key] = self._found_alike(section)
-        return self._found[key]
-
-    def _found_alike(self, section: Section) -> list[tuple[dict[str, Any], Scores]]:
         cells = [*each(section.done)]
         read = at_once(lambda cell: self.of_run(cell["run_id"], section.task), cells)
         found = [(c, s) for c, s in zip(cells, read, strict=True) if s is not None]

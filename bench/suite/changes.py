@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
-from bench.suite.reference import Reference
+from bench.suite.reference import with_options
 from bench.suite.suite import Evaluation, Limits, Suite, validated
 from models.recipe import TRAINING_FIELDS
 
@@ -147,7 +147,7 @@ def models(references: Sequence[str], changes: Iterable[Change]) -> list[str]:
     asked = list(changes)
     options, recipe = _of(asked, "model"), _of(asked, "recipe")
     written = _written("model", references, options, catalogue.model)
-    return [_with(reference, recipe) for reference in written]
+    return [with_options(reference, recipe) for reference in written]
 
 
 def datasets(references: Sequence[str], changes: Iterable[Change]) -> list[str]:
@@ -176,14 +176,8 @@ def _written(
         if option not in every:
             raise unknown(f"option of any {kind} here", option, every)
     return [
-        _with(reference, {name: options[name] for name in options if name in known[reference]})
+        with_options(
+            reference, {name: options[name] for name in options if name in known[reference]}
+        )
         for reference in references
     ]
-
-
-def _with(reference: str, options: Mapping[str, Any]) -> str:
-    """`reference` with `options` in place of, or behind, its own."""
-    if not options:
-        return reference
-    written = Reference.parse(reference)
-    return Reference(written.name, {**written.options, **options}).label(written.name)

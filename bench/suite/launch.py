@@ -38,7 +38,10 @@ Word = Annotated[str, Field(pattern=r"^[^\s]+$")]
 
 
 class Launch(BaseModel):
-    """What runs the cells, and what each of them is to be given; part of no cell's digest."""
+    """What runs the cells, and what each of them is to be given.
+
+    Part of no cell's digest, but for the `place` of those whose budget is in seconds.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 

@@ -113,10 +113,19 @@ def from_table(written: str, table: Mapping[str, Any]) -> str:
                 raise unknown(f"field of the recipe of {written}", field, TRAINING_FIELDS)
         options |= fields
         options.pop("recipe", None)
+    return with_options(written, options)
+
+
+def with_options(reference: str, options: Mapping[str, Any]) -> str:
+    """`reference` with `options` in place of, or behind, its own.
+
+    Raises:
+        UserError: it is no reference.
+    """
     if not options:
-        return written
-    asked = Reference.parse(written)
-    return Reference(asked.name, {**asked.options, **options}).label(asked.name)
+        return reference
+    written = Reference.parse(reference)
+    return Reference(written.name, {**written.options, **options}).label(written.name)
 
 
 def split(text: str) -> tuple[str, str]:

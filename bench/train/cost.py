@@ -120,7 +120,7 @@ def _counted(work: Callable[[], None]) -> _Work:
     try:
         with sdpa_kernel(SDPBackend.MATH), operations:
             work()
-    # It needs content, not shapes alone; or PyTorch's counter does not follow it.
+    # It needs content, not shapes alone.
     except (RuntimeError, ValueError, AssertionError):
         return _Work(None, None, None)
     return _Work(float(operations.flops), operations.bytes, operations.count)

@@ -44,7 +44,7 @@ def test_a_baseline_trains_for_nothing() -> None:
 
 
 class OneParameter(Predictor):
-    """Predicts what it has learnt, whatever it is given: PyTorch's counter cannot follow it."""
+    """Predicts what it has learnt, whatever it is given: without a product or convolution."""
 
     def __init__(self, frame_shape: tuple[int, int, int]) -> None:
         super().__init__(frame_shape)
