@@ -23,6 +23,7 @@ from bench.check.promises import (
 )
 from bench.check.resume import require_resumable
 from bench.check.static import require_static
+from bench.kernels.fit import fit
 from models.contract import FrameShape
 
 Losses = Callable[[Any, Tensor, float, torch.Generator | None], Iterator[Tensor]]
@@ -100,6 +101,7 @@ class SharedChecks:
     def rounded_gradients(self, model_class: type[Any]) -> None:
         """Under bfloat16 autocast losses are finite, in float32, and so are their gradients."""
         model = self.build(model_class, FRAME).train()
+        fit(model, "cpu", "bf16")
         parameters = list(model.parameters())
         with torch.autocast("cpu", torch.bfloat16):
             losses = self.losses(model, video(1, 4, FRAME), 0.5, seeded())

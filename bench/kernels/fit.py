@@ -6,7 +6,7 @@ from collections import Counter
 
 from torch import nn
 
-from bench.kernels import winograd
+from bench.kernels import small_maps, winograd
 from bench.kernels.winograd import shared_filters
 
 __all__ = ["fit", "shared_filters"]
@@ -20,14 +20,18 @@ def fit(model: nn.Module, device: str, precision: str) -> str:
 
     Its weights, and what it computes but for rounding, stay as they are. They take effect inside
     `shared_filters`, which goes around a training step or a forward pass; outside it, and on few
-    and small maps, PyTorch's own convolution is used.
+    and small maps, PyTorch's own convolution is used. On a CPU in mixed precision, convolutions of
+    maps smaller than their kernel stay in float32.
 
     Args:
         model: any module, a user's own too.
         device: type of the device it runs on.
         precision: "32", or "bf16" for mixed precision.
     """
-    if device != "cpu" or precision != "32":
+    if device != "cpu":
+        return DIRECT
+    if precision != "32":
+        small_maps.widen(model)
         return DIRECT
     served = [
         module
