@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.compare.diff import Diff
-    from bench.report.load import Section
     from bench.report.scores import Scores
+    from bench.report.sections import Section
     from bench.store.mlflow import Store
     from bench.suite.suite import Suite
     from nextframe.trained import TrainedModel
@@ -81,7 +81,7 @@ def scores(
     """
     import pandas as pd
 
-    from bench.report.load import each
+    from bench.report.cells import each
     from bench.report.scores import SequenceScores
 
     store = _store(results, tracking_uri)
@@ -117,7 +117,7 @@ def curves(
     """
     import pandas as pd
 
-    from bench.report.load import Curves
+    from bench.report.curves import Curves
 
     store = _store(results, tracking_uri)
     read, parts = Curves(store), []
@@ -197,7 +197,8 @@ def _by_sequence(scores: Scores) -> pd.DataFrame:
 
 def _sections(store: Store, suite: Suite | str) -> list[Section]:
     """The parts of `suite` whose cells may be compared; the name of each is its `cell`."""
-    from bench.report.load import cell_table, sections
+    from bench.report.cells import cell_table
+    from bench.report.sections import sections
 
     name = suite if isinstance(suite, str) else suite.name
     if name.endswith(".toml"):

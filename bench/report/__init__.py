@@ -12,21 +12,13 @@ from bench.escape import file_stem
 from bench.literature.claims import all_claims
 from bench.literature.published import all_rows
 from bench.report import recipes, speed
+from bench.report.cells import cell_table
 from bench.report.claims.outcomes import findings
-from bench.report.classes import class_table, confusions
+from bench.report.classes import class_table, confusions, named_videos
 from bench.report.confidence import confidence
+from bench.report.curves import Curves
 from bench.report.elsewhere import elsewhere_tables
 from bench.report.frames import strips
-from bench.report.load import (
-    Curves,
-    Section,
-    cell_table,
-    headings,
-    named_videos,
-    sections,
-    showcases,
-    with_damage,
-)
 from bench.report.page import Chapter, Report, write
 from bench.report.plots.canvas import Style, styles
 from bench.report.plots.fronts import speed_plots
@@ -38,6 +30,8 @@ from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section, headings, sections
+from bench.report.showcases import showcases
 from bench.report.statistics.best import best
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.ranks import ranks
@@ -50,6 +44,7 @@ from bench.report.viewer import viewers
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.report.artifacts import Artifacts
     from bench.store.mlflow import Store
 
 
@@ -129,7 +124,7 @@ def _chapter(
     curves: Curves, scores: SequenceScores, section: Section, looks: dict[str, Style], prefix: str
 ) -> Chapter:
     pairs = paired(section, scores.of(section), scores.clusters(section))
-    section = with_damage(with_predictability(section, scores), scores.artifacts)
+    section = _with_damage(with_predictability(section, scores), scores.artifacts)
     figures = summary(section)
     said = verdict(section, figures, pairs)
     if apart := recipes.beside(section.cells, figures):
@@ -152,3 +147,9 @@ def _chapter(
         classes, pictures = class_table(named), confusions(named, prefix)
         return replace(chapter, classes=classes, confusions=pictures)
     return chapter
+
+
+def _with_damage(section: Section, artifacts: Artifacts) -> Section:
+    """`section` with the column `damaged`: why artifacts that were read cannot be used, or ""."""
+    damaged = [artifacts.damage(run_id) for run_id in section.cells["run_id"]]
+    return replace(section, cells=section.cells.assign(damaged=damaged))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from bench import records
 from bench.escape import one_line
+from bench.report.artifacts import Artifacts, video_table
+from bench.report.cells import each
 from bench.report.plots.canvas import Picture, draw, styled
 from bench.report.table import Entry
-from bench.score.metrics import REFERENCE
+from bench.score.metrics import RECORDED, REFERENCE
+
+if TYPE_CHECKING:
+    from bench.report.sections import Section
 
 IN_VIEW = 25  # classes that a table shows and that the axes of a confusion matrix name
 HARDEST = 10  # in view where there are more
@@ -51,11 +58,26 @@ class ClassTable:
         return tuple(self.rows[place] for place in np.argsort(means, kind="stable")[:HARDEST])
 
 
+def named_videos(artifacts: Artifacts, section: Section) -> pd.DataFrame:
+    """The answer for each test video: label, model, seed, video, truth, said; best model first."""
+    columns = ["label", "model", "seed", "video", "truth", "said"]
+    key = RECORDED["recognition"]["video_top1"].key
+    top1 = section.done.groupby("label")[key].transform("mean")
+    best_first = section.done.loc[top1.sort_values(ascending=False, kind="stable").index]
+    found = [pd.DataFrame(columns=columns)]
+    for cell in each(best_first):
+        stored = artifacts.read(cell["run_id"], records.PER_VIDEO_TABLE, video_table)
+        if stored is not None:
+            named = stored.rename(columns={"label": "truth", "predicted": "said"})
+            found.append(named.assign(**{name: cell[name] for name in columns[:3]})[columns])
+    return pd.concat(found, ignore_index=True)
+
+
 def class_table(named: pd.DataFrame) -> ClassTable | None:
     """The share of videos named right by class and model, mean over seeds; None without models.
 
     Args:
-        named: the answer for each video, as `load.named_videos` gives it. The reference,
+        named: the answer for each video, as `named_videos` gives it. The reference,
             which answers the same for every video, is left out.
     """
     named = _of_models(named)

@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench import records
 from bench.report import recipes
-from bench.report.load import Section, each
+from bench.report.cells import each
 from bench.report.marks import DISTURBED
+from bench.report.sections import Section
 from bench.report.statistics.clusters import FEW
 from bench.report.statistics.jackknife import Pairs
 

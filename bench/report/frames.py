@@ -12,8 +12,8 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from bench.report.load import Showcase
 from bench.report.plots.canvas import INK, PNG_COMPRESSION, Style, drawn, font
+from bench.report.showcases import Showcase
 
 ERROR_STEPS = 64  # of colour, from no error to the largest
 COLUMNS = 11  # frames shown of a context or a horizon that is longer

@@ -21,6 +21,7 @@ from bench.errors import UserError
 from bench.escape import markdown as _plain
 from bench.escape import web_address
 from bench.literature.published import CERTAINTY
+from bench.report.cells import each
 from bench.report.claims.finding import Finding
 from bench.report.claims.markdown import markdown as claims_markdown
 from bench.report.classes import ClassRow, ClassTable
@@ -29,7 +30,6 @@ from bench.report.elsewhere import ElsewhereTable
 from bench.report.elsewhere import markdown as elsewhere_markdown
 from bench.report.frames import Strip
 from bench.report.latex import HEAD, latex
-from bench.report.load import Section, each
 from bench.report.overview import Overview, overview
 from bench.report.overview import markdown as overview_markdown
 from bench.report.parts import Parts, parts
@@ -37,6 +37,7 @@ from bench.report.plots.canvas import ONE_COLUMN, TWO_COLUMNS, Picture, Plot, St
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
+from bench.report.sections import Section
 from bench.report.statistics.best import Best
 from bench.report.statistics.ranks import Ranks
 from bench.report.statistics.target import Target

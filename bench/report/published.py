@@ -14,8 +14,9 @@ from bench.errors import UserError
 from bench.escape import markdown as plain
 from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
 from bench.literature.published import FIGURES, PublishedRow
-from bench.report.load import ONE_SIZE, Section, each, headings
+from bench.report.cells import ONE_SIZE, each
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section, headings
 from bench.suite.reference import Reference
 
 if TYPE_CHECKING:  # the report needs no torch

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.records import Status
-from bench.report.load import UNKNOWN
+from bench.report.cells import UNKNOWN
 
 Facts = Mapping[str, str]
 """Everything recorded about how a cell was run."""

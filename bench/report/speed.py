@@ -14,7 +14,7 @@ from bench import PROGRAM, records
 from bench.errors import UserError
 from bench.escape import csv_cell, file_stem, one_line
 from bench.escape import markdown as plain
-from bench.report.load import ONE_SIZE, model_label
+from bench.report.cells import ONE_SIZE, model_label
 from bench.report.page import TEMPLATES, put
 from bench.report.plots.canvas import Picture
 from bench.report.plots.roofline import Roof, Spot, roofline

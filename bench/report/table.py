@@ -12,6 +12,7 @@ import pandas as pd
 from bench import records, units
 from bench.escape import csv_cell
 from bench.report import recipes
+from bench.report.cells import each
 from bench.report.columns import (
     BEYOND_MEAN_ERROR,
     COLUMNS,
@@ -22,8 +23,8 @@ from bench.report.columns import (
     Column,
     further,
 )
-from bench.report.load import SETTING, TASK, Section, each
 from bench.report.marks import DISTURBED, WHY, of_seeds
+from bench.report.sections import SETTING, TASK, Section
 from bench.report.statistics.best import Best
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE

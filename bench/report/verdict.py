@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench import records
+from bench.report.cells import each
 from bench.report.columns import COLUMNS, Column
-from bench.report.load import NEVER_BEGAN, Section, each
 from bench.report.marks import WHY
+from bench.report.sections import NEVER_BEGAN, Section
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import sentence
 from bench.report.table import PERFECT
@@ -203,9 +204,8 @@ def _beaten(
     who = "the baseline" if len(baselines) == 1 else "every baseline"
     many = f"{len(better)} of {len(trained)} trained models"
     if len(better) == len(trained):
-        many = (
-            "The one trained model" if len(trained) == 1 else f"All {len(trained)} trained models"
-        )
+        few = {1: "The one trained model", 2: "Both trained models"}
+        many = few.get(len(trained), f"All {len(trained)} trained models")
     if len(sure) == len(better):
         return f"{many} beat{'s' * (len(better) == 1)} {who} on {lead.measure.label}."
     has = "has" if len(better) == 1 else "have"

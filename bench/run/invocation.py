@@ -336,7 +336,7 @@ class Invocation:
     def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
         from bench import report  # its imports take seconds, which a dry run and the cells save
-        from bench.report.load import cell_table
+        from bench.report.cells import cell_table
         from bench.report.scores import SequenceScores
 
         folder = self.results / self.suite.name / "report"

@@ -11,11 +11,12 @@ import pandas as pd
 from bench import records
 from bench.literature.claims import BASELINE, Beats, Effect, Gains, Longer, Minimum, Sooner
 from bench.report import recipes
+from bench.report.cells import UNKNOWN, each
 from bench.report.claims.finding import Outcome
 from bench.report.columns import COLUMNS
-from bench.report.load import UNKNOWN, Section, each
 from bench.report.marks import lost_time
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section
 from bench.report.statistics.clusters import FEW
 from bench.report.statistics.jackknife import SMALLEST, Pairs
 from bench.report.statistics.significance import fixed, scale_of

@@ -13,8 +13,9 @@ from bench.report.claims.cells import Cells
 from bench.report.claims.finding import Finding, Outcome, Trial
 from bench.report.claims.measured import Measured, change_said, corrected
 from bench.report.claims.sooner import sooner
-from bench.report.load import Curves, Section
+from bench.report.curves import Curves
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section
 from bench.report.statistics.jackknife import Contrast, Pairs
 from bench.report.statistics.significance import sentence
 from bench.score.metrics import RECORDED

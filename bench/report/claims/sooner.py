@@ -25,7 +25,7 @@ def sooner(cells: Cells, test: Sooner, curves: pd.DataFrame) -> Measured | Outco
     Args:
         cells: of the setting.
         test: of the claim.
-        curves: of the data set, as `bench.report.load.Curves` gives them.
+        curves: of the data set, as `bench.report.curves.Curves` gives them.
     """
     section = cells.sections[test.dataset]
     measure = VALIDATION[section.task]

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bench import records
+from bench.report.cells import each
 from bench.report.columns import COLUMNS, Column
-from bench.report.load import Section, each
 from bench.report.marks import DISTURBED
 from bench.report.plots.canvas import (
     GREY,
@@ -26,6 +26,7 @@ from bench.report.plots.canvas import (
     write_beside,
 )
 from bench.report.plots.sweeps import in_view
+from bench.report.sections import Section
 from bench.score.metrics import REFERENCE
 
 FASTER = 3  # times as fast as the fastest model, from which on a baseline is not drawn

@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from bench import records
+from bench.report.cells import each
 from bench.report.columns import COLUMNS, Column
-from bench.report.load import Section, each
 from bench.report.plots.canvas import (
     BOTTOM,
     HEIGHT,
@@ -29,6 +29,7 @@ from bench.report.plots.canvas import (
     styled,
     text_inches,
 )
+from bench.report.sections import Section
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

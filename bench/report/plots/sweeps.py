@@ -12,7 +12,6 @@ from bench import records
 from bench.errors import UserError
 from bench.escape import file_stem, one_line
 from bench.report.columns import COLUMNS, Column
-from bench.report.load import Section
 from bench.report.plots.canvas import (
     Label,
     Plot,
@@ -25,6 +24,7 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
+from bench.report.sections import Section
 from bench.suite.reference import Reference
 
 COST = ("train_samples_per_second", "peak_bytes")

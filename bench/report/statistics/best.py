@@ -10,8 +10,8 @@ import pandas as pd
 
 from bench import records
 from bench.report.columns import COLUMNS, SKILLS, Column, further
-from bench.report.load import Section
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import paired

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from bench.report.cells import each
 from bench.report.columns import PREDICTABLE
-from bench.report.load import Section, each
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section
 
 
 def with_predictability(section: Section, scores: SequenceScores) -> Section:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.records import VALIDATION, Measure, Status
+from bench.report.cells import each
 from bench.report.columns import Column, count
-from bench.report.load import Section, each
+from bench.report.sections import Section
 from bench.report.table import ROW_FIELDS, Entry, Row, Table
 
 COLUMNS = (

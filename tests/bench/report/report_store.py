@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench import records
-from bench.report import load
+from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
+from bench.report.sections import Section, sections
 from bench.report.statistics.best import best
 from bench.report.statistics.significance import paired
 from bench.report.table import Table, printed, summary
@@ -288,18 +289,18 @@ def example(folder: Path) -> FakeStore:
     return store
 
 
-def only_section(store: FakeStore, suite: str = "mnist") -> load.Section:
-    (section,) = load.sections(load.cell_table(store, suite))
+def only_section(store: FakeStore, suite: str = "mnist") -> Section:
+    (section,) = sections(cell_table(store, suite))
     return section
 
 
-def table_of(store: FakeStore, section: load.Section) -> Table:
+def table_of(store: FakeStore, section: Section) -> Table:
     """The printed table of `section` with the marks of the best."""
     figures = summary(section)
     return printed(section, figures, best(section, figures, SequenceScores(store)))
 
 
-def verdict_of(store: FakeStore, section: load.Section) -> str:
+def verdict_of(store: FakeStore, section: Section) -> str:
     scores = SequenceScores(store)
     pairs = paired(section, scores.of(section), scores.clusters(section))
     return " ".join(verdict(section, summary(section), pairs))

@@ -23,10 +23,12 @@ from bench.literature.claims import (
     Sooner,
     all_claims,
 )
-from bench.report import load
+from bench.report.cells import cell_table
 from bench.report.claims.finding import Finding, Outcome, Trial
 from bench.report.claims.outcomes import findings
+from bench.report.curves import Curves
 from bench.report.scores import SequenceScores
+from bench.report.sections import sections
 from tests.bench.report.report_store import FakeStore
 
 SEQUENCES = 60
@@ -100,9 +102,9 @@ class Cells:
         self.store.curves[run, records.VALIDATION["prediction"].key] = [*falls]
 
     def findings(self, *claims: Claim) -> list[Finding]:
-        sections = load.sections(load.cell_table(self.store, "mnist"))
-        curves = load.Curves(self.store)
-        return findings(claims, sections, SequenceScores(self.store), curves)
+        parts = sections(cell_table(self.store, "mnist"))
+        curves = Curves(self.store)
+        return findings(claims, parts, SequenceScores(self.store), curves)
 
     def trial(self, *tests: Any, **changes: Any) -> Trial:
         """Of a claim with these tests, the first of which is the primary, the newest setting."""
@@ -516,8 +518,8 @@ def test_cells_of_several_settings_are_not_compared(cells: Cells) -> None:
 def test_cells_of_another_suite_beside_them_are_not_mixed_in(cells: Cells) -> None:
     cells.both()
     cells.both(WORSE, GOOD, suite="other", metrics={records.TRAIN_STEPS: 5.0})
-    parts = load.sections(load.cell_table(cells.store, "mnist", "other"))
-    scores, curves = SequenceScores(cells.store), load.Curves(cells.store)
+    parts = sections(cell_table(cells.store, "mnist", "other"))
+    scores, curves = SequenceScores(cells.store), Curves(cells.store)
     (found,) = findings([CLAIM], parts, scores, curves)
     assert found.verdict == "upheld"
 
@@ -582,8 +584,8 @@ def test_a_claim_on_classifiers(cells: Cells, right: int, verdict: str) -> None:
         cells.store.add_classifier("b", said(right, seed), truth, seed=seed, metrics=STEPS)
     cells.store.add_classifier("class_frequency", said(30, 0), truth, baseline=True)
     test = BEATS.model_copy(update={"measure": "video_top1", "dataset": "actions"})
-    parts = load.sections(load.cell_table(cells.store, "actions"))
-    scores, curves = SequenceScores(cells.store), load.Curves(cells.store)
+    parts = sections(cell_table(cells.store, "actions"))
+    scores, curves = SequenceScores(cells.store), Curves(cells.store)
     claim = CLAIM.model_copy(update={"primary": test})
     (found,) = findings([claim], parts, scores, curves)
     assert found.verdict == verdict

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from bench import records
-from bench.report import load
+from bench.report.cells import cell_table
 from bench.report.elsewhere import elsewhere_tables, markdown
+from bench.report.sections import sections
 from tests.bench.report.report_store import FakeStore
 
 
@@ -18,8 +19,8 @@ def add(store: FakeStore, dataset: str, mse: float, seed: int, further: dict[str
 
 
 def lines(store: FakeStore) -> list[str]:
-    sections = load.sections(load.cell_table(store, "mnist"))
-    return [*markdown(elsewhere_tables(sections))]
+    parts = sections(cell_table(store, "mnist"))
+    return [*markdown(elsewhere_tables(parts))]
 
 
 def test_rows_are_where_models_were_trained_and_columns_where_tested(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.columns import COLUMNS
-from bench.report.load import cell_table
+from bench.report.curves import Curves
 from bench.report.marks import DISTURBED, WHY, mark, of_seeds
 from bench.report.plots.canvas import styles
 from bench.report.plots.fronts import pareto, speed_plots
@@ -125,7 +126,7 @@ def test_where_all_are_marked_none_is_best_and_one_note_says_why(tmp_path: Path)
 def test_a_marked_model_stands_on_no_front_and_is_named_so_in_plots(store: FakeStore) -> None:
     section = only_section(store)
     looks, figures = styles(section.cells), table.summary(section)
-    curves = load.Curves(store).of(section)
+    curves = Curves(store).of(section)
     fronts = speed_plots(section, figures, looks, "1")
     drawn = [*fronts, *learning_plots(curves, looks, "1", {"stopped-small"})]
     assert len(drawn) > 2

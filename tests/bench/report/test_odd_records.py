@@ -14,7 +14,8 @@ import pytest
 from bench import records, report
 from bench.errors import UserError
 from bench.records import Status
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.verdict import status_words
 from tests.bench.report.report_store import HARDNESS, FakeStore, only_section, table_of, verdict_of
 
@@ -196,4 +197,4 @@ def test_a_plan_that_names_other_bytes_is_shown(store: FakeStore) -> None:
     name = json.loads('"m\\udcff"')
     store.add(name, None, status=Status.MISSING)
     store.plan.append(store.runs.pop())
-    assert load.cell_table(store, "mnist")["label"].str.startswith("m\\udcff").any()
+    assert cell_table(store, "mnist")["label"].str.startswith("m\\udcff").any()

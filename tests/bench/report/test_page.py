@@ -15,7 +15,8 @@ from PIL import Image, ImageColor
 
 from bench import records, report
 from bench.errors import UserError
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.parts import parts
 from bench.report.plots.canvas import PALETTE, Picture, Style, styles
 from bench.report.plots.fronts import speed_plots
@@ -182,7 +183,7 @@ def test_one_model_alone_is_drawn_against_its_speed(tmp_path: Path) -> None:
     for seed in (0, 1):
         store.add("alone", 0.0115 + seed / 1000, seed=seed)
     section = only_section(store)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     plots = speed_plots(section, table.summary(section), looks, "1")
     assert len(plots) == 2
     for (picture,) in plots:

@@ -11,9 +11,10 @@ import pytest
 from bench import records, report
 from bench.literature.conventions import NOT_STORED
 from bench.literature.published import PublishedRow
-from bench.report import load
+from bench.report.cells import cell_table
 from bench.report.published import Beside, PublishedTable, published_tables
 from bench.report.scores import SequenceScores
+from bench.report.sections import sections
 from tests.bench.report.report_store import FakeStore
 
 ROW = PublishedRow(
@@ -63,8 +64,8 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 def tables(store: FakeStore, *rows: PublishedRow) -> list[PublishedTable]:
-    sections = load.sections(load.cell_table(store, "mnist"))
-    return published_tables(rows, sections, SequenceScores(store))
+    parts = sections(cell_table(store, "mnist"))
+    return published_tables(rows, parts, SequenceScores(store))
 
 
 def changed(**fields: object) -> PublishedRow:

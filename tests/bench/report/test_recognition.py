@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 
 from bench import records, report
-from bench.report import classes, load, table
+from bench.report import classes, table
 from bench.report.artifacts import Artifacts
+from bench.report.cells import cell_table
+from bench.report.classes import named_videos
 from bench.report.confidence import Confidence
 from bench.report.page import Chapter
+from bench.report.sections import Section, sections
 from tests.bench.report.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]
@@ -32,15 +35,15 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 @pytest.fixture
-def section(store: FakeStore) -> load.Section:
+def section(store: FakeStore) -> Section:
     return only_section(store, "actions")
 
 
-def content(section: load.Section) -> table.Table:
+def content(section: Section) -> table.Table:
     return table.printed(section, table.summary(section))
 
 
-def test_table_ranks_by_videos_and_prints_per_cent(section: load.Section) -> None:
+def test_table_ranks_by_videos_and_prints_per_cent(section: Section) -> None:
     printed = content(section)
     assert [row.label for row in printed.rows] == ["good-small", "poor-small", "class_frequency"]
     headings = [column.heading for column in printed.columns]
@@ -58,7 +61,7 @@ def test_table_ranks_by_videos_and_prints_per_cent(section: load.Section) -> Non
     assert (good.entries[waiting].text, baseline.entries[waiting].text) == ("3.0", "—")
 
 
-def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: load.Section) -> None:
+def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: Section) -> None:
     assert section.setting.startswith("clips of 16 frames · 4 classes · 120 s of training · ")
     said = verdict_of(store, section)
     for words in (
@@ -84,7 +87,7 @@ def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore)
 
 def test_tasks_never_share_a_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, params={"dataset": "actions", "suite": "actions"})
-    found = load.sections(load.cell_table(store, "actions"))
+    found = sections(cell_table(store, "actions"))
     assert [(section.task, set(section.cells["model"])) for section in found] == [
         ("prediction", {"convlstm"}),
         ("recognition", {"good", "poor", "class_frequency"}),
@@ -110,7 +113,7 @@ def test_missing_top5_says_why(store: FakeStore) -> None:
 
 def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> None:
     store.add_classifier("poor", GOOD, TRUTH, seed=1)
-    named = load.named_videos(Artifacts(store), only_section(store, "actions"))
+    named = named_videos(Artifacts(store), only_section(store, "actions"))
     poor = named[named["label"] == "poor-small"]
     shares = classes.matrix(poor, ["Biking", "Diving", "Golf & <b>", "Hockey", "Polo"])
     assert np.allclose(shares[0], [3 / 4, 1 / 4, 0, 0, 0])
@@ -118,10 +121,8 @@ def test_matrix_has_a_row_for_each_truth_over_all_seeds(store: FakeStore) -> Non
     assert np.isnan(shares[3]).all()  # no video of this class
 
 
-def test_classes_are_counted_and_the_best_is_marked(
-    store: FakeStore, section: load.Section
-) -> None:
-    found = classes.class_table(load.named_videos(Artifacts(store), section))
+def test_classes_are_counted_and_the_best_is_marked(store: FakeStore, section: Section) -> None:
+    found = classes.class_table(named_videos(Artifacts(store), section))
     assert found is not None
     assert found.models == ("good-small", "poor-small")
     assert [(row.name, row.videos) for row in found.rows] == [

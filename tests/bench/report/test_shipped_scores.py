@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bench import report
-from bench.report import load
+from bench.records import Status
 from bench.report.scores import SequenceScores
 from bench.report.statistics.clusters import Clusters
 from bench.report.statistics.jackknife import RELATIVE, Pairs
@@ -41,6 +41,6 @@ def test_an_interval_can_be_recomputed_from_the_file(tmp_path: Path) -> None:
 
 def test_a_report_of_nothing_that_was_scored_has_an_empty_file(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
-    store.add("convlstm", None, status=load.Status.FAILED)
+    store.add("convlstm", None, status=Status.FAILED)
     page = report.build(store, "mnist", tmp_path / "out")  # type: ignore[arg-type]
     assert pd.read_parquet(page.with_name("scores.parquet")).empty

@@ -10,9 +10,10 @@ import pytest
 
 from bench import records, report
 from bench.errors import UserError
-from bench.report import load, table
-from bench.report.load import EVALUATION
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
+from bench.report.sections import EVALUATION, Section, sections
 from bench.report.statistics.interval import half_width
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.significance import fixed
@@ -32,12 +33,12 @@ def store(tmp_path: Path) -> FakeStore:
     return example(tmp_path / "artifacts")
 
 
-def printed(section: load.Section) -> dict[str, table.Row]:
+def printed(section: Section) -> dict[str, table.Row]:
     rows = table.printed(section, table.summary(section)).rows
     return {f"{row.label} {row.seeds}": row for row in rows}
 
 
-def entries(section: load.Section) -> dict[str, dict[str, table.Entry]]:
+def entries(section: Section) -> dict[str, dict[str, table.Entry]]:
     """The figures of each row by column."""
     content = table.printed(section, table.summary(section))
     names = [column.name for column in content.columns]
@@ -166,10 +167,10 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
     store.add("convlstm", 0.02, size="published")
     store.add("convlstm", 0.09, tags={records.DATA_DIGEST: "other"})
     store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
-    sections = load.sections(load.cell_table(store, "mnist"))
+    parts = sections(cell_table(store, "mnist"))
     assert [
         (section.device, section.precision, section.size, section.data_digest[:4])
-        for section in sections
+        for section in parts
     ] == [
         ("Example GPU", "32", "small", "feed"),
         ("Example CPU, 2 cores", "32", "small", "othe"),
@@ -177,7 +178,7 @@ def test_what_cannot_be_compared_has_its_own_section(store: FakeStore) -> None:
         ("Example CPU, 2 cores", "bf16", "small", "feed"),
         ("Example CPU, 2 cores", "32", "small", "feed"),
     ]
-    models = [set(section.cells["model"]) for section in sections]
+    models = [set(section.cells["model"]) for section in parts]
     assert models[0] == {"gpu", "copy_last", "mean_frame"}
     assert models[1] == {"convlstm"}  # the baselines were measured on other data
     assert models[2] == {"convlstm", "mine", "copy_last", "mean_frame"}
@@ -207,7 +208,7 @@ def test_every_setting_of_an_evaluation_that_figures_depend_on_parts_rows() -> N
 
 def test_borrowed_baseline_shows_quality_but_no_cost(store: FakeStore) -> None:
     store.add("gpu", 0.01, tags={records.DEVICE: "Example GPU"}, params={"device": "cuda"})
-    first = load.sections(load.cell_table(store, "mnist"))[0]
+    first = sections(cell_table(store, "mnist"))[0]
     rows = entries(first)
     assert rows["copy_last 0"]["mse"].text == "0.05000"
     assert rows["copy_last 0"]["predict_frames_per_second"].text == "—"
@@ -403,7 +404,7 @@ def test_a_metric_of_some_data_sets_alone_has_a_column_where_it_was_measured(
 def test_terminal_gets_the_same_tables_by_title(store: FakeStore) -> None:
     keys = {run.tags[records.CELL] for run in store.runs}
     scores = SequenceScores(store)
-    (title,) = tables = report.tables(load.cell_table(store, "mnist"), keys, scores)
+    (title,) = tables = report.tables(cell_table(store, "mnist"), keys, scores)
     assert title.startswith("moving_mnist, small models · 10 → 10 frames · 120 s of training")
     section = only_section(store)
     assert tables[title] == table_of(store, section)
@@ -414,7 +415,7 @@ def test_terminal_gets_only_tables_of_the_cells_it_asks_for(store: FakeStore) ->
     store.add("convlstm", 0.02, seed=7, params=longer)
     baselines = [run.tags[records.CELL] for run in store.runs[:2]]
     newest = store.runs[-1].tags[records.CELL]
-    cells, scores = load.cell_table(store, "mnist"), SequenceScores(store)
+    cells, scores = cell_table(store, "mnist"), SequenceScores(store)
     (title,) = report.tables(cells, [newest, *baselines], scores)
     assert "600 s of training" in title
     assert len(report.tables(cells, baselines, scores)) == 2
@@ -424,12 +425,12 @@ def test_another_suite_is_shown_beside_under_its_name(store: FakeStore) -> None:
     store.add("convlstm", 0.028, params={"suite": "longer"})
     store.add("convlstm", 0.01, params={"suite": "longer", "budget": "600 s"})
     store.add("copy_last", 0.05, size="only", baseline=True, params={"suite": "longer"})
-    both = load.cell_table(store, "mnist", "longer")
-    assert {(s.budget, s.size) for s in load.sections(both)} == {
+    both = cell_table(store, "mnist", "longer")
+    assert {(s.budget, s.size) for s in sections(both)} == {
         ("120 s", "small"),
         ("600 s", "small"),
     }
-    shared = next(s for s in load.sections(both) if s.budget == "120 s")
+    shared = next(s for s in sections(both) if s.budget == "120 s")
     assert list(printed(shared)) == [
         "predrnn-small 0 1 2",
         "convlstm-small (longer) 0",
@@ -447,7 +448,7 @@ def test_a_suite_without_cells_is_one_line_that_names_those_with(
     store: FakeStore, suite: str, other: str | None
 ) -> None:
     with pytest.raises(UserError, match=r"no cell of the suite 'mnits' .* it has mnist"):
-        load.cell_table(store, suite, other)
+        cell_table(store, suite, other)
 
 
 def skip(store: FakeStore, model: str, dataset: str, *, seed: int = 0) -> None:
@@ -477,7 +478,7 @@ def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: Fak
     for seed in (0, 1):
         skip(store, "predrnn", "kth", seed=seed)
     skip(store, "convlstm", "kth")
-    first, last = load.sections(load.cell_table(store, "mnist"))
+    first, last = sections(cell_table(store, "mnist"))
     assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
     assert last.setting == (
         "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"

@@ -11,7 +11,7 @@ from bench import records
 from bench.console import SCREEN
 from bench.errors import UserError
 from bench.report import tables
-from bench.report.load import cell_table
+from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
 from bench.store.mlflow import RecordedCell, Store
 from bench.suite.settle import settle

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.plots.canvas import styles
 from bench.report.plots.ladders import ladders
 from bench.report.plots.sweeps import Sweep
 from bench.report.scores import SequenceScores
+from bench.report.sections import headings, sections
 from tests.bench.report.report_store import FakeStore
 
 
 def ladders_of(store: FakeStore) -> list[Sweep]:
-    cells = load.cell_table(store, "mnist")
-    parts = [(section, table.summary(section)) for section in load.sections(cells)]
+    cells = cell_table(store, "mnist")
+    parts = [(section, table.summary(section)) for section in sections(cells)]
     return ladders(parts, SequenceScores(store), styles(cells))
 
 
@@ -95,9 +97,9 @@ def test_rungs_stand_together_the_largest_first_and_say_their_budget(tmp_path: P
     climb(store, "convlstm", ("3e+13 flops", 0.038), ("1e+14 flops", 0.030))
     store.add("convlstm", 0.2, params={"dataset": "taxibj"})
     climb(store, "convlstm", ("1e+13 flops", 0.040))
-    found = load.sections(load.cell_table(store, "mnist"))
+    found = sections(cell_table(store, "mnist"))
     assert [section.dataset for section in found] == [*["moving_mnist"] * 3, "taxibj"]
-    assert load.headings(found) == [
+    assert headings(found) == [
         "moving_mnist, small models, 100 TFLOPs",
         "moving_mnist, small models, 30 TFLOPs",
         "moving_mnist, small models, 10 TFLOPs",

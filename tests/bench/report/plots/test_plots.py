@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 
 from bench import records
 from bench.records import Measure
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.columns import COLUMNS
+from bench.report.curves import Curves
 from bench.report.plots.canvas import (
     ONE_COLUMN,
     TWO_COLUMNS,
@@ -30,6 +32,7 @@ from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.scores import SequenceScores
+from bench.report.sections import sections
 from bench.score.metrics import RECORDED
 from tests.bench.report.report_store import FakeStore, example, only_section
 
@@ -62,11 +65,11 @@ def test_samples_are_steps_of_the_cells_own_batches(tmp_path: Path) -> None:
     for name, batch in (("small_batches", 2), ("large_batches", 8)):
         spent = {"train/steps": 400.0, "train/samples": 400.0 * batch}
         store.add(name, 0.02, metrics=spent)
-    curves = load.Curves(store).of(only_section(store))
+    curves = Curves(store).of(only_section(store))
     ends = curves[curves["metric"] == records.TRAIN_LOSS].groupby("model").last()
     assert ends["samples"].to_dict() == {"small_batches": 800, "large_batches": 3200}
     assert set(ends["steps"]) == {400}
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     loss, validation = learning_plots(curves, looks, "1")
     assert [picture.choice for picture in loss] == ["seconds"]
     assert [picture.choice for picture in validation] == ["seconds", "steps", "samples"]
@@ -104,10 +107,10 @@ def test_a_dozen_models_look_different_and_of_more_the_best_stand_out(tmp_path: 
     store = FakeStore(tmp_path)
     for number in range(12):
         store.add(f"model_{number:02d}", 0.03 - number / 1e3)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     assert len({(look.color, look.dash) for look in looks.values()}) == 12
     store.add("thirteenth", 0.05)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     ahead = {name for name, look in looks.items() if not look.is_behind}
     assert ahead == {f"model_{number:02d}" for number in range(6, 12)}
     assert len({look.color for look in looks.values()}) == 7
@@ -124,7 +127,7 @@ def test_seeds_are_drawn_where_there_are_several(tmp_path: Path) -> None:
     store.add("copy_last", 0.05, size="only", baseline=True)
     for seed, mse in enumerate((0.020, 0.021, 0.025)):
         store.add("convlstm", mse, seed=seed)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     section = only_section(store)
     (first, *_), *others = seed_plots(section, table.summary(section), looks, "1")
     assert first.name == "1-seeds-mse"
@@ -142,8 +145,8 @@ def swept(store: FakeStore, *datasets: str, horizon: str = "10") -> list[str]:
         tags = {records.DATA_DIGEST: f"{number}" * 8}
         store.add("convlstm", 0.02, params=params, tags=tags)
         store.add("predrnn", 0.03, params=params, tags=tags)
-    cells = load.cell_table(store, "mnist")
-    parts = [(section, table.summary(section)) for section in load.sections(cells)]
+    cells = cell_table(store, "mnist")
+    parts = [(section, table.summary(section)) for section in sections(cells)]
     found = sweep_plots(parts, styles(cells))
     for sweep in found:
         assert len(sweep.plots) == 3  # quality, training speed, peak memory
@@ -165,8 +168,8 @@ def test_a_default_that_was_recorded_counts(tmp_path: Path) -> None:
     for dataset, horizon in (("kth", "20"), ("kth(horizon=40)", "40")):
         params = {"dataset": dataset, "horizon": horizon}
         store.add("convlstm", 0.02, params=params, tags={records.DATA_DIGEST: horizon})
-    cells = load.cell_table(store, "mnist")
-    parts = [(section, table.summary(section)) for section in load.sections(cells)]
+    cells = cell_table(store, "mnist")
+    parts = [(section, table.summary(section)) for section in sections(cells)]
     (sweep,) = sweep_plots(parts, styles(cells))
     assert sweep.title == "kth by horizon, small models"
     (quality,) = sweep.plots[0]
@@ -183,7 +186,7 @@ def boxes(content: bytes) -> list[float]:
 def test_a_picture_as_pdf_is_as_wide_as_a_column_and_stays_what_it_was(tmp_path: Path) -> None:
     store = example(tmp_path)
     section = only_section(store)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     ((picture,), *_) = speed_plots(section, table.summary(section), looks, "1")
     before = picture.figure.get_size_inches().tolist()
     narrow, wide = pdf(picture, ONE_COLUMN), pdf(picture, TWO_COLUMNS)
@@ -199,7 +202,7 @@ def test_long_names_leave_room_for_the_axes(tmp_path: Path) -> None:
     for seed in (0, 1):
         store.add("long_" * 9, 0.02 + seed / 100, seed=seed)
     section = only_section(store)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     ((picture,), *_) = speed_plots(section, table.summary(section), looks, "1")
     assert ONE_COLUMN < boxes(pdf(picture, ONE_COLUMN))[0] < TWO_COLUMNS
 
@@ -207,7 +210,7 @@ def test_long_names_leave_room_for_the_axes(tmp_path: Path) -> None:
 def test_what_is_drawn_of_a_model_carries_its_name(tmp_path: Path) -> None:
     store = example(tmp_path)
     section = only_section(store)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     ((picture,), *_) = horizon_plots(SequenceScores(store).horizon(section), looks, "1")
     tagged = re.findall(r'<(path|g) data-model="([^"]*)"', picture.svg)
     models = ["predrnn-small", "convlstm-small", "maxvit-small", "mean_frame", "copy_last"]
@@ -240,7 +243,7 @@ def test_the_front_leaves_its_room_to_the_models(tmp_path: Path) -> None:
     for model, mse in (("a", 0.02), ("b", 0.021), ("c", 0.022)):
         store.add(model, mse)
     section = only_section(store)
-    looks = styles(load.cell_table(store, "mnist"))
+    looks = styles(cell_table(store, "mnist"))
     *_, (picture,) = speed_plots(section, table.summary(section), looks, "1")
     (axes,) = picture.figure.axes
     assert axes.get_ylim()[1] < 0.03

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench import records, report
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
+from bench.report.sections import sections
 from bench.report.statistics.ranks import Ranks, ranks
 from tests.bench.report.report_store import FakeStore
 
@@ -35,8 +37,8 @@ def store(tmp_path: Path) -> FakeStore:
 
 
 def of(store: FakeStore) -> list[Ranks]:
-    sections = load.sections(load.cell_table(store, "mnist"))
-    return ranks(sections, [table.summary(section) for section in sections])
+    parts = sections(cell_table(store, "mnist"))
+    return ranks(parts, [table.summary(section) for section in parts])
 
 
 def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None:

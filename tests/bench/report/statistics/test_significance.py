@@ -10,8 +10,10 @@ import pytest
 
 from bench import records, report
 from bench.records import Measure
-from bench.report import load, table
+from bench.report import table
+from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
+from bench.report.sections import sections
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence, written
@@ -175,7 +177,7 @@ def test_scores_are_means_over_frames_by_cell(store: CountingStore) -> None:
 def test_a_table_is_read_once_where_its_cell_stands_in_two_sections(store: CountingStore) -> None:
     run = store.add("predrnn", 0.02, params={"budget": "600 s"})
     store.keep_scores(run, np.full((20, 10), 0.02))
-    both, reader = load.sections(load.cell_table(store, "mnist")), SequenceScores(store)
+    both, reader = sections(cell_table(store, "mnist")), SequenceScores(store)
     assert [("copy_last", 0) in reader.of(section) for section in both] == [True, True]
     assert len(store.asked) == len(set(store.asked))
 

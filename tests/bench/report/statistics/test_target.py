@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench import records
-from bench.report import load, table
+from bench.report import table
+from bench.report.curves import Curves
 from bench.report.statistics.target import Target, to_target
 from tests.bench.report.report_store import FakeStore, only_section
 
@@ -26,7 +27,7 @@ def add(store: FakeStore, model: str, seed: int, values: list[float]) -> None:
 
 def of(store: FakeStore) -> Target | None:
     section = only_section(store)
-    return to_target(section, table.summary(section), load.Curves(store).of(section))
+    return to_target(section, table.summary(section), Curves(store).of(section))
 
 
 @pytest.mark.parametrize(
