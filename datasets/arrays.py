@@ -40,8 +40,9 @@ class Arrays(Dataset):
 
     uint8 stays as it is, from 0 to 255. Other values are scaled from `value_range` to [0,1] and cut
     there, and held in 16 bits, to 1/65,535 of the range. Without `value_range` it is that of the
-    sequences that train. Floating-point numbers are all read once at the start, for one that is not
-    finite would spoil a training, and so is what a range is measured of.
+    sequences that train. Numbers that need not lie in it are all read once at the start, and so are
+    floating-point ones, for one that is not finite would spoil a training. What the files hold is
+    part of what a cell is: where anything in them changes, cells run again.
 
     A second array may hold numbers that are known beside each frame, such as what was done to a
     tank of water: [N,T,K], or [T,K] that are the same in all sequences. They stay as they are;
@@ -119,6 +120,7 @@ class Arrays(Dataset):
             limits = _measured(sequences.path, reach["train"])
         store = _Store(sequences, limits)
         names, beside = _beside(sequences, covariates)
+        self.files = list(dict.fromkeys((sequences.path, _place_beside(sequences, covariates)[0])))
         self.spec = replace(
             spec, frame_shape=tuple(frame_shape), dtype=store.dtype, covariates=names
         )
@@ -226,13 +228,17 @@ def _beside(sequences: Sequences, covariates: str) -> tuple[tuple[Covariate, ...
     """
     if not covariates:
         return (), None
-    path, key = sequences.path, covariates
-    if Path(covariates).suffix.lower() in SUFFIXES:
-        path, key = _located(covariates), ""
-    numbers = numbers_beside(path, key, sequences)
+    numbers = numbers_beside(*_place_beside(sequences, covariates), sequences)
     names = (f"{Path(covariates).stem} {number}" for number in range(numbers.shape[-1]))
     found = torch.tensor(numbers).flatten(0, 1)
     return tuple(Covariate(name) for name in names), found
+
+
+def _place_beside(sequences: Sequences, covariates: str) -> tuple[Path, str]:
+    """The file of the numbers beside each frame, its own or that of the frames, and their key."""
+    if Path(covariates).suffix.lower() in SUFFIXES:
+        return _located(covariates), ""
+    return sequences.path, covariates
 
 
 def _located(path: str) -> Path:
@@ -315,8 +321,11 @@ def _reach(
         DataMissing: a value is not finite.
     """
     kind = sequences.dtype
-    if kind.kind != "f" and (limits is not None or kind == np.uint8):
-        return {}
+    if kind.kind != "f":
+        largest = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        low, high = limits or ((0, 255) if kind == np.uint8 else (math.inf, -math.inf))
+        if low <= largest[0] and largest[1] <= high:
+            return {}
     return {split: _extremes(sequences, clips) for split, clips in splits.items()}
 
 

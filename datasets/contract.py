@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
@@ -226,6 +228,12 @@ class Dataset(ABC):
     spec: Spec
     epoch_clips: int | None = None
     """Training clips in an epoch; None where they are drawn without end, and no protocol says."""
+    files: Sequence[Path] = ()
+    """The files that training clips are read from as they are, where others may overwrite them.
+
+    What these hold is part of what a cell is. Of a data set without any a few training clips are
+    looked at.
+    """
     notice: str | None = None
     """One line a user should see, such as that a substitute is used; None for none."""
 

@@ -9,6 +9,7 @@ import torch
 from bench import as_started
 from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
+from bench.suite.contents import content_digest
 from bench.suite.reference import Reference
 from bench.suite.suite import Evaluation
 from bench.train.task import task_of
@@ -76,13 +77,14 @@ def name_of(reference: str) -> str:
 
 @cache
 def training_digest(task: TaskName, reference: str) -> list[str | None]:
-    """Digests of what trains: of some clips, and of all frames where a cache has one."""
+    """Digests of what trains: of some clips, of all frames where a cache has one, and of files."""
     data = opened(reference)
 
     def draw(count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
         return task_of(task, data.spec).draw(data, count, generator)
 
-    return [fingerprint.training_digest(draw), getattr(data, "frames_digest", "")]
+    of_files = map(content_digest, data.files)
+    return [fingerprint.training_digest(draw), getattr(data, "frames_digest", ""), *of_files]
 
 
 @cache

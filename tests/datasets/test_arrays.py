@@ -249,8 +249,11 @@ def test_values_of_any_type_are_scaled_by_the_range_of_what_trains(
     )
 
 
-def test_a_range_that_is_given_is_used_and_what_is_beyond_is_told(tmp_path: Path) -> None:
-    array = drifting((10, 24, 1, 6, 7))
+@pytest.mark.parametrize("dtype", ["f4", "i2"])
+def test_a_range_that_is_given_is_used_and_what_is_beyond_is_told(
+    tmp_path: Path, dtype: str
+) -> None:
+    array = drifting((10, 24, 1, 6, 7)).astype(dtype)
     array[9, 0, 0, 0, 0] = 9
     dataset = Arrays(path=_saved(tmp_path, array), axes="NTCHW", value_range=(-4, 4), test="9")
     shown = dataset.held_out("test")[:][0].numpy() / 65_535
@@ -261,7 +264,8 @@ def test_a_range_that_is_given_is_used_and_what_is_beyond_is_told(tmp_path: Path
 
 def test_a_range_for_bytes_scales_them_too(tmp_path: Path) -> None:
     path = _saved(tmp_path, _numbered())
-    dataset = Arrays(path=path, axes="NTCHW", value_range=(0, 100))
+    dataset = Arrays(path=path, axes="NTCHW", value_range=(0, 50))
+    assert "values from 0 to 50 are 0 to 1; others, from 0 to " in (dataset.notice or "")
     assert dataset.spec.dtype == torch.uint16
     assert int(dataset.held_out("test")[:].to(torch.int32).max()) == 65_535
 
