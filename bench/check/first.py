@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.check import training
 from bench.check.promises import require, require_loss, seeded, small_size
+from bench.check.registered import require_registered
 from bench.errors import UserError
 from bench.suite import catalogue
 from bench.train.held_out import Batch, Pass
@@ -74,14 +75,19 @@ def _trains(model_class: type[Model], task: Task) -> None:
         output = task.forward(model.eval(), *task.given(batch))
     clips, *further = batch
     truth = clips[:, task.spec.context_frames :]
-    task.check(Pass(0, clips, truth, output, 0.0, tuple(further)))
+    task.check(Pass(0, clips.half(), truth, output, 0.0, tuple(further)))
 
 
 def _require_gradients(model: Any, task: Task, batch: Batch) -> None:
-    arguments = task.loss_arguments(batch, torch.tensor(0.5), seeded())
-    for name in task.losses(model):
-        loss: Tensor = getattr(model, name)(*arguments)
-        require_loss(loss)
+    def losses() -> Iterator[Tensor]:
+        arguments = task.loss_arguments(batch, torch.tensor(0.5), seeded())
+        for name in task.losses(model):
+            loss: Tensor = getattr(model, name)(*arguments)
+            require_loss(loss)
+            yield loss
+
+    require_registered(model, losses)
+    for loss in losses():
         loss.backward()  # type: ignore[no-untyped-call]
     gradients = [each.grad for each in model.parameters() if each.grad is not None]
     require(bool(gradients), "no parameter takes part in the loss")

@@ -21,6 +21,7 @@ from bench.check.promises import (
     small_size,
     video,
 )
+from bench.check.registered import require_registered
 from bench.check.resume import require_resumable
 from bench.check.static import require_static
 from bench.kernels.fit import fit
@@ -74,7 +75,7 @@ class SharedChecks:
         require_close(together, apart, "outputs depend on the rest of the batch")
 
     def no_state(self, model_class: type[Any]) -> None:
-        """An output is the same again after other clips, another batch size and a training loss."""
+        """An output is the same again after other clips, of the same number too, and a loss."""
         model, frames = self.build(model_class, FRAME), video(2, 3, FRAME)
         with torch.no_grad():
             torch.manual_seed(1)
@@ -82,6 +83,7 @@ class SharedChecks:
             self.forward(model, video(3, 3, FRAME, seed=1))
             for _ in self.losses(model, video(1, 5, FRAME, seed=2), 0.5, seeded()):
                 pass
+            self.forward(model, video(2, 3, FRAME, seed=3))  # state may live as long as a size
             torch.manual_seed(1)
             after = self.forward(model, frames)
         require_close(before, after, "state survives a call")
@@ -89,6 +91,7 @@ class SharedChecks:
     def gradients(self, model_class: type[Any]) -> None:
         """Training losses are finite scalars; from them every parameter has a finite gradient."""
         model = self.build(model_class, FRAME).train()
+        require_registered(model, lambda: self.losses(model, video(2, 5, FRAME), 0.5, seeded()))
         for progress in (0.0, 0.5, 1.0):
             model.zero_grad()
             for loss in self.losses(model, video(2, 5, FRAME), progress, seeded()):

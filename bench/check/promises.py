@@ -57,6 +57,8 @@ def require_close(first: Tensor, second: Tensor, complaint: str) -> None:
 
 def require_loss(loss: Tensor) -> None:
     """Raise `ContractBroken` unless `loss` is a finite scalar."""
+    kind = type(loss).__name__
+    require(isinstance(loss, Tensor), f"a training loss is of type {kind}, not a scalar tensor")
     require(loss.shape == (), f"a training loss has shape {list(loss.shape)}, not a scalar's")
     require(math.isfinite(loss.item()), f"a training loss is {loss.item()}")
 

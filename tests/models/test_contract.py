@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.check import classifier, model, predictor, training
+from bench.check import classifier, first, model, predictor, training
 from bench.check.predictor import CHECKS, COVARIATE_CHECKS, checks_of
 from bench.check.promises import ContractBroken
+from bench.errors import Invalid
 from bench.suite import catalogue
 from models.contract import Classifier, Predictor, TrainingBatch
 
@@ -113,6 +114,40 @@ class _Remembers(_Good):
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         before, self.last = self.last, context.mean()
         return super().forward(context, horizon) + (0.0 if before is None else before)
+
+
+class _RemembersWhileTheSizeStays(_Good):
+    """A usual pattern: the state starts anew only where the batch has another size."""
+
+    last = torch.zeros(0)
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        if self.last.shape != context[:, 0].shape:
+            self.last = torch.zeros_like(context[:, 0])
+        self.last = (0.5 * self.last + context.mean(1)).detach()
+        return super().forward(context, horizon) + self.last[:, None]
+
+
+class _ListOfModules(_Good):
+    """The weights in the list are trained by no optimiser, and in no state_dict."""
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.cells = [nn.Conv2d(frame_shape[0], frame_shape[0], 3, padding=1, bias=False)]
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(self.cells[0](context[:, -1])[:, None], horizon)
+
+
+class _AsksForTheGradientOfAClip(_Good):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        clip = batch.clip.detach().clone().requires_grad_()
+        return super().training_loss(batch) + 0.0 * clip.square().mean()
+
+
+class _LosesByName(_Good):
+    def training_loss(self, batch: TrainingBatch) -> Tensor:
+        return {"mse": super().training_loss(batch)}  # type: ignore[return-value]
 
 
 class _DeadParameter(_Good):
@@ -232,6 +267,24 @@ class _DrawsByItself(_Good):
         return futures + torch.rand_like(futures)
 
 
+def test_a_weight_that_is_not_registered_is_named_before_it_trains() -> None:
+    (trains,) = (run for name, run in first.checks_on(()).items() if name == "trains")
+    with pytest.raises(ContractBroken, match=r"shape \[1, 1, 3, 3\] in self.cells is no parameter"):
+        trains(_ListOfModules)
+    with pytest.raises(ContractBroken, match="of type dict, not a scalar tensor"):
+        trains(_LosesByName)
+    trains(_AsksForTheGradientOfAClip)
+
+
+def test_predictions_in_bytes_are_no_fault_of_the_check_itself() -> None:
+    class Bytes(_Good):
+        def forward(self, context: Tensor, horizon: int) -> Tensor:
+            return 255 * super().forward(context, horizon)
+
+    with pytest.raises(Invalid, match="once divided by 255"):
+        first.checks_on(())["trains"](Bytes)
+
+
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("model_class", [_Good, _Draws])
 def test_checks_pass_a_good_model(model_class: type[Predictor], check: str) -> None:
@@ -248,8 +301,11 @@ def test_checks_pass_a_good_model(model_class: type[Predictor], check: str) -> N
         ("autocast", _OverflowsWhenRounded),
         ("batch", _MixesTheBatch),
         ("no state", _Remembers),
+        ("no state", _RemembersWhileTheSizeStays),
         ("samples", _DrawsByItself),
         ("gradients", _DeadParameter),
+        ("gradients", _ListOfModules),
+        ("gradients", _LosesByName),
         ("randomness", _ForeignNoise),
         ("round trip", _HiddenWeight),
         ("rounded gradients", _OverflowsInTraining),
