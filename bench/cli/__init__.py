@@ -9,9 +9,11 @@ import tyro
 from bench import PROGRAM
 from bench.cli.data import Data
 from bench.cli.look import Check, Ls, Speed
+from bench.cli.options import OF_SEVERAL
 from bench.cli.results import Cite, Diff, Predict, Report, Verify
 from bench.cli.run import Cell, Rescore, Run, Tune
 from bench.cli.store import Clean, Push, Ui
+from bench.errors import UserError
 
 Verb = (
     Run
@@ -52,6 +54,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         sys.stdout.write(FIRST_STEPS)
         return 0
+    _check_once(arguments)
     verb = tyro.cli(
         Verb,
         prog=PROGRAM,
@@ -64,3 +67,13 @@ def main(arguments: list[str]) -> int:
         ),
     )
     return verb()
+
+
+def _check_once(arguments: list[str]) -> None:
+    """Raise UserError where a flag of several values is given twice: the parser takes the last."""
+    flags = [word.partition("=")[0].replace("_", "-") for word in arguments]
+    for flag in OF_SEVERAL:
+        if flags.count(flag) > 1:
+            raise UserError(
+                f"{flag} is given twice: give it once, with all that belongs to it: {flag} A B"
+            )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from bench.cli.options import unset
+from bench.cli.options import Place, unset
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class DataPrepare:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, with options, or path/to/file.py:Class."""
-    source: Annotated[Path | None, unset("PATH")] = None
+    source: Annotated[Place | None, unset("PATH")] = None
     """Folder that holds its files (default: looked for in the data folder)."""
     workers: Annotated[int | None, unset("N")] = None
     """Processes that decode (default: one a CPU)."""
@@ -66,7 +65,7 @@ class DataShow:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, with options, or path/to/file.py:Class."""
-    out: Annotated[Path | None, unset("PATH")] = None
+    out: Annotated[Place | None, unset("PATH")] = None
     """Folder to write to (default: results/data/NAME)."""
     split: Literal["train", "validation", "test"] = "train"
     """Where the clips are from; those to train on are drawn with seed 0."""

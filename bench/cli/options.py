@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from bench.suite.suite import Suite
 
 
-def folder(path: str) -> Path:
-    """The folder that the user named.
+def place(path: str) -> Path:
+    """The folder or file that the user named.
 
     Raises:
         UserError: the name is empty, or cannot be printed and recorded.
     """
     if not path:
-        raise UserError("the path of a folder is empty: write . for the one you are in")
+        raise UserError("a path is empty: write . for the folder you are in")
     return sayable(Path(path))
 
 
@@ -40,12 +40,15 @@ def suite_name(suite: str) -> str:
     return Path(suite).stem if suite.endswith(".toml") else suite
 
 
-Folder = Annotated[
+OF_SEVERAL = ("--models", "--datasets", "--seeds", "--set", "--launch-options", "--on", "--names")
+"""The flags that take several values."""
+
+Place = Annotated[
     Path,
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: folder(words[0]),
+        instance_from_str=lambda words: place(words[0]),
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda path: [str(path)],
     ),
@@ -59,7 +62,7 @@ Setting = Annotated[tuple[str, ...], unset("WHERE.NAME=VALUE ...")]
 class Places:
     """Where results and runs are stored."""
 
-    results: Folder = Path("results")
+    results: Place = Path("results")
     """Folder for the store, checkpoints and reports."""
     tracking_uri: Annotated[str | None, unset("URI")] = None
     """MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the results folder)."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from bench.cli.options import Places, folder, suite_name, unset
+from bench.cli.options import Place, Places, suite_name, unset
 from bench.errors import UserError
 
 
@@ -21,11 +20,11 @@ class Report:
     """Name of the suite, as MLflow's experiment is called."""
     compare: Annotated[str | None, unset("OTHER_SUITE")] = None
     """Show the trained cells of this suite, too, wherever they may be compared."""
-    out: Annotated[Path | None, unset("DIR")] = None
+    out: Annotated[Place | None, unset("DIR")] = None
     """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
     latex: bool = False
     """Write the tables as LaTeX (booktabs), too: tables.tex, which later reports renew."""
-    publish: Annotated[Path | None, unset("SITE")] = None
+    publish: Annotated[Place | None, unset("SITE")] = None
     """Write it into SITE/SUITE, and SITE/index.html of all reports there, for any web host."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
@@ -39,7 +38,7 @@ class Report:
         if self.out and self.publish:
             raise UserError("--out and --publish both say where to: give one")
         if self.publish:
-            out = folder(str(self.publish)) / (f"{name}-beside-{other}" if other else name)
+            out = self.publish / (f"{name}-beside-{other}" if other else name)
         else:
             kind = f"beside-{other}" if other else "report"
             out = self.out or self.places.results / name / kind
@@ -118,9 +117,9 @@ class Predict:
 
     model: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
-    input: Path
+    input: Place
     """Video, array of clips (.npy), folder of images, or folder of any of these."""
-    out: Path
+    out: Place
     """Folder to write to."""
     horizon: Annotated[int | None, unset("FRAMES")] = None
     """Frames to predict (default: as many as in training)."""

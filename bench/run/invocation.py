@@ -72,7 +72,7 @@ class Invocation:
         """Cells that ended while MLflow's server was away."""
         self._lost: list[str] = []
         """What could not be recorded or written."""
-        plan.check(self.cells)
+        plan.check(self.cells, self.force)
 
     def dry_run(self) -> int:
         """Show the plan and write nothing; the exit code."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import units
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.run.checkpoint import Checkpoint
 from bench.run.display import PlannedCell, RunSettings, State
 from bench.run.estimate import training_seconds
@@ -23,17 +23,19 @@ OTHER_SECONDS = 45.0  # a guess, before anything is known: set-up, validation an
 BASELINE_SECONDS = 15.0  # the same for a model that is not trained
 
 
-def check(cells: Sequence[Cell]) -> None:
+def check(cells: Sequence[Cell], force: str | None = None) -> None:
     """Check references and data of the cells before anything is written.
 
     Raises:
-        UserError: a reference is wrong, or no cell has data.
+        UserError: a reference is wrong, no cell has data, or none has a name that `force` matches.
     """
     for cell in cells:
         _ = cell.name, cell.scored
     missing = [cell.missing_data for cell in cells]
     if all(missing):
         raise UserError("; ".join(dict.fromkeys(missing)))
+    if force is not None and not any(is_forced(cell, force) for cell in cells):
+        raise unknown("cell", force, (cell.name for cell in cells))
 
 
 def plan(
@@ -52,7 +54,7 @@ def plan(
 
 def is_forced(cell: Cell, force: str | None) -> bool:
     """Whether `cell` runs even if it is done."""
-    return force is not None and fnmatch.fnmatch(cell.name, force)
+    return force is not None and (cell.name == force or fnmatch.fnmatch(cell.name, force))
 
 
 def settings(cells: Sequence[Cell], workers: int = 1) -> RunSettings:

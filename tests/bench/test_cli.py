@@ -1,18 +1,21 @@
 """What a user types and reads: one clear line for a mistake, exit code 2, nothing half-written."""
 
 import json
+import re
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from bench import cli
 from bench.__main__ import main
+from bench.cli.options import OF_SEVERAL
 from bench.errors import UserError
 from bench.store.address import database_file, store_uri
 from bench.store.mlflow import Store
@@ -34,6 +37,13 @@ from tests.bench.conftest import Bench, command, environment
         (["data", "prepare", "moving_mnits"], "did you mean 'moving_mnist'?"),
         (["data", "show", "moving_mnist", "--clips", "0"], "from 1 to"),
         (["predict", "--model", "m", "--input", "no.mp4", "--out", "o"], "there is no no.mp4"),
+        (["predict", "--model", "m", "--input", "", "--out", "o"], "a path is empty: write ."),
+        (["data", "prepare", "frames", "--source", ""], "a path is empty: write ."),
+        (["data", "show", "moving_mnist", "--out", ""], "a path is empty: write ."),
+        (["report", "--suite", "smoke", "--publish", ""], "a path is empty: write ."),
+        (["run", "--suite", "smoke", "--seeds", "0", "--seeds", "1"], "--seeds is given twice"),
+        (["run", "--suite", "smoke", "--set", "a=1", "--set=b=2"], "--set is given twice"),
+        (["run", "--suite", "smoke", "--force", "predrn/*"], "unknown cell 'predrn/*': there are"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -234,3 +244,12 @@ def test_check_keeps_a_good_model_and_breaks_a_bad_one(bench: Bench, user_models
     bad = bench("check", f"{user_models}:Raises")
     assert bad.returncode == 1
     assert "no such key in the model" in bad.stdout
+
+
+def test_every_flag_of_several_values_is_known_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    found = set()
+    for verb in get_args(cli.Verb):
+        with pytest.raises(SystemExit):
+            cli.main([verb.__name__.lower(), "--help"])
+        found |= set(re.findall(r"(--[a-z-]+) [^-\n]*\.\.\.\s", capsys.readouterr().out))
+    assert found == set(OF_SEVERAL)
