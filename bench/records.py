@@ -193,6 +193,7 @@ STEP = "bench.step"  # how training steps ran: "graph", or "eager", with the rea
 RAN_ON = "bench.ran_on"  # how many nodes where several; how many devices where not as settled
 LITERAL_STEP = "bench.literal_step"  # the same of the transcription beside it
 CODE_DIGEST = "bench.code_digest"  # of model, data set, task and training
+MODEL_CODE = "bench.model_code_digest"  # of the model alone, as its weights go on needing it
 COMMON_CODE = "bench.common_code_digest"  # the same without the model: equal for cells that compare
 DATA_DIGEST = "bench.data_digest"  # of the test clips' pixels
 CLUSTER = "bench.cluster"  # what a cluster of test clips is, in the singular, such as "person"

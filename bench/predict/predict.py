@@ -78,6 +78,8 @@ def predict(
         )
     suite = run.params.get("suite", "unknown")
     _say(f"{one_line(run.name)} of the suite {one_line(suite)}, run {run.run_id}")
+    if trained.notice:
+        sys.stderr.write(f"note: {trained.notice}\n")
     clips = OwnClips(sources, trained.frame_format, trained.window)
     try:
         if trained.spec.classes:

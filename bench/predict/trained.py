@@ -19,7 +19,7 @@ from bench.escape import one_line
 from bench.predict.own_clips import Window
 from bench.store.mlflow import RecordedCell, Store
 from bench.store.named import finished
-from bench.suite import catalogue
+from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference
 from bench.train import hardware
 from bench.train.task import task_for
@@ -39,6 +39,7 @@ class Trained:
         spec: of its data set, with the covariates that the model is given.
         frame_format: what every frame becomes for it.
         window: the frames of a clip that it is shown.
+        notice: what a user should know, such as that the model's code has changed; "" for nothing.
     """
 
     run: RecordedCell
@@ -47,6 +48,7 @@ class Trained:
     spec: Spec
     frame_format: FrameFormat
     window: Window
+    notice: str
 
 
 def load(asked: str, uri: str, device: str) -> Trained:
@@ -69,7 +71,16 @@ def load(asked: str, uri: str, device: str) -> Trained:
         model.load_state_dict(stored)
     except RuntimeError as error:
         raise UserError(_changed(run, "its parameters")) from error
-    return Trained(run, model.to(place).eval(), place, spec, *_reading(run, spec))
+    notice = _notice(run, type(model))
+    return Trained(run, model.to(place).eval(), place, spec, *_reading(run, spec), notice)
+
+
+def _notice(run: RecordedCell, cls: type) -> str:
+    """A line where the code of the model is not that which was trained."""
+    then = run.tags.get(records.MODEL_CODE)
+    if then in (None, fingerprint.code_digest(cls)):
+        return ""
+    return f"{_changed(run, 'its code')}, or its predictions may be others"
 
 
 def _stored(run: RecordedCell, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:

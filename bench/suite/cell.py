@@ -388,6 +388,7 @@ class Cell(BaseModel):
             records.STATUS: records.Status.RUNNING.value,
             records.COMMIT: fingerprint.commit(),
             records.CODE_DIGEST: self.code_digest,
+            records.MODEL_CODE: fingerprint.code_digest(self.model_class),
             records.COMMON_CODE: self.common_code_digest,
             records.DEVICE: self.on + hardware.device_name(self.device),
             **fingerprint.versions(),

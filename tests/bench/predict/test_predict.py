@@ -21,6 +21,7 @@ from bench import cli, pictures, records
 from bench.errors import UserError
 from bench.predict.own_clips import OwnClips, Window, find
 from bench.store.mlflow import Store
+from bench.suite import catalogue, fingerprint
 from datasets.video.names import printable
 from datasets.video.source import FrameFormat
 from tests.bench.conftest import SUITE, run_here
@@ -409,6 +410,30 @@ def test_a_model_whose_size_has_changed_since_is_refused(
     )
     with pytest.raises(UserError, match="has changed since it was trained"):
         predict(run, tmp_path / "clip.npy")
+
+
+def test_code_that_has_changed_since_is_told(
+    predict: Predict,
+    tmp_path: Path,
+    results: Path,
+    own: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    store, model = Store(f"sqlite:///{results}/mlflow.db"), f"{own}:Filter"
+    run = _record(
+        store,
+        tmp_path,
+        model,
+        f"{own}:Noise",
+        weights={"filter.weight": torch.zeros(3, 3, 3, 3), "filter.bias": torch.zeros(3)},
+        **{"dataset": "Noise/code", "model.side": 3},
+    )
+    code = fingerprint.code_digest(catalogue.model(model))
+    for digest, said in ((code, False), ("0" * 32, True)):
+        store.tag(run, {records.MODEL_CODE: digest})
+        assert predict(run, tmp_path / "clip.npy", "--overwrite") == 0
+        assert ("note: Filter has changed since it was trained" in capsys.readouterr().err) is said
 
 
 def _damage(store: Store, run: str, content: bytes | None) -> None:
