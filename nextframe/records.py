@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,14 +13,15 @@ if TYPE_CHECKING:
 
     from bench.compare.diff import Diff
     from bench.report.scores import Scores
-    from bench.report.sections import Section
+    from bench.report.section import Section
     from bench.store.mlflow import Store
     from bench.suite.suite import Suite
     from nextframe.trained import TrainedModel
 
 WHO = ["cell", "label", "model", "size", "dataset", "seed", "baseline"]
 """Which cell a row is of; `label` is the model with its size, as tables call it."""
-SETTING = ["budget", "recipe", "device", "precision"]
+SETTING = ["budget", "recipe", "recipe_from", "device", "precision"]
+"""`recipe` is what the suite asked for, `recipe_from` whose a model's is, as tables say it."""
 HOW = ["status", "reason", "marked", "started", "run_id", "key"]
 
 
@@ -43,6 +45,7 @@ def cells(
     import pandas as pd
 
     from bench.report.columns import COLUMNS
+    from bench.report.recipes import origin
     from bench.score.metrics import RECORDED
 
     found = pd.concat([part.cells for part in _sections(_store(results, tracking_uri), suite)])
@@ -51,6 +54,7 @@ def cells(
     found = found.drop_duplicates(["run_id", "key"]).sort_values(
         ["dataset", "budget", "label", "seed"], kind="stable", ignore_index=True
     )
+    found["recipe_from"] = found["facts"].map(origin).mask(found["baseline"], "")
     figures = {m.key: m.name for metrics in RECORDED.values() for m in metrics.values()}
     figures |= {c.measure.key: c.name for columns in COLUMNS.values() for c in columns}
     there = [key for key in figures if key in found and found[key].notna().any()]
@@ -77,10 +81,12 @@ def scores(
         tracking_uri: MLflow's store (default: $MLFLOW_TRACKING_URI, else SQLite in `results`).
 
     Raises:
-        UserError: there is no such store, or it holds no cell of the suite.
+        UserError: there is no such store, it holds no cell of the suite, or `by` is neither.
     """
     import pandas as pd
 
+    if by not in ("sequence", "frame"):
+        raise UserError(f"by is 'sequence' or 'frame', not {by!r}")
     from bench.report.cells import each
     from bench.report.scores import SequenceScores
 
@@ -137,6 +143,8 @@ def load(
 ) -> TrainedModel:
     """The trained model of a finished cell, in evaluation mode, from MLflow alone.
 
+    Warns where the code of the model has changed since.
+
     Args:
         cell: its name, such as `convlstm-small/ucf101/0` (its newest finished run), or a run's id.
         results: the folder of the store.
@@ -150,7 +158,10 @@ def load(
     from bench.store.address import store_uri
     from nextframe.trained import TrainedModel
 
-    return TrainedModel(trained.load(cell, store_uri(tracking_uri, Path(results)), device))
+    found = trained.load(cell, store_uri(tracking_uri, Path(results)), device)
+    if found.notice:
+        warnings.warn(found.notice, stacklevel=2)
+    return TrainedModel(found)
 
 
 def diff(
@@ -198,7 +209,7 @@ def _by_sequence(scores: Scores) -> pd.DataFrame:
 def _sections(store: Store, suite: Suite | str) -> list[Section]:
     """The parts of `suite` whose cells may be compared; the name of each is its `cell`."""
     from bench.report.cells import cell_table
-    from bench.report.sections import sections
+    from bench.report.section import sections
 
     name = suite if isinstance(suite, str) else suite.name
     if name.endswith(".toml"):

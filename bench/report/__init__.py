@@ -30,8 +30,8 @@ from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.published import published_tables
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section, headings, sections
-from bench.report.showcases import showcases
+from bench.report.section import Section, headings, sections
+from bench.report.showcase import showcases
 from bench.report.statistics.best import best
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.ranks import ranks

@@ -21,7 +21,7 @@ from bench.report.table import Entry
 from bench.score.metrics import RECORDED, REFERENCE
 
 if TYPE_CHECKING:
-    from bench.report.sections import Section
+    from bench.report.section import Section
 
 IN_VIEW = 25  # classes that a table shows and that the axes of a confusion matrix name
 HARDEST = 10  # in view where there are more

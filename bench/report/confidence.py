@@ -12,7 +12,7 @@ from bench import records
 from bench.report import recipes
 from bench.report.cells import each
 from bench.report.marks import DISTURBED
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.clusters import FEW
 from bench.report.statistics.jackknife import Pairs
 

@@ -13,7 +13,7 @@ from bench.records import VALIDATION
 from bench.report.cells import at_once, each, is_figure
 
 if TYPE_CHECKING:
-    from bench.report.sections import Section
+    from bench.report.section import Section
     from bench.store.mlflow import Store
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.escape import markdown as plain
 from bench.report.columns import COLUMNS, Column
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.interval import half_width
 
 SHOWN = ("mse", "skill")

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
 from bench.report.plots.canvas import INK, PNG_COMPRESSION, Style, drawn, font
-from bench.report.showcases import Showcase
+from bench.report.showcase import Showcase
 
 ERROR_STEPS = 64  # of colour, from no error to the largest
 COLUMNS = 11  # frames shown of a context or a horizon that is longer

@@ -100,7 +100,8 @@ def _half_widths(rows: Sequence[Row], columns: int) -> Iterator[list[str]]:
 
 def _heading(column: Column, has_spread: bool) -> str:
     measure = column.measure
-    lines = wrap(f"{measure.label}\N{NO-BREAK SPACE}{measure.arrow}", HEADING_LETTERS)
+    named = f"{measure.label}\N{NO-BREAK SPACE}{measure.arrow}"
+    lines = wrap(named, HEADING_LETTERS, break_long_words=False)
     lines += [f"({measure.unit})"] if measure.unit else []
     stacked = "\\\\".join(map(escaped, lines))
     text = f"\\shortstack{{{stacked}}}"

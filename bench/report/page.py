@@ -37,7 +37,7 @@ from bench.report.plots.canvas import ONE_COLUMN, TWO_COLUMNS, Picture, Plot, St
 from bench.report.plots.sweeps import Sweep
 from bench.report.published import PublishedTable
 from bench.report.published import markdown as published_markdown
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.best import Best
 from bench.report.statistics.ranks import Ranks
 from bench.report.statistics.target import Target

@@ -16,7 +16,7 @@ from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, fig
 from bench.literature.published import FIGURES, PublishedRow
 from bench.report.cells import ONE_SIZE, each
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section, headings
+from bench.report.section import Section, headings
 from bench.suite.reference import Reference
 
 if TYPE_CHECKING:  # the report needs no torch

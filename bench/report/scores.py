@@ -15,7 +15,7 @@ from bench.records import PER_FRAME_TABLE, PER_VIDEO_TABLE
 from bench.report.artifacts import Artifacts, frame_table, video_table
 from bench.report.cells import at_once, each
 from bench.report.columns import COLUMNS
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.clusters import Clusters
 from bench.score.metrics import METRICS, PREDICTION, RECORDED
 

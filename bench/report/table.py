@@ -24,7 +24,7 @@ from bench.report.columns import (
     further,
 )
 from bench.report.marks import DISTURBED, WHY, of_seeds
-from bench.report.sections import SETTING, TASK, Section
+from bench.report.section import SETTING, TASK, Section
 from bench.report.statistics.best import Best
 from bench.report.statistics.interval import half_width
 from bench.score.metrics import RECORDED, REFERENCE

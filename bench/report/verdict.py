@@ -12,7 +12,7 @@ from bench import records
 from bench.report.cells import each
 from bench.report.columns import COLUMNS, Column
 from bench.report.marks import WHY
-from bench.report.sections import NEVER_BEGAN, Section
+from bench.report.section import NEVER_BEGAN, Section
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import sentence
 from bench.report.table import PERFECT

@@ -19,7 +19,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from bench.report.frames import Pixels, chosen, holders, numbers, panels, sequences, shrink, title
-from bench.report.showcases import Showcase
+from bench.report.showcase import Showcase
 from bench.score.metrics import REFERENCE
 
 OPENING = 6  # models shown where the page opens

@@ -40,6 +40,25 @@ def test_scores_by_sequence_and_by_frame_have_the_means_of_the_cells(workplace: 
             pd.testing.assert_series_equal(means, cells[metric], check_names=False, rtol=1e-5)
 
 
+def test_what_scores_can_be_of_is_said() -> None:
+    with pytest.raises(nextframe.UserError, match="by is 'sequence' or 'frame', not 'frames'"):
+        nextframe.scores(SUITE, by="frames")  # type: ignore[arg-type]
+
+
+def test_cells_say_whose_recipe_they_had(workplace: Path) -> None:
+    cells = nextframe.cells(SUITE).set_index("cell")
+    assert cells.loc[TRAINED, "recipe_from"].tolist() == ["ours, untuned"] * 2
+    assert cells.loc["copy_last/moving_mnist/0", "recipe_from"] == ""
+
+
+def test_a_model_whose_code_has_changed_is_loaded_with_a_warning(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.predict.trained.fingerprint.code_digest", lambda *_: "other")
+    with pytest.warns(UserWarning, match="convlstm has changed since it was trained"):
+        nextframe.load(TRAINED[0], device="cpu")
+
+
 def test_curves_end_at_the_budget_and_at_the_recorded_seconds(workplace: Path) -> None:
     curves = nextframe.curves(SUITE)
     last = curves[curves["metric"] == "val/mse"].groupby("cell").last()

@@ -25,7 +25,7 @@ import pandas as pd
 from bench import records, report
 from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
-from bench.report.sections import sections
+from bench.report.section import sections
 from bench.report.statistics.jackknife import RELATIVE, Pairs
 from bench.report.statistics.significance import fixed
 from bench.score.metrics import PREDICTION, RECORDED, columns

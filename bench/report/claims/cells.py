@@ -16,7 +16,7 @@ from bench.report.claims.finding import Outcome
 from bench.report.columns import COLUMNS
 from bench.report.marks import lost_time
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.clusters import FEW
 from bench.report.statistics.jackknife import SMALLEST, Pairs
 from bench.report.statistics.significance import fixed, scale_of

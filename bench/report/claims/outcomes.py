@@ -15,7 +15,7 @@ from bench.report.claims.measured import Measured, change_said, corrected
 from bench.report.claims.sooner import sooner
 from bench.report.curves import Curves
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.jackknife import Contrast, Pairs
 from bench.report.statistics.significance import sentence
 from bench.score.metrics import RECORDED

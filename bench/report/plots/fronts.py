@@ -26,7 +26,7 @@ from bench.report.plots.canvas import (
     write_beside,
 )
 from bench.report.plots.sweeps import in_view
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.score.metrics import REFERENCE
 
 FASTER = 3  # times as fast as the fastest model, from which on a baseline is not drawn

@@ -29,7 +29,7 @@ from bench.report.plots.canvas import (
     styled,
     text_inches,
 )
-from bench.report.sections import Section
+from bench.report.section import Section
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName

@@ -24,7 +24,7 @@ from bench.report.plots.canvas import (
     styled,
     write_beside,
 )
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.suite.reference import Reference
 
 COST = ("train_samples_per_second", "peak_bytes")

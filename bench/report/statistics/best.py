@@ -11,7 +11,7 @@ import pandas as pd
 from bench import records
 from bench.report.columns import COLUMNS, SKILLS, Column, further
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Pairs
 from bench.report.statistics.significance import paired

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.cells import each
 from bench.report.columns import PREDICTABLE
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section
+from bench.report.section import Section
 
 
 def with_predictability(section: Section, scores: SequenceScores) -> Section:

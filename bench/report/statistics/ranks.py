@@ -10,7 +10,7 @@ import pandas as pd
 from bench import records
 from bench.report.columns import COLUMNS
 from bench.report.plots.canvas import Plot
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.skills import Estimate, Skills, family, skills_of
 from bench.report.table import MARK
 

@@ -12,7 +12,7 @@ import pandas as pd
 from bench import records
 from bench.records import Measure
 from bench.report.columns import COLUMNS
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs, Scale
 from bench.score.metric import Metric

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.statistics.interval import CONFIDENCE
 from bench.score.metrics import RECORDED
 

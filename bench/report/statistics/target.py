@@ -11,7 +11,7 @@ import pandas as pd
 from bench.records import VALIDATION, Measure, Status
 from bench.report.cells import each
 from bench.report.columns import Column, count
-from bench.report.sections import Section
+from bench.report.section import Section
 from bench.report.table import ROW_FIELDS, Entry, Row, Table
 
 COLUMNS = (

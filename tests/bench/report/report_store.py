@@ -15,7 +15,7 @@ import pandas as pd
 from bench import records
 from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
-from bench.report.sections import Section, sections
+from bench.report.section import Section, sections
 from bench.report.statistics.best import best
 from bench.report.statistics.significance import paired
 from bench.report.table import Table, printed, summary

@@ -28,7 +28,7 @@ from bench.report.claims.finding import Finding, Outcome, Trial
 from bench.report.claims.outcomes import findings
 from bench.report.curves import Curves
 from bench.report.scores import SequenceScores
-from bench.report.sections import sections
+from bench.report.section import sections
 from tests.bench.report.report_store import FakeStore
 
 SEQUENCES = 60

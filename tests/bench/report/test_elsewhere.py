@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import records
 from bench.report.cells import cell_table
 from bench.report.elsewhere import elsewhere_tables, markdown
-from bench.report.sections import sections
+from bench.report.section import sections
 from tests.bench.report.report_store import FakeStore
 
 

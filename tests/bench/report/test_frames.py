@@ -13,7 +13,7 @@ from PIL import Image
 from bench.report import frames, viewer
 from bench.report.frames import GAP, SPACE, TEXT_PIXELS, panels, strips
 from bench.report.plots.canvas import Style
-from bench.report.showcases import Showcase
+from bench.report.showcase import Showcase
 from bench.report.viewer import Viewer, viewers
 
 Pixels = npt.NDArray[np.uint8]

@@ -14,7 +14,7 @@ from bench.literature.published import PublishedRow
 from bench.report.cells import cell_table
 from bench.report.published import Beside, PublishedTable, published_tables
 from bench.report.scores import SequenceScores
-from bench.report.sections import sections
+from bench.report.section import sections
 from tests.bench.report.report_store import FakeStore
 
 ROW = PublishedRow(

@@ -16,7 +16,7 @@ from bench.report.cells import cell_table
 from bench.report.classes import named_videos
 from bench.report.confidence import Confidence
 from bench.report.page import Chapter
-from bench.report.sections import Section, sections
+from bench.report.section import Section, sections
 from tests.bench.report.report_store import FakeStore, only_section, verdict_of
 
 TRUTH = ["Biking", "Biking", "Diving", "Diving", "Golf & <b>", "Golf & <b>", "Golf & <b>", "Polo"]

@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.report import table
 from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
-from bench.report.sections import EVALUATION, Section, sections
+from bench.report.section import EVALUATION, Section, sections
 from bench.report.statistics.interval import half_width
 from bench.report.statistics.predictability import with_predictability
 from bench.report.statistics.significance import fixed
@@ -468,6 +468,20 @@ def skip(store: FakeStore, model: str, dataset: str, *, seed: int = 0) -> None:
     del run.tags[records.DATA_DIGEST]
 
 
+def test_a_setting_says_no_more_of_recipes_than_is_so(store: FakeStore) -> None:
+    tuned = {"recipe": "tuned", "recipe.trials": "5"}
+    store.add("a", 0.02, params=tuned)
+    assert "tuned recipes" in only_tuned(store).split(" · ")
+    store.add("own", 0.03, params={"recipe": "tuned"})
+    assert "tuned recipes where there are some" in only_tuned(store).split(" · ")
+
+
+def only_tuned(store: FakeStore) -> str:
+    found = sections(cell_table(store, "mnist"))
+    (setting,) = (section.setting for section in found if section.recipe == "tuned")
+    return setting
+
+
 def test_cell_skipped_before_its_task_was_known_joins_its_table(store: FakeStore) -> None:
     skip(store, "late", "moving_mnist")
     row = printed(only_section(store))["late-small 0"]
@@ -481,7 +495,7 @@ def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: Fak
     first, last = sections(cell_table(store, "mnist"))
     assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
     assert last.setting == (
-        "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"
+        "120 s of training · Example CPU, 2 cores · precision 32 · each model's own recipe"
     )
     assert list(printed(last)) == ["convlstm-small 0", "predrnn-small 0 1"]
     said = verdict_of(store, last)

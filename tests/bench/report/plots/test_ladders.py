@@ -13,7 +13,7 @@ from bench.report.plots.canvas import styles
 from bench.report.plots.ladders import ladders
 from bench.report.plots.sweeps import Sweep
 from bench.report.scores import SequenceScores
-from bench.report.sections import headings, sections
+from bench.report.section import headings, sections
 from tests.bench.report.report_store import FakeStore
 
 

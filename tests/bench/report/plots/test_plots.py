@@ -32,7 +32,7 @@ from bench.report.plots.learning import POINTS, band, learning_plots
 from bench.report.plots.seeds import seed_plots
 from bench.report.plots.sweeps import sweep_plots
 from bench.report.scores import SequenceScores
-from bench.report.sections import sections
+from bench.report.section import sections
 from bench.score.metrics import RECORDED
 from tests.bench.report.report_store import FakeStore, example, only_section
 

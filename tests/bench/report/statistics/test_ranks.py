@@ -9,7 +9,7 @@ import pytest
 from bench import records, report
 from bench.report import table
 from bench.report.cells import cell_table
-from bench.report.sections import sections
+from bench.report.section import sections
 from bench.report.statistics.ranks import Ranks, ranks
 from tests.bench.report.report_store import FakeStore
 
@@ -45,7 +45,7 @@ def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None
     (found,) = of(store)
     assert found.title == "Mean rank over 3 data sets, small models"
     assert found.setting == (
-        "120 s of training · Example CPU, 2 cores · precision 32 · published recipes"
+        "120 s of training · Example CPU, 2 cores · precision 32 · each model's own recipe"
     )
     assert found.datasets == ("taxibj", "kth", "moving_mnist")  # the newest first
     assert [(row.label, row.mean, row.ranks) for row in found.rows] == [

@@ -13,7 +13,7 @@ from bench.records import Measure
 from bench.report import table
 from bench.report.cells import cell_table
 from bench.report.scores import SequenceScores
-from bench.report.sections import sections
+from bench.report.section import sections
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import POINTS, RELATIVE, Difference, Pairs
 from bench.report.statistics.significance import neighbours, paired, sentence, written

@@ -14,7 +14,7 @@ from bench.report.cells import each
 from bench.score.metrics import RECORDED
 
 if TYPE_CHECKING:
-    from bench.report.sections import Section
+    from bench.report.section import Section
 
 
 @dataclass(frozen=True, slots=True)

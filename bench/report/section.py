@@ -12,6 +12,7 @@ import pandas as pd
 from bench import units
 from bench.records import Status
 from bench.report.cells import NONE, ONE_SIZE, UNKNOWN, each
+from bench.report.recipes import trials
 
 if TYPE_CHECKING:
     from datasets.contract import TaskName
@@ -70,10 +71,20 @@ class Section:
             (f"{self.budget_told} of training", self.budget),
             (self.device, self.device),
             (f"precision {self.precision}", self.precision),
-            (f"{self.recipe} recipe{'s' * (self.recipe in OWN_RECIPES)}", self.recipe),
+            (self.recipes, self.recipe),
             (f"test data {self.data_digest[:12]}", self.data_digest),
         )
         return " · ".join(text for text, fact in parts if fact not in (UNKNOWN, NONE))
+
+    @property
+    def recipes(self) -> str:
+        """Whose recipes trained its models, in a word."""
+        if self.recipe == "published":
+            return "each model's own recipe"
+        if self.recipe == "tuned":
+            trained = self.cells.loc[~self.cells["baseline"], "facts"]
+            return "tuned recipes" + " where there are some" * (not all(map(trials, trained)))
+        return f"{self.recipe} recipe"
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -100,7 +111,8 @@ class Section:
     def ladder(self) -> tuple[str, ...]:
         """What sections share that differ in the amount of their budgets alone."""
         unit = self.budget.partition(" ")[2]
-        return unit, self.under_any_budget, self.title, self.data_digest
+        setting = (getattr(self, name) for name in (*TASK, *SETTING) if name != "budget")
+        return unit, self.title, *setting
 
     @property
     def under_any_budget(self) -> str:
@@ -158,7 +170,7 @@ def headings(parts: Sequence[Section]) -> list[str]:
         alike = [other for other in parts if other.title == part.title]
         settings = {
             "budget": part.budget_told,
-            "recipe": f"{part.recipe} recipes" if part.recipe in OWN_RECIPES else part.recipe,
+            "recipe": part.recipes if part.recipe in OWN_RECIPES else part.recipe,
             "device": part.device,
             "precision": f"precision {part.precision}",
         }
