@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,8 @@ class Invalid(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for an unknown `name`, which suggests the nearest known one."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    bare = [each for each in names if re.sub(r"\(.*\)", "", each) == name]  # without its options
+    near = bare or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed(names) or 'none'}"
     shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
     return UserError(f"unknown {kind} {shown!r}: {hint}")

@@ -125,6 +125,8 @@ class TrainedModel(nn.Module):
             raise UserError(f"clips for {self.cell} are [{wanted}], not {list(shape)}")
         if clips.dtype not in (torch.uint8, torch.uint16) and not clips.is_floating_point():
             raise UserError(f"clips are floats in [0,1], uint8 or uint16, not {clips.dtype}")
+        if not bool(clips.isfinite().all()):
+            raise UserError("clips hold a value that is NaN or infinite: replace it")
         if clips.is_floating_point() and not bool(((clips >= 0) & (clips <= 1)).all()):
             raise UserError("clips of floats are in [0,1]: divide bytes by 255, or give uint8")
 

@@ -16,7 +16,7 @@ import pytest
 from bench import cli
 from bench.__main__ import main
 from bench.cli.options import OF_SEVERAL
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.store.address import database_file, store_uri
 from bench.store.mlflow import Store
 from bench.suite import catalogue
@@ -244,6 +244,11 @@ def test_check_keeps_a_good_model_and_breaks_a_bad_one(bench: Bench, user_models
     bad = bench("check", f"{user_models}:Raises")
     assert bad.returncode == 1
     assert "no such key in the model" in bad.stdout
+
+
+def test_a_name_without_its_options_is_the_nearest() -> None:
+    known = ["predrnn(batch_size=2)-small/a/0", "Mine(residual=True, rate=0.002)-small/a/0"]
+    assert "did you mean 'Mine(residual" in str(unknown("cell", "Mine-small/a/0", known))
 
 
 def test_every_flag_of_several_values_is_known_as_one(capsys: pytest.CaptureFixture[str]) -> None:
