@@ -17,11 +17,16 @@ def store_uri(tracking_uri: str | None, results: Path) -> str:
     """Where runs are kept: the given URI, `$MLFLOW_TRACKING_URI`, or SQLite under `results`.
 
     Raises:
-        UserError: the URI is empty, or names no file that could be a SQLite database.
+        UserError: the URI is empty, a plain path, or names no file that could be a SQLite database.
     """
     if tracking_uri == "":
         raise UserError("the tracking URI is empty: leave it out for the store of the results")
     given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or uri_of(results / DATABASE)
+    parts = urlsplit(given)
+    if parts.scheme == "file" or (not parts.scheme and given != "databricks"):
+        path = Path(url2pathname(parts.path))  # of MLflow's stores of many small files
+        instead = uri_of(path if path.suffix else path / DATABASE)
+        raise UserError(f"{given} is a path, where a store has an address: write {instead}")
     file = database_file(given)
     return given if file is None else uri_of(file)
 
@@ -31,9 +36,6 @@ def store_exists(uri: str) -> bool:
     if is_server(uri):
         return True
     file = database_file(uri)
-    scheme = urlsplit(uri).scheme
-    if scheme == "file" or (not scheme and uri != "databricks"):  # MLflow's folders of files
-        file = Path(url2pathname(urlsplit(uri).path))
     return file is None or file.exists()
 
 

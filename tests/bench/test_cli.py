@@ -40,6 +40,8 @@ from tests.bench.conftest import Bench, command, environment
         (["predict", "--model", "m", "--input", "", "--out", "o"], "a path is empty: write ."),
         (["data", "prepare", "frames", "--source", ""], "a path is empty: write ."),
         (["data", "show", "moving_mnist", "--out", ""], "a path is empty: write ."),
+        (["push", "--suite", "smoke", "--to", "/x"], "/x is a path, where a store has an address"),
+        (["ls", "cells", "--tracking-uri", "file:///x/a.db"], "write sqlite:////x/a.db"),
         (["report", "--suite", "smoke", "--publish", ""], "a path is empty: write ."),
         (["run", "--suite", "smoke", "--seeds", "0", "--seeds", "1"], "--seeds is given twice"),
         (["run", "--suite", "smoke", "--set", "a=1", "--set=b=2"], "--set is given twice"),
@@ -82,7 +84,7 @@ READING = {
 PLACES = {
     "typo": (["--results", "typo"], "there is no MLflow store"),
     "typo of a URI": (["--tracking-uri", "sqlite:///typo.db"], "there is no MLflow store"),
-    "typo of a folder": (["--tracking-uri", "./typo"], "there is no MLflow store"),
+    "a path": (["--tracking-uri", "./typo"], "typo is a path, where a store has an address"),
     "no name": (["--results", ""], "is empty"),
     "no URI": (["--tracking-uri", ""], "is empty"),
     "a file": (["--results", "file.npy"], "there is no MLflow store"),
