@@ -50,7 +50,9 @@ def may_refuse(what: str) -> Iterator[None]:
 
 
 def require_close(first: Tensor, second: Tensor, complaint: str) -> None:
-    """Raise `ContractBroken` where the two differ by more than rounding."""
+    """Raise `ContractBroken` where the two differ by more than rounding, or are no numbers."""
+    finite = bool(first.isfinite().all() and second.isfinite().all())
+    require(finite, "an output is not finite")
     distance = (first - second).abs().max().item()
     require(distance < 1e-4, f"{complaint} (they differ by {distance:.2g})")
 

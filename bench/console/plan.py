@@ -83,7 +83,8 @@ def _totals(cells: Sequence[PlannedCell], settings: RunSettings) -> Text:
     if not ahead:
         total = "nothing to run"
     elif known and len(known) < len(ahead):
-        total += f" and {len(ahead) - len(known)} of unknown length"
+        unknown = len(ahead) - len(known)
+        total += f" and {unknown} cell{'s' * (unknown > 1)} of unknown length"
     training = sum(cell.training_seconds or 0.0 for cell in cells if cell.state in PENDING)
     if training:
         total += f", {duration(training / settings.workers)} of it training"

@@ -276,6 +276,24 @@ def test_a_weight_that_is_not_registered_is_named_before_it_trains() -> None:
     trains(_AsksForTheGradientOfAClip)
 
 
+def test_predictions_that_are_not_finite_are_blamed_for_nothing_else() -> None:
+    class NotFinite(_Good):
+        def forward(self, context: Tensor, horizon: int) -> Tensor:
+            return super().forward(context, horizon) * torch.nan
+
+    said = set()
+    for check in CHECKS.values():
+        try:
+            check(NotFinite)
+        except ContractBroken as broken:
+            said.add(str(broken))
+    assert said == {
+        "predictions are not finite",
+        "an output is not finite",
+        "a training loss is nan",
+    }
+
+
 def test_predictions_in_bytes_are_no_fault_of_the_check_itself() -> None:
     class Bytes(_Good):
         def forward(self, context: Tensor, horizon: int) -> Tensor:

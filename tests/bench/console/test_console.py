@@ -244,7 +244,7 @@ def test_the_plan_lists_seeds_by_state_and_admits_unknown_times() -> None:
     )
     assert "done 0 2, run 1" in text
     assert "time unknown" in text
-    assert "about 5 s and 1 of unknown length" in shown(
+    assert "about 5 s and 1 cell of unknown length" in shown(
         100, cell("a", seconds=5.0), cell("b", seconds=None)
     )
 
