@@ -321,10 +321,11 @@ def _reach(
         DataMissing: a value is not finite.
     """
     kind = sequences.dtype
-    if kind.kind != "f":
-        largest = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
-        low, high = limits or ((0, 255) if kind == np.uint8 else (math.inf, -math.inf))
-        if low <= largest[0] and largest[1] <= high:
+    if limits is None and kind == np.uint8:
+        return {}
+    if limits is not None and kind.kind != "f":
+        least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        if limits[0] <= least and most <= limits[1]:
             return {}
     return {split: _extremes(sequences, clips) for split, clips in splits.items()}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bench.check.promises import require, require_loss
+from bench.check.promises import ContractBroken, require_loss
 
 
 def require_registered(model: nn.Module, losses: Callable[[], Iterable[Tensor]]) -> None:
@@ -23,11 +23,10 @@ def require_registered(model: nn.Module, losses: Callable[[], Iterable[Tensor]])
     own = {id(parameter) for parameter in model.parameters()}
     for key in (twice[0].keys() & twice[1].keys()) - own:
         leaf = twice[0][key]
-        require(
-            False,
+        raise ContractBroken(
             f"a weight of shape {list(leaf.shape)}{_place(model, leaf)} is no parameter of the"
             " model, so it neither trains nor is kept: use nn.Parameter, and nn.ModuleList for a"
-            " list of modules",
+            " list of modules"
         )
 
 

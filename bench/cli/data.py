@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bench.cli.options import Place, unset
+from bench.cli.options import UserPath, unset
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class DataPrepare:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, with options, or path/to/file.py:Class."""
-    source: Annotated[Place | None, unset("PATH")] = None
+    source: Annotated[UserPath | None, unset("PATH")] = None
     """Folder that holds its files (default: looked for in the data folder)."""
     workers: Annotated[int | None, unset("N")] = None
     """Processes that decode (default: one a CPU)."""
@@ -65,7 +65,7 @@ class DataShow:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, with options, or path/to/file.py:Class."""
-    out: Annotated[Place | None, unset("PATH")] = None
+    out: Annotated[UserPath | None, unset("PATH")] = None
     """Folder to write to (default: results/data/NAME)."""
     split: Literal["train", "validation", "test"] = "train"
     """Where the clips are from; those to train on are drawn with seed 0."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from bench import garbage
-from bench.cli.options import Place, Places, Setting, unset
+from bench.cli.options import Places, Setting, UserPath, unset
 from bench.errors import UserError
 
 
@@ -119,10 +119,10 @@ class Speed:
     against: Annotated[Literal["literal"] | None, unset("{literal}")] = None
     """Alternate with steps of the literal transcription of the published code, where there is one.
     """
-    out: Annotated[Place | None, unset("FILE")] = None
+    out: Annotated[UserPath | None, unset("FILE")] = None
     """Markdown file for the table."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
-    cell: Annotated[Place | None, unset("FILE")] = None
+    cell: Annotated[UserPath | None, unset("FILE")] = None
     """Measure this settled cell in this process, unrecorded; there is one such process a model."""
     events: Annotated[int | None, unset("DESCRIPTOR")] = None
     """Of a parent process's pipe, for JSON lines."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.suite.suite import Suite
 
 
-def place(path: str) -> Path:
+def user_path(path: str) -> Path:
     """The folder or file that the user named.
 
     Raises:
@@ -43,12 +43,12 @@ def suite_name(suite: str) -> str:
 OF_SEVERAL = ("--models", "--datasets", "--seeds", "--set", "--launch-options", "--on", "--names")
 """The flags that take several values."""
 
-Place = Annotated[
+UserPath = Annotated[
     Path,
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: place(words[0]),
+        instance_from_str=lambda words: user_path(words[0]),
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda path: [str(path)],
     ),
@@ -62,7 +62,7 @@ Setting = Annotated[tuple[str, ...], unset("WHERE.NAME=VALUE ...")]
 class Places:
     """Where results and runs are stored."""
 
-    results: Place = Path("results")
+    results: UserPath = Path("results")
     """Folder for the store, checkpoints and reports."""
     tracking_uri: Annotated[str | None, unset("URI")] = None
     """MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the results folder)."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bench.cli.options import Place, Places, suite_name, unset
+from bench.cli.options import Places, UserPath, suite_name, unset
 from bench.errors import UserError
 
 
@@ -20,11 +20,11 @@ class Report:
     """Name of the suite, as MLflow's experiment is called."""
     compare: Annotated[str | None, unset("OTHER_SUITE")] = None
     """Show the trained cells of this suite, too, wherever they may be compared."""
-    out: Annotated[Place | None, unset("DIR")] = None
+    out: Annotated[UserPath | None, unset("DIR")] = None
     """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
     latex: bool = False
     """Write the tables as LaTeX (booktabs), too: tables.tex, which later reports renew."""
-    publish: Annotated[Place | None, unset("SITE")] = None
+    publish: Annotated[UserPath | None, unset("SITE")] = None
     """Write it into SITE/SUITE, and SITE/index.html of all reports there, for any web host."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
@@ -117,9 +117,9 @@ class Predict:
 
     model: Annotated[str, tyro.conf.arg(metavar="RUN")]
     """MLflow run, or name of a cell such as convlstm-small/ucf101/0 (its newest finished run)."""
-    input: Place
+    input: UserPath
     """Video, array of clips (.npy), folder of images, or folder of any of these."""
-    out: Place
+    out: UserPath
     """Folder to write to."""
     horizon: Annotated[int | None, unset("FRAMES")] = None
     """Frames to predict (default: as many as in training)."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from bench import garbage
-from bench.cli.options import Overrides, Place, Places, Selection, Setting, unset
+from bench.cli.options import Overrides, Places, Selection, Setting, UserPath, unset
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Tune:
     trials: Annotated[int | None, unset("N")] = None
     """Of each model (default: as the suite says, else 5)."""
     overrides: Annotated[Overrides, tyro.conf.arg(name="")] = field(default_factory=Overrides)
-    out: Annotated[Place | None, unset("FILE")] = None
+    out: Annotated[UserPath | None, unset("FILE")] = None
     """File for the recipes (default: NAME.tuned.toml beside the suite's file)."""
     dry_run: bool = False
     """Show the plan and stop."""

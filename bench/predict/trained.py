@@ -71,12 +71,13 @@ def load(asked: str, uri: str, device: str) -> Trained:
         model.load_state_dict(stored)
     except RuntimeError as error:
         raise UserError(_changed(run, "its parameters")) from error
-    notice = _notice(run, type(model))
-    return Trained(run, model.to(place).eval(), place, spec, *_reading(run, spec), notice)
+    reading = _reading(run, spec)
+    return Trained(run, model.to(place).eval(), place, spec, *reading, _notice(run))
 
 
-def _notice(run: RecordedCell, cls: type) -> str:
+def _notice(run: RecordedCell) -> str:
     """A line where the code of the model is not that which was trained."""
+    cls = catalogue.model(_param(run, records.MODEL_REFERENCE))
     then = run.tags.get(records.MODEL_CODE)
     if then in (None, fingerprint.code_digest(cls)):
         return ""

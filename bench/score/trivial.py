@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import atomic, caches
+from bench import caches
 from bench.score.frames import mse
 from bench.train.held_out import HeldOut, to_float
 from models.copy_last import CopyLast
@@ -101,10 +102,9 @@ def _errors(held_out: HeldOut, context_frames: int) -> Tensor:
         parts.append(scored(context, truth, held_out.device).errors)
         held_out.heartbeat(0.0)
     errors = torch.cat(parts)
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(file, shared=True) as new, new.open("wb") as stream:
-            np.save(stream, errors.numpy())
+    content = io.BytesIO()
+    np.save(content, errors.numpy())
+    caches.keep(file, content.getvalue())
     return errors
 
 

@@ -8,7 +8,7 @@ import re
 import time
 from pathlib import Path
 
-from bench import atomic, caches
+from bench import caches
 from bench.errors import UserError
 from bench.suite import fingerprint
 from datasets.sources.regular import open_regular
@@ -32,7 +32,7 @@ def content_digest(path: Path) -> str:
                     return found
             found = hashlib.file_digest(file, "sha256").hexdigest()[:32]  # type: ignore[arg-type]
         if kept == _place(path) and time.time() - path.stat().st_mtime > SETTLED_SECONDS:
-            _keep(kept, found)
+            caches.keep(kept, found.encode())
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     return found
@@ -44,10 +44,3 @@ def _place(path: Path) -> Path:
     is_now = at.stat()
     key = [str(at), is_now.st_ino, is_now.st_size, is_now.st_mtime_ns, is_now.st_ctime_ns]
     return caches.folder("files") / fingerprint.digest(key)
-
-
-def _keep(place: Path, digest: str) -> None:
-    with contextlib.suppress(OSError):  # it is read anew then
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(place, shared=True) as new:
-            new.write_text(digest, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import models
-from bench import atomic, caches
+from bench import caches
 from bench.suite import fingerprint
 from bench.train.cost import Cost
 from bench.train.task import task_of
@@ -59,10 +59,7 @@ class _Kept(dict[str, float | None]):
 
     def __setitem__(self, name: str, count: float | None) -> None:
         super().__setitem__(name, count)
-        with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic.replacing(self._file, shared=True) as new:
-                new.write_text(json.dumps(self), encoding="utf-8")
+        caches.keep(self._file, json.dumps(self).encode())
 
 
 def _is_count(value: object) -> bool:

@@ -22,6 +22,8 @@ from bench.errors import UserError
 from bench.predict.own_clips import OwnClips, Window, find
 from bench.store.mlflow import Store
 from bench.suite import catalogue, fingerprint
+from bench.train.task import task_for
+from datasets.contract import Spec
 from datasets.video.names import printable
 from datasets.video.source import FrameFormat
 from tests.bench.conftest import SUITE, run_here
@@ -434,6 +436,32 @@ def test_code_that_has_changed_since_is_told(
         store.tag(run, {records.MODEL_CODE: digest})
         assert predict(run, tmp_path / "clip.npy", "--overwrite") == 0
         assert ("note: Filter has changed since it was trained" in capsys.readouterr().err) is said
+
+
+def test_a_model_of_other_sizes_than_the_frames_has_not_changed(
+    predict: Predict, tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What pads frames for it is no code of the model."""
+    np.save(tmp_path / "clip.npy", _clip(9))
+    cls = catalogue.model("simvp")
+    _, size = catalogue.size_of(cls, "small")
+    padded = task_for(cls, Spec((3, 18, 26), 4, 2)).build(cls, size.options)
+    assert type(padded) is not cls
+    run = _record(
+        Store(f"sqlite:///{results}/mlflow.db"),
+        tmp_path,
+        "simvp",
+        "moving_mnist",
+        weights=padded.state_dict(),
+        dataset="Noise/padded",
+        frame_shape="3x18x26",
+        size="small",
+        **{f"model.{name}": value for name, value in size.options.items()},
+    )
+    code = {records.MODEL_CODE: fingerprint.code_digest(cls)}
+    Store(f"sqlite:///{results}/mlflow.db").tag(run, code)
+    assert predict(run, tmp_path / "clip.npy") == 0
+    assert "has changed" not in capsys.readouterr().err
 
 
 def _damage(store: Store, run: str, content: bytes | None) -> None:
