@@ -72,7 +72,7 @@ class Ls:
 class Check:
     """Run the contract test of a model or data set on a tiny batch."""
 
-    name: Annotated[str, tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Its name, or path/to/file.py:Class."""
     set: Setting = ()
     """Options of it, such as model.width=64."""
