@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.check import training
-from bench.check.promises import require, seeded, small_size
+from bench.check.promises import require, require_own_options, seeded, small_size
 from bench.check.registered import require_registered
 from bench.errors import UserError
 from bench.suite import catalogue
@@ -54,7 +54,8 @@ def checks_on(references: Sequence[str]) -> Mapping[str, Callable[[type[Model]],
 
         return run
 
-    return {"builds": on_any(_builds), "trains": on_any(_trains)}
+    on_data = {"builds": on_any(_builds), "trains": on_any(_trains)}
+    return {"options": require_own_options, **on_data}
 
 
 def _builds(model_class: type[Model], task: Task) -> None:

@@ -17,6 +17,7 @@ from bench.check.promises import (
     require_close,
     require_gradients,
     require_loss,
+    require_own_options,
     seeded,
     small_size,
     video,
@@ -153,6 +154,7 @@ class SharedChecks:
     def by_name(self) -> dict[str, Callable[[type[Any]], None]]:
         """Each check by name."""
         return {
+            "options": require_own_options,
             "shape": self.shape,
             "colour": self.colour,
             "rectangle": self.rectangle,

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from bench.errors import unknown
+from bench.suite.catalogue import options_of
 from models.contract import FrameShape, Model, Size
 
 FRAME: FrameShape = (1, 64, 64)
@@ -38,6 +40,17 @@ def require(kept: bool, complaint: str) -> None:
     """Raise `ContractBroken` with `complaint` unless `kept`."""
     if not kept:
         raise ContractBroken(complaint)
+
+
+def require_own_options(model_class: type[Model]) -> None:
+    """The options of its sizes, and those that a search may vary, are its own."""
+    known = options_of(model_class)
+    places = {f"size {name!r}": size.options for name, size in model_class.sizes.items()}
+    for place, options in {**places, "tunable": model_class.tunable}.items():
+        for option in options:
+            require(option in known, f"{place}: {unknown('option', option, known)}")
+    for option, values in model_class.tunable.items():
+        require(bool([*values]), f"tunable: there is no value of {option!r} to try")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from bench.check.predictor import CHECKS, COVARIATE_CHECKS, checks_of
 from bench.check.promises import ContractBroken
 from bench.errors import Invalid
 from bench.suite import catalogue
-from models.contract import Classifier, Predictor, TrainingBatch
+from models.contract import DEFAULT_RECIPE, Classifier, Predictor, Size, TrainingBatch
 
 MODELS = [*catalogue.predictors().values()]
 # tests/bench/train/test_static_step.py replays static steps of each model, test_any_size.py runs
@@ -274,6 +274,23 @@ def test_a_weight_that_is_not_registered_is_named_before_it_trains() -> None:
     with pytest.raises(ContractBroken, match="of type dict, not a scalar tensor"):
         trains(_LosesByName)
     trains(_AsksForTheGradientOfAClip)
+
+
+def test_an_option_that_a_model_does_not_have_is_named_with_its_place() -> None:
+    class Sized(_Good):
+        def __init__(self, frame_shape: tuple[int, int, int], *, width: int = 4) -> None:
+            super().__init__(frame_shape)
+
+    def with_(name: str, value: dict[str, object]) -> type[_Good]:
+        return type("Mine", (Sized,), {name: value})
+
+    CHECKS["options"](with_("sizes", {"small": Size(DEFAULT_RECIPE, {"width": 4})}))
+    with pytest.raises(ContractBroken, match="size 'large': unknown option 'widht': did you mean"):
+        CHECKS["options"](with_("sizes", {"large": Size(DEFAULT_RECIPE, {"widht": 8})}))
+    with pytest.raises(ContractBroken, match="tunable: unknown option 'depth'"):
+        CHECKS["options"](with_("tunable", {"depth": (1, 2)}))
+    with pytest.raises(ContractBroken, match="tunable: there is no value of 'width' to try"):
+        CHECKS["options"](with_("tunable", {"width": ()}))
 
 
 def test_predictions_that_are_not_finite_are_blamed_for_nothing_else() -> None:
