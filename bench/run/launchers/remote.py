@@ -290,6 +290,7 @@ class RemoteLauncher:
         self.folder.mkdir(parents=True, exist_ok=True)
         for job in jobs:
             self._forget(job.key)
+            self._files(job).tasks.unlink(missing_ok=True)
         folder = Path.cwd()
         ids = self.engine.submit([Supervisor(job, self._files(job), folder) for job in jobs])
         watched = []
@@ -301,7 +302,7 @@ class RemoteLauncher:
 
     def _forget(self, key: str) -> None:
         files = JobFiles(self.folder, key)
-        for file in (files.job, files.events, files.tasks):
+        for file in (files.job, files.events):  # a late task still reads that its cell has ended
             file.unlink(missing_ok=True)
         self._jobs.pop(key, None)
 

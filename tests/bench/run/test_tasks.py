@@ -4,13 +4,17 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from bench.records import Status
+from bench.run.events import Finished
+from bench.run.launchers.remote import RemoteLauncher, Supervisor
 from bench.run.tasks import LISTENS_SECONDS, VARIABLE, Tasks, listening
 from tests.bench.conftest import environment
+from tests.bench.run.launchers.toy_jobs import end_of, told_by, toy_job
 
 TASK = """
 import sys
@@ -76,4 +80,28 @@ def test_a_task_that_comes_when_all_is_over_ends(tmp_path: Path) -> None:
     with listening(meeting, "7.0", count=2, nodes=2):
         pass
     with _task(meeting) as task:
+        assert task.wait(60) == 0
+
+
+def test_a_task_that_comes_when_the_driver_has_seen_the_end_ends(tmp_path: Path) -> None:
+    class AtOnce:
+        """An engine where the first task of a job is over before the others are there."""
+
+        name, most_at_once = "none", None
+
+        def submit(self, supervisors: Sequence[Supervisor]) -> list[str]:
+            (one,) = supervisors
+            with listening(one.files.tasks, "7.0", count=2, nodes=2):
+                one.publish(one.job, Finished(Status.DONE, run_id="r"))
+            return ["7"]
+
+        def states(self, job_ids: Sequence[str]) -> dict[str, object]:
+            return {}
+
+        def cancel(self, job_ids: Sequence[str], at_once: bool) -> None:
+            raise AssertionError
+
+    launcher = RemoteLauncher(AtOnce(), tmp_path)  # type: ignore[arg-type]
+    assert end_of(told_by(launcher, toy_job("", tmp_path))["a"]).status is Status.DONE
+    with _task(tmp_path / "a.tasks") as task:
         assert task.wait(60) == 0
