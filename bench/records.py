@@ -159,7 +159,7 @@ LITERAL_CPU_RATIO = "speed/literal_over_ours_cpu"
 PAIRS = "speed/pairs"
 
 WEIGHTS_OF = "bench.weights_of"  # the run whose weights were scored again
-SCORES = ("test/", "horizon/", "system/", "speed/predict", "time/test")
+SCORES = ("test/", "horizon/", "elsewhere/", "system/", "speed/predict", "time/test")
 """Prefixes of the metrics that do not come from training."""
 
 # Parameters: the references of model and data set, with options and file.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,7 +22,10 @@ def write(
     """Write the files of the result and the weights into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     result.write(folder)
-    whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+    # Each by itself: the format has no tensor that is two names', as tied weights are.
+    whole = {
+        n: tensor.clone(memory_format=torch.contiguous_format) for n, tensor in weights.items()
+    }
     metadata = {records.CLASSES: json.dumps(classes)} if classes else None
     save_file(whole, folder / records.CHECKPOINT, metadata)
 

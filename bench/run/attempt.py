@@ -127,8 +127,8 @@ class Attempt:
             Interrupted: a stop was asked for.
         """
         self.loop.weights = load_file(weights, device=str(self.loop.device))
-        result = self._test()
-        final = self._tested(result) | self._test_elsewhere()
+        result, elsewhere = self._test(), self._test_elsewhere()
+        final = self._tested(result) | elsewhere
         self._record(result, final)
         return final
 

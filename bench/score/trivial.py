@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from bench import caches
 from bench.score.frames import mse
+from bench.suite import fingerprint
 from bench.train.held_out import HeldOut, to_float
 from models.copy_last import CopyLast
 from models.linear_motion import LinearMotion
@@ -83,8 +82,7 @@ def of_held_out(held_out: HeldOut, context_frames: int) -> Trivial:
 
 def _errors(held_out: HeldOut, context_frames: int) -> Tensor:
     batches = partial(_batches, held_out)
-    code = [Path(inspect.getfile(cls)).read_bytes() for cls in (Trivial, CopyLast, LinearMotion)]
-    key = hashlib.sha256(b"".join(code))
+    key = hashlib.sha256(fingerprint.harness_digest("scored").encode())
     key.update(repr((context_frames, held_out.device.type, torch.__version__)).encode())
     for clips in batches():
         key.update(repr((clips.dtype, clips.shape)).encode())

@@ -296,16 +296,12 @@ class Cell(BaseModel):
         )
 
     @property
-    def _digests_elsewhere(self) -> dict[str, str] | None:
-        """Those of the further test clips, and climatologies, by data set."""
+    def _digests_elsewhere(self) -> dict[str, list[Any]] | None:
+        """What is tested there, by data set."""
         if self.missing_data:
             return None
         asked = self.evaluation.test_clips
-        return {
-            name: data.digest(reference, "test", data.clips_of(reference, "test", asked))
-            + data.climatology_digest(reference)
-            for name, reference in self.elsewhere.items()
-        }
+        return {name: data.tested(each, asked) for name, each in self.elsewhere.items()}
 
     @property
     def _training_digest(self) -> list[str | None] | None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UserError, unknown
 from bench.suite import catalogue
+from bench.suite.epochs import Epochs
 from bench.suite.reference import with_options
 from bench.suite.suite import Evaluation, Limits, Suite, validated
 from models.recipe import TRAINING_FIELDS
@@ -120,7 +121,11 @@ def changed_cell(cell: Cell, words: Sequence[str]) -> Cell:
     tables = validated(_Tables, asked, "command line")
     recipe = catalogue.recipe_as_asked(cell.recipe, _of(changes, "recipe"))
     new = cell.changed(model=model, dataset=dataset, recipe=recipe, settled_data={}, **dict(tables))
-    return new if new.missing_data else new.changed(settled_data=new.data_digests)
+    if new.missing_data:
+        return new
+    if cell.epochs:  # of another number of clips
+        new = new.changed(budget=Epochs(cell.epochs).of(new.dataset, new.data))
+    return new.changed(settled_data=new.data_digests)
 
 
 def changed_reference(reference: str, words: Sequence[str]) -> str:

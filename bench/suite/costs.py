@@ -14,7 +14,6 @@ import models
 from bench import caches
 from bench.suite import fingerprint
 from bench.train.cost import Cost
-from bench.train.task import task_of
 from datasets.contract import Spec
 from models.contract import Model
 
@@ -27,7 +26,7 @@ def cost_of(cls: type[Model], options: Mapping[str, Any], spec: Spec) -> Cost:
     """
     if not is_of_the_house(cls):
         return Cost(cls, options, spec)
-    code = fingerprint.code_digest(cls, type(task_of(cls.task, spec)), Cost)
+    code = [fingerprint.code_digest(cls), fingerprint.harness_digest("trained")]
     key = [cls.__qualname__, options, str(spec), code, torch.__version__]
     return Cost(
         cls, options, spec, _Kept(caches.folder("costs") / f"{fingerprint.digest(key)}.json")

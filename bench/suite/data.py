@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -67,6 +68,20 @@ def climatology_digest(reference: str) -> str:
     """Digest of it; "" where there is none."""
     found = climatology(reference)
     return "" if found is None else fingerprint.pixels(found)
+
+
+@cache
+def tested(reference: str, asked: int) -> list[Any]:
+    """What figures on up to `asked` of its test clips depend on, from code to climatology.
+
+    Raises:
+        DataMissing: there are none.
+    """
+    data, count = opened(reference), clips_of(reference, "test", asked)
+    code = fingerprint.code_digest(type(data))
+    clusters = data.clusters("test", count).tolist()
+    pixels = digest(reference, "test", count)
+    return [code, str(data.spec), pixels, clusters, climatology_digest(reference)]
 
 
 @cache

@@ -72,18 +72,21 @@ def file_digest(*paths: Path) -> str:
     Raises:
         OSError, SyntaxError, ValueError: a file cannot be read, or is no Python.
     """
-    files = set(paths)
+    files = {path: path.parent for path in paths}  # beside which a file's neighbours are
     seen: dict[Path, str] = {}
     while files:
-        path = files.pop()
+        path, folder = files.popitem()
         code = _read(path.read_bytes())
-        files |= _first_party(code.imports, path) - seen.keys() - {path}
         seen[path] = code.normalised
+        files |= {f: folder for f in _first_party(code.imports, path, folder) if f not in seen}
     return digest(sorted(seen.values()))
 
 
 class _Code(NamedTuple):
-    """What counts of a file: its code without comments and layout, and what it imports."""
+    """What counts of a file: its code without comments and layout, and what it imports.
+
+    Relative imports begin with as many dots as they do there.
+    """
 
     normalised: str
     imports: frozenset[str]
@@ -96,8 +99,10 @@ def _read(content: bytes) -> _Code:
     for node in _statements(tree):
         if isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            place = "." * node.level + (node.module or "")
+            stem = f"{place}." if node.module else place
+            imports |= {place, *(f"{stem}{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
@@ -122,17 +127,31 @@ def _leave_out_presentation(tree: ast.Module) -> None:
             node.keywords = [word for word in node.keywords if word.arg not in PRESENTATION]
 
 
-def _first_party(imports: Collection[str], path: Path) -> set[Path]:
-    """The files of `imports`, by the file at `path`, that are first-party."""
-    ours = path.is_relative_to(REPOSITORY)
-    roots = [REPOSITORY] if ours else [REPOSITORY, path.parent]
-    return {
-        place
-        for name in (name.removeprefix("nextframe.") for name in imports)
-        for root in roots
-        if root != REPOSITORY or name.partition(".")[0] in PACKAGES
-        if (place := root.joinpath(*name.split(".")).with_suffix(".py")).is_file()
-    }
+def _first_party(imports: Collection[str], path: Path, folder: Path) -> set[Path]:
+    """The files of `imports`, by the file at `path`, that are first-party.
+
+    Beside a user's own file, those in `folder` are, too.
+    """
+    found: set[Path] = set()
+    for name in imports:
+        if dots := len(name) - len(name.lstrip(".")):
+            package = path.parents[min(dots, len(path.parents)) - 1]
+            found |= {package / "__init__.py", *_places(package, name[dots:])}
+            continue
+        if not path.is_relative_to(REPOSITORY):
+            found |= _places(folder, name)
+        if (ours := name.removeprefix("nextframe.")).partition(".")[0] in PACKAGES:
+            found |= _places(REPOSITORY, ours)
+    return {place for place in found if place.is_file()}
+
+
+def _places(root: Path, name: str) -> set[Path]:
+    """Where the module `name` may be below `root`, and the packages that it is in."""
+    if not name:
+        return set()
+    parts = name.split(".")
+    packages = (root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1))
+    return {root.joinpath(*parts).with_suffix(".py"), *(each / "__init__.py" for each in packages)}
 
 
 def arithmetic() -> dict[str, str]:

@@ -22,7 +22,7 @@ def _seconds(time: str) -> float:
     Raises:
         ValueError: it is none.
     """
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]+)\s*", time)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", time)
     if not match or match[2] not in SECONDS or not (amount := float(match[1]) * SECONDS[match[2]]):
         raise ValueError(f"{time[:40]!r} is no time: write 90m, 8h or 2d")
     return amount

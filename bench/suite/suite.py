@@ -32,7 +32,7 @@ from pydantic import (
 from bench.errors import UserError, one_line, unknown
 from bench.suite.epochs import Epochs, parse
 from bench.suite.launch import Launch
-from bench.suite.reference import Reference, from_table, is_file_reference
+from bench.suite.reference import Reference, from_table, is_file_reference, split
 from bench.suite.tuning import Tuning
 from bench.train.budget import Budget
 from models.recipe import Recipe, TaskName
@@ -355,7 +355,8 @@ def read_suite(reference: str) -> Suite:
 
 def _from_folder(folder: Path, reference: str) -> str:
     """`reference` as from the folder of the suite that has it, where it names a file."""
-    return str(folder / reference) if is_file_reference(reference) else reference
+    place, options = split(reference)
+    return f"{folder / place}{options}" if is_file_reference(reference) else reference
 
 
 def _file(reference: str) -> Path:

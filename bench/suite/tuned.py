@@ -112,7 +112,7 @@ def write(file: Path, found: Sequence[Tuned]) -> None:
 def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
     """The recipe tuned for the model, size, options and data set of `cell`; None without one.
 
-    Of several it is the one tuned at the suite's budget; one alone serves every budget.
+    Of several it is the best of those tuned at the suite's budget; one alone serves every budget.
 
     Raises:
         UserError: there is no file of them, or it has several, all for other budgets; it says how
@@ -125,9 +125,10 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
         raise UserError(f"there are no tuned recipes, no {file}: find them by `{line}`")
     wanted = cell.model_class.name, cell.size, cell.dataset_name, options_text(cell.options)
     fitting = [t for t in read(file) if (t.name, t.size, t.dataset, t.options) == wanted]
-    found = [t for t in fitting if t.budget == str(cell.budget)] or fitting
-    if len(found) <= 1:
-        return found[0].recipe if found else None
+    if at_budget := [t for t in fitting if t.budget == str(cell.budget)]:
+        return min(at_budget, key=lambda tuned: tuned.validation).recipe
+    if len(fitting) <= 1:
+        return fitting[0].recipe if fitting else None
     raise UserError(
         f"{cell.name.rpartition('/')[0]} has no tuned recipe in {file} at {cell.budget}, but"
         f" several, at {', '.join(t.budget for t in fitting)}: find one by `{line}`"

@@ -187,6 +187,7 @@ class Training:
             share_statistics(model)
         self.batches = Batches(self._draw, device)
         self.model, self._optimizer = fabric.setup(model, self._new_optimizer(model))
+        self._begin_momentum()
         self._progress = torch.zeros((), device=device)
         self._plateau = Plateau(recipe) if recipe.schedule == "plateau" else None
         self.logged: dict[str, Tensor] = {}
@@ -217,6 +218,15 @@ class Training:
                 group["lr"], dtype=torch.float32, device=device if fused else "cpu"
             )
         return optimizer
+
+    def _begin_momentum(self) -> None:
+        """Let the momentum of each parameter be 0, as it is where the first gradient makes it.
+
+        A fused update fails where only some parameters have had a gradient.
+        """
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"] if group.get("momentum") else ():
+                self._optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def step(self, number: int, progress: float) -> Tensor:
         """Loss of training step `number` at `progress` of the budget, on the device."""

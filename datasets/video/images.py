@@ -34,16 +34,6 @@ _DEEP = 4095
 """What 12 bits can hold."""
 
 
-def images_in(folder: Path) -> tuple[Path, ...]:
-    """The images of `folder` in time, as `order.in_time` has it. Hidden ones are left out.
-
-    Raises:
-        OSError: the folder cannot be read.
-        SourceWrong: their names tell no order.
-    """
-    return ordered(folder, filter(is_image, folder.iterdir()))[0]
-
-
 def ordered(
     folder: Path, images: Iterable[Path]
 ) -> tuple[tuple[Path, ...], tuple[tuple[int, int], ...]]:

@@ -177,7 +177,11 @@ class Slurm(Submitit):
         for (total_seconds, devices), group in alike.items():
             for first in range(0, len(group), LARGEST_ARRAY):
                 chunk = group[first : first + LARGEST_ARRAY]
-                jobs = self._submit(chunk, **self._options(total_seconds, devices))
+                try:
+                    jobs = self._submit(chunk, **self._options(total_seconds, devices))
+                except BaseException:  # none is to be told of that stands in the queue
+                    self.cancel([*ids.values()], at_once=False)
+                    raise
                 ids |= {one.job.key: job.job_id for one, job in zip(chunk, jobs, strict=True)}
         return [ids[one.job.key] for one in supervisors]
 

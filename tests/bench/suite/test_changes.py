@@ -10,7 +10,7 @@ from bench.suite.catalogue import recipe_as_asked
 from bench.suite.cell import Cell
 from bench.suite.changes import changed, changed_cell, changed_reference
 from bench.suite.settle import settle
-from bench.suite.suite import Suite, load_suite
+from bench.suite.suite import Suite, load_suite, read_suite
 from models.convlstm import ConvLSTM
 
 
@@ -150,4 +150,9 @@ def test_paths_in_a_suite_are_as_from_its_file(
     monkeypatch.chdir(tmp_path)
     suite = load_suite("mine/own.toml")
     assert suite.models == ("mine/still.py:Still",)
+    with_address = 'still.py:Still(url="http://a//b/./c")'
+    (folder / "its.toml").write_text(
+        f"models = ['{with_address}']\ndatasets = ['moving_mnist']\nbudget = '2steps'\n"
+    )
+    assert read_suite("mine/its.toml").models == (f"mine/{with_address}",)
     assert settle(suite)[0].model == f"{folder / 'still.py'}:Still"

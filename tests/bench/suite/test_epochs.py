@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.errors import UserError
 from bench.run import plan
 from bench.suite.cell import read
+from bench.suite.changes import changed_cell
 from bench.suite.settle import settle
 from bench.suite.suite import Suite, load_suite
 from bench.train.budget import Budget
@@ -41,16 +43,28 @@ def test_samples_are_the_same_cell_however_they_are_written() -> None:
     assert of_epochs.scored == of_samples.scored
 
 
-def test_an_epoch_is_every_training_window_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import numpy as np
-
+@pytest.fixture
+def ten_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`clips.npy`, of seven frames each; eight of them train."""
     monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path))
     clips = np.random.default_rng(0).integers(0, 255, (10, 7, 8, 8), np.uint8)
     np.save(tmp_path / "clips.npy", clips)
+
+
+@pytest.mark.usefixtures("ten_clips")
+def test_an_epoch_is_every_training_window_once() -> None:
     data = arrays.Arrays(2, 2, path="clips.npy", axes="NTHW")
     assert data.epoch_clips == 8 * (7 - 4 + 1)
+
+
+@pytest.mark.usefixtures("ten_clips")
+def test_epochs_of_a_cell_that_is_changed_are_those_of_its_new_data() -> None:
+    reference = "arrays(path='clips.npy', axes='NTHW', context_frames={}, horizon=2)"
+    (cell,) = settle(_suite(reference.format(2), budget="3epochs"))
+    (by_suite,) = settle(_suite(reference.format(4), budget="3epochs"))
+    found = changed_cell(cell, ["dataset.context_frames=4"])
+    assert found.budget == by_suite.budget == Budget("samples", 3 * 8 * 2)
+    assert found.scored == by_suite.scored
 
 
 def test_what_has_no_epochs_says_so() -> None:

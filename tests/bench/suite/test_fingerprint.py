@@ -56,6 +56,45 @@ def test_code_that_acts_otherwise_is_other_code_also_in_a_neighbour(
     assert _digest(tmp_path / "a") != _digest(tmp_path / "b", **changed)
 
 
+@pytest.mark.parametrize("changed", ["__init__.py", "b.py", "inner/c.py", "inner/__init__.py"])
+def test_packages_beside_a_users_file_count_however_they_import(
+    tmp_path: Path, changed: str
+) -> None:
+    files = {
+        "mine.py": "from pk.a import gain\nclass Mine:\n    pass\n",
+        "pk/__init__.py": "offset = 0\n",
+        "pk/a.py": "from .b import gain\nfrom .inner import c\n",
+        "pk/b.py": "gain = 1\n",
+        "pk/inner/__init__.py": "depth = 2\n",
+        "pk/inner/c.py": "from ..b import gain\nimport pk.b\nlevel = 3\n",
+        "pk/other.py": "never = 0\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    before = fingerprint.file_digest(tmp_path / "mine.py")
+    (tmp_path / "pk" / "other.py").write_text("never = 1\n", encoding="utf-8")
+    assert fingerprint.file_digest(tmp_path / "mine.py") == before
+    file = tmp_path / "pk" / changed
+    file.write_text(file.read_text(encoding="utf-8") + "more = 1\n", encoding="utf-8")
+    assert fingerprint.file_digest(tmp_path / "mine.py") != before
+
+
+def test_the_code_of_a_package_counts_where_a_model_imports_names_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, read_bytes = set(), Path.read_bytes
+
+    def reading(path: Path) -> bytes:
+        read.add(path.relative_to(fingerprint.REPOSITORY).as_posix())
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    fingerprint.file_digest(fingerprint.REPOSITORY / "models" / "simvp.py")
+    translators = fingerprint.REPOSITORY / "models" / "layers" / "translators"
+    assert {f"models/layers/translators/{file.name}" for file in translators.glob("*.py")} <= read
+
+
 def _cell(**overrides: object) -> Cell:
     suite = load_suite("smoke").with_overrides(device="cpu", models=["convlstm"])
     return settle(suite.with_overrides(**overrides))[0]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,11 @@ class LooksAtPixels(OneProduct):
         return super().forward(context if context.sum().item() > 0 else -context, horizon)
 
 
+class GoesThroughNumPy(OneProduct):
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        return super().forward(torch.from_numpy(context.numpy()), horizon)
+
+
 def test_a_multiply_add_counts_as_two() -> None:
     cost = Cost(OneProduct, {}, SPEC)
     assert cost.parameters == 25
@@ -33,8 +39,9 @@ def test_a_multiply_add_counts_as_two() -> None:
     assert cost.train_flops == 2 * cost.predict_flops
 
 
-def test_a_model_that_must_see_pixels_has_no_count() -> None:
-    assert Cost(LooksAtPixels, {}, SPEC).predict_flops is None
+@pytest.mark.parametrize("model", [LooksAtPixels, GoesThroughNumPy])
+def test_a_model_that_must_see_pixels_has_no_count(model: type[Predictor]) -> None:
+    assert Cost(model, {}, SPEC).predict_flops is None
 
 
 def test_a_baseline_trains_for_nothing() -> None:

@@ -184,6 +184,38 @@ def test_gradients_are_clipped_to_the_recipes_norm() -> None:
     assert moved[0] > 10 * moved[1]
 
 
+class Late(Filter):
+    """Its second layer takes part later, as where one is frozen at first."""
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__(frame_shape)
+        self.late = nn.Conv2d(1, 1, 1)
+        self.takes_part = False
+
+    def forward(self, context: Tensor, horizon: int) -> Tensor:
+        frames = super().forward(context, horizon)
+        return self.late(frames[:, 0])[:, None] if self.takes_part else frames
+
+
+def test_momentum_begins_with_the_first_gradient_of_a_weight_whenever_that_comes() -> None:
+    recipe = Recipe("", learning_rate=0.1, batch_size=4, optimizer="sgd", momentum=0.9)
+    moved = []
+    for steps_before in (0, 3):
+        torch.manual_seed(1)
+        task, fabric = task_of("prediction", Noise.spec), fabric_on("cpu", "32")
+        training = Training(Late(FRAME), recipe, task, Noise(), 0, fabric)
+        start = [p.detach().clone() for p in training.model.parameters()]
+        for number in range(steps_before):
+            training.step(number, 0.0)
+        with torch.no_grad():
+            for parameter, value in zip(training.model.parameters(), start, strict=True):
+                parameter.copy_(value)
+        training.model.module.takes_part = True
+        training.step(7, 0.0)
+        moved.append([p.detach() for p in training.model.module.late.parameters()])
+    assert all(map(torch.equal, *moved))
+
+
 def test_gradients_are_cut_to_the_recipes_value() -> None:
     training = _training(optimizer="sgd", clip_value=1e-4)
     before = _weights(training)

@@ -220,6 +220,20 @@ def test_a_model_with_other_options_keeps_its_own_recipe(
     assert cell.recipe_of == "tuned"
 
 
+def test_of_two_recipes_for_the_same_options_and_budget_the_better_trains(
+    tmp_path: Path, suite: Path, user_models: Path
+) -> None:
+    text = suite.read_text(encoding="utf-8").replace("budget", 'recipe = "tuned"\nbudget')
+    suite.write_text(text, encoding="utf-8")
+    worse = FOUND.format(budget="4 steps").replace('"Wide"', '"Wide(width=8)"')
+    worse = worse.replace("validation = 0.1", "validation = 0.2").replace("0.01", "0.02")
+    both = FOUND.format(budget="4 steps") + worse
+    (tmp_path / "mine.tuned.toml").write_text(both, encoding="utf-8")
+    loaded = load_suite(str(suite))
+    (cell,) = settle(loaded.with_overrides(models=[f"{user_models}:Wide(width=8)"]))
+    assert cell.recipe.learning_rate == 0.01
+
+
 BROKEN = """
 class Broken(Tiny):
     def __init__(self, frame_shape):

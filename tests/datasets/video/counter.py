@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datasets.video.arrays import clips_of_array
 from datasets.video.decode import read_frames
-from datasets.video.images import images_in
+from datasets.video.images import is_image, ordered
 from datasets.video.source import FrameFormat, Preparation, Source, Sources
 
 CODECS = {
@@ -88,6 +88,11 @@ def counter_images(folder: Path, count: int = 120, suffix: str = ".png") -> Path
 
 def source(*paths: Path) -> Source:
     return Source(paths[0].stem, paths)
+
+
+def images_in(folder: Path) -> tuple[Path, ...]:
+    """The images of `folder` in time."""
+    return ordered(folder, filter(is_image, folder.iterdir()))[0]
 
 
 def find_clips(folder: Path) -> Sources:

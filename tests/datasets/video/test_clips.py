@@ -10,11 +10,10 @@ from PIL import Image
 
 from datasets.video.clips import Found, clips_at
 from datasets.video.decode import read_frames
-from datasets.video.images import images_in
 from datasets.video.movies import VARIABLE_RATE
 from datasets.video.names import printable
 from datasets.video.source import Damaged, Reading, SourceWrong
-from tests.datasets.video.counter import GREY, numbers, picture, source
+from tests.datasets.video.counter import GREY, images_in, numbers, picture, source
 
 
 def _touch(folder: Path, *names: str) -> Path:

@@ -21,7 +21,6 @@ from datasets.sources.folders import find
 from datasets.video import arrays
 from datasets.video.arrays import clips_of_array, left_out_of_array
 from datasets.video.decode import fitted, read_frames
-from datasets.video.images import images_in
 from datasets.video.source import Damaged, FrameFormat, Source
 from tests.datasets.video.counter import (
     CODECS,
@@ -29,6 +28,7 @@ from tests.datasets.video.counter import (
     GREY,
     counter_images,
     counter_video,
+    images_in,
     numbers,
     picture,
     source,

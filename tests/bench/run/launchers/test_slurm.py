@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -282,6 +283,25 @@ def test_what_slurm_refuses_is_one_line(slurm: LoopbackSlurm, tmp_path: Path) ->
     end = end_of(told["a"])
     assert end.status is Status.FAILED
     assert "SLURM does not take the job" in end.error
+
+
+def test_of_cells_that_slurm_does_not_all_take_none_is_queued(
+    slurm: LoopbackSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    launcher = _launcher(tmp_path, nodes=2, partition="both")
+    take = Slurm._submit
+
+    def take_of_one_node(engine: Slurm, cells: list[Supervisor], **options: Any) -> list[Any]:
+        if "nodes" in options:
+            raise UserError("SLURM does not take the job")
+        return take(engine, cells, **options)
+
+    monkeypatch.setattr(Slurm, "_submit", take_of_one_node)
+    one, many = (toy_job(STOPS, tmp_path, name) for name in "ab")
+    told = told_by(launcher, one, replace(many, devices=2))
+    assert [end_of(told[key]).status for key in "ab"] == [Status.FAILED] * 2
+    assert slurm.said("squeue", "-h") == ""
 
 
 @pytest.mark.parametrize(
