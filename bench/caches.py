@@ -21,3 +21,12 @@ def keep(file: Path, content: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(file, shared=True) as new:
             new.write_bytes(content)
+
+
+def size_bytes(folder: Path) -> int:
+    """Of all files in `folder`; of one that goes meanwhile, nothing."""
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size

@@ -195,8 +195,9 @@ class Predictor(Model):
             decide sets its own.
         takes_covariates: whether it makes use of the numbers that a data set may have beside each
             frame, such as actions. Where that has K of them, the model is built with
-            `covariates=K`, `forward` and `sample` get one more argument, float32 [B,T+horizon,K],
-            and batches have them; elsewhere it gets none. All others are shown frames only.
+            `covariates=K`, `forward` and its own `sample` get one more argument, float32
+            [B,T+horizon,K], and batches have them; elsewhere it gets none. All others are shown
+            frames only.
     """
 
     task = "prediction"

@@ -22,6 +22,8 @@ WHO = ["cell", "label", "model", "size", "dataset", "seed", "baseline"]
 """Which cell a row is of; `label` is the model with its size, as tables call it."""
 SETTING = ["budget", "recipe", "recipe_from", "device", "precision"]
 """`recipe` is what the suite asked for, `recipe_from` whose a model's is, as tables say it."""
+COMPARABLE = ["data_digest", "budget", "recipe", "device", "precision"]
+"""What must agree where models are compared; `data_digest` is of the test clips."""
 HOW = ["status", "reason", "marked", "started", "run_id", "key"]
 
 
@@ -99,8 +101,8 @@ def scores(
                 continue
             table = stored.by_frame if by == "frame" else _by_sequence(stored)
             if table is not None:
-                names = [*WHO, "budget", *table.columns, "run_id"]
-                who = {name: cell[name] for name in (*WHO, "budget", "run_id")}
+                names = [*WHO, *COMPARABLE, *table.columns, "run_id"]
+                who = {name: cell[name] for name in (*WHO, *COMPARABLE, "run_id")}
                 parts[cell["run_id"]] = table.assign(**who)[names]
     return pd.concat(parts.values(), ignore_index=True) if parts else pd.DataFrame()
 

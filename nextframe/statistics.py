@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError, unknown
+from nextframe.records import COMPARABLE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,15 +36,15 @@ def differences(scores: pd.DataFrame, metric: str = "mse") -> pd.DataFrame:
     errors, in per cent of the second) and `is_sure`, whether the interval leaves out 0. The
     intervals are a jackknife over clusters of test sequences, paired by sequence, and the spread of
     seeds; all of them hold together. The bounds are NaN where there is no interval: one seed of a
-    trained model, or one cluster. `bench.report.statistics.jackknife` names the sources.
+    trained model, or under ten clusters. `bench.report.statistics.jackknife` names the sources.
 
     Args:
-        scores: rows of `nextframe.scores` by sequence, of one data set and one budget.
+        scores: rows of `nextframe.scores` by sequence, of one data set and one setting.
         metric: the column to compare.
 
     Raises:
         UserError: there is no such column, it is a ratio of means, or the rows are of several data
-            sets or budgets, or models were not tested on the same sequences.
+            sets, test clips, budgets, recipes, devices or precisions.
     """
     import pandas as pd
 
@@ -63,7 +64,7 @@ def _pairs(scores: pd.DataFrame, metric: str) -> Pairs:
     """The models of `scores`, to be compared by `metric`."""
     import numpy as np
 
-    from bench.report.statistics.clusters import Clusters
+    from bench.report.statistics.clusters import FEW, Clusters
     from bench.report.statistics.jackknife import Pairs
     from bench.report.statistics.significance import scale_of
     from bench.score.metrics import METRICS
@@ -74,8 +75,12 @@ def _pairs(scores: pd.DataFrame, metric: str) -> Pairs:
     if known[metric].ratio:
         raise UserError(f"{metric} is a ratio of means, which no sequence has: compare the means")
     trained = scores[~scores["baseline"].astype(bool)]
-    if scores["dataset"].nunique() > 1 or trained["budget"].nunique() > 1:
-        raise UserError("these scores are of several data sets or budgets: choose one of each")
+    for column in ("dataset", *COMPARABLE):
+        of = scores if column in ("dataset", "data_digest") else trained
+        found = of[column].unique()
+        if len(found) > 1:
+            several = ", ".join(map(str, found))
+            raise UserError(f"these scores have several {column}s ({several}): choose one")
     table = scores.pivot(index="sequence", columns=["label", "seed"], values=metric)
     if table.isna().to_numpy().any():
         raise UserError(f"some cells have no {metric} of some sequences: leave these cells out")
@@ -88,6 +93,7 @@ def _pairs(scores: pd.DataFrame, metric: str) -> Pairs:
         clusters=Clusters(clusters.to_numpy(np.int64)),
         fixed=[label for label in baselines if seeds[label] == 1],
         simultaneous=True,
+        fewest=FEW,
     )
 
 

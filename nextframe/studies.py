@@ -35,7 +35,7 @@ def suite(reference: str | Path | None = None, /, **settings: Any) -> Suite:
         if isinstance(value, Mapping) and isinstance(whole.get(name), Mapping):
             settings[name] = {**whole[name], **value}
     for name, select in (("models", found.select_models), ("datasets", found.select_datasets)):
-        if settings.get(name):
+        if isinstance(settings.get(name), list | tuple):
             settings[name] = select(settings[name])
     return found.with_overrides(**settings)
 

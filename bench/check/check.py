@@ -44,8 +44,10 @@ def check(reference: str, *, quick: bool = False, on: Sequence[str] = ()) -> int
         return 0
     failed = measured = 0
     said: dict[str, str] = {}
+    is_model = isinstance(subject, type)
+    if on and not (quick and is_model):
+        raise UserError("--on names the data sets on which --quick checks a model: add --quick")
     if quick:
-        is_model = isinstance(subject, type)
         checks = (
             first.checks_on(on)
             if is_model

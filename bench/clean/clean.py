@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench import caches, records
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 from bench.listing.cells import status
 from bench.records import Status
 from bench.run.checkpoint import Checkpoint
@@ -29,6 +29,8 @@ MEANS: dict[Kind, str] = {
 }
 _FAILED = (Status.FAILED, Status.OUT_OF_MEMORY, Status.TIMEOUT)
 """Those that diverged or broke a rule say something of their model: they stay."""
+_UNFINISHED = (Status.INTERRUPTED, Status.RUNNING)
+"""Recorded of what goes on, was stopped, or was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Item:
     kind: Kind
     name: str
     size_bytes: int
-    delete: Callable[[], None]
+    delete: Callable[[], bool]
+    """Deletes it, unless it is in use by now or has become a result; whether it did."""
 
 
 def found(store: Store | None, results: Path, suite: str | None) -> list[Item]:
@@ -66,32 +69,54 @@ def _of_run(store: Store, run: RecordedCell, results: Path) -> Iterator[Item]:
     checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
     if state in _FAILED:
         size = store.size_bytes(run.run_id)
-        yield Item("failed", run.name, size, lambda: store.delete(run.run_id))
+        yield Item("failed", run.name, size, partial(_delete_run, store, run.run_id, _FAILED))
     elif state == Status.INTERRUPTED:
         ours = checkpoint.run_id == run.run_id
         if ours and (checkpoint.is_held or checkpoint.record is not None):
             return
 
-        def delete() -> None:
-            if ours:
+        def delete() -> bool:
+            if not ours:
+                return _delete_run(store, run.run_id, _UNFINISHED)
+            try:
                 with checkpoint.held():
+                    is_result = checkpoint.record is not None
+                    if is_result or not _delete_run(store, run.run_id, _UNFINISHED):
+                        return False
                     checkpoint.remove()
-            store.delete(run.run_id)
+            except UserError:  # it goes on
+                return False
+            return True
 
-        size = store.size_bytes(run.run_id) + (_size(checkpoint.folder) if ours else 0)
+        size = store.size_bytes(run.run_id) + (caches.size_bytes(checkpoint.folder) if ours else 0)
         yield Item("interrupted", run.name, size, delete)
     elif run.is_done and run.weights_bytes:
-        yield Item("weights", run.name, run.weights_bytes, lambda: store.clear_weights(run.run_id))
+
+        def clear() -> bool:
+            store.clear_weights(run.run_id)
+            return True
+
+        yield Item("weights", run.name, run.weights_bytes, clear)
+
+
+def _delete_run(store: Store, run_id: str, while_: Sequence[Status]) -> bool:
+    """Delete a run whose status is still one of these; whether it was."""
+    now = store.run(run_id)
+    if now is None or now.tags.get(records.STATUS, "") not in while_:
+        return False
+    store.delete(run_id)
+    return True
 
 
 def _caches() -> Iterator[Item]:
     root = caches.folder("").absolute()
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
-        yield Item("caches", folder.name, _size(folder), partial(shutil.rmtree, folder))
+        yield Item("caches", folder.name, caches.size_bytes(folder), partial(_remove, folder))
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _remove(folder: Path) -> bool:
+    folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def clean(
@@ -106,9 +131,8 @@ def clean(
         of_kind = [item for item in items if item.kind == kind]
         room = sum(item.size_bytes for item in of_kind)
         if of_kind and is_sure(f"{kind}: {len(of_kind)}, {byte_size(room)} ({MEANS[kind]})"):
-            for item in of_kind:
-                item.delete()
-            count, size = count + len(of_kind), size + room
+            deleted = [item for item in of_kind if item.delete()]
+            count, size = count + len(deleted), size + sum(item.size_bytes for item in deleted)
     return count, size
 
 

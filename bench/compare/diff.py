@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import records
+from bench.compare.likeness import same
 from bench.compare.recorded import Recorded
 from bench.compare.rows import ABSENT, Row, differing
 from bench.console.tables import empty_table
-from bench.report.statistics.clusters import Clusters
+from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Difference, Pairs, Scale
 from bench.report.statistics.significance import scale_of
 from bench.score.metrics import RECORDED
@@ -45,7 +46,8 @@ class Score:
     """One test figure of both, and the second against the first with its 95 % interval.
 
     The interval is of the paired difference by test sequence; None where the two were not tested on
-    the same, scores by sequence are not stored, or the figure is no mean over sequences.
+    the same, these have under ten clusters, scores by sequence are not stored, or the figure is no
+    mean over them.
     """
 
     name: str
@@ -103,9 +105,10 @@ def compare(first: Recorded, second: Recorded) -> Diff:
         "environment": _environment(first, second),
     }
     costs = [
-        Row(key, *(_figure(each.run.metrics.get(key)) for each in (first, second)))
+        Row(key, _figure(a), _figure(b))
         for key in records.COST
-        if first.run.metrics.get(key) != second.run.metrics.get(key)
+        for a, b in [(first.run.metrics.get(key), second.run.metrics.get(key))]
+        if not (a == b or (a is not None and b is not None and same(a, b)))
     ]
     return Diff(_name(first), _name(second), sections, _scores(first, second), costs)
 
@@ -132,11 +135,11 @@ def _scores(first: Recorded, second: Recorded) -> list[Score]:
     found, metrics = [], RECORDED[task]
     best = records.BEST_VALIDATION[task]
     a, b = (each.run.metrics.get(best) for each in (first, second))
-    if a is not None and b is not None and a != b:
+    if a is not None and b is not None and not same(a, b):
         found.append(Score(best, a, b, "", None))
     for name, metric in metrics.items():
         a, b = (each.run.metrics.get(metric.key) for each in (first, second))
-        if a is not None and b is not None and a != b:
+        if a is not None and b is not None and not same(a, b):
             scale = scale_of(metric)
             interval = _interval(first, second, name, scale)
             found.append(Score(metric.key, a, b, scale.unit, interval))
@@ -157,7 +160,7 @@ def _interval(first: Recorded, second: Recorded, name: str, scale: Scale) -> Dif
     if len(columns) < 2 or columns.isna().to_numpy().any():
         return None
     clusters = _clusters(first) or _clusters(second)
-    pairs = Pairs(columns, scale, clusters=clusters, fixed=("first", "second"))
+    pairs = Pairs(columns, scale, clusters=clusters, fixed=("first", "second"), fewest=FEW)
     found = pairs.difference("second", "first")
     return found if found.has_interval else None
 

@@ -97,7 +97,7 @@ def curves(then: Recorded, now: Recorded, until: int | None = None) -> Part:
         common = [at for at in both[0] if at in both[1] and (until is None or at[1] <= until)]
         if common:
             extents.append(f"{key} at {counted(len(common), 'point')}")
-        other = next((at for at in common if not _same(both[0][at], both[1][at])), None)
+        other = next((at for at in common if not same(both[0][at], both[1][at])), None)
         if other:
             values = f"{both[0][other]:.9g} then, {both[1][other]:.9g} now"
             differing.append(f"{key} differs from step {other[1]} on, {values}")
@@ -187,11 +187,12 @@ def _apart(name: str, first: float, second: float) -> float:
     Of gains, which are near 0 where a model is no better than what it is compared with, it is the
     difference itself.
     """
-    if _same(first, second):
+    if same(first, second):
         return 0.0
     apart = abs(first - second) / (1.0 if name in GAINS else max(abs(first), abs(second)))
     return apart if math.isfinite(apart) else math.inf
 
 
-def _same(first: float, second: float) -> bool:
+def same(first: float, second: float) -> bool:
+    """Whether two figures are equal, or both NaN."""
     return first == second or (math.isnan(first) and math.isnan(second))

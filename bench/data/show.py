@@ -37,7 +37,9 @@ def show_data(reference: str, out: Path | None, split: SplitName, count: int) ->
         raise UserError(f"--clips is a number from 1 to {MOST_CLIPS}, not {count}")
     dataset = catalogue.require_dataset(reference)
     label = Reference.parse(reference).label(catalogue.dataset(reference).name)
-    out = out or Path("results", "data", re.sub(r"[^\w./-]+", "-", label).strip("-"))
+    name, _, options = label.partition("(")  # a name may have folders, and no option does
+    folder = re.sub(r"[^\w/-]+", "-", name) + re.sub(r"[^\w.-]+", "-", f"-{options}")
+    out = out or Path("results", "data", folder.strip("-/"))
     clips, titles = _clips(dataset, split, count)
     sheet, animation = out / f"{split}.png", out / f"{split}.gif"
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import PROGRAM
+from bench.caches import size_bytes
 from bench.console.rows import Format, print_rows
 from bench.data.prepare import preparation_of
 from bench.errors import UserError
@@ -92,7 +93,7 @@ def _of_cache(name: str | None, folder: Path) -> Row:
     row: Row = {
         "name": name or folder.name,
         "state": "ready",
-        "size": _size(folder),
+        "size": size_bytes(folder),
         "where": str(folder),
     }
     try:
@@ -119,12 +120,7 @@ def _of_partial(name: str, folder: Path) -> Row:
     return {
         "name": name,
         "state": "partly prepared",
-        "size": _size(folder),
+        "size": size_bytes(folder),
         "where": str(folder),
         "note": f"{max(done, 0):,} files done; unless it runs now, go on: `{remedy(name, folder)}`",
     }
-
-
-def _size(folder: Path) -> int:
-    """Of its files, in bytes."""
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

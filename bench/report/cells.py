@@ -56,8 +56,8 @@ def cell_table(store: Store, suite: str, other: str | None = None) -> pd.DataFra
     frame["baseline"] = frame.groupby("model")[PARAMETERS].transform("min") == 0
     several = frame.groupby("label")["model"].transform("nunique") > 1
     frame.loc[several, "label"] += " (" + frame["size"] + ")"  # a-small, and a in small
-    borrowed = (frame.index.get_level_values(0) > 0) & ~frame["baseline"]
-    frame.loc[borrowed, "label"] += f" ({other})"
+    frame["borrowed"] = (frame.index.get_level_values(0) > 0) & ~frame["baseline"]
+    frame.loc[frame["borrowed"], "label"] += f" ({other})"
     return frame.sort_values("started", ascending=False, kind="stable", ignore_index=True)
 
 

@@ -44,14 +44,17 @@ class ElsewhereTable:
 
 
 def elsewhere_tables(sections: Sequence[Section]) -> list[ElsewhereTable]:
-    """Tables of MSE and skill for each setting under which a model was tested elsewhere, too."""
-    alike: dict[tuple[str, ...], list[Section]] = {}
+    """Tables of MSE and skill for each setting under which a model was tested elsewhere, too.
+
+    Of each data set the newest section counts.
+    """
+    alike: dict[tuple[str, ...], dict[str, Section]] = {}
     for section in sections:
         if section.task == "prediction" and not section.done.empty:
-            alike.setdefault(section.conditions, []).append(section)
+            alike.setdefault(section.conditions, {}).setdefault(section.dataset, section)
     return [
         _table(column, members)
-        for members in alike.values()
+        for members in ([*by_dataset.values()] for by_dataset in alike.values())
         if any(part.done["elsewhere"].map(bool).any() for part in members)
         for column in COLUMNS["prediction"]
         if column.name in SHOWN

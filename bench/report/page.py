@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shlex
 import shutil
 import tempfile
@@ -51,7 +53,7 @@ AGAINST = "Skill against copy-last by every measure"
 TEX = "tables.tex"
 SCORES = "scores.parquet"
 """The scores by test sequence that every interval can be recomputed from."""
-FORMATS = (".png", ".svg", ".pdf")
+FORMATS = (".png", ".svg", ".pdf", "-wide.pdf")
 UNFINISHED = ".new-"  # begins the name of the folder where a report is made
 LEFT_SECONDS = 3600  # after which such a folder is nobody's
 
@@ -244,7 +246,7 @@ def write(report: Report, out: Path) -> Path:
     Raises:
         UserError: `out` cannot be written to; it holds the report that it held.
     """
-    has_tex = report.latex or (out / TEX).exists()
+    has_tex = report.latex or _begins_with(out / TEX, HEAD)
     return put(partial(_write_files, replace(report, latex=has_tex)), out)
 
 
@@ -268,16 +270,30 @@ def put(write_files: Callable[[Path], Iterable[str]], out: Path) -> Path:
                 shutil.rmtree(left)
         with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=out) as new:
             names = [*write_files(Path(new))]
+            stale = _pictures_of(out / "report.md") - {*names}
             for name in names:
                 (Path(new) / name).replace(out / name)
-        for stale in (out / "plots").glob("[0-9]*-*.*"):  # of a report that numbered otherwise
-            if stale.suffix in FORMATS and f"plots/{stale.name}" not in names:
-                stale.unlink()
+        for name in stale:  # the report there showed other plots, or numbered them otherwise
+            (out / name).unlink(missing_ok=True)
     except OSError as error:
         where = error.filename2 or error.filename or out
         why = f"{error.strerror or error} ({where})"
         raise UserError(f"the report cannot be written to {out}: {why}") from error
     return out / "report.html"
+
+
+def _begins_with(path: Path, text: str) -> bool:
+    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(len(text)) == text
+    return False
+
+
+def _pictures_of(page: Path) -> set[str]:
+    """The files of the pictures that the report.md at `page` shows, in every form there may be."""
+    with contextlib.suppress(OSError):
+        stems = re.findall(r"\]\((plots/[^/()]+)\.png\)", page.read_text("utf-8", "replace"))
+        return {f"{stem}{ending}" for stem in stems for ending in FORMATS}
+    return set()
 
 
 def _write_files(report: Report, out: Path) -> Iterator[str]:

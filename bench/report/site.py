@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,10 +53,15 @@ def _entries(site: Path) -> Iterator[Entry]:
         pictures += [*sorted(page.parent.glob("plots/*-mse.png")), *page.parent.glob("plots/*.png")]
         yield Entry(
             folder=page.parent.name,
-            title=heading["title"] if heading else page.parent.name,
-            answer=opening["answer"] if opening else "",
+            title=_plain(heading["title"]) if heading else page.parent.name,
+            answer=_plain(opening["answer"]) if opening else "",
             level=(opening["level"] or "").lower() if opening else "",
-            why=(opening["why"] or "") if opening else "",
+            why=_plain(opening["why"] or "") if opening else "",
             files=tuple(name for name in kept if (page.parent / name).is_file()),
             picture=next((str(path.relative_to(site)) for path in pictures if path.is_file()), ""),
         )
+
+
+def _plain(markdown: str) -> str:
+    """What `markdown` shows, of a line that `escape.markdown` has made."""
+    return html.unescape(markdown.replace("\\|", "|"))

@@ -32,7 +32,7 @@ def test_scores_by_sequence_and_by_frame_have_the_means_of_the_cells(workplace: 
     cells = nextframe.cells(SUITE).set_index("cell")
     by_sequence = nextframe.scores(SUITE)
     by_frame = nextframe.scores(SUITE, by="frame")
-    assert by_sequence.groupby("cell")["sequence"].nunique().eq(6).all()
+    assert by_sequence.groupby("cell")["sequence"].nunique().eq(12).all()
     assert by_frame.groupby("cell")["frame"].apply(list).map(lambda f: f == [*range(1, 11)]).all()
     for table in (by_sequence, by_frame):
         for metric in ("mse", "ssim"):
@@ -76,7 +76,7 @@ def test_a_loaded_model_gives_the_tested_predictions(workplace: Path) -> None:
     assert not model.training
     assert not model.network.training
     assert (model.context_frames, model.horizon, model.classes) == (10, 10, ())
-    clips = nextframe.open_dataset("moving_mnist").held_out("test")[:6]
+    clips = nextframe.open_dataset("moving_mnist").held_out("test")[:12]
     predicted = model.predict(clips[:, :10])
     error = (predicted - clips[:, 10:] / 255).pow(2).mean((1, 2, 3, 4))
     scores = nextframe.scores(SUITE).query("cell == @TRAINED[0]")
@@ -138,9 +138,14 @@ def test_models_are_compared_over_sequences_and_seeds(workplace: Path) -> None:
         nextframe.statistics.differences(scores, "skill")
     with pytest.raises(nextframe.UserError, match="did you mean 'ssim'"):
         nextframe.statistics.differences(scores, "sim")
-    two = pd.concat([scores, scores.assign(dataset="kth")])
-    with pytest.raises(nextframe.UserError, match="choose one of each"):
-        nextframe.statistics.differences(two)
+    for other in ("dataset", "data_digest", "device", "precision", "budget", "recipe"):
+        two = pd.concat([scores, scores.assign(**{other: "another"})])
+        with pytest.raises(nextframe.UserError, match=f"several {other}s .*another.*choose one"):
+            nextframe.statistics.differences(two)
+    few = scores[scores["sequence"] < 9]
+    (found,) = nextframe.statistics.differences(few).to_dict("records")
+    assert np.isnan(found["low"])
+    assert not found["is_sure"]
     with pytest.raises(nextframe.UserError, match="leave these cells out"):
         nextframe.statistics.differences(scores.iloc[1:])
 
@@ -161,6 +166,10 @@ def test_a_suite_takes_settings_beside_its_own() -> None:
     assert suite.seeds == (3,)
     assert suite.evaluation == own.evaluation.model_copy(update={"test_clips": 5})
     assert suite.recipe == own.recipe
+    with_options = nextframe.suite("smoke", models={"convlstm": {"layers": 3}})
+    assert with_options.models == ("convlstm(layers=3)",)
+    with pytest.raises(nextframe.UserError, match="models: Input should be a valid array"):
+        nextframe.suite("smoke", models="convlstm")
 
 
 @pytest.mark.parametrize(

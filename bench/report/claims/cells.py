@@ -192,15 +192,18 @@ class Cells:
         return 0 if is_one and np.array_equal(one, two) else 1
 
     def of(self, model: str, dataset: str) -> pd.DataFrame:
-        """The cells of `model` on `dataset`, finished ones first; not those of another suite."""
+        """The cells of `model` on `dataset`, finished ones first; not those of another suite.
+
+        Where it was evaluated in several ways, those of the newest.
+        """
         key = model, dataset
         if dataset not in self.sections:
             return pd.DataFrame()
         if key not in self._of:
             cells = self.sections[dataset].cells
-            of_model = cells[cells["model"] == model]
-            ours = of_model[of_model["label"] == of_model["label"].min()]
-            self._of[key] = ours.sort_values("status", key=_is_unfinished, kind="stable")
+            ours = cells[(cells["model"] == model) & ~cells["borrowed"]]
+            alike = ours[ours["label"] == ours["label"].iloc[0]] if len(ours) else ours
+            self._of[key] = alike.sort_values("status", key=_is_unfinished, kind="stable")
         return self._of[key]
 
 

@@ -140,7 +140,8 @@ def _gains(cells: Cells, test: Gains) -> Measured:
     before = cells.pairs(test.before, test.measure)
     after = cells.pairs(test.after, test.measure, sample)
     where = f"From {test.before} to {test.after} the"
-    return _change(where, cells, test, test.after, (before, after))
+    labels = [_labels(cells, test, dataset) for dataset in (test.before, test.after)]
+    return _change(where, cells, test, labels, (before, after))
 
 
 def _longer(cells: Cells, test: Longer, shorter: Cells) -> Measured:
@@ -150,17 +151,34 @@ def _longer(cells: Cells, test: Longer, shorter: Cells) -> Measured:
     after = cells.pairs(test.dataset, test.measure, sample)
     budgets = (units.budget(its.sections[test.dataset].budget) for its in (shorter, cells))
     where = f"{test.dataset}: from {' to '.join(budgets)} the"
-    found = _change(where, cells, test, test.dataset, (before, after))
+    labels = [_labels(its, test, test.dataset) for its in (shorter, cells)]
+    found = _change(where, cells, test, labels, (before, after))
     return replace(found, left_out=found.left_out or shorter.left_out(test))
 
 
+def _labels(cells: Cells, test: Gains | Longer, dataset: str) -> tuple[str, str]:
+    """Those of both models in one table: another may tell them apart in more ways."""
+    return cells.label(test.first, dataset), cells.label(test.second, dataset)
+
+
 def _change(
-    where: str, cells: Cells, test: Gains | Longer, dataset: str, pairs: tuple[Pairs, Pairs]
+    where: str,
+    cells: Cells,
+    test: Gains | Longer,
+    labels: Sequence[tuple[str, str]],
+    pairs: tuple[Pairs, Pairs],
 ) -> Measured:
-    """How the ratio of two models' errors differs between two `pairs`, of which cells are left."""
-    first, second = (cells.label(model, dataset) for model in (test.first, test.second))
-    gaps = [each.mean(first) - each.mean(second) for each in pairs]
-    seeds = {label: min(each.seeds[label] for each in pairs) for label in (first, second)}
+    """How the ratio of two models' errors differs between two `pairs`, of which cells are left.
+
+    `labels` are the models', in each of them.
+    """
+    both = [*zip(pairs, labels, strict=True)]
+    gaps = [each.mean(one) - each.mean(other) for each, (one, other) in both]
+    first, second = labels[-1]
+    seeds = {
+        label: min(each.seeds[its[place]] for each, its in both)
+        for place, label in enumerate(labels[-1])
+    }
     change = gaps[1] - gaps[0]
     ratios = " to ".join(f"{_ratio(gap):.2f}" for gap in gaps)
     said = f"{where} {test.measure.upper()} of {first} over that of {second} goes from {ratios}"
@@ -176,8 +194,9 @@ def _effect(claim: Claim, cells: Cells, effect: Effect) -> str:
     sound = cells.pairs(effect.sound, effect.measure)
     sample = cells.sample_beside(effect.defective, cells, effect.sound)
     defective = cells.pairs(effect.defective, effect.measure, sample)
-    change = defective.mean(model) - sound.mean(model)
-    seeds = {model: min(sound.seeds[model], defective.seeds[model])}
+    there = cells.label(effect.model, effect.defective)
+    change = defective.mean(there) - sound.mean(model)
+    seeds = {model: min(sound.seeds[model], defective.seeds[there])}
     unsure = "" if change.difference.is_sure else "; it may be chance"
     if obstacle := cells.obstacle(effect, claim.minimum):
         unsure = f"; but {obstacle.said}"

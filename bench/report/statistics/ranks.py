@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ class RankRow:
     model: str
     mean: str
     ranks: tuple[str, ...]
+    is_best: bool = False
+    """Whether no mean rank is better."""
     is_marked: bool = False
     """Whether other code than the rest's computed one of its figures."""
     iqm: str = ""
@@ -65,8 +68,9 @@ class Ranks:
             many = "1 family" if self.families == 1 else f"{self.families} families"
             return f"{many} of data sets: too few to say who ranks best; {ENOUGH} are needed."
         first, second = self.rows[:2]
-        if first.mean == second.mean:
-            return f"{first.label} and {second.label} share the best mean rank, {first.mean}."
+        best = [row.label for row in self.rows if row.is_best]
+        if len(best) > 1:
+            return f"{', '.join(best[:-1])} and {best[-1]} share the best mean rank, {first.mean}."
         said = f"{first.label} ranks best: {first.mean} on average"
         return f"{said}; {second.label} has {second.mean}."
 
@@ -125,6 +129,7 @@ def _ranks(by_dataset: dict[str, tuple[Section, pd.DataFrame]]) -> Ranks:
             model[label],
             f"{mean:.2f}",
             tuple(f"{rank:g}" for rank in ranked.loc[label]),
+            math.isclose(mean, means.iloc[0]),
             any(rows.at[label, "other_code"] for rows in done.values()),
         )
         for label, mean in ((str(label), mean) for label, mean in means.items())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.check import check
+from bench.errors import UserError
 
 BROKEN = """
 from models.contract import FrameShape, Predictor, Recipe, Size
@@ -34,6 +35,12 @@ def test_a_fault_is_named_with_its_line_and_once(
     assert sum("no width of 7" in line for line in failed) == 1
     assert any(line.endswith(": the same as shape") for line in failed)
     assert summary.endswith(f"failed {len(failed)} of {len(lines)} checks")
+
+
+@pytest.mark.parametrize(("subject", "quick"), [("copy_last", False), ("water_waves", True)])
+def test_data_sets_to_check_a_model_on_are_not_ignored(subject: str, quick: bool) -> None:
+    with pytest.raises(UserError, match="--on names the data sets"):
+        check.check(subject, quick=quick, on=["moving_mnist"])
 
 
 def test_a_sound_one_passes(capsys: pytest.CaptureFixture[str]) -> None:

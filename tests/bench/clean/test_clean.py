@@ -1,5 +1,6 @@
 """`bench clean`: shows what can go, and deletes that and nothing else."""
 
+import contextlib
 import io
 import shutil
 from pathlib import Path
@@ -90,6 +91,25 @@ def test_a_result_that_is_not_recorded_yet_stays(
     monkeypatch.setattr(Checkpoint, "record", object())
     items = clean.found(Store(f"sqlite:///{results}/mlflow.db"), results, "own")
     assert "interrupted" not in {item.kind for item in items}
+
+
+@pytest.mark.parametrize("now", ["done", "running"])
+def test_what_has_gone_on_while_it_asked_stays(results: Path, now: str) -> None:
+    store = Store(f"sqlite:///{results}/mlflow.db")
+    items = [i for i in clean.found(store, results, "own") if i.name == "interrupted"]
+    (run,) = (run for run in store.cells("own") if run.name == "interrupted")
+
+    def goes_on(what: str) -> bool:
+        if now == "done":
+            store.end(run.run_id, Status.DONE)
+        return True
+
+    with contextlib.ExitStack() as stack:
+        if now == "running":
+            stack.enter_context(Checkpoint(results, "interrupted").held())
+        assert clean.clean(items, ["interrupted"], goes_on) == (0, 0)
+    assert "interrupted" in _left(results)
+    assert Checkpoint(results, "interrupted").has_state
 
 
 @pytest.mark.parametrize(("answer", "goes"), [("y\n", True), ("\n", False), ("", False)])

@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     shutil.copytree(empty_store, folder / "results")
     (folder / "mine.py").write_text(USER_MODELS, encoding="utf-8")
     text = SUITE.format(models=folder / "mine.py").replace('"copy_last", ', "")
+    text = text.replace("test_clips = 4", "test_clips = 10")  # of fewer there is no interval
     timed = text.replace(f"{STEPS}steps", "0.2s").replace("evaluations = 4", "evaluations = 1")
     for name, content, seeds in (("counted", text, "01"), ("timed", timed, "7")):
         (folder / f"{name}.toml").write_text(content, encoding="utf-8")

@@ -327,6 +327,20 @@ def _middles(width: int, columns: int) -> list[int]:
     return [int((column + 0.5) * width / columns) for column in range(columns)]
 
 
+def test_pictures_stay_in_their_folder_whatever_the_options_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clips = np.random.default_rng(0).integers(0, 255, (10, 6, 8, 8), np.uint8)
+    np.save(tmp_path / "x.npy", clips)
+    monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path / "a" / "b" / "c"))
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    asked = "arrays(path='../../../x.npy', axes='NTHW', context_frames=3, horizon=3)"
+    assert cli.main(["data", "show", asked]) == 0
+    (sheet,) = tmp_path.rglob("train.png")
+    assert sheet.parent.parent == tmp_path / "results" / "data"
+
+
 def test_pictures_that_cannot_be_written_are_told(
     own: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

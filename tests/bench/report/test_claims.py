@@ -524,6 +524,18 @@ def test_cells_of_another_suite_beside_them_are_not_mixed_in(cells: Cells) -> No
     assert found.verdict == "upheld"
 
 
+def test_of_models_that_were_evaluated_anew_the_newest_cells_decide(cells: Cells) -> None:
+    cells.both(evaluations="20")
+    assert cells.outcome().told == "as claimed"
+    cells.both(WORSE, GOOD, evaluations="5")
+    assert cells.outcome().told == "against it"
+    cells.both(evaluations="5", dataset="far")  # where no label says so
+    assert "from 1.25 to 0.80" in cells.outcome(GAINS).said
+    assert cells.trial(defects=(DEFECT,)).effects[0][0].startswith("a-small (5 evaluations), MSE")
+    cells.both(GOOD, GOOD, evaluations="5", budget="600 s")
+    assert "from 1.25 to 1.00" in cells.outcome(LONGER).said
+
+
 # --- defects ---------------------------------------------------------------------------------
 
 

@@ -46,8 +46,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     store = example(folder / "artifacts")
     (folder / "out" / "plots").mkdir(parents=True)
-    for name in ("7-gone-loss.png", "7-gone-loss-wide.pdf", "my own.png"):
+    for name in ("7-gone-loss.png", "7-gone-loss-wide.pdf", "my own.png", "2024-my-thesis.pdf"):
         (folder / "out" / "plots" / name).touch()
+    (folder / "out" / "report.md").write_text("![a plot](plots/7-gone-loss.png)\n")
     page = report.build(store, "mnist", folder / "out")
     markdown, sheet = page.with_name("report.md"), page.with_name("table.csv")
     return Built(store, page.parent, page.read_text(), markdown.read_text(), pd.read_csv(sheet))
@@ -80,7 +81,7 @@ def test_plots_of_an_earlier_report_go_and_others_stay(built: Built) -> None:
     assert {name for name in plots if name.endswith(".png")} == shown | {"my own.png"}
     drawn = {name.removesuffix(".png") for name in shown if "frames" not in name}
     others = {f"{name}{ending}" for name in drawn for ending in (".svg", ".pdf", "-wide.pdf")}
-    assert plots == shown | {"my own.png"} | others
+    assert plots == shown | {"my own.png", "2024-my-thesis.pdf"} | others
 
 
 def test_user_text_is_escaped(built: Built) -> None:

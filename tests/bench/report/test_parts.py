@@ -109,6 +109,9 @@ def test_tables_of_latex_are_written_when_asked_and_renewed_where_they_are(
     out, tex = tmp_path / "out", tmp_path / "out" / "tables.tex"
     report.build(store, "mnist", out)
     assert not tex.exists()
+    tex.write_text("% my own\n")
+    report.build(store, "mnist", out)
+    assert tex.read_text() == "% my own\n"
     report.build(store, "mnist", out, latex=True)
     before = tex.read_text()
     assert before.count("\\toprule") == before.count("\\begin{table*}") == 4

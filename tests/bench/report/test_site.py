@@ -54,5 +54,17 @@ def test_the_index_says_what_each_report_answers(store: FakeStore, tmp_path: Pat
     assert all((folder / unquote(link)).is_file() for link in files), files
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    store.add("copy_last", 0.05, size="only", baseline=True, params={"suite": "R&D [x]"})
+    for seed in range(3):
+        store.add("dmvfn(scales=[4, 2])", 0.02 + seed / 10000, seed=seed, params={"suite": "R&D [x]"})
+    report.build(store, "R&D [x]", tmp_path / "site" / "own")
+    text = site.index(tmp_path / "site").read_text(encoding="utf-8")
+    assert "<h2>R&amp;D [x]</h2>" in re.sub(r"<a [^>]*>|</a>", "", text)
+    assert "dmvfn(scales=[4, 2])-small" in text
+
+
 def test_an_empty_site_says_so(tmp_path: Path) -> None:
     assert "No report yet" in site.index(tmp_path).read_text(encoding="utf-8")

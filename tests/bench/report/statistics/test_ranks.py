@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,22 @@ def wide(store: FakeStore) -> FakeStore:
 def test_six_families_have_a_verdict(wide: FakeStore) -> None:
     (found,) = of(wide)
     assert found.verdict == "predrnn-small ranks best: 1.25 on average; convlstm-small has 2.00."
+
+
+def test_all_that_share_the_best_rank_are_named_and_none_that_only_rounds_to_it(
+    tmp_path: Path,
+) -> None:
+    store = FakeStore(tmp_path / "alike")
+    order = ["a", "b", "c"]
+    for turn, dataset in enumerate(("moving_mnist", "kth", "taxibj", "ucf101", "bair", "sevir")):
+        for place, model in enumerate(order[turn % 3 :] + order[: turn % 3]):
+            add(store, dataset, model, 0.01 * (place + 1))
+    (found,) = of(store)
+    said = "a-small, b-small and c-small share the best mean rank, 2.00."
+    assert found.verdict == said
+    rows = (found.rows[0], *(replace(row, is_best=False) for row in found.rows[1:]))
+    nearly = replace(found, rows=rows)
+    assert nearly.verdict == "a-small ranks best: 2.00 on average; b-small has 2.00."
 
 
 def test_data_sets_of_one_family_have_one_vote(store: FakeStore) -> None:
