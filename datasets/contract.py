@@ -234,6 +234,8 @@ class Dataset(ABC):
     What these hold is part of what a cell is. Of a data set without any a few training clips are
     looked at.
     """
+    frame_step: int = 1
+    """From one frame of a clip to its next in the files: `predict` reads others in such steps."""
     notice: str | None = None
     """One line a user should see, such as that a substitute is used; None for none."""
 

@@ -92,6 +92,7 @@ class Human36M(VideoDataset):
         for clip in cache.clips:
             splits[SPLIT_OF[clip.tags["subject"]]].append(clip)
         super().__init__(cache, splits, Spec((3, size, size), context_frames, horizon))
+        self.frame_step = STEP  # of a recording; the cache has no others
         self._test = self._of("test", partial(_ListedWindows, cache, self.spec.clip_frames))
         self.notice = _notice(cache.facts, len(self._test))
 

@@ -26,6 +26,7 @@ class _Facts(BaseModel):
     form: Literal["h5", "npz"]
     files: list[str]
     passed_over: list[str] = []
+    values_cut: int = 0
 
 
 class _Tags(BaseModel):
@@ -124,22 +125,23 @@ def _read(source: Source, _: FrameFormat) -> Iterator[Image]:
 
 
 def _notice(facts: Mapping[str, Any]) -> str | None:
-    """A notice if not all of the authors' files are here, or one of two forms was chosen."""
-    if facts["form"] == "npz":
-        return (
-            f"taxibj: windows of {taxibj_npz.NAME}; figures do not compare with runs on the"
-            " authors' .h5 files"
-        )
+    """What a user should know of the files that are here, and of flows that are cut."""
     parts = []
-    absent = [
-        season
-        for season in taxibj_h5.SEASONS
-        if not any(name.startswith(season) for name in facts["files"])
-    ]
-    if absent:
-        parts.append(
-            f"without {', '.join(absent)}, so figures compare only with runs on the same files"
-        )
+    if facts["form"] == "npz":
+        other = "figures do not compare with runs on the authors' .h5 files"
+        parts.append(f"windows of {taxibj_npz.NAME}; {other}")
+    else:
+        absent = [
+            season
+            for season in taxibj_h5.SEASONS
+            if not any(name.startswith(season) for name in facts["files"])
+        ]
+        if absent:
+            parts.append(
+                f"without {', '.join(absent)}, so figures compare only with runs on the same files"
+            )
     if facts.get("passed_over"):
         parts.append(f"from the .h5 files; {taxibj_npz.NAME} beside them was not used")
+    if cut := facts.get("values_cut"):
+        parts.append(f"{cut:,} held-out flows lie above the training maximum and are cut to it")
     return f"taxibj: {'; '.join(parts)}" if parts else None

@@ -213,6 +213,14 @@ class Predictor(Model):
         super().__init__()
         self.frame_shape = frame_shape
 
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """The options that clips of such lengths decide where nobody does: here none.
+
+        A model that reads a window of fixed length says here how long that is.
+        """
+        return {}
+
     @abstractmethod
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W] after `context` [B,T,C,H,W] in [0,1].

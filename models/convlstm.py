@@ -117,7 +117,12 @@ class ConvLSTM(FrameByFrame):
             kernel: side of the convolutions, odd.
             patch: side of the squares that become channels.
             peephole: whether gates see the cell state too, with biases, as in the paper.
+
+        Raises:
+            ValueError: there is no layer.
         """
+        if layers < 1:
+            raise ValueError(f"layers must be 1 at least, not {layers}")
         super().__init__(frame_shape, width=width, patch=patch)
         channels, map_height, map_width = self.patched_shape
         self.cells = nn.ModuleList()

@@ -22,7 +22,7 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.window_partition import Partition, window_side
-from models.layers.window_rollout import roll_out
+from models.layers.window_rollout import roll_out, window_on
 
 ClipShape = tuple[int, int, int]
 """Frames, height and width of a clip's map."""
@@ -481,8 +481,9 @@ class Earthformer(Predictor):
             heads: attention heads; must divide the channels.
             positions: what has learned vectors: frames and places, or frames, rows and columns.
             dropout: the rate of all dropout.
-            window_frames: frames read in one pass.
-            predicted_frames: frames predicted in one pass.
+            window_frames: frames read in one pass. A suite gives it the data set's context, up to
+                20, unless it is written.
+            predicted_frames: frames predicted in one pass; likewise the horizon.
             output_convolutions: how many follow each enlargement on the way to pixels.
 
         Raises:
@@ -593,6 +594,11 @@ class Earthformer(Predictor):
         decayed = [parameter for parameter in self.parameters() if parameter not in kept]
         others = [parameter for parameter in self.parameters() if parameter in kept]
         return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context, to the whole horizon in one pass."""
+        return {"window_frames": window_on(context_frames), "predicted_frames": window_on(horizon)}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `predicted_frames` to a pass."""

@@ -20,12 +20,17 @@ class LinearMotion(Predictor):
         frame_shape: channels, height and width.
         reach: the fastest motion looked for, in pixels a frame along each axis.
         block: side of the neighbourhoods, odd.
+
+    Raises:
+        ValueError: `reach` or `block` cannot be what it is.
     """
 
     name = "linear_motion"
 
     def __init__(self, frame_shape: FrameShape, *, reach: int = 4, block: int = 7) -> None:
         super().__init__(frame_shape)
+        if reach < 0 or block < 1 or block % 2 == 0:
+            raise ValueError(f"reach is 0 at least and block odd, not {reach} and {block}")
         self.reach, self.block = reach, block
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:

@@ -26,7 +26,7 @@ from models.layers.window_partition import (
     window_reverse,
     window_side,
 )
-from models.layers.window_rollout import roll_out
+from models.layers.window_rollout import roll_out, window_on
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -317,7 +317,8 @@ class MaxViT(Predictor):
             depths: blocks of each stage.
             window: positions down and across in an attention window.
             head: channels of an attention head.
-            window_frames: frames read, and predicted, in one pass.
+            window_frames: frames read, and predicted, in one pass. A suite gives
+                it the data set's context, up to 20, unless it is written.
             drop_path: the rate of stochastic depth towards which it rises from block to block.
 
         Raises:
@@ -363,6 +364,11 @@ class MaxViT(Predictor):
             small_init(nn.Conv2d(stem, 4 * window_frames * channels, 3, padding=1)),
             nn.PixelShuffle(2),
         )
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context."""
+        return {"window_frames": window_on(context_frames)}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""

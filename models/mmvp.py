@@ -19,7 +19,7 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.precision import unrounded, widened
-from models.layers.window_rollout import roll_out
+from models.layers.window_rollout import roll_out, window_on
 
 HALVINGS = 4  # pixels become channels, then three convolutions
 NOTHING = 1e-6  # beside the weights by which what has moved is divided
@@ -204,7 +204,8 @@ class MMVP(Predictor):
             width: channels of the largest maps, an even number; they double with each halving.
             hidden: channels of the network that predicts matrices.
             blocks: residual-in-residual dense blocks of encoder, decoder and enhancer each.
-            window_frames: frames read, and predicted, in one pass; two at least.
+            window_frames: frames read, and predicted, in one pass; two at least. A suite gives
+                it the data set's context, up to 20, unless it is written.
 
         Raises:
             UnfitFrame: a frame cannot be halved four times.
@@ -236,6 +237,11 @@ class MMVP(Predictor):
             *(RRDB(width) for _ in range(blocks)),
             nn.Conv2d(width, channels, 1),
         )
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context, and of two frames at least."""
+        return {"window_frames": max(2, window_on(context_frames))}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""

@@ -142,8 +142,11 @@ class PhyDNet(Predictor):
 
         Raises:
             UnfitFrame: a frame cannot be halved twice.
-            ValueError: half of `width` cannot be divided into groups to normalise.
+            ValueError: half of `width` cannot be divided into groups to normalise, or there is no
+                layer.
         """
+        if layers < 1:
+            raise ValueError(f"layers must be 1 at least, not {layers}")
         super().__init__(frame_shape)
         require_multiple(frame_shape, 4, "frames are halved twice")
         channels, half = frame_shape[0], width // 2

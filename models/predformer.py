@@ -13,7 +13,7 @@ from models.contract import FrameShape, Paper, Predictor, Recipe, Size, small_re
 from models.layers.drop_path import DropPath
 from models.layers.rollout import from_patches, patched_shape, to_patches
 from models.layers.self_attention import SelfAttention
-from models.layers.window_rollout import roll_out
+from models.layers.window_rollout import roll_out, window_on
 
 
 class SwiGLU(nn.Module):
@@ -183,7 +183,8 @@ class PredFormer(Predictor):
             head: channels of an attention head.
             expansion: how many times as wide the feed-forward layers are inside.
             patch: side of the square of pixels that is one token.
-            window_frames: frames read, and predicted, in one pass.
+            window_frames: frames read, and predicted, in one pass. A suite gives
+                it the data set's context, up to 20, unless it is written.
             dropout: its rate after attention, after the product in SwiGLU and after its output.
             drop_path: the rate of stochastic depth, the same in all layers.
 
@@ -213,6 +214,11 @@ class PredFormer(Predictor):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context."""
+        return {"window_frames": window_on(context_frames)}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""

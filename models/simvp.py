@@ -22,7 +22,7 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.translators import BLOCKS, IncepU, Place
-from models.layers.window_rollout import roll_out
+from models.layers.window_rollout import roll_out, window_on
 
 NORM_GROUPS = 2
 MULTIPLE = 8  # of a translator's channels: heads, groups, shares of them
@@ -156,7 +156,8 @@ class SimVP(Predictor):
             depth: layers of the encoder, every second of which halves the map, and of the decoder.
             translator_width: channels of the translator.
             translator_depth: its blocks; of "incepu" modules down, and up.
-            window_frames: frames read, and predicted, in one pass.
+            window_frames: frames read, and predicted, in one pass. A suite gives
+                it the data set's context, up to 20, unless it is written.
             drop_path: the rate of stochastic depth towards which it rises from block to block.
 
         Raises:
@@ -196,6 +197,11 @@ class SimVP(Predictor):
             )
         self.decoder = nn.Sequential(*(decoding(width, doubles=h) for h in halves[:0:-1]))
         self.last = nn.Sequential(decoding(width, doubles=False), nn.Conv2d(width, channels, 1))
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context."""
+        return {"window_frames": window_on(context_frames)}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""

@@ -89,6 +89,12 @@ class SwinBlock(nn.Module):
         return x + (y if drop_path is None else drop_path[1] * y)
 
 
+def require_rates(rates: Sequence[float]) -> None:
+    """Raise ValueError where a branch would always be dropped, or one is no rate."""
+    if not all(0 <= rate < 1 for rate in rates):
+        raise ValueError(f"drop_path is a rate from 0 to below 1, not {max(rates, key=abs)}")
+
+
 def draw_drop_path(rates: Tensor, steps: int, batch: TrainingBatch) -> Tensor:
     """Factors [steps,blocks,2,B,1,1,1] of the branches of blocks that are dropped at `rates`.
 
@@ -257,15 +263,16 @@ class SwinLSTM(Predictor):
         )
         levels = [0, *(stage.level for stage in stages), 0]
         self.resampled = nn.ModuleList(
-            _resampling(width << level, following - level) for level, following in pairwise(levels)
+            resampling(width << level, following - level) for level, following in pairwise(levels)
         )
         self.output = nn.Sequential()
         for _ in range(patch.bit_length() - 2):
             self.output.extend(
-                (_upsampling(width, width), nn.GroupNorm(16, width), nn.LeakyReLU(0.2))
+                (upsampling(width, width), nn.GroupNorm(16, width), nn.LeakyReLU(0.2))
             )
-        self.output.extend((_upsampling(width, channels), nn.Sigmoid()))
+        self.output.extend((upsampling(width, channels), nn.Sigmoid()))
         self.depths = [stage.depth for stage in stages]
+        require_rates(drop_rates)
         self.drops = any(drop_rates)
         self.register_buffer("drop_rates", torch.tensor(drop_rates), persistent=False)
 
@@ -343,14 +350,14 @@ class SwinLSTM(Predictor):
         return F.mse_loss(torch.stack(predictions, 1), clip[:, 1:])
 
 
-def _resampling(width: int, change: int) -> nn.Module:
+def resampling(width: int, change: int) -> nn.Module:
     """What takes a map of `width` channels `change` levels down (1), up (-1) or nowhere (0)."""
     if change == 0:
         return nn.Identity()
     return PatchMerging(width) if change > 0 else PatchExpanding(width)
 
 
-def _upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+def upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     """A convolution to maps of twice the height and width."""
     return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
 
@@ -483,8 +490,8 @@ class SwinLSTMD(SwinLSTM):
             frame_shape,
             stages=[*down, *up],
             drop_rates=[
-                *_rising(sum(depths_down), drop_path),
-                *reversed(_rising(sum(depths_up), drop_path)),
+                *rising(sum(depths_down), drop_path),
+                *reversed(rising(sum(depths_up), drop_path)),
             ],
             width=width,
             window=window,
@@ -492,6 +499,6 @@ class SwinLSTMD(SwinLSTM):
         )
 
 
-def _rising(blocks: int, highest: float) -> list[float]:
+def rising(blocks: int, highest: float) -> list[float]:
     """The drop rates of as many blocks, evenly from 0 to `highest`."""
     return [highest * n / max(1, blocks - 1) for n in range(blocks)]

@@ -81,7 +81,8 @@ class TAU(SimVP):
             depth: layers of the encoder, and of the decoder.
             translator_width: channels of the translator.
             translator_depth: its blocks.
-            window_frames: frames read, and predicted, in one pass.
+            window_frames: frames read, and predicted, in one pass. A suite gives
+                it the data set's context, up to 20, unless it is written.
             drop_path: the rate of stochastic depth towards which it rises from block to block.
             divergence: what the differential divergence counts beside the MSE.
         """

@@ -28,7 +28,7 @@ from models.layers.window_partition import (
     window_partition,
     window_reverse,
 )
-from models.layers.window_rollout import roll_out
+from models.layers.window_rollout import roll_out, window_on
 from models.maxvit import SqueezeExcite
 
 STUDY = Paper(
@@ -459,7 +459,8 @@ class UCF101StudyMaxViT(Predictor):
             window: positions down and across in an attention window.
             head: channels of an attention head.
             dropout: share of activations left out in training.
-            window_frames: frames read in one pass.
+            window_frames: frames read in one pass. A suite gives it the data set's context, up to
+                20, unless it is written.
             pass_frames: frames predicted in one pass.
 
         Raises:
@@ -483,6 +484,11 @@ class UCF101StudyMaxViT(Predictor):
             )
         )
         self.output = nn.ConvTranspose2d(widths[-1], pass_frames * channels, 3, 2, 1, 1)
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context."""
+        return {"window_frames": window_on(context_frames)}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `pass_frames` to a pass."""

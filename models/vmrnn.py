@@ -23,7 +23,7 @@ from models.contract import (
 )
 from models.layers.drop_path import DropPath
 from models.layers.precision import unrounded, widened
-from models.swinlstm import CellState, PatchExpanding, PatchMerging
+from models.swinlstm import CellState, resampling, rising, upsampling
 
 ORDERS = 4  # in which a map is gone through: by rows, by columns, and both backwards
 GROUPS = 16  # of channels that are normalised together between upsamplings
@@ -293,23 +293,23 @@ class VMRNN(Predictor):
         if one_cell:
             rates = _split([drop_path] * down[0], down)
         else:
-            rates = _split(_rising(drop_path, sum(down)), down)
-            rates += _split(_rising(drop_path, sum(up))[::-1], up)
+            rates = _split(rising(sum(down), drop_path), down)
+            rates += _split(rising(sum(up), drop_path)[::-1], up)
         levels_of_cells = [*range(len(down)), *range(len(up), 0, -1)]
         self.cells = nn.ModuleList(
             VMRNNCell(width << level, states, cell_rates)
             for level, cell_rates in zip(levels_of_cells, rates, strict=True)
         )
         self.resampled = nn.ModuleList(
-            _resampling(width << level, after - level)
+            resampling(width << level, after - level)
             for level, after in pairwise([*levels_of_cells, 0])
         )
         self.output = nn.Sequential()
         for _ in range(patch.bit_length() - 2):
             self.output.extend(
-                (_upsampling(width, width), nn.GroupNorm(GROUPS, width), nn.LeakyReLU(0.2))
+                (upsampling(width, width), nn.GroupNorm(GROUPS, width), nn.LeakyReLU(0.2))
             )
-        self.output.extend((_upsampling(width, channels), nn.Sigmoid()))
+        self.output.extend((upsampling(width, channels), nn.Sigmoid()))
 
     def step(
         self, frame: Tensor, state: Sequence[CellState] | None
@@ -356,24 +356,7 @@ def _uniform(bound: float, *shape: int) -> Tensor:
     return torch.empty(shape).uniform_(-bound, bound)
 
 
-def _rising(highest: float, blocks: int) -> list[float]:
-    """The drop rates of as many blocks, evenly from 0 to `highest`."""
-    return [highest * n / max(1, blocks - 1) for n in range(blocks)]
-
-
 def _split(rates: Sequence[float], depths: Sequence[int]) -> list[Sequence[float]]:
     """The rates of each cell's blocks, of which it has as many as `depths` says."""
     ends = [sum(depths[: n + 1]) for n in range(len(depths))]
     return [rates[end - depth : end] for end, depth in zip(ends, depths, strict=True)]
-
-
-def _resampling(width: int, change: int) -> nn.Module:
-    """What takes a map of `width` channels a level down (1), up (-1) or nowhere (0)."""
-    if change == 0:
-        return nn.Identity()
-    return PatchMerging(width) if change > 0 else PatchExpanding(width)
-
-
-def _upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    """A convolution to maps of twice the height and width."""
-    return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,8 +21,8 @@ from models.contract import (
     small_recipe,
 )
 from models.layers.precision import widened
-from models.layers.window_rollout import roll_out
-from models.swinlstm import draw_drop_path
+from models.layers.window_rollout import roll_out, window_on
+from models.swinlstm import draw_drop_path, require_rates
 
 DROPS_FROM = 0.4
 """Of the budget: blocks are dropped from epoch 20 of 50 on."""
@@ -210,13 +211,14 @@ class WaST(Predictor):
             width: channels of each frame's maps; twice as many on wavelets.
             blocks: how many before the transform, on wavelets and after the inverse.
             kernels: the longer side of the filters on whole maps and on wavelets.
-            window_frames: frames read, and predicted, in one pass; an even number.
+            window_frames: frames read, and predicted, in one pass; an even number. A suite gives
+                it the data set's context, up to 20, unless it is written.
             drop_path: rate at which the deepest block's branches are dropped; it rises from 0.
             high_frequencies: what the loss of high frequencies counts beside the MSE.
 
         Raises:
             UnfitFrame: a side is odd.
-            ValueError: `window_frames` or a side of a filter cannot be what it is.
+            ValueError: `window_frames`, a side of a filter or a rate cannot be what it is.
         """
         super().__init__(frame_shape)
         require_multiple(frame_shape, 2, "wavelets halve them")
@@ -224,6 +226,7 @@ class WaST(Predictor):
             raise ValueError(f"window_frames must be even and 2 at least, not {window_frames}")
         if any(kernel % 2 == 0 for kernel in kernels):
             raise ValueError(f"kernels must be odd, not {kernels[0]} and {kernels[1]}")
+        require_rates([drop_path])
         channels, height, columns = frame_shape
         self.window_frames, self.high_frequencies = window_frames, high_frequencies
         self.first = _convolution(channels, width)
@@ -250,6 +253,11 @@ class WaST(Predictor):
             "high", high_frequency_mask(height // 2, columns // 2), persistent=False
         )
         self.drops = drop_path > 0
+
+    @classmethod
+    def options_on(cls, context_frames: int, horizon: int) -> Mapping[str, Any]:
+        """A window of the whole context, and a frame more where that is odd."""
+        return {"window_frames": 2 * math.ceil(window_on(context_frames) / 2)}
 
     def forward(self, context: Tensor, horizon: int) -> Tensor:
         """The next `horizon` frames [B,horizon,C,H,W], `window_frames` to a pass."""

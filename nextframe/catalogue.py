@@ -40,6 +40,8 @@ def build_model(
     size: str = "published",
     classes: int = 0,
     covariates: int = 0,
+    context_frames: int = 10,
+    horizon: int = 10,
 ) -> Model:
     """An untrained model, an `nn.Module` in training mode; PyTorch's seed decides its weights.
 
@@ -49,6 +51,8 @@ def build_model(
         size: such as `published` or `small`; a model with one size has that.
         classes: how many a classifier tells apart.
         covariates: how many numbers of each frame a model that takes them is given.
+        context_frames: how many frames a model of a fixed window reads in a pass.
+        horizon: how many it predicts, where that is up to it.
 
     Raises:
         UserError: there is no such model, size or option, it cannot be built so, or `covariates` is
@@ -71,7 +75,8 @@ def build_model(
         raise UserError(f"{cls.name} takes no covariates: leave them out")
     named = tuple(map(str, range(classes)))
     beside = tuple(Covariate(str(number)) for number in range(covariates))
-    spec = Spec(frame_shape, 1, 0 if classes else 1, named, covariates=beside)
+    lengths = (1, 0) if classes else (context_frames, horizon)
+    spec = Spec(frame_shape, *lengths, named, covariates=beside)
     options = {**catalogue.size_of(cls, size)[1].options, **catalogue.model_options(reference)}
     try:
         built: Model = task_for(cls, spec).build(cls, options)

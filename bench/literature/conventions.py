@@ -40,6 +40,14 @@ class Figure:
 
     column: str
     scale: Scale
+    is_root: bool = False
+    """Whether it is the root of the mean square instead: of an RMSE that of all frames at once."""
+
+    def of(self, column: pd.Series[float]) -> float:
+        """It, of the `column` by frame, before the scale; NaN where one is NaN."""
+        if self.is_root:
+            return math.sqrt(float((column**2).mean(skipna=False)))
+        return float(column.mean(skipna=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ PER_SEQUENCE = Scale(
     lambda shape, horizon: math.prod(shape) * horizon,
 )
 FRAME_MEAN = Scale("mean over frames", lambda shape, horizon: 1)
+OVER_FRAMES = Scale("over all frames", lambda shape, horizon: 1)
 DECIBELS = Scale("dB, mean over frames", lambda shape, horizon: 1)
 
 CONVENTIONS = {
@@ -97,10 +106,10 @@ CONVENTIONS = {
         },
     ),
     "openstl_weather": Convention(
-        "RMSE in the quantity's unit, every pixel counting alike wherever it lies; there the root "
-        "over all maps and channels at once, here the mean of each map's, of the first channel.",
+        "RMSE in the quantity's unit over all maps at once, every pixel counting alike wherever it "
+        "lies; there over all channels, here over the first.",
         "chengtan9907/OpenSTL, openstl/core/metrics.py and openstl/datasets/dataloader_weather.py",
-        {"rmse": Figure("rmse", FRAME_MEAN)},
+        {"rmse": Figure("rmse", OVER_FRAMES, is_root=True)},
     ),
     "predrnn": Convention(
         "Clamped; MSE summed over all predicted frames (mse_per_frame: over one, as papers quote "
@@ -168,8 +177,7 @@ def figures(
     """
     horizon = table["frame"].nunique()
     return {
-        name: figure.scale.elements(frame_shape, horizon)
-        * float(table[figure.column].mean(skipna=False))
+        name: figure.scale.elements(frame_shape, horizon) * figure.of(table[figure.column])
         if figure.column in table
         else None
         for name, figure in CONVENTIONS[convention].figures.items()

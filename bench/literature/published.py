@@ -42,6 +42,7 @@ class PublishedRow:
         test_clips: how many these are.
         convention: how the figures were computed, by name.
         figures: as they are printed, by name.
+        params_m: parameters of the model, in millions.
         certainty: one of `CERTAINTY`.
         doubt: why a figure of it cannot be right, or its setting not be known; else "".
         source: where it stands.
@@ -59,6 +60,7 @@ class PublishedRow:
     test_clips: str
     convention: str
     figures: dict[str, str]
+    params_m: str
     certainty: str
     doubt: str
     source: str

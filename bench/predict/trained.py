@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,8 +36,6 @@ class Trained:
         model: in evaluation mode, in float32, on `device`.
         device: where it is.
         spec: of its data set, with the covariates that the model is given.
-        frame_format: what every frame becomes for it.
-        window: the frames of a clip that it is shown.
         notice: what a user should know, such as that the model's code has changed; "" for nothing.
     """
 
@@ -46,9 +43,34 @@ class Trained:
     model: Any
     device: torch.device
     spec: Spec
-    frame_format: FrameFormat
-    window: Window
     notice: str
+
+    @property
+    def window(self) -> Window:
+        """The frames of a clip that it is shown."""
+        (step,) = _counts(self.run, "frame_step")
+        return Window(self.spec.context_frames, step, middle=bool(self.spec.classes))
+
+    @property
+    def frame_format(self) -> FrameFormat:
+        """What every picture becomes for it.
+
+        Raises:
+            UserError: it takes frames that no picture has.
+        """
+        channels = self.spec.frame_shape[0]
+        if channels not in (1, 3):
+            raise UserError(
+                f"{self.run.name} takes frames of {channels} channels, which no picture has: use"
+                " nextframe.load(...).predict from Python"
+            )
+        reference = _param(self.run, records.DATASET_REFERENCE)
+        cls = catalogue.dataset(reference)
+        made = FrameFormat(*self.spec.frame_shape)
+        if not issubclass(cls, CachedDataset):
+            return made
+        cached = cls.preparation(**Reference.parse(reference).options).format
+        return replace(made, fit=cached.fit, frames_per_second=cached.frames_per_second)
 
 
 def load(asked: str, uri: str, device: str) -> Trained:
@@ -71,8 +93,7 @@ def load(asked: str, uri: str, device: str) -> Trained:
         model.load_state_dict(stored)
     except RuntimeError as error:
         raise UserError(_changed(run, "its parameters")) from error
-    reading = _reading(run, spec)
-    return Trained(run, model.to(place).eval(), place, spec, *reading, _notice(run))
+    return Trained(run, model.to(place).eval(), place, spec, _notice(run))
 
 
 def _notice(run: RecordedCell) -> str:
@@ -168,8 +189,6 @@ def _changed(run: RecordedCell, what: str) -> str:
 def _spec(run: RecordedCell, classes: tuple[str, ...]) -> Spec:
     """The recorded spec of the data set, of these classes."""
     channels, height, width = _counts(run, "frame_shape", 3)
-    if channels not in (1, 3):
-        raise UserError(f"{run.name} takes frames of {channels} channels: no picture has them")
     if run.params.get("task") == "recognition" and not classes:
         raise UserError(f"{run.name} was recorded without its classes' names: run the cell again")
     (context_frames,), (horizon,) = _counts(run, "context_frames"), _counts(run, "horizon")
@@ -182,18 +201,3 @@ def _spec(run: RecordedCell, classes: tuple[str, ...]) -> Spec:
         return Spec(shape, context_frames, horizon, classes, covariates=covariates)
     except (ValueError, TypeError) as error:
         raise UserError(f"{run.name} was recorded with odd settings: {error}") from error
-
-
-def _reading(run: RecordedCell, spec: Spec) -> tuple[FrameFormat, Window]:
-    """The frame format and the window of the run's data set."""
-    reference = _param(run, records.DATASET_REFERENCE)
-    cls = catalogue.dataset(reference)
-    options = Reference.parse(reference).options
-    default = inspect.signature(cls).parameters.get("frame_step")
-    step = options.get("frame_step", default.default if default else 1)
-    made = FrameFormat(*spec.frame_shape)
-    if issubclass(cls, CachedDataset):
-        cached = cls.preparation(**options).format
-        made = replace(made, fit=cached.fit, frames_per_second=cached.frames_per_second)
-    window = Window(spec.context_frames, step, middle=bool(spec.classes))
-    return made, window

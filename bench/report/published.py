@@ -15,6 +15,7 @@ from bench.escape import markdown as plain
 from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
 from bench.literature.published import FIGURES, PublishedRow
 from bench.report.cells import ONE_SIZE, each
+from bench.report.columns import PARAMETERS
 from bench.report.scores import SequenceScores
 from bench.report.section import Section, headings
 from bench.suite.reference import Reference
@@ -24,6 +25,9 @@ if TYPE_CHECKING:  # the report needs no torch
 
 OF_THE_TASK = {"context_frames", "horizon"}
 """Options of a data set that change nothing else than what is asked, which is compared apart."""
+
+SAME_SIZE = 0.1
+"""Share by which the parameters of one architecture may differ: not all count norms and biases."""
 
 LONG = 6  # rows from which on a table is folded away
 
@@ -144,6 +148,10 @@ def _differences(section: Section, cell: dict[str, Any], row: PublishedRow) -> I
         yield f"test: {row.split}, here {clips} clips of {section.dataset}"
     if cell["size"] not in ("published", ONE_SIZE):
         yield f"size: published, here {cell['size']}"
+    elif row.params_m and not math.isclose(
+        cell[PARAMETERS] / 1e6, float(row.params_m), rel_tol=SAME_SIZE
+    ):
+        yield f"size: {row.params_m} M parameters, here {cell[PARAMETERS] / 1e6:.3g} M"
 
 
 def _measured(

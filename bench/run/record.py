@@ -61,6 +61,7 @@ class Record(BaseModel):
                 "context_frames": spec.context_frames,
                 "horizon": spec.horizon,
                 "frame_shape": "x".join(map(str, spec.frame_shape)),
+                "frame_step": cell.data.frame_step,
                 **({"classes": len(spec.classes)} if spec.classes else {}),
                 **({"quantity": _named(spec.quantities[0])} if spec.quantities else {}),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -118,9 +119,12 @@ class Prediction(Task):
     output_name = "prediction"
 
     def build(self, cls: type[Predictor], options: Mapping[str, Any]) -> Predictor:
-        """A predictor for frames of the task's shape, and as many covariates."""
-        numbers = len(self.spec.covariates)
-        own = {**options, "covariates": numbers} if numbers else options
+        """A predictor for clips of the task's shape and lengths, and as many covariates."""
+        by_clips = cls.options_on(self.spec.context_frames, self.spec.horizon)
+        known = inspect.signature(cls).parameters  # a subclass may have fixed some
+        own = {name: value for name, value in by_clips.items() if name in known} | {**options}
+        if numbers := len(self.spec.covariates):
+            own["covariates"] = numbers
         return any_size.build(cls, self.spec.frame_shape, own)
 
     def blank(self) -> Batch:

@@ -115,6 +115,7 @@ class VideoDataset(CachedDataset):
         whole("frame_step", frame_step, 1)
         whole("held_out_stride", held_out_stride or 1, 1)
         self.splits, self.spec, self.frames_digest = splits, spec, cache.digest
+        self.frame_step = frame_step
 
         def random(clips: Sequence[Clip]) -> RandomWindows:
             return RandomWindows(
@@ -176,6 +177,7 @@ class LabelledVideoDataset(CachedDataset, LabelledDataset):
         whole("frame_step", frame_step, 1)
         whole("per_video", per_video, 1)
         self.splits, self.spec, self.frames_digest = splits, spec, cache.digest
+        self.frame_step = frame_step
 
         def windows(clips: Sequence[Clip]) -> LabelledWindows:
             labels = [spec.classes.index(label_of(clip)) for clip in clips]

@@ -9,6 +9,13 @@ from torch import Tensor
 
 from models.layers.padding import repeat_first_frame
 
+LONGEST = 20
+
+
+def window_on(context_frames: int) -> int:
+    """How many frames a pass reads of clips with that much context: all, at most the last 20."""
+    return min(context_frames, LONGEST)
+
 
 def roll_out(
     next_frames: Callable[[Tensor], Tensor], context: Tensor, horizon: int, window_frames: int

@@ -155,6 +155,10 @@ def test_each_source_names_the_catalogue_and_its_file(storms: Path) -> None:
         assert (catalog.name, path.stem) == ("CATALOG.csv", source.name.partition("/")[0])
 
 
+def test_every_second_frame_is_ten_minutes_on(cached: Path) -> None:
+    assert _opened(cached, 7, 6, minutes=10).frame_step == 2
+
+
 @pytest.mark.parametrize("promise", CHECKS)
 def test_small_frames_keep(cached: Path, promise: str) -> None:
     CHECKS[promise](_opened(cached, 7, 6, minutes=10))

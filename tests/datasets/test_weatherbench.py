@@ -121,6 +121,7 @@ def test_windows_at_every_hour_may_be_asked_for_as_published(cached: Path) -> No
 @pytest.mark.parametrize("hours", [1, 6])
 def test_training_windows_cross_no_gap(cached: Path, hours: int) -> None:
     dataset = _opened(cached, 2, 2, hours=hours)
+    assert dataset.frame_step == hours
     shown = _shown(dataset.train_clips(4000, torch.Generator().manual_seed(0)))
     assert set(shown) <= _windows("train", 4, hours)
     assert {hour for run in shown for hour in run} == set(TIMES["train"].tolist())

@@ -468,3 +468,19 @@ class _HiddenBuffer(_Good):
 def test_resume_check_names_what_is_lost(model_class: type[Predictor], culprit: str) -> None:
     with pytest.raises(ContractBroken, match=f"{culprit} is not in it"):
         CHECKS["resume"](model_class)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "convlstm(layers=0)",
+        "phydnet(layers=-1)",
+        "linear_motion(block=4)",
+        "swinlstm_b(drop_path=1.0)",
+        "swinlstm_d(drop_path=-0.1)",
+        "wast(drop_path=1.0)",
+    ],
+)
+def test_options_that_cannot_be_are_refused_when_a_model_is_built(reference: str) -> None:
+    with pytest.raises(ValueError, match=r"not -?[0-9]"):
+        catalogue.model(reference)((1, 64, 64), **catalogue.model_options(reference))

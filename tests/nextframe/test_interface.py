@@ -205,6 +205,17 @@ def test_a_model_that_cannot_be_built_says_why(
         nextframe.build_model(reference, frame_shape, **how)  # type: ignore[arg-type]
 
 
+def test_of_a_model_of_a_fixed_window_the_lengths_are_said() -> None:
+    frame = (1, 32, 32)
+    windows = [
+        nextframe.build_model("simvp", frame, size="small", **lengths).window_frames
+        for lengths in ({}, {"context_frames": 4})
+    ]
+    assert windows == [10, 4]
+    with pytest.raises(nextframe.UserError, match="window_frames must be 2 at least"):
+        nextframe.build_model("mmvp(window_frames=1)", frame, size="small")
+
+
 def test_models_are_built_for_any_frame_and_for_classes() -> None:
     classifier = nextframe.build_model("convlstm_classifier", (3, 32, 32), size="small", classes=5)
     assert classifier(torch.rand(2, 3, 3, 32, 32)).shape == (2, 5)

@@ -19,6 +19,7 @@ from torch import nn
 
 from bench import cli, pictures, records
 from bench.errors import UserError
+from bench.predict import trained
 from bench.predict.own_clips import OwnClips, Window, find
 from bench.store.mlflow import Store
 from bench.suite import catalogue, fingerprint
@@ -72,6 +73,7 @@ class Noise(Dataset):
 
     def __init__(self, context_frames=4, horizon=2, *, frame_step=1):
         self.spec = Spec((3, 16, 24), context_frames, horizon)
+        self.frame_step = frame_step
 
     def train_clips(self, count, generator):
         shape = count, self.spec.clip_frames, *self.spec.frame_shape
@@ -108,7 +110,9 @@ def results(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, own: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(f"sqlite:///{folder}/mlflow.db")
     _record(store, folder, "copy_last", f"{own}:Noise")
-    _record(store, folder, "copy_last", f"{own}:Noise(frame_step=3)", dataset="Noise/3")
+    _record(
+        store, folder, "copy_last", f"{own}:Noise(frame_step=3)", dataset="Noise/3", frame_step=3
+    )
     _record(store, folder, "mean_frame", f"{own}:Noise", status="interrupted")
     return folder
 
@@ -127,6 +131,7 @@ def _record(
     """The id of a run as a cell leaves it."""
     given: dict[str, object] = {"model": model.rpartition(":")[2], "dataset": "Noise"}
     given |= {"suite": "made", "size": "only", "frame_shape": "3x16x24", "context_frames": 4}
+    given |= {"frame_step": 1}
     given |= {"horizon": 0 if classes else 2}
     given |= {records.MODEL_REFERENCE: model, records.DATASET_REFERENCE: dataset_reference}
     given |= params
@@ -490,6 +495,18 @@ def test_damaged_weights_are_told_in_one_line(
     with pytest.raises(UserError, match=r"are damaged: .*; run the cell again$"):
         predict(run, tmp_path / "clip.npy")
     assert not (tmp_path / "out").exists()
+
+
+def test_frames_that_no_picture_has_are_predicted_from_python_alone(
+    predict: Predict, tmp_path: Path, results: Path, own: Path
+) -> None:
+    np.save(tmp_path / "clip.npy", _clip(9))
+    store = Store(f"sqlite:///{results}/mlflow.db")
+    run = _record(store, tmp_path, "copy_last", f"{own}:Noise", frame_shape="2x16x24")
+    with pytest.raises(UserError, match=r"frames of 2 channels, which no picture has: use nextfr"):
+        predict(run, tmp_path / "clip.npy")
+    model = trained.load(run, f"sqlite:///{results}/mlflow.db", "cpu").model
+    assert model(torch.rand(1, 4, 2, 16, 24), 2).shape == (1, 2, 2, 16, 24)
 
 
 FILTER_OF = {"filter.weight": (3, 3, 3, 3), "filter.bias": (3,)}

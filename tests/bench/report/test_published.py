@@ -30,6 +30,7 @@ ROW = PublishedRow(
     test_clips="10000",
     convention="openstl",
     figures={"mse": "29.80", "ssim": "0.9288"},
+    params_m="7.1",
     certainty="V",
     doubt="",
     source="a | table",
@@ -119,6 +120,13 @@ def test_what_differs_takes_the_place_of_the_ratio(
     (row,) = table.rows
     assert row.comparable == f"not comparable ({why})"
     assert row.entries[0] == Beside("29.80", "32.77")
+
+
+def test_another_architecture_of_the_same_name_is_another_size(store: FakeStore) -> None:
+    add(store, 0.004, **AGREES)
+    (table,) = tables(store, changed(params_m="46.8"))
+    why = "size: 46.8 M parameters, here 7.44 M"
+    assert table.rows[0].comparable == f"not comparable ({why})"
 
 
 def test_a_part_of_the_training_data_is_other_data(store: FakeStore) -> None:

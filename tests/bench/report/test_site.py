@@ -59,7 +59,9 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     store = FakeStore(tmp_path / "artifacts")
     store.add("copy_last", 0.05, size="only", baseline=True, params={"suite": "R&D [x]"})
     for seed in range(3):
-        store.add("dmvfn(scales=[4, 2])", 0.02 + seed / 10000, seed=seed, params={"suite": "R&D [x]"})
+        store.add(
+            "dmvfn(scales=[4, 2])", 0.02 + seed / 10000, seed=seed, params={"suite": "R&D [x]"}
+        )
     report.build(store, "R&D [x]", tmp_path / "site" / "own")
     text = site.index(tmp_path / "site").read_text(encoding="utf-8")
     assert "<h2>R&amp;D [x]</h2>" in re.sub(r"<a [^>]*>|</a>", "", text)
