@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,16 @@ def held(path: Path, refusal: str, wait_seconds: float = 0.0) -> Iterator[None]:
         UserError: another process holds it for all of `wait_seconds`; the message is `refusal`.
         OSError: the file cannot be made.
     """
-    try:
+    until = time.monotonic() + wait_seconds
+    while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        acquired = FileLock(path).acquire(timeout=wait_seconds)
-    except Timeout as error:
-        raise UserError(refusal) from error
+        try:
+            acquired = FileLock(path).acquire(timeout=max(0.0, until - time.monotonic()))
+        except Timeout as error:
+            raise UserError(refusal) from error
+        except FileNotFoundError:  # who held it has ended, and removed the folder
+            continue
+        break
     with acquired:
         yield
 

@@ -64,7 +64,7 @@ def build_model(
     from datasets.contract import Covariate, Spec
 
     cls = catalogue.model(reference)
-    if (cls.task == "recognition") != (classes > 0):
+    if (cls.task == "recognition") != (classes != 0):
         raise UserError(
             f"{cls.name} is for {cls.task}: "
             + ("say how many classes" if cls.task == "recognition" else "leave out the classes")
@@ -76,9 +76,9 @@ def build_model(
     named = tuple(map(str, range(classes)))
     beside = tuple(Covariate(str(number)) for number in range(covariates))
     lengths = (1, 0) if classes else (context_frames, horizon)
-    spec = Spec(frame_shape, *lengths, named, covariates=beside)
     options = {**catalogue.size_of(cls, size)[1].options, **catalogue.model_options(reference)}
     try:
+        spec = Spec(frame_shape, *lengths, named, covariates=beside)
         built: Model = task_for(cls, spec).build(cls, options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(

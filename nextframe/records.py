@@ -197,7 +197,10 @@ def _store(results: str | Path, tracking_uri: str | None) -> Store:
     from bench.store.address import store_uri
     from bench.store.mlflow import Store
 
-    return Store(store_uri(tracking_uri, Path(results)), create=False)
+    if not str(results):
+        raise UserError("the folder of the results is empty: write . for the folder you are in")
+    uri = None if tracking_uri is None else str(tracking_uri)
+    return Store(store_uri(uri, Path(results)), create=False)
 
 
 def _by_sequence(scores: Scores) -> pd.DataFrame:
@@ -213,7 +216,9 @@ def _sections(store: Store, suite: Suite | str) -> list[Section]:
     from bench.report.cells import cell_table
     from bench.report.section import sections
 
-    name = suite if isinstance(suite, str) else suite.name
+    name = suite if isinstance(suite, str) else getattr(suite, "name", None)
+    if not isinstance(name, str):
+        raise UserError(f"give a suite or its name, not {suite!r:.40}")
     if name.endswith(".toml"):
         raise UserError(f"{name} is a file: give the suite, or its name {Path(name).stem!r}")
     return sections(cell_table(store, name).rename(columns={"name": "cell"}))

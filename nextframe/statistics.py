@@ -69,6 +69,9 @@ def _pairs(scores: pd.DataFrame, metric: str) -> Pairs:
     from bench.report.statistics.significance import scale_of
     from bench.score.metrics import METRICS
 
+    missing = {"sequence", "cluster", "run_id", "seed", *COMPARABLE} - {*scores.columns}
+    if missing or scores.empty:
+        raise UserError("there are no scores to compare: give rows of nextframe.scores by sequence")
     known = METRICS["recognition"] | METRICS["prediction"]
     if metric not in known or metric not in scores:
         raise unknown("metric of these scores", metric, known.keys() & {*scores.columns})
@@ -81,6 +84,7 @@ def _pairs(scores: pd.DataFrame, metric: str) -> Pairs:
         if len(found) > 1:
             several = ", ".join(map(str, found))
             raise UserError(f"these scores have several {column}s ({several}): choose one")
+    scores = scores.drop_duplicates(["run_id", "sequence"])  # suites may share cells
     table = scores.pivot(index="sequence", columns=["label", "seed"], values=metric)
     if table.isna().to_numpy().any():
         raise UserError(f"some cells have no {metric} of some sequences: leave these cells out")

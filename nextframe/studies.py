@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,7 @@ def suite(reference: str | Path | None = None, /, **settings: Any) -> Suite:
     """
     from bench.suite.suite import build_suite, load_suite
 
+    settings = {name: _plain(value) for name, value in settings.items()}
     if reference is None:
         return build_suite(settings)
     found = load_suite(str(reference))
@@ -37,7 +40,19 @@ def suite(reference: str | Path | None = None, /, **settings: Any) -> Suite:
     for name, select in (("models", found.select_models), ("datasets", found.select_datasets)):
         if isinstance(settings.get(name), list | tuple):
             settings[name] = select(settings[name])
-    return found.with_overrides(**settings)
+    try:
+        return found.with_overrides(**settings)
+    except UserError as error:  # a setting is no word of a command line here
+        raise UserError(f"suite: {str(error).removeprefix('command line: ')}") from error
+
+
+def _plain(value: Any) -> Any:
+    """`value` in the types of a file: lists for arrays and ranges, Python's numbers for NumPy's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return value
+    return [_plain(each) for each in value]
 
 
 def run(

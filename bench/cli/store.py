@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from bench.cli.options import Places, suite_name, unset
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.store import ui
 from bench.store.address import database_file, is_server, shown, store_uri
 
@@ -63,11 +63,14 @@ class Push:
         from bench.store.mlflow import Store
         from bench.store.push import push
 
-        store = self.places.store()
-        to = Store(store_uri(self.to, self.places.results), SCREEN.announce)
+        store, suite = self.places.store(), suite_name(self.suite)
+        uri = store_uri(self.to, self.places.results)
+        if suite not in store.suites():  # before another store is made
+            raise unknown("suite", suite, store.suites())
+        to = Store(uri, SCREEN.announce)
         if to.uri == store.uri:
             raise UserError("--to is the store that the runs are in: name another")
-        copied, there = push(store, suite_name(self.suite), to, SCREEN.announce)
+        copied, there = push(store, suite, to, SCREEN.announce)
         sys.stdout.write(f"{copied} runs copied to {shown(to.uri)}, {there} were there\n")
         return 0
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,7 @@ from bench import records
 from bench.compare.likeness import same
 from bench.compare.recorded import Recorded
 from bench.compare.rows import ABSENT, Row, differing
-from bench.console.tables import empty_table
+from bench.console.tables import Output, empty_table
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Difference, Pairs, Scale
 from bench.report.statistics.significance import scale_of
@@ -189,7 +188,7 @@ def _figure(value: float | None) -> str:
 
 
 def _print(found: Diff) -> None:
-    console = Console(file=sys.stdout, highlight=False)
+    console = Output(file=sys.stdout, highlight=False)
     if found.is_empty:
         words = f"{found.first} and {found.second} are alike; only times may differ"
         console.print(Text(words), soft_wrap=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from bench.compare.likeness import TOLERANCE, Likeness, curves, likeness
 from bench.compare.recorded import Recorded
 from bench.compare.repeat import Stopped, repeat
 from bench.compare.rows import Row, differing
+from bench.console.tables import Output
 from bench.errors import UserError
 from bench.records import Status
 from bench.store.named import finished
@@ -165,7 +165,7 @@ def _budget(cell: Cell, again: Cell) -> Said:
 
 def _print(name: str, title: str, lines: list[tuple[str, str]]) -> None:
     """Print the verdict and its reasons."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = Output(file=sys.stdout, highlight=False)
     style = STYLES.get(title.partition(" over")[0], "bold red")
     console.print(Text.assemble("\n", f"{name}: ", (title, style), "\n"))
     table = Table.grid(padding=(0, 2, 0, 0))

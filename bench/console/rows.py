@@ -12,7 +12,7 @@ from typing import Literal, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from bench.console.tables import empty_table
+from bench.console.tables import Output, empty_table
 from bench.console.words import one_line
 from bench.escape import csv_cell
 from bench.units import figure
@@ -56,7 +56,7 @@ def print_lines(text: str, stream: TextIO | None = None) -> None:
 def _console(stream: TextIO) -> Console:
     terminal = stream.isatty()
     width = None if terminal else 10_000  # a pipe has no edge
-    return Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    return Output(file=stream, force_terminal=terminal, width=width, highlight=False)
 
 
 def _table(picked: Sequence[Sequence[object]], columns: Sequence[str], stream: TextIO) -> None:

@@ -14,6 +14,14 @@ from rich.text import Text
 Column = TypeVar("Column")
 
 
+class Output(Console):
+    """rich's console, for which a reader that has gone is an error as for all other output."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the program end as it does."""
+        raise BrokenPipeError
+
+
 def empty_table() -> Table:
     """A table with a ruled heading and nothing around it; two spaces part its columns."""
     return Table(

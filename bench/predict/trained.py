@@ -19,7 +19,7 @@ from bench.predict.own_clips import Window
 from bench.store.mlflow import RecordedCell, Store
 from bench.store.named import finished
 from bench.suite import catalogue, fingerprint
-from bench.suite.reference import Reference
+from bench.suite.reference import Reference, is_file_reference
 from bench.train import hardware
 from bench.train.task import task_for
 from datasets.contract import Covariate, Spec
@@ -179,6 +179,8 @@ def _counts(run: RecordedCell, name: str, sides: int = 1) -> tuple[int, ...]:
 
 def _changed(run: RecordedCell, what: str) -> str:
     commit = run.tags.get(records.COMMIT, "")
+    if is_file_reference(run.params.get(records.MODEL_REFERENCE, "")):
+        commit = ""  # which is the harness's, and never held a user's file
     name = run.params.get("model", run.name)
     return (
         f"{name} has changed since it was trained in run {run.run_id}: {what};"

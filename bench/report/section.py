@@ -135,8 +135,9 @@ def sections(cells: pd.DataFrame) -> list[Section]:
     the recipe is each model's own or one for all; models of one size join every size. A baseline
     (no parameters) owes nothing to precision, budget or recipe, so it joins every section of its
     task; where it ran on another device its quality counts and its cost is blank. Where cells of a
-    model were evaluated in several ways, their labels say how. Of several runs of one cell the
-    newest counts that began; a baseline that is done needs no other seed.
+    model were evaluated in several ways, or some of its seeds are of earlier code, their labels say
+    so. Of several runs of one cell the newest counts that began; a baseline that is done needs no
+    other seed.
     """
     found = []
     for _, same_task in cells.groupby(TASK, sort=False):
@@ -149,6 +150,7 @@ def sections(cells: pd.DataFrame) -> list[Section]:
                 joined = _told_apart(pd.concat([members, _lend(baselines, str(key[0]))]))
                 began = joined.sort_values("status", key=_never_began, kind="stable")
                 newest = _without_spare(began.drop_duplicates(["label", "seed"]))
+                newest = _by_code(newest)
                 common = next(each(members[[*TASK, *SETTING]]))
                 section = Section(**common, size=size, cells=newest.reset_index(drop=True))
                 has_run = not _never_began(newest["status"]).all()
@@ -201,6 +203,18 @@ def _told_apart(cells: pd.DataFrame) -> pd.DataFrame:
         words = f" {name.replace('_', ' ')})"
         label = label.mask(differs & chosen.notna(), label + " (" + chosen.astype(str) + words)
     return cells.assign(label=label)
+
+
+def _by_code(cells: pd.DataFrame) -> pd.DataFrame:
+    """`cells` with labels that keep finished seeds of a model's earlier code apart.
+
+    They are another model's: a seed may have been run again, and others not.
+    """
+    done = cells[cells["status"] == Status.DONE].sort_values("started", ascending=False)
+    newest = cells["label"].map(done.drop_duplicates("label").set_index("label")["own_code"])
+    earlier = cells.index.isin(done.index) & (cells["own_code"] != newest)
+    words = " (earlier code " + cells["own_code"].str[:6].replace("", "unknown") + ")"
+    return cells.assign(label=cells["label"].mask(earlier, cells["label"] + words))
 
 
 def _without_spare(cells: pd.DataFrame) -> pd.DataFrame:

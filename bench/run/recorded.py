@@ -28,8 +28,10 @@ class Recorded:
         return self._with(records.CELL, cell.scored)
 
     def trained(self, cell: Cell) -> RecordedCell | None:
-        """The newest run whose stored weights are those of `cell`."""
-        return self._with(records.TRAINED, cell.trained)
+        """The newest run that still holds the weights of `cell`."""
+        run = self._with(records.TRAINED, cell.trained)
+        has_them = run and self._store and self._store.holds(run.run_id, records.CHECKPOINT)
+        return run if has_them else None
 
     def _with(self, tag: str, digest: str) -> RecordedCell | None:
         """The newest run of that digest, for a thousand cells found without a search of each."""

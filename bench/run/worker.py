@@ -39,7 +39,7 @@ from bench.train.loop import Diverged, Unrestorable
 from bench.train.team import Team
 from datasets.contract import DataMissing
 
-PATIENCE_SECONDS = 120.0  # for who runs the same cell: on NFSv4 a dead machine does so for 90 s
+WAIT_SECONDS = 5.0  # for who runs the same cell, between signs of life
 EXPECTED = (Diverged, Invalid, DataMissing, RankDied)
 """Ends that need no traceback: the message says all."""
 
@@ -83,7 +83,7 @@ class Worker:
             output_is_log: whether what this process prints goes to the cell's log already.
 
         Raises:
-            UserError: another process is running this cell, or the store cannot be used.
+            UserError: the store cannot be used.
         """
 
         def tell(text: str) -> None:
@@ -98,7 +98,15 @@ class Worker:
         waits = checkpoint.is_held  # by one whose parent was killed, perhaps: it is about to end
         if waits:
             tell(f"{BUSY.partition(':')[0]}: waiting for it")
-        with checkpoint.held(PATIENCE_SECONDS), contextlib.closing(lasting(checkpoint.log)) as log:
+        with contextlib.ExitStack() as held:
+            while True:  # as long as its cell takes; on NFSv4 a dead machine's lock stays for 90 s
+                try:
+                    held.enter_context(checkpoint.held(WAIT_SECONDS))
+                    break
+                except UserError:
+                    if not go_on():
+                        return Finished(Status.INTERRUPTED, "stopped before its turn came")
+            log = held.enter_context(contextlib.closing(lasting(checkpoint.log)))
             copy = contextlib.nullcontext() if output_is_log else copied_to(log)
             with copy:
                 try:

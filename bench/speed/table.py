@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bench.console import UNLIMITED_WIDTH
 from bench.console.summary import pointers
-from bench.console.tables import empty_table, in_parts
+from bench.console.tables import Output, empty_table, in_parts
 from bench.console.words import one_line
 from bench.report.speed import Column, Section
 
@@ -40,7 +40,7 @@ def print_pointers(report: Path, ui_command: str, stream: TextIO) -> None:
 def _console(stream: TextIO) -> Console:
     terminal = stream.isatty()
     width = None if terminal else UNLIMITED_WIDTH
-    return Console(file=stream, force_terminal=terminal, width=width, highlight=False)
+    return Output(file=stream, force_terminal=terminal, width=width, highlight=False)
 
 
 def _table(section: Section, columns: Sequence[Column]) -> Table:

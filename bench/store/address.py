@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from bench.errors import UserError
+from bench.escape import one_line
 
 DATABASE = "mlflow.db"  # in the results folder
 
@@ -22,11 +24,17 @@ def store_uri(tracking_uri: str | None, results: Path) -> str:
     if tracking_uri == "":
         raise UserError("the tracking URI is empty: leave it out for the store of the results")
     given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or uri_of(results / DATABASE)
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+    except ValueError as error:
+        raise UserError(f"{one_line(given)} is no address: {error}") from error
+    if re.fullmatch(r"[\w.-]+:\d+/?", given):
+        raise UserError(f"{given} is no address: write http://{given}")
     if parts.scheme == "file" or (not parts.scheme and given != "databricks"):
-        path = Path(url2pathname(parts.path))  # of MLflow's stores of many small files
+        path = Path(url2pathname(parts.path)).expanduser()  # of MLflow's stores of small files
         instead = uri_of(path if path.suffix else path / DATABASE)
-        raise UserError(f"{given} is a path, where a store has an address: write {instead}")
+        line = one_line(given)
+        raise UserError(f"{line} is a path, where a store has an address: write {instead}")
     file = database_file(given)
     return given if file is None else uri_of(file)
 

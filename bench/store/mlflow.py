@@ -471,10 +471,14 @@ class Store:
             files.delete_artifacts(entry.path)
         self._client.delete_run(run_id)
 
+    def holds(self, run_id: str, path: str) -> bool:
+        """Whether the run has an artifact of that name."""
+        return path in {entry.path for entry in self._files(run_id).list_artifacts()}
+
     def artifact(self, run_id: str, path: str) -> Path | None:
         """The run's artifact, to read only, or None where the run has none of that name."""
         files = self._files(run_id)
-        if path not in {entry.path for entry in files.list_artifacts()}:
+        if not self.holds(run_id, path):
             return None
         if isinstance(files.target, LocalArtifactRepository):  # here already: no copy is needed
             return Path(files.get_local_path(path))

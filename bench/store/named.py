@@ -19,7 +19,12 @@ def newest(store: Store, asked: str) -> RecordedCell:
     Raises:
         UserError: there is none.
     """
+    if not isinstance(asked, str):
+        raise UserError(f"a run is named by its id, or its cell's name, not {asked!r:.40}")
     run = store.run(asked) if "/" not in asked else None
+    kind = run.tags.get(records.KIND, "cell") if run else "cell"
+    if kind != "cell":
+        raise UserError(f"{asked} is the run of a {kind}: name one of its cells")
     runs = [run] if run else [run for suite in store.suites() for run in store.cells(suite)]
     found = [run for run in runs if asked in (run.name, run.run_id, run.tags.get(records.COPY_OF))]
     if not found:

@@ -45,6 +45,8 @@ SUITES = Path(__file__).parent / "suites"
 TUNED = ".tuned"
 """How the name of a file of tuned recipes ends, before its extension."""
 LONGEST_NAME = 100
+OURS = ("artifacts", "checkpoints", "speed")
+"""What lies in the folder of the results beside that of each suite; `mlflow.db` and its like do."""
 LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
 MOST_DEVICES = 64  # of one machine
 MOST_CLIPS, MOST_EVALUATIONS, LONGEST_SECONDS = 1_000_000_000, 10_000, 1e9
@@ -79,6 +81,8 @@ def _listed(models: object) -> object:
 def _is_folder_name(name: str) -> str:
     """`name`, which is to be that of a folder in the results and of an MLflow experiment."""
     plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ") != ""
+    if name.lower() in OURS or name.lower().startswith("mlflow."):
+        raise ValueError(f"{name!r} is a name of the harness's own in the results: choose another")
     if not plain or len(name.encode(errors="replace")) > LONGEST_NAME:
         raise ValueError(
             f"{name[:40]!r} is to name a folder: write a word of at most {LONGEST_NAME} bytes, "

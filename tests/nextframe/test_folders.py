@@ -117,5 +117,6 @@ def test_a_users_file_counts_what_it_imports_by_either_name(tmp_path: Path) -> N
         path = tmp_path / f"{name}.py"
         path.write_text(f"from {name}.contract import Predictor", encoding="utf-8")
         imported = fingerprint._read(path.read_bytes()).imports
-        digests.append(fingerprint._first_party(imported, path))
-    assert digests[0] == digests[1] == {ROOT / "models" / "contract.py"}
+        digests.append(fingerprint._first_party(imported, path, tmp_path))
+    package = ROOT / "models"
+    assert digests[0] == digests[1] == {package / "__init__.py", package / "contract.py"}

@@ -1,5 +1,6 @@
 """What the names of `nextframe` give, on the cells that the page has run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,11 @@ def test_models_are_compared_over_sequences_and_seeds(workplace: Path) -> None:
         two = pd.concat([scores, scores.assign(**{other: "another"})])
         with pytest.raises(nextframe.UserError, match=f"several {other}s .*another.*choose one"):
             nextframe.statistics.differences(two)
+    for nothing in (nextframe.cells(SUITE), nextframe.scores(SUITE, by="frame"), scores.iloc[:0]):
+        with pytest.raises(nextframe.UserError, match=r"rows of nextframe\.scores by sequence"):
+            nextframe.statistics.differences(nothing)
+    twice = nextframe.statistics.differences(pd.concat([scores, scores]), "mse")
+    assert twice.to_dict("records") == [found]
     few = scores[scores["sequence"] < 9]
     (found,) = nextframe.statistics.differences(few).to_dict("records")
     assert np.isnan(found["low"])
@@ -223,6 +229,22 @@ def test_models_are_built_for_any_frame_and_for_classes() -> None:
     assert asked.name == "convlstm"  # fields of a recipe may stand behind a name, and build nothing
     padded = nextframe.build_model("maxvit", (1, 30, 30), size="small")
     assert padded(torch.rand(1, 2, 1, 30, 30), 2).shape == (1, 2, 1, 30, 30)
+
+
+def test_arguments_of_a_wrong_kind_are_one_line(workplace: Path) -> None:
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: nextframe.cells(None), "a suite or its name"),  # type: ignore[arg-type]
+        (lambda: nextframe.cells(SUITE, ""), "the folder of the results is empty"),
+        (lambda: nextframe.cells(SUITE, tracking_uri=Path("x")), "x is a path, where"),  # type: ignore[arg-type]
+        (lambda: nextframe.load(None), "a run is named by its id"),  # type: ignore[arg-type]
+        (lambda: nextframe.build_model("convlstm", (1, 32)), "cannot be built"),  # type: ignore[arg-type]
+        (lambda: nextframe.build_model("convlstm", (1, 8, 8), classes=-1), "leave out the classes"),
+    ]
+    for call, said in wrong:
+        with pytest.raises(nextframe.UserError, match=said):
+            call()
+    assert nextframe.suite("smoke", seeds=range(2)).seeds == (0, 1)
+    assert nextframe.suite("smoke", seeds=np.arange(2)).seeds == (0, 1)
 
 
 def test_missing_records_say_so(workplace: Path, tmp_path: Path) -> None:

@@ -131,3 +131,12 @@ def test_lines_wrap_between_words_at_a_terminal_alone(
     ]
     print_lines(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_a_reader_that_goes_away_is_told_apart_from_a_failure() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        print_rows(ROWS, ["name"], stream=Gone())

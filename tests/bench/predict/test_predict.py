@@ -502,7 +502,8 @@ def test_frames_that_no_picture_has_are_predicted_from_python_alone(
 ) -> None:
     np.save(tmp_path / "clip.npy", _clip(9))
     store = Store(f"sqlite:///{results}/mlflow.db")
-    run = _record(store, tmp_path, "copy_last", f"{own}:Noise", frame_shape="2x16x24")
+    shape = {"dataset": "Noise/two", "frame_shape": "2x16x24"}
+    run = _record(store, tmp_path, "copy_last", f"{own}:Noise", **shape)
     with pytest.raises(UserError, match=r"frames of 2 channels, which no picture has: use nextfr"):
         predict(run, tmp_path / "clip.npy")
     model = trained.load(run, f"sqlite:///{results}/mlflow.db", "cpu").model

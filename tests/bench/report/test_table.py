@@ -323,18 +323,20 @@ def test_rows_made_by_other_code_are_marked(store: FakeStore) -> None:
     for run in store.runs:
         if run.params["model"] == "convlstm":
             run.tags |= other
-        if run.params["model"] == "predrnn" and run.params["seed"] == "2":
-            run.tags[records.CODE_DIGEST] = "old"
     section = only_section(store)
     marked = {name: row.other_code for name, row in printed(section).items() if row.other_code}
-    assert marked == {
-        "convlstm-small 0 1 2": "89abcdef (dirty)",
-        "predrnn-small 0 1 2": "0123abcd",
-    }
+    assert marked == {"convlstm-small 0 1 2": "89abcdef (dirty)"}
     assert table.printed(section, table.summary(section)).note == (
-        "† Made by other code than the rest: predrnn-small at commit 0123abcd; "
-        "convlstm-small at commit 89abcdef (dirty)."
+        "† Made by other code than the rest: convlstm-small at commit 89abcdef (dirty)."
     )
+
+
+def test_seeds_of_earlier_code_are_another_row(store: FakeStore) -> None:
+    for run in store.runs:
+        if run.params["model"] == "predrnn":
+            run.tags[records.CODE_DIGEST] = "old-code" if run.params["seed"] == "0" else "new"
+    section = only_section(store)
+    assert {"predrnn-small 1 2", "predrnn-small (earlier code old-co) 0"} <= printed(section).keys()
 
 
 def test_skill_is_the_way_from_copy_last_to_perfect(store: FakeStore) -> None:

@@ -1,8 +1,10 @@
 """Nothing measured is lost where MLflow cannot take it: it is kept, and recorded later, once."""
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from bench import records
 from bench.console import SCREEN
 from bench.records import Point, Status
 from bench.run.checkpoint import Checkpoint
-from bench.run.events import Event, Finished, Note
+from bench.run.events import Event, Finished, Note, Progress
 from bench.run.worker import Worker
 from bench.store.errors import StoreUnavailable
 from bench.store.mlflow import RecordedCell, Store
@@ -269,20 +271,23 @@ def test_a_failed_cell_runs_again_in_a_run_of_its_own(
     assert _whole(runs[0], results) == undisturbed
 
 
-def test_a_cell_that_another_process_runs_is_skipped_in_one_line(
-    bench: Bench, user_suite: Path, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cell_that_another_process_runs_has_its_turn_once_that_has_ended(
+    cell: Cell, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.run.worker.PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr("bench.run.invocation.REAPING_SECONDS", 0.1)
-    checkpoint = Checkpoint(tmp_path / "results", cell.trained)
+    monkeypatch.setattr("bench.run.worker.WAIT_SECONDS", 0.1)
+    checkpoint, events = Checkpoint(results, cell.trained), list[Event]()
+    with ThreadPoolExecutor(1) as pool:
+        with checkpoint.held():
+            waiting = pool.submit(_work, cell, results, told=events.append)
+            while sum(isinstance(event, Progress) for event in events) < 3:
+                assert not waiting.done()
+                time.sleep(0.05)
+            checkpoint.remove()  # as one that is done does: the lock goes with its folder
+        assert waiting.result().status is Status.DONE
+    assert any("waiting for it" in event.text for event in events if isinstance(event, Note))
     with checkpoint.held():
-        checkpoint.run_id = "0" * 32
-        done = bench("run", "--suite", user_suite, "--force", "*", report=False)
-        assert checkpoint.run_id == "0" * 32
-    assert done.returncode == 1
-    assert "another process is running this cell" in done.stdout
-    (run,) = _store(tmp_path / "results").cells("own")
-    assert run.params["model"] == "copy_last"
+        end = _work(cell, results, stop=lambda: True)
+    assert (end.status, end.error) == (Status.INTERRUPTED, "stopped before its turn came")
 
 
 def test_a_report_that_cannot_be_written_is_one_line(

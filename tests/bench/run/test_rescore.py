@@ -86,6 +86,15 @@ def test_the_line_that_runs_a_cell_again_needs_no_suite_file(folder: Path) -> No
     _suite(folder, "own")
 
 
+def test_weights_that_are_gone_are_trained_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "holds", lambda *_: False)
+    done = _bench(folder, "run", "--suite", _suite(folder, "other", test_clips="2"), "--dry-run")
+    assert "rescore" not in done.stdout
+    assert "2 run" in done.stdout
+
+
 def test_weights_can_be_cleared_and_the_figures_stay(folder: Path) -> None:
     suite = _suite(folder, "own")
     assert _bench(folder, "clean", "weights", "--yes", "--suite", "own").returncode == 0

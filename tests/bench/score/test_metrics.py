@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from torch import Tensor
@@ -60,8 +60,11 @@ def test_every_metric_agrees_with_the_outside_implementation(metric: Metric, pai
     prediction, truth = (frames[None] for frames in pair)
     output = truth + 2 * (prediction - truth)  # beyond [0,1]
     context = truth.flip(0, 1).roll(2, -1)
+    trivial = scored(context, truth)
+    best, second = trivial.errors.mean(2).sort(1).values[0, :2].tolist()
+    assume(second - best > 1e-6)  # of two that are equal either may be the best
     scorer = FrameScorer(plain(truth), [metric])
-    scorer.add(output, truth, context[:, -1:], scored(context, truth).mse)
+    scorer.add(output, truth, context[:, -1:], trivial.mse)
     expected = metric.outside.compute(output.numpy(), truth.numpy(), context.numpy())
     scores = scorer.scores({}, 1.0)
     if metric.ratio is None:
