@@ -83,11 +83,14 @@ def _run(
     words = [verb, "--host", host, "--port", str(port), "--workers", "1"]
     # A database's password is not for the list of processes.
     ours = LIGHT | os.environ | {**settings} | {"MLFLOW_BACKEND_STORE_URI": uri}
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # MLflow's start answers by a traceback
     with subprocess.Popen([sys.executable, "-m", "mlflow", *words], env=ours) as pages:
         signal.signal(signal.SIGTERM, lambda *_: pages.terminate())
         try:
+            signal.signal(signal.SIGINT, usual)
             code = pages.wait()
-        except KeyboardInterrupt:  # which the pages get, too
+        except KeyboardInterrupt:
+            pages.terminate()
             return 0
     return code if code >= 0 else 128 - code
 
