@@ -45,7 +45,7 @@ SUITES = Path(__file__).parent / "suites"
 TUNED = ".tuned"
 """How the name of a file of tuned recipes ends, before its extension."""
 LONGEST_NAME = 100
-OURS = ("artifacts", "checkpoints", "speed")
+OURS = ("artifacts", "checkpoints")
 """What lies in the folder of the results beside that of each suite; `mlflow.db` and its like do."""
 LONGEST_LABEL = 200  # of a model or data set; MLflow's databases keep 250 of a cell's name
 MOST_DEVICES = 64  # of one machine

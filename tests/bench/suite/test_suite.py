@@ -118,7 +118,7 @@ def test_a_name_that_is_no_folder_of_the_results_is_refused(tmp_path: Path, name
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["artifacts", "Checkpoints", "mlflow.db", "speed"])
+@pytest.mark.parametrize("name", ["artifacts", "Checkpoints", "mlflow.db"])
 def test_a_name_of_what_lies_in_the_results_already_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="is a name of the harness's own in the results"):
         load_suite(_write(tmp_path, f'name = "{name}"\n' + VALID))
