@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench import caches, records
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.listing.cells import status
 from bench.records import Status
 from bench.run.checkpoint import Checkpoint
@@ -55,10 +55,9 @@ def found(store: Store | None, results: Path, suite: str | None) -> list[Item]:
     """
     items: list[Item] = []
     if store is not None:
-        names = store.suites()
-        if suite is not None and suite not in names:
-            raise unknown("suite", suite, names)
-        for name in [suite] if suite else names:
+        if suite is not None:
+            store.require_suite(suite)
+        for name in [suite] if suite else store.suites():
             for run in store.cells(name):
                 items += _of_run(store, run, results)
     return items if suite else [*items, *_caches()]

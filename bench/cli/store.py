@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from bench.cli.options import Places, suite_name, unset
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.store import ui
 from bench.store.address import database_file, is_server, shown, store_uri
 
@@ -65,8 +65,7 @@ class Push:
 
         store, suite = self.places.store(), suite_name(self.suite)
         uri = store_uri(self.to, self.places.results)
-        if suite not in store.suites():  # before another store is made
-            raise unknown("suite", suite, store.suites())
+        store.require_suite(suite)  # before another store is made
         to = Store(uri, SCREEN.announce)
         if to.uri == store.uri:
             raise UserError("--to is the store that the runs are in: name another")

@@ -107,7 +107,7 @@ def compare(first: Recorded, second: Recorded) -> Diff:
         Row(key, _figure(a), _figure(b))
         for key in records.COST
         for a, b in [(first.run.metrics.get(key), second.run.metrics.get(key))]
-        if not (a == b or (a is not None and b is not None and same(a, b)))
+        if not same(a, b)
     ]
     return Diff(_name(first), _name(second), sections, _scores(first, second), costs)
 

@@ -193,6 +193,8 @@ def _apart(name: str, first: float, second: float) -> float:
     return apart if math.isfinite(apart) else math.inf
 
 
-def same(first: float, second: float) -> bool:
-    """Whether two figures are equal, or both NaN."""
+def same(first: float | None, second: float | None) -> bool:
+    """Whether two figures are equal, both NaN, or both unknown."""
+    if first is None or second is None:
+        return first is second
     return first == second or (math.isnan(first) and math.isnan(second))

@@ -99,13 +99,8 @@ class Worker:
         if waits:
             tell(f"{BUSY.partition(':')[0]}: waiting for it")
         with contextlib.ExitStack() as held:
-            while True:  # as long as its cell takes; on NFSv4 a dead machine's lock stays for 90 s
-                try:
-                    held.enter_context(checkpoint.held(WAIT_SECONDS))
-                    break
-                except UserError:
-                    if not go_on():
-                        return Finished(Status.INTERRUPTED, "stopped before its turn came")
+            if not _has_its_turn(checkpoint, held, go_on):
+                return Finished(Status.INTERRUPTED, "stopped before its turn came")
             log = held.enter_context(contextlib.closing(lasting(checkpoint.log)))
             copy = contextlib.nullcontext() if output_is_log else copied_to(log)
             with copy:
@@ -281,6 +276,23 @@ class Worker:
         final = attempt.rescore(weights)
         costs = {k: v for k, v in earlier.metrics.items() if not k.startswith(records.SCORES)}
         return costs | final
+
+
+def _has_its_turn(
+    checkpoint: Checkpoint, held: contextlib.ExitStack, go_on: Callable[[], bool]
+) -> bool:
+    """Hold the cell's lock until `held` ends, once nobody has it; False where it is not to go on.
+
+    That is as long as the other's cell takes; on NFSv4 a dead machine's lock stays for 90 s.
+    """
+    while True:
+        try:
+            held.enter_context(checkpoint.held(WAIT_SECONDS))
+        except UserError:
+            if not go_on():
+                return False
+        else:
+            return True
 
 
 def _profile(attempt: Attempt, record: Record, emit: Callable[[Event], None]) -> None:

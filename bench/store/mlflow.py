@@ -38,6 +38,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.entities import PagedList
 
 from bench import PROGRAM, records
+from bench.errors import unknown
 from bench.records import Point
 from bench.store import ui, view
 from bench.store.address import database_file, is_server, shown, store_exists
@@ -322,6 +323,15 @@ class Store:
         """The names of the suites that have runs here."""
         return sorted(e.name for e in self._client.search_experiments() if e.name != "Default")
 
+    def require_suite(self, suite: str) -> None:
+        """Make sure that there are runs of `suite`.
+
+        Raises:
+            UserError: there are none; it names the nearest suite.
+        """
+        if suite not in (names := self.suites()):
+            raise unknown("suite", suite, names)
+
     def pages(self, server: str) -> dict[str, str]:
         """The address of each suite's page on the `server`, the one that was changed last first.
 
@@ -473,12 +483,12 @@ class Store:
 
     def holds(self, run_id: str, path: str) -> bool:
         """Whether the run has an artifact of that name."""
-        return path in {entry.path for entry in self._files(run_id).list_artifacts()}
+        return _holds(self._files(run_id), path)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """The run's artifact, to read only, or None where the run has none of that name."""
         files = self._files(run_id)
-        if not self.holds(run_id, path):
+        if not _holds(files, path):
             return None
         if isinstance(files.target, LocalArtifactRepository):  # here already: no copy is needed
             return Path(files.get_local_path(path))
@@ -536,6 +546,10 @@ class Store:
     def ui_command(self) -> str:
         """The line that opens MLflow's own pages on this store."""
         return f"{PROGRAM} ui --tracking-uri {shlex.quote(self.uri)}"
+
+
+def _holds(files: Guarded, path: str) -> bool:
+    return path in {entry.path for entry in files.list_artifacts()}
 
 
 def _hear(server: str) -> None:

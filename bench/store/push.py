@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench import records
-from bench.errors import unknown
 from bench.store.mlflow import PARENT, Store
 
 
@@ -19,8 +18,7 @@ def push(store: Store, suite: str, to: Store, announce: Callable[[str], None]) -
     Raises:
         UserError: there is no such suite.
     """
-    if suite not in (names := store.suites()):
-        raise unknown("suite", suite, names)
+    store.require_suite(suite)
     copied, there, ids = 0, 0, dict[str, str]()
     for run in store.closed(suite):
         origin = run.tags.get(records.COPY_OF, run.run_id)
