@@ -97,7 +97,7 @@ class LiveDisplay(PlainDisplay):
         whole = ProgressBar(max(1, self._tally.total), self._tally.finished)
         yield self._row(Text(one_line(self._suite), "bold"), whole, time_left(self._tally))
         for name, progress in tuple(self._running.items()):  # the screen's thread reads it too
-            counts = progress.phase in ("train", "validate", "test")
+            counts = progress.phase in ("fit", "train", "validate", "test")
             bar = ProgressBar(1.0, share_done(progress), pulse=not counts)
             yield self._row(Text(one_line(name)), bar, spent(progress))
             yield Text(self._figures(progress), no_wrap=True, overflow="ellipsis")

@@ -39,11 +39,10 @@ def share_done(progress: Progress) -> float:
 
 def spent(progress: Progress) -> str:
     """The progress of a cell: `train 38/120 s`, `test 40 %`, `setup`."""
+    share = f"{share_done(progress) * 100:.0f} %"
     if progress.phase in ("train", "validate"):
-        return f"{progress.phase} {progress.spent or format(share_done(progress), '.0%')}"
-    if progress.phase == "test":
-        return f"test {share_done(progress) * 100:.0f} %"
-    return progress.phase
+        return f"{progress.phase} {progress.spent or share}"
+    return f"{progress.phase} {share}" if progress.phase in ("fit", "test") else progress.phase
 
 
 def figures(progress: Progress) -> dict[str, str]:

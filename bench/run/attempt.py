@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 from safetensors.torch import load_file
@@ -29,7 +29,7 @@ from bench.score.samples import Draws
 from bench.suite import data
 from bench.suite.cell import Cell
 from bench.train import hardware
-from bench.train.loop import Loop, going_on
+from bench.train.loop import Loop, LoopPhase, going_on
 from bench.train.team import Team
 
 SAVING_SHARE = 0.01  # of the run time, for checkpoints and sending points
@@ -205,7 +205,7 @@ class Attempt:
 
     # --- called by the loop ----------------------------------------------------------------------
 
-    def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None:
+    def heartbeat(self, phase: LoopPhase, fraction: float) -> None:
         """Report progress; raise `Interrupted` where a stop was asked for."""
         self._progress(phase, fraction)
         if self._stop_asked():
@@ -271,7 +271,7 @@ class Attempt:
             Progress(
                 phase,
                 fraction,
-                spent=str(clock),
+                spent=str(clock) if self.loop.trains else "",
                 loss=_finite(curves.last_loss),
                 task=self.cell.task,
                 validation=_finite(curves.last_validation),

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Discriminator, Field, TypeAdapter, ValidationEr
 
 from bench.records import Status
 
-Phase = Literal["setup", "train", "validate", "test", "record", "profile"]
+Phase = Literal["setup", "fit", "train", "validate", "test", "record", "profile"]
 TaskName = Literal["prediction", "recognition"]
 
 LONGEST_LINE_BYTES = 1 << 20

@@ -30,7 +30,7 @@ from bench.suite.cell import Cell
 from bench.train import hardware
 from bench.train.allocator import keep_freed_memory
 from bench.train.held_out import shown
-from bench.train.loop import Loop
+from bench.train.loop import Loop, LoopPhase
 from bench.train.operations import Operations
 
 PROFILED_STEPS = 10
@@ -197,7 +197,7 @@ class Measurement:
 
     # --- called by the loop ----------------------------------------------------------------------
 
-    def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None:
+    def heartbeat(self, phase: LoopPhase, fraction: float) -> None:
         """Stop where that was asked for."""
         self._pause()
 

@@ -60,10 +60,13 @@ def clips_at_once(spec: Spec) -> int:
     return max(1, VALUES_AT_ONCE // (spec.clip_frames * math.prod(spec.frame_shape)))
 
 
+LoopPhase = Literal["fit", "train", "validate", "test"]
+
+
 class Watcher(Protocol):
     """Receives the progress of the loop, and may save its state or stop it."""
 
-    def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None:
+    def heartbeat(self, phase: LoopPhase, fraction: float) -> None:
         """Called between batches; raises where the loop should stop without keeping its state."""
 
     def stretch_done(self) -> None:
@@ -154,7 +157,7 @@ class Loop:
         def batches() -> Iterator[Batch]:
             generator = torch.Generator(self.device)
             for number in range(count):
-                self._watcher.heartbeat("train", number / count)
+                self._watcher.heartbeat("fit", number / count)
                 generator.manual_seed(seed_of(seed, number, "clips"))
                 clips, *labels = self.task.draw(dataset, batch_size, generator)
                 yield to_float(clips, self.device), *labels

@@ -13,7 +13,7 @@ from bench.console import display_for
 from bench.console.live import LiveDisplay
 from bench.console.plain import PlainDisplay
 from bench.console.tally import Tally
-from bench.console.words import figures, outcome
+from bench.console.words import figures, outcome, spent
 from bench.records import Status
 from bench.report.columns import COLUMNS
 from bench.report.table import Entry, Row, Table
@@ -165,6 +165,11 @@ def test_waiting_is_told_from_one_percent_on() -> None:
 def test_validation_has_the_name_of_its_task() -> None:
     progress = Progress("train", 0.5, task="recognition", validation=1.25, best_validation=1.0)
     assert figures(progress)["validation"] == "val loss 1.25 (best 1.00)"
+
+
+def test_a_baseline_says_how_far_it_is_and_names_no_budget() -> None:
+    told = [spent(Progress(phase, 0.4)) for phase in ("fit", "validate", "test", "record")]
+    assert told == ["fit 40 %", "validate 40 %", "test 40 %", "record"]
 
 
 # The plan

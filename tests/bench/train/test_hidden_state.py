@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Literal
 
 import numpy
 import pytest
@@ -15,7 +14,7 @@ from bench.errors import Invalid
 from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train.hidden_state import changed, hidden_state, restore, same
-from bench.train.loop import Diverged, Loop
+from bench.train.loop import Diverged, Loop, LoopPhase
 
 
 class Schedule:
@@ -156,7 +155,7 @@ class Watcher:
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
-    def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None:
+    def heartbeat(self, phase: LoopPhase, fraction: float) -> None:
         """Nothing."""
 
     def stretch_done(self) -> None:

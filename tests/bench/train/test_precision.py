@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.suite.settle import settle
 from bench.suite.suite import load_suite
 from bench.train.hardware import resolve_step, set_arithmetic
-from bench.train.loop import Loop
+from bench.train.loop import Loop, LoopPhase
 
 backends: Any = torch.backends
 OPERATIONS = (
@@ -70,7 +70,7 @@ class Asks(Predictor):
 
 
 class Watcher:
-    def heartbeat(self, phase: Literal["train", "validate", "test"], fraction: float) -> None: ...
+    def heartbeat(self, phase: LoopPhase, fraction: float) -> None: ...
 
     def stretch_done(self) -> None: ...
 
