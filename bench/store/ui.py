@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -72,14 +74,10 @@ def serve(uri: str, artifacts: Path, host: str, port: int, names: Sequence[str] 
     return _run("server", uri, host, port, settings, said)
 
 
-def _run(
-    verb: str, uri: str, host: str, port: int, settings: Mapping[str, str], said: str = ""
-) -> int:
-    """The exit code of `mlflow VERB`, once it was interrupted."""
+def _run(verb: str, uri: str, host: str, port: int, settings: Mapping[str, str], said: str) -> int:
+    """The exit code of `mlflow VERB`, once interrupted; `said` is printed once it answers."""
     _check_free(host, port)
-    if said:
-        sys.stdout.write(f"{said}\n")
-        sys.stdout.flush()
+    _say("starting MLflow, about 10 s")
     words = [verb, "--host", host, "--port", str(port), "--workers", "1"]
     # A database's password is not for the list of processes.
     ours = LIGHT | os.environ | {**settings} | {"MLFLOW_BACKEND_STORE_URI": uri}
@@ -88,11 +86,34 @@ def _run(
         signal.signal(signal.SIGTERM, lambda *_: pages.terminate())
         try:
             signal.signal(signal.SIGINT, usual)
+            if _answers(pages, HOST if host in EVERYWHERE else host, port):
+                _say(said)
             code = pages.wait()
         except KeyboardInterrupt:
             pages.terminate()
             return 0
     return code if code >= 0 else 128 - code
+
+
+def _answers(pages: subprocess.Popen[bytes], host: str, port: int) -> bool:
+    """True once the server answers; False where it has ended before."""
+    while pages.poll() is None:
+        answer = http.client.HTTPConnection(host, port, timeout=5)
+        try:
+            answer.request("GET", "/health")
+            answer.getresponse()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.2)
+        else:
+            return True
+        finally:
+            answer.close()
+    return False
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
 
 
 def _check_free(host: str, port: int) -> None:
