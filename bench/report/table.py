@@ -263,8 +263,7 @@ def _with_ratios(cells: pd.DataFrame) -> pd.DataFrame:
 def _with_other_code(cells: pd.DataFrame) -> pd.DataFrame:
     """`cells` with `other_code`, as `Row` has it."""
     newest = cells["common_code"].iloc[cells["started"].argmax()]
-    versions = cells.groupby("label")["own_code"].transform("nunique")
-    other = (cells["common_code"] != newest) | (versions > 1)
+    other = cells["common_code"] != newest
     return cells.assign(other_code=cells["commit"].where(other, ""))
 
 
