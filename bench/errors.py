@@ -27,6 +27,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     bare = [each for each in names if re.sub(r"\(.*\)", "", each) == name]  # without its options
     near = bare or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed(names) or 'none'}"
+    if name.endswith(".py"):
+        hint = "name a class in that file, as path/to/file.py:Class"
     shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
     return UserError(f"unknown {kind} {shown!r}: {hint}")
 

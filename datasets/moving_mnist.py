@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -282,6 +283,7 @@ def _official_file() -> Path:
     """The path of the official test file, downloaded if need be."""
     names = [f"{folder}mnist_test_seq.npy" for folder in ("", "moving_mnist/", "MovingMNIST/")]
     if find(*names) is None:
+        sys.stderr.write(f"looking for {names[0]}, 820 MB: a download takes minutes\n")
         download("MovingMNIST", names[1])
     path = find(*names)
     if path is None:

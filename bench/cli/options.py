@@ -179,6 +179,8 @@ class Selection:
             return [*patterns, *globbed] if patterns else [*listed]
 
         suite = read_suite(self.suite)
+        suite.select_models(self.models)  # a wrong name is told before files are tried out
+        suite.select_datasets(self.datasets)
         datasets = chosen(self.datasets, suite.datasets)
         datasets += suite.evaluation.also_test_on or ()
         own_files.require_sound(chosen(self.models, suite.models), datasets, SCREEN.announce)

@@ -51,25 +51,47 @@ class Report:
 
 @dataclass(frozen=True)
 class Cite:
-    """Print what to cite for a suite, as BibTeX: its models, its data sets and nextframe."""
+    """Print what to cite for a suite, as BibTeX: its models, its data sets and nextframe.
+
+    Of a suite of which something is recorded that is what was run; else, what its file names.
+    """
 
     suite: str
     """Name of a suite, or path to a TOML file."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
     def __call__(self) -> int:
         """Print the entries."""
         from bench.literature.cite import bibtex
+
+        sys.stdout.write(bibtex(self._run() or self._listed()))
+        return 0
+
+    def _run(self) -> set[str]:
+        """The models and data sets of its finished cells; none where nothing is recorded."""
+        from bench.literature.cite import names_of
+        from bench.store.errors import NoStore
+
+        try:
+            store = self.places.store()
+        except NoStore:
+            if self.places.tracking_uri:
+                raise
+            return set()
+        name = suite_name(self.suite)
+        return names_of(store.cells(name) if name in store.suites() else ())
+
+    def _listed(self) -> set[str]:
+        """The models and data sets of its file."""
+        from bench.literature.cite import is_cited
         from bench.suite import catalogue
-        from bench.suite.costs import is_of_the_house
         from bench.suite.suite import load_suite
 
         suite = load_suite(self.suite)
         also = suite.evaluation.also_test_on or ()
-        models = map(catalogue.model, suite.models)
-        names = {model.name for model in models if model.paper or not is_of_the_house(model)}
-        names |= {catalogue.dataset(reference).name for reference in (*suite.datasets, *also)}
-        sys.stdout.write(bibtex(names))
-        return 0
+        models = {catalogue.model(reference).name for reference in suite.models}
+        datasets = {catalogue.dataset(reference).name for reference in (*suite.datasets, *also)}
+        return {name for name in models if is_cited(name)} | datasets
 
 
 @dataclass(frozen=True)

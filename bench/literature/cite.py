@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench import __version__
+from bench import __version__, records
+from bench.suite import catalogue
+from bench.suite.costs import is_of_the_house
+
+if TYPE_CHECKING:
+    from bench.store.mlflow import RecordedCell
 
 WORKS = Path(__file__).with_name("works.toml")
 OURS = f"""\
@@ -37,6 +43,27 @@ def bibtex(names: Collection[str]) -> str:
     unknown = sorted(set(names).difference(*(work["of"] for work in cited.values())))
     comment = [f"% no reference is known for {', '.join(unknown)}\n"] if unknown else []
     return "\n".join([*comment, *(_entry(*each) for each in cited.items()), OURS])
+
+
+def names_of(runs: Iterable[RecordedCell]) -> set[str]:
+    """The models and data sets of those of the `runs` that are done, as `bibtex` takes them."""
+    models, datasets = set(), set()
+    for run in runs:
+        if run.is_done:
+            models.add(run.params["model"])
+            further = json.loads(run.params.get(records.ALSO_TESTED_ON, "[]"))
+            datasets |= {run.params["dataset"], *further}
+    return {name for name in map(_bare, models) if is_cited(name)} | {*map(_bare, datasets)}
+
+
+def is_cited(model: str) -> bool:
+    """Whether a model of that name rests on a paper, or may do so, as one that is not ours."""
+    known = catalogue.all_models().get(model)
+    return known is None or known.paper is not None or not is_of_the_house(known)
+
+
+def _bare(label: str) -> str:
+    return label.partition("(")[0]
 
 
 def _entry(key: str, work: Mapping[str, Any]) -> str:

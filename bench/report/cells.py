@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 READERS = 4
+COMMIT_DIGITS = 8
 NAMES = ("model", "size", "dataset", "budget", "precision", "recipe")
 ONE_SIZE = "only"
 UNKNOWN = "unknown"
@@ -82,6 +83,12 @@ def model_label(model: str, size: str) -> str:
     return model if size == ONE_SIZE else f"{model}-{size}"
 
 
+def short_commit(commit: str) -> str:
+    """A commit as people read it, such as `89abcdef (dirty)`."""
+    digits, _, dirty = commit.partition("-")
+    return digits[:COMMIT_DIGITS] + (f" ({dirty})" if dirty else "")
+
+
 def is_figure(value: float) -> bool:
     """Whether `value` is neither infinite nor NaN, nor what MLflow keeps for them."""
     return bool(abs(value) < LARGEST)
@@ -90,7 +97,8 @@ def is_figure(value: float) -> bool:
 def _rows(store: Store, suite: str) -> list[dict[str, Any]]:
     runs = store.cells_and_borrowed(suite)
     if not runs:
-        hint = f"; it has {', '.join(store.suites())}" if store.suites() else ""
+        others = [name for name in store.suites() if name != suite]
+        hint = f"; it has {', '.join(others)}" if others else ""
         raise UserError(f"no cell of the suite {suite!r} is recorded in this store{hint}")
     if all("trial" in run.params for run in runs):
         raise UserError(f"{suite!r} holds trials of `bench tune`, which have no test to report")

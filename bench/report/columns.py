@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName
 
 PARAMETERS = "model/parameters"
+DIGITS = 3  # significant ones that a small error has
+MOST = 9  # decimals
 WAITING = Measure("time/waiting_share", "waiting", "% of training")
 
 
@@ -26,6 +29,8 @@ class Column:
     form: Callable[[float], str]
     scale: float = 1.0
     """Factor from the recorded value to the measure's unit."""
+    decimals: int | None = None
+    """Of an error, which may be too small for so many: then it has `DIGITS` significant ones."""
 
     @property
     def heading(self) -> str:
@@ -37,8 +42,11 @@ class Column:
         """Whether it says how good a model is, and not what it costs."""
         return self.measure.key.startswith("test/")
 
-    def write(self, value: float) -> str:
-        """A recorded value as it is printed."""
+    def write(self, value: float, beside: float | None = None) -> str:
+        """A recorded value as it is printed; its half-width like the figure it stands `beside`."""
+        size = abs(value if beside is None else beside) * self.scale
+        if self.decimals is not None and 0 < size < 10.0 ** (DIGITS - 1 - self.decimals):
+            return _fixed(min(DIGITS - 1 - math.floor(math.log10(size)), MOST))(value * self.scale)
         return self.form(value * self.scale)
 
 
@@ -67,7 +75,9 @@ def _whole(value: float) -> str:
 
 def _quality(metric: Metric) -> Column:
     """The column of a metric."""
-    return Column(metric.name, metric, _fixed(metric.decimals), 100 if metric.unit == "%" else 1)
+    scale, form = 100 if metric.unit == "%" else 1, _fixed(metric.decimals)
+    is_error = metric.perfect == 0 and metric.better == "lower"
+    return Column(metric.name, metric, form, scale, metric.decimals if is_error else None)
 
 
 def _skill(metric: Metric) -> Column:

@@ -89,7 +89,7 @@ def _entry(column: Column, section: Section, seeds: pd.DataFrame, name: str) -> 
     if math.isnan(mean):
         return ""
     half = half_width(values)
-    return column.write(mean) + ("" if math.isnan(half) else f" ± {column.write(half)}")
+    return column.write(mean) + ("" if math.isnan(half) else f" ± {column.write(half, mean)}")
 
 
 def markdown(tables: Sequence[ElsewhereTable]) -> Iterator[str]:

@@ -111,8 +111,9 @@ class Chapter:
     @cached_property
     def latex(self) -> dict[str, str]:
         """All of them as LaTeX, by title; the main one's is ""."""
-        about = f"{self.heading}: mean over seeds ± half the 95 % interval"
         shown = self.parts
+        spread = any(entry.half_width for row in shown.quality.rows for entry in row.entries)
+        about = self.heading + ": mean over seeds ± half the 95 % interval" * spread
         under = " ".join(filter(None, (shown.same, shown.quality.note)))
         found = {"": latex(shown.quality, f"{about}; {self.section.setting}. {under}".strip())}
         return found | {

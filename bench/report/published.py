@@ -13,7 +13,7 @@ from bench import units
 from bench.errors import UserError
 from bench.escape import markdown as plain
 from bench.literature.conventions import CONVENTIONS, NOT_STORED, described, figures
-from bench.literature.published import FIGURES, PublishedRow
+from bench.literature.published import CERTAINTY, FIGURES, PublishedRow
 from bench.report.cells import ONE_SIZE, each
 from bench.report.columns import PARAMETERS
 from bench.report.scores import SequenceScores
@@ -212,11 +212,18 @@ def _table(section: Section, title: str, rows: Sequence[Row]) -> PublishedTable:
 def markdown(tables: Sequence[PublishedTable]) -> Iterator[str]:
     """The section of report.md, line by line; nothing without a table."""
     if tables:
-        yield "\n## Published beside measured"
+        marks = "; ".join(f"[{mark}] {meaning}" for mark, meaning in CERTAINTY.items())
+        yield (
+            "\n## Published beside measured\n\n"
+            "Each figure as published / ours under the same convention, the mean over seeds. A"
+            " ratio, ours by theirs, stands where budget, test clips and size agree; elsewhere"
+            f" *what differs* says why there is none. {marks}."
+        )
     for table in tables:
         yield f"\n### {plain(table.title)}\n\n{plain(table.setting)}\n"
         yield from (f"- Convention {plain(line)}" for line in table.conventions)
-        yield f"\n| model | published as | convention | {' | '.join(table.headings)} | | source |"
+        headings = " | ".join(table.headings)
+        yield f"\n| model | published as | convention | {headings} | what differs | source |"
         yield "|---|---|---|" + "--:|" * len(table.figures) + "---|---|"
         for row in table.rows:
             entries = " | ".join(_plain_entry(entry) for entry in row.entries)

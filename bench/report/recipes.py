@@ -13,7 +13,7 @@ from bench.report.cells import UNKNOWN
 Facts = Mapping[str, str]
 """Everything recorded about how a cell was run."""
 
-_WORDS = {"authors": "the authors'", "borrowed": "borrowed", "ours": "ours, untuned"}
+_WORDS = {"authors": "the authors'", "borrowed": "borrowed", "ours": "ours, not tuned here"}
 
 
 def origin(facts: Facts) -> str:

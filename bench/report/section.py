@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench import units
 from bench.records import Status
-from bench.report.cells import NONE, ONE_SIZE, UNKNOWN, each
+from bench.report.cells import NONE, ONE_SIZE, UNKNOWN, each, short_commit
 from bench.report.recipes import trials
 
 if TYPE_CHECKING:
@@ -72,9 +72,23 @@ class Section:
             (self.device, self.device),
             (f"precision {self.precision}", self.precision),
             (self.recipes, self.recipe),
-            (f"test data {self.data_digest[:12]}", self.data_digest),
+            (f"test data {self.data_digest[:12]}{self._clips}", self.data_digest),
+            (f"commit {short_commit(self._commit)}", self._commit),
         )
         return " · ".join(text for text, fact in parts if fact not in (UNKNOWN, NONE))
+
+    @property
+    def _clips(self) -> str:
+        """How many clips were tested, where that is recorded."""
+        counts = {facts.get("test_clips", "") for facts in self.cells["facts"]}
+        one = counts.pop() if len(counts) == 1 else ""
+        return f" ({int(one):,} clips)" if one.isdecimal() else ""
+
+    @property
+    def _commit(self) -> str:
+        """The commit that ran all of its cells, where it is one and known."""
+        commits = set(self.cells["commit"])
+        return commits.pop() if len(commits) == 1 else UNKNOWN
 
     @property
     def recipes(self) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from bench import records, units
 from bench.escape import csv_cell
 from bench.report import recipes
-from bench.report.cells import each
+from bench.report.cells import each, short_commit
 from bench.report.columns import (
     BEYOND_MEAN_ERROR,
     COLUMNS,
@@ -36,7 +36,6 @@ ROW_FIELDS = (
 MARK, DAMAGED, EAGER = "†", "‡", "§"
 PERFECT = 1e-7
 """How near to perfect copy-last is where nothing moves: nobody can be so many per cent better."""
-COMMIT_DIGITS = 8
 NONE_IS_BEST = Best()
 
 
@@ -278,7 +277,7 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
     """The row of the cells `seeds` of one model."""
     first = seeds.iloc[0]
     row = {name: first[name] for name in ("label", "model", "size", "baseline", "status")}
-    commits = sorted({_short(commit) for commit in seeds["other_code"] if commit})
+    commits = sorted({short_commit(commit) for commit in seeds["other_code"] if commit})
     row["other_code"] = " and ".join(commits)
     row["eager"] = "; ".join(sorted({how for how in seeds["eager"] if how}))
     row["recipe_from"] = recipes.origins(seeds)
@@ -297,11 +296,6 @@ def _model(seeds: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
         name: why for reasons in seeds["not_measured"] for name, why in reasons.items()
     }
     return row | {"reason": first["reason"], "command": "\n".join(seeds["command"])}
-
-
-def _short(commit: str) -> str:
-    digits, _, dirty = commit.partition("-")
-    return digits[:COMMIT_DIGITS] + (f" ({dirty})" if dirty else "")
 
 
 def _says_something(summary: pd.DataFrame, column: Column) -> bool:
@@ -327,6 +321,7 @@ def _entry(row: dict[str, Any], column: Column) -> Entry:
     if math.isnan(value):
         reason = row["not_measured"].get(column.name, "")
         return Entry("not measured" if reason else "—", reason=reason)
-    text, spread = column.write(value), column.write(float(row[f"{column.name}_half_width"]))
-    certain = row["n"] < 2 or spread == column.write(0.0)
+    text = column.write(value)
+    spread = column.write(float(row[f"{column.name}_half_width"]), value)
+    certain = row["n"] < 2 or spread == column.write(0.0, value)
     return Entry(text, value, "" if certain else f"± {spread}")

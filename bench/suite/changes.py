@@ -179,6 +179,8 @@ def _written(
     every = dict.fromkeys(option for names in known.values() for option in names)
     for option in options:
         if option not in every:
+            if kind == "model" and option in TRAINING_FIELDS:
+                raise UserError(f"{option} is of the recipe: write --set recipe.{option}=...")
             raise unknown(f"option of any {kind} here", option, every)
     return [
         with_options(

@@ -49,7 +49,8 @@ class Reference:
         if not inside:
             return cls(name, {})
         try:
-            return cls(name, _options(inside))
+            # In one order: what is written in another is the same model, and the same cell.
+            return cls(name, dict(sorted(_options(inside).items())))
         # Deep nesting ends in the last two, long numbers in a ValueError.
         except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
             shown = text if len(text) <= 200 else f"{text[:200]}..."
@@ -62,7 +63,8 @@ class Reference:
         """`name` with the options, as tables and MLflow show it."""
         if not self.options:
             return name
-        return f"{name}({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
+        options = (f"{key}={value!r}" for key, value in sorted(self.options.items()))
+        return f"{name}({', '.join(options)})"
 
     def check_options(
         self, constructor: type, own: Collection[str], with_recipe: bool = False

@@ -145,7 +145,7 @@ def _suite_words(file: Path) -> list[str]:
 
 def options_text(options: Mapping[str, Any]) -> str:
     """All `options` of a model in one way of writing, such as `(layers=2, width=32)`."""
-    plain = json.loads(json.dumps(dict(sorted(options.items())), default=str))
+    plain = json.loads(json.dumps(dict(options), default=str))
     return reference.Reference("", plain).label("")
 
 

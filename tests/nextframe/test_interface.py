@@ -48,7 +48,7 @@ def test_what_scores_can_be_of_is_said() -> None:
 
 def test_cells_say_whose_recipe_they_had(workplace: Path) -> None:
     cells = nextframe.cells(SUITE).set_index("cell")
-    assert cells.loc[TRAINED, "recipe_from"].tolist() == ["ours, untuned"] * 2
+    assert cells.loc[TRAINED, "recipe_from"].tolist() == ["ours, not tuned here"] * 2
     assert cells.loc["copy_last/moving_mnist/0", "recipe_from"] == ""
 
 

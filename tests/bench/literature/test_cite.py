@@ -1,12 +1,14 @@
 """`bench cite`: every model and data set with a publication has its reference."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bench import __version__, cli
-from bench.literature.cite import bibtex, works
+from bench import __version__, cli, records
+from bench.literature.cite import bibtex, names_of, works
+from bench.store.mlflow import RecordedCell
 from bench.suite import catalogue
 from tests.test_readme import README
 
@@ -33,8 +35,8 @@ def test_works_say_what_the_models_say() -> None:
         assert name in work["of"]
 
 
-def test_a_suite_is_cited_as_bibtex(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["cite", "--suite", "mnist"]) == 0
+def test_a_suite_is_cited_as_bibtex(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cite", "--suite", "mnist", "--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     keys = re.findall(r"^@\w+\{(\w+),$", printed, re.MULTILINE)
     assert set(keys) == {
@@ -44,6 +46,17 @@ def test_a_suite_is_cited_as_bibtex(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.count("{") == printed.count("}")
     assert "% no reference" not in printed
     assert __version__ in printed
+
+
+def test_of_what_was_run_just_that_is_cited() -> None:
+    def run(model: str, status: str = "done", **params: str) -> RecordedCell:
+        params |= {"model": model, "dataset": "kth(horizon=40)"}
+        began, tags = datetime(2026, 1, 1, tzinfo=UTC), {records.STATUS: status}
+        return RecordedCell("r", model, "", began, params, tags, {})
+
+    runs = [run("copy_last"), run("predrnn(width=8)"), run("Mine"), run("convlstm", "failed")]
+    runs.append(run("simvp", **{records.ALSO_TESTED_ON: '["ucf101"]'}))
+    assert names_of(runs) == {"predrnn", "Mine", "simvp", "kth", "ucf101"}
 
 
 def test_all_entries_are_whole() -> None:

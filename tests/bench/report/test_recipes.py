@@ -27,7 +27,7 @@ OLD = {"recipe.source": "ours; not tuned", "recipe.schedule": "one_cycle"}
     [
         (TUNED, "tuned (5 trials)"),
         (TUNED | {"recipe.trials": "1"}, "tuned (1 trial)"),
-        (OURS, "ours, untuned"),
+        (OURS, "ours, not tuned here"),
         ({"recipe.origin": "authors"}, "the authors'"),
         ({"recipe.origin": "borrowed"}, "borrowed"),
         (OLD, "unknown"),
@@ -44,7 +44,7 @@ def test_origin_is_said(facts: dict[str, str], words: str) -> None:
         (TUNED, TUNED, []),
         (TUNED | {"recipe.learning_rate": "1"}, TUNED | {"recipe.learning_rate": "2"}, []),
         (TUNED | {"kernels": "winograd"}, TUNED | {"kernels": ""}, []),
-        (TUNED, OURS, ["tuned (5 trials) against ours, untuned"]),
+        (TUNED, OURS, ["tuned (5 trials) against ours, not tuned here"]),
         (OURS, OURS | {"recipe.schedule": "constant"}, ["one cycle against constant"]),
         (OURS | {"recipe.batch_size": "4"}, OURS | {"recipe.batch_size": "16"}, ["4 against 16"]),
         (OURS, OLD, []),  # what is unknown is no difference

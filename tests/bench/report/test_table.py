@@ -12,6 +12,7 @@ from bench import records, report
 from bench.errors import UserError
 from bench.report import table
 from bench.report.cells import cell_table
+from bench.report.columns import COLUMNS
 from bench.report.scores import SequenceScores
 from bench.report.section import EVALUATION, Section, sections
 from bench.report.statistics.interval import half_width
@@ -313,6 +314,32 @@ def test_rows_trained_step_by_step_are_marked_where_others_were_replayed(
     assert "convlstm-small" not in marked
 
 
+@pytest.mark.parametrize(
+    ("mean", "half_width", "written"),
+    [
+        (0.0374, 0.0003, ("0.03740", "0.00030")),
+        (0.00101, 3e-5, ("0.00101", "0.00003")),
+        (5.77e-5, 2.1e-6, ("0.0000577", "0.0000021")),
+        (4.6e-6, 0.0, ("0.00000460", "0.00000000")),
+        (0.0, 0.0, ("0.00000", "0.00000")),
+    ],
+)
+def test_small_errors_keep_three_digits(
+    mean: float, half_width: float, written: tuple[str, str]
+) -> None:
+    mse = COLUMNS["prediction"][0]
+    assert (mse.write(mean), mse.write(half_width, mean)) == written
+
+
+def test_the_caption_says_what_was_tested_and_by_which_code(store: FakeStore) -> None:
+    for run in store.runs:
+        run.params["test_clips"] = "1000"
+        run.tags[records.COMMIT] = "0123456789-dirty"
+    assert only_section(store).setting.endswith(" (1,000 clips) · commit 01234567 (dirty)")
+    store.runs[0].tags[records.COMMIT] = "89abcdef01"
+    assert only_section(store).setting.endswith(" (1,000 clips)")
+
+
 def test_rows_made_by_other_code_are_marked(store: FakeStore) -> None:
     assert table.printed(only_section(store), table.summary(only_section(store))).note == ""
     digests = {records.CODE_DIGEST: "new", records.COMMON_CODE: "c"}
@@ -498,6 +525,7 @@ def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: Fak
     assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
     assert last.setting == (
         "120 s of training · Example CPU, 2 cores · precision 32 · each model's own recipe"
+            " · commit 0123abcd"
     )
     assert list(printed(last)) == ["convlstm-small 0", "predrnn-small 0 1"]
     said = verdict_of(store, last)
