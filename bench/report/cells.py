@@ -18,6 +18,7 @@ from bench.report.artifacts import LARGEST
 from bench.report.columns import COLUMNS, PARAMETERS
 from bench.report.marks import mark
 from bench.score.metrics import RECORDED
+from bench.suite.reference import in_order
 
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell, Store
@@ -118,6 +119,7 @@ def _readable(run: RecordedCell) -> RecordedCell:
         for of in (run.params, run.tags)
     ]
     params = texts[0] | {key: escape.name(run.params[key]) for key in NAMES if key in run.params}
+    params |= {key: in_order(params[key]) for key in ("model", "dataset") if key in params}
     return replace(run, name=escape.name(run.name), params=params, tags=texts[1])
 
 

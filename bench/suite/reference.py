@@ -130,6 +130,15 @@ def with_options(reference: str, options: Mapping[str, Any]) -> str:
     return Reference(written.name, {**written.options, **options}).label(written.name)
 
 
+def in_order(label: str) -> str:
+    """A recorded `label` as it is written now: before, options stood as they were typed."""
+    try:
+        written = Reference.parse(label)
+    except UserError:  # some other text
+        return label
+    return written.label(written.name)
+
+
 def split(text: str) -> tuple[str, str]:
     """The name in `text`, or `path/to/file.py:Class`, and "(options)" or ""."""
     in_file = _IN_FILE.fullmatch(text)

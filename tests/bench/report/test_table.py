@@ -525,7 +525,7 @@ def test_data_set_nobody_has_is_the_last_section_and_says_what_to_get(store: Fak
     assert (first.dataset, last.dataset) == ("moving_mnist", "kth")
     assert last.setting == (
         "120 s of training · Example CPU, 2 cores · precision 32 · each model's own recipe"
-            " · commit 0123abcd"
+        " · commit 0123abcd"
     )
     assert list(printed(last)) == ["convlstm-small 0", "predrnn-small 0 1"]
     said = verdict_of(store, last)

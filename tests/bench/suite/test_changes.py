@@ -9,6 +9,7 @@ from bench.errors import UserError
 from bench.suite.catalogue import recipe_as_asked
 from bench.suite.cell import Cell
 from bench.suite.changes import changed, changed_cell, changed_reference
+from bench.suite.reference import in_order
 from bench.suite.settle import settle
 from bench.suite.suite import Suite, load_suite, read_suite
 from models.convlstm import ConvLSTM
@@ -98,7 +99,7 @@ def test_nothing_is_set_twice() -> None:
 def test_a_settled_cell_is_changed_alike() -> None:
     words = ["recipe.learning_rate=3e-4", "model.width=12", "evaluation.test_clips=7"]
     cell = changed_cell(_cells()["convlstm"], words)
-    by_suite = _cells(*words)["convlstm(width=12, learning_rate=0.0003)"]
+    by_suite = _cells(*words)["convlstm(learning_rate=0.0003, width=12)"]
     assert cell == by_suite
     assert cell.trained == by_suite.trained
     with pytest.raises(UserError, match="a cell has no tuning"):
@@ -118,6 +119,16 @@ def test_what_a_cell_cannot_have_is_said_in_one_line(word: str, why: str) -> Non
         changed_cell(_cells()["convlstm"], [word])
     assert str(error.value).startswith(f"command line: {why}")
     assert "\n" not in str(error.value)
+
+
+def test_options_in_another_order_are_the_same_cell() -> None:
+    one, other = "convlstm(width=12, layers=2)", "convlstm(layers=2,width=12)"
+    suites = [_suite().with_overrides(models=[written]) for written in (one, other)]
+    cells = [cell for suite in suites for cell in settle(suite)]
+    assert [cell.model_name for cell in cells] == ["convlstm(layers=2, width=12)"] * 2
+    assert cells[0].trained == cells[1].trained
+    assert in_order(one) == in_order(other)  # of cells recorded before
+    assert in_order("a (b") == "a (b"
 
 
 def test_a_reference_is_changed_alike() -> None:

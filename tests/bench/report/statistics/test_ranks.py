@@ -47,6 +47,7 @@ def test_ranks_are_means_over_data_sets_and_ties_share(store: FakeStore) -> None
     assert found.title == "Mean rank over 3 data sets, small models"
     assert found.setting == (
         "120 s of training · Example CPU, 2 cores · precision 32 · each model's own recipe"
+        " · commit 0123abcd"
     )
     assert found.datasets == ("taxibj", "kth", "moving_mnist")  # the newest first
     assert [(row.label, row.mean, row.ranks) for row in found.rows] == [
