@@ -90,6 +90,11 @@ def listed(names: Collection[str]) -> str:
     return f"{first} and {len(names) - SHOWN:,} more" if len(names) > SHOWN else first
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 point`, or `12 points`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _thousands(amount: float) -> int:
     """The power of 1000 whose prefix `amount` is written with."""
     return min(int(math.log10(max(amount, 1))) // 3, 6)

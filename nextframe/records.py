@@ -101,10 +101,13 @@ def scores(
                 continue
             table = stored.by_frame if by == "frame" else _by_sequence(stored)
             if table is not None:
-                names = [*WHO, *COMPARABLE, *table.columns, "run_id"]
-                who = {name: cell[name] for name in (*WHO, *COMPARABLE, "run_id")}
+                names = [*WHO, *COMPARABLE, "marked", *table.columns, "run_id"]
+                who = {name: cell[name] for name in (*WHO, *COMPARABLE, "marked", "run_id")}
                 parts[cell["run_id"]] = table.assign(**who)[names]
-    return pd.concat(parts.values(), ignore_index=True) if parts else pd.DataFrame()
+    if not parts:
+        return pd.DataFrame()
+    every = pd.concat(parts.values(), ignore_index=True)
+    return every.sort_values(["dataset", "label", "seed"], kind="stable", ignore_index=True)
 
 
 def curves(

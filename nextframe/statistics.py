@@ -33,10 +33,11 @@ def differences(scores: pd.DataFrame, metric: str = "mse") -> pd.DataFrame:
     """Each two models compared: the mean of `first` against that of `second`, 95 % intervals.
 
     A row has `first`, `second`, `difference`, its bounds `low` and `high`, their `unit` (% for
-    errors, in per cent of the second) and `is_sure`, whether the interval leaves out 0. The
-    intervals are a jackknife over clusters of test sequences, paired by sequence, and the spread of
-    seeds; all of them hold together. The bounds are NaN where there is no interval: one seed of a
-    trained model, or under ten clusters. `bench.report.statistics.jackknife` names the sources.
+    errors, in per cent of the second) and `is_sure`, whether the interval leaves out 0; of a model
+    that has a `marked` cell, such as one trained too briefly, nothing is sure. The intervals are a
+    jackknife over clusters of test sequences, paired by sequence, and the spread of seeds; all of
+    them hold together. The bounds are NaN where there is no interval: one seed of a trained model,
+    or under ten clusters. `bench.report.statistics.jackknife` names the sources.
 
     Args:
         scores: rows of `nextframe.scores` by sequence, of one data set and one setting.
@@ -50,12 +51,14 @@ def differences(scores: pd.DataFrame, metric: str = "mse") -> pd.DataFrame:
 
     pairs = _pairs(scores, metric)
     labels = [*pairs.seeds]
+    marked = {*scores.loc[scores["marked"] != "", "label"]}
     rows = []
     for place, first in enumerate(labels):
         for second in labels[place + 1 :]:
             found = pairs.difference(first, second)
             bounds = (found.value, found.low, found.high)
-            rows.append((first, second, *bounds, pairs.scale.unit, found.is_sure))
+            is_sure = found.is_sure and not {first, second} & marked
+            rows.append((first, second, *bounds, pairs.scale.unit, is_sure))
     columns = ["first", "second", "difference", "low", "high", "unit", "is_sure"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -69,7 +72,7 @@ def _pairs(scores: pd.DataFrame, metric: str) -> Pairs:
     from bench.report.statistics.significance import scale_of
     from bench.score.metrics import METRICS
 
-    missing = {"sequence", "cluster", "run_id", "seed", *COMPARABLE} - {*scores.columns}
+    missing = {"sequence", "cluster", "run_id", "seed", "marked", *COMPARABLE} - {*scores.columns}
     if missing or scores.empty:
         raise UserError("there are no scores to compare: give rows of nextframe.scores by sequence")
     known = METRICS["recognition"] | METRICS["prediction"]

@@ -66,21 +66,21 @@ def found(store: Store | None, results: Path, suite: str | None) -> list[Item]:
 def _of_run(store: Store, run: RecordedCell, results: Path) -> Iterator[Item]:
     state = status(run, results)
     checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
-    if state in _FAILED:
-        size = store.size_bytes(run.run_id)
-        yield Item("failed", run.name, size, partial(_delete_run, store, run.run_id, _FAILED))
-    elif state == Status.INTERRUPTED:
-        ours = checkpoint.run_id == run.run_id
+    if state in (*_FAILED, Status.INTERRUPTED):
+        kind: Kind = "failed" if state in _FAILED else "interrupted"
+        while_ = _FAILED if state in _FAILED else _UNFINISHED
+        # One that failed has forgotten its run, but left its state: the next `run` would resume it.
+        ours = checkpoint.run_id in (run.run_id, None if state in _FAILED else run.run_id)
         if ours and (checkpoint.is_held or checkpoint.record is not None):
             return
 
         def delete() -> bool:
             if not ours:
-                return _delete_run(store, run.run_id, _UNFINISHED)
+                return _delete_run(store, run.run_id, while_)
             try:
                 with checkpoint.held():
                     is_result = checkpoint.record is not None
-                    if is_result or not _delete_run(store, run.run_id, _UNFINISHED):
+                    if is_result or not _delete_run(store, run.run_id, while_):
                         return False
                     checkpoint.remove()
             except UserError:  # it goes on
@@ -88,7 +88,7 @@ def _of_run(store: Store, run: RecordedCell, results: Path) -> Iterator[Item]:
             return True
 
         size = store.size_bytes(run.run_id) + (caches.size_bytes(checkpoint.folder) if ours else 0)
-        yield Item("interrupted", run.name, size, delete)
+        yield Item(kind, run.name, size, delete)
     elif run.is_done and run.weights_bytes:
 
         def clear() -> bool:

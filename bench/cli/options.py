@@ -83,6 +83,11 @@ class Places:
         return Store(self.uri, create=False)
 
 
+def _who_has(option: str) -> str:
+    """The launchers that heed an option of jobs."""
+    return {"address": "ray", "gpus": "slurm or ray", "memory": "slurm or ray"}.get(option, "slurm")
+
+
 @dataclass(frozen=True)
 class Overrides:
     """Options that override the suite file."""
@@ -135,7 +140,7 @@ class Overrides:
         of_jobs = [name for name in asked if name not in OF_CELLS_HERE]
         if changed_suite.launch.launcher == "local" and of_jobs:
             raise UserError(
-                f"{of_jobs[0]} is of jobs, and cells run here: add --launch slurm or ray"
+                f"{of_jobs[0]} is of jobs, and cells run here: add --launch {_who_has(of_jobs[0])}"
             )
         return changed_suite
 

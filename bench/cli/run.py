@@ -21,7 +21,7 @@ class Run:
     force: Annotated[str | None, unset("GLOB")] = None
     """Run cells whose name matches this glob even if they are done."""
     dry_run: bool = False
-    """Show the plan and stop."""
+    """Show the plan and stop; whether a cluster takes the cells is not asked."""
     profile: bool = False
     """Record a few training steps of each cell with torch.profiler, after its budget."""
 
@@ -52,7 +52,7 @@ class Tune:
     out: Annotated[UserPath | None, unset("FILE")] = None
     """File for the recipes (default: NAME.tuned.toml beside the suite's file)."""
     dry_run: bool = False
-    """Show the plan and stop."""
+    """Show the plan and stop; whether a cluster takes the cells is not asked."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)
 
     def __call__(self) -> int:

@@ -41,6 +41,7 @@ class Ui:
 
         if is_server(self.places.uri):
             raise UserError("--serve takes a database: the tracking URI is a server's already")
+        ui.check_free(self.host, self.port)  # before a store is made
         Store(self.places.uri, SCREEN.announce)
         file = database_file(self.places.uri)
         artifacts = (file.parent if file else self.places.results) / "artifacts"

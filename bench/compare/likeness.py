@@ -16,7 +16,7 @@ from bench import records
 from bench.compare.recorded import Recorded
 from bench.records import VALIDATION
 from bench.score.metrics import PREDICTION
-from bench.units import figure
+from bench.units import counted, figure
 
 TOLERANCE = 0.01
 """The largest relative difference of a test figure that counts as the same result.
@@ -71,11 +71,6 @@ class Likeness:
         weights, scores = self.parts[:2]
         were_scored = not (weights.first and scores.extent and not scores.first)
         return "within tolerance" if self.apart <= TOLERANCE and were_scored else "differs"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 point`, or `12 points`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def likeness(then: Recorded, now: Recorded) -> Likeness:

@@ -82,11 +82,15 @@ class LiveDisplay(PlainDisplay):
                 self._print(Text.assemble(("  log    ", "dim"), shlex.quote(str(log))))
             self._print(Text.assemble(("  again  ", "dim"), command))
 
+    def all_ended(self) -> None:
+        """Takes the bars away."""
+        self._live.stop()
+
     def summary(
         self, tables: Mapping[str, ReportTable], report: Path | None, ui_command: str
     ) -> None:
         """Takes the bars away, then the tables, where to look further and what failed."""
-        self._live.stop()
+        self.all_ended()
         super().summary(tables, report, ui_command)
 
     def bars(self) -> Group:

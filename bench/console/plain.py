@@ -70,6 +70,9 @@ class PlainDisplay:
             parts += [f"run it again: {command}"]
         self._print(Text("; ".join((*parts, time_left(self._tally)))))
 
+    def all_ended(self) -> None:
+        """Nothing: lines stand as they are."""
+
     def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
         """Prints the tables, pointers, failed cells and skipped cells."""
         self._console.print(summary(tables, self._console), end="")

@@ -50,7 +50,7 @@ def failures(ended: Sequence[Ended]) -> Iterator[Text]:
 def stopped(cells: int) -> Iterator[Text]:
     """That the same line goes on, where `cells` were stopped before their end."""
     if cells:
-        what = "a cell was saved" if cells == 1 else f"{cells} cells were saved"
+        what = "a cell is not done" if cells == 1 else f"{cells} cells are not done"
         yield Text(f"\nstopped, {what}: the same line goes on", "bold yellow")
 
 

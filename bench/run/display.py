@@ -88,6 +88,9 @@ class Display(Protocol):
     ) -> None:
         """Shows how a cell ended; where it failed, also `log` and the `command` that re-runs it."""
 
+    def all_ended(self) -> None:
+        """No cell runs any more: what is printed from now on stands by itself."""
+
     def summary(self, tables: Mapping[str, Table], report: Path | None, ui_command: str) -> None:
         """Shows tables by title, the report's path, MLflow's command, failed and skipped cells."""
 

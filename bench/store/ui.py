@@ -76,7 +76,7 @@ def serve(uri: str, artifacts: Path, host: str, port: int, names: Sequence[str] 
 
 def _run(verb: str, uri: str, host: str, port: int, settings: Mapping[str, str], said: str) -> int:
     """The exit code of `mlflow VERB`, once interrupted; `said` is printed once it answers."""
-    _check_free(host, port)
+    check_free(host, port)
     _say("starting MLflow, about 10 s")
     words = [verb, "--host", host, "--port", str(port), "--workers", "1"]
     # A database's password is not for the list of processes.
@@ -92,6 +92,7 @@ def _run(verb: str, uri: str, host: str, port: int, settings: Mapping[str, str],
         except KeyboardInterrupt:
             pages.terminate()
             return 0
+    check_free(host, port)  # MLflow ends with 0, too, where another took the port as it started
     return code if code >= 0 else 128 - code
 
 
@@ -116,7 +117,12 @@ def _say(words: str) -> None:
     sys.stdout.flush()
 
 
-def _check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int) -> None:
+    """Make sure that a server could listen there.
+
+    Raises:
+        UserError: it could not; the message says why.
+    """
     if not 1 <= port <= 65535:
         raise UserError(f"there is no port {port}: choose one from 1024 to 65535")
     try:

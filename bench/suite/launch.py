@@ -33,6 +33,12 @@ def _is_time(time: str) -> str:
     return time
 
 
+def _is_memory(memory: str) -> str:
+    if not re.fullmatch(r"[0-9]+[KMGT]?", memory):
+        raise ValueError(f"{memory[:40]!r} is no amount of memory: write 16G or 800M")
+    return memory
+
+
 Count = Annotated[int, Field(ge=0)]
 Word = Annotated[str, Field(pattern=r"^[^\s]+$")]
 
@@ -64,7 +70,7 @@ class Launch(BaseModel):
     """Of each node. None means as many as train a cell there, on CUDA."""
     cpus: Annotated[int, Field(ge=1)] | None = None
     """Of a cell; on several nodes, of each device's process."""
-    memory: Annotated[str, Field(pattern=r"^[0-9]+[KMGT]?$")] | None = None
+    memory: Annotated[str, AfterValidator(_is_memory)] | None = None
     """Such as "16G"."""
     parallel: Annotated[int, Field(ge=1)] | None = None
     """The most cells that run at the same time."""

@@ -122,7 +122,8 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
     words = [*PROGRAM.split(), "tune", *_suite_words(file), "--models", cell.model]
     line = shlex.join(words)
     if not file.is_file():
-        raise UserError(f"there are no tuned recipes, no {file}: find them by `{line}`")
+        usual = f": find them by `{line}`" if _is_of_a_suite(file) else ", which the suite names"
+        raise UserError(f"there are no tuned recipes, no {file}{usual}")
     wanted = cell.model_class.name, cell.size, cell.dataset_name, options_text(cell.options)
     fitting = [t for t in read(file) if (t.name, t.size, t.dataset, t.options) == wanted]
     if at_budget := [t for t in fitting if t.budget == str(cell.budget)]:
@@ -133,6 +134,11 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
         f"{cell.name.rpartition('/')[0]} has no tuned recipe in {file} at {cell.budget}, but"
         f" several, at {', '.join(t.budget for t in fitting)}: find one by `{line}`"
     )
+
+
+def _is_of_a_suite(file: Path) -> bool:
+    """Whether the file of a suite lies beside it, as its name says."""
+    return file.with_name(file.name.replace(TUNED, "")).with_suffix(".toml").is_file()
 
 
 def _suite_words(file: Path) -> list[str]:

@@ -101,6 +101,7 @@ class TuningInvocation(Invocation):
 
     def _report(self, store: Store, display: Display) -> None:
         """Write the recipes of the models whose trials have all ended, and show them."""
+        display.all_ended()
         runs = newest([*store.cells_and_borrowed(self.suite.name)])
         found = [(subject.cell, chosen(subject, runs)) for subject in self.subjects]
         self._chosen = [best for _, best in found if best is not None]

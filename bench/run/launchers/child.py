@@ -192,7 +192,9 @@ class Child:
         if code == -signal.SIGKILL:
             if kernel_oom_kills() > self._oom_kills:
                 return Finished(Status.OUT_OF_MEMORY, "killed by the kernel: out of memory")
-            return Finished(Status.INTERRUPTED, "killed from outside (SIGKILL)")
+            late = f"not over {GRACE_SECONDS:g} s after it was asked to end, and killed"
+            asked = self._asked_at is not None
+            return Finished(Status.INTERRUPTED, late if asked else "killed from outside (SIGKILL)")
         number = -code if code < 0 else code - 128  # 128 + n: it ended at once when asked again
         if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             return Finished(Status.INTERRUPTED, f"stopped by {signal.Signals(number).name}")

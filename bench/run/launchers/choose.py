@@ -40,7 +40,7 @@ def remote_launcher(suite: Suite, cells: Sequence[Cell], results: Path, uri: str
 def _ray(launch: Launch, gpus: int) -> Engine:
     if find_spec("ray") is None:
         raise UserError("--launch ray needs ray: pip install 'nextframe[ray]'")
-    usual, unknown = Launch(), ("account", "nodes", "partition", "sbatch", "time")
+    usual, unknown = Launch(), ("account", "executor", "nodes", "partition", "sbatch", "time")
     if given := [name for name in unknown if getattr(launch, name) != getattr(usual, name)]:
         raise UserError(f"Ray has no {given[0]}: leave it out of the options of --launch ray")
     from bench.run.launchers.ray import Ray
@@ -51,6 +51,8 @@ def _ray(launch: Launch, gpus: int) -> Engine:
 def _submitit(launch: Launch, folder: Path, gpus: int) -> Engine:
     if find_spec("submitit") is None:
         raise UserError("--launch slurm needs submitit: pip install 'nextframe[slurm]'")
+    if launch.address is not None:
+        raise UserError("SLURM has no address: leave it out of the options of --launch slurm")
     if launch.nodes > 1 and launch.is_here:
         raise UserError(f"executor={launch.executor} has this machine alone: leave out nodes")
     from bench.run.launchers.here import InChildren, InThisProcess

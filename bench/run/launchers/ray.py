@@ -43,6 +43,9 @@ class Ray:
 
     def __post_init__(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault(
+            "RAY_worker_niceness", "0"
+        )  # 15 otherwise: seconds would be worth less
         import ray
 
         self._ray: Any = ray

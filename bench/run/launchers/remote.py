@@ -23,6 +23,7 @@ from bench.run.launchers.child import Child
 from bench.run.launchers.launcher import Job, Started
 from bench.run.streams import lasting
 from bench.run.tasks import VARIABLE, Tasks
+from bench.units import counted
 
 READ_SECONDS = 0.5  # between looks at the files
 ASK_SECONDS = 5.0  # between questions to the engine, which serves others, too
@@ -249,7 +250,10 @@ class RemoteLauncher:
         ]
         waiting = [job for job in jobs if job.key not in self._jobs]
         if active:
-            yield active[0].job, Note(f"attached to {len(active)} jobs of {self.engine.name}")
+            yield (
+                active[0].job,
+                Note(f"attached to {counted(len(active), 'job')} of {self.engine.name}"),
+            )
         asked_at, stops = 0.0, 0
         while (active or (waiting and not self.stopped)) and not self._leaves:
             room = (self.engine.most_at_once or len(waiting)) - len(active)
@@ -257,8 +261,9 @@ class RemoteLauncher:
                 waiting = waiting[len(batch) :]
                 try:
                     active += self._submitted(batch)
-                    text = f"{len(batch)} cells submitted to {self.engine.name}"
-                    yield batch[0], Note(f"{text}: job {active[-1].job_id.partition('_')[0]}")
+                    text = f"{counted(len(batch), 'cell')} submitted to {self.engine.name}"
+                    first = active[-len(batch)].job_id.partition("_")[0]
+                    yield batch[0], Note(f"{text}: job {first}")
                 except (UserError, OSError) as error:
                     yield from ((job, Finished(Status.FAILED, described(error))) for job in batch)
             if self._stops > stops:

@@ -41,7 +41,7 @@ def test_ctrl_c_changes_no_figure(slow_suite: Path, empty_store: Path, tmp_path:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "stopping: what runs is being saved" in output
-    assert output.rstrip().endswith("stopped, a cell was saved: the same line goes on")
+    assert output.rstrip().endswith("stopped, a cell is not done: the same line goes on")
     assert "1 failed" not in output
     assert [cell.tags[records.STATUS] for cell in _cells(rough)] == ["interrupted"]
     run = _run(slow_suite, rough)
