@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ class Skills:
         """Whether every family has several seeds, without which there is no spread to resample."""
         return min(map(len, self.by_family)) > 1
 
-    @property
+    @cached_property
     def iqm(self) -> Estimate:
         """The interquartile mean: the mean of the middle half of all seeds of all families."""
         draws = interquartile_mean(np.concatenate(self._draws, axis=1), self.weights)
