@@ -37,14 +37,17 @@ class Curves:
 
 
 def _curves(store: Store, section: Section) -> pd.DataFrame:
+    metrics = records.TRAIN_LOSS, VALIDATION[section.task].key
+
     def read(cell: dict[str, Any]) -> list[tuple[Any, ...]]:
-        clock = dict(store.curve(cell["run_id"], records.TRAIN_SECONDS))
+        first, *curves = store.curves_of(cell["run_id"], (records.TRAIN_SECONDS, *metrics))
+        clock = dict(first)
         batch = cell["train/samples"] / (cell["train/steps"] or np.nan)
         who = (cell["label"], cell["model"], cell["run_id"])
         return [
             (*who, metric, clock[step], step, step * batch, value)
-            for metric in (records.TRAIN_LOSS, VALIDATION[section.task].key)
-            for step, value in store.curve(cell["run_id"], metric)
+            for metric, curve in zip(metrics, curves, strict=True)
+            for step, value in curve
             if is_figure(value) and is_figure(clock.get(step, np.nan))
         ]
 

@@ -427,8 +427,20 @@ class Store:
 
     def curve(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """All recorded values of `metric` as (step, value), by step."""
-        history = self._client.get_metric_history(run_id, metric)
-        return sorted({m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}.items())
+        return self.curves_of(run_id, (metric,))[0]
+
+    def curves_of(self, run_id: str, metrics: Sequence[str]) -> list[list[tuple[int, float]]]:
+        """The curve of each of `metrics`."""
+        if self._database is not None:
+            with reported(self.uri):
+                found = self._database.values(run_id, metrics)
+        else:
+            histories = [self._client.get_metric_history(run_id, metric) for metric in metrics]
+            found = [
+                [(m.step, m.value) for m in sorted(history, key=lambda m: m.timestamp)]
+                for history in histories
+            ]
+        return [sorted(dict(values).items()) for values in found]
 
     def history(self, run_id: str, without: tuple[str, ...]) -> list[Point]:
         """Every recorded value of every metric whose name begins with none of `without`."""

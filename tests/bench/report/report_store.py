@@ -71,6 +71,9 @@ class FakeStore:
     def curve(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         return self.curves.get((run_id, metric), [])
 
+    def curves_of(self, run_id: str, metrics: Sequence[str]) -> list[list[tuple[int, float]]]:
+        return [self.curve(run_id, metric) for metric in metrics]
+
     def artifact(self, run_id: str, path: str) -> Path | None:
         local = self.folder / run_id / path
         return local if local.exists() else None

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from math import inf, nan
 from pathlib import Path
 from threading import Barrier
 
@@ -50,6 +51,18 @@ def test_a_run_reads_back_as_it_was_written(store: Store, tmp_path: Path) -> Non
     assert local is not None
     assert local.read_text(encoding="utf-8") == "hello"
     assert store.artifact(run_id, "absent.txt") is None
+
+
+def test_a_curve_read_from_sqlite_is_what_mlflow_tells(store: Store) -> None:
+    run_id = _cell_run(store)
+    told = [(1, 9.0, 3), (1, 2.0, 5), (1, 1.0, 4), (2, nan, 1), (3, inf, 2), (0, -inf, 7)]
+    store.points(run_id, [Point("val/mse", value, step, at) for step, value, at in told])
+    history = store._client.get_metric_history(run_id, "val/mse")
+    last = {m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}
+    curve, none = store.curves_of(run_id, ("val/mse", "absent"))
+    assert repr(curve) == repr(sorted(last.items()))  # NaN is not equal to itself
+    assert dict(curve)[1] == 2
+    assert none == []
 
 
 def test_cells_that_begin_at_the_same_moment_may_name_the_same_data(store: Store) -> None:
