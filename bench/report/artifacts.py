@@ -94,10 +94,12 @@ def frame_table(path: Path) -> pd.DataFrame:
     lead = PREDICTION[0].name
     if lead not in table:
         raise Damaged(f"has no column {lead}")
+    numbers = table.select_dtypes("number")
+    negative = (numbers < 0).any()
     for metric in metrics:
         if not is_float_dtype(table[metric.name].dtype):
             raise Damaged(f"holds no numbers as {metric.name}")
-        if metric.better == "lower" and (table[metric.name] < 0).any():
+        if metric.better == "lower" and negative[metric.name]:
             raise Damaged(f"holds a negative {metric.name}")
     horizon = table["frame"].nunique()
     whole = len(table) == table["sequence"].nunique() * horizon
@@ -108,7 +110,6 @@ def frame_table(path: Path) -> pd.DataFrame:
         _need_numbers(table, "cluster")
         if (table.groupby("sequence")["cluster"].nunique() > 1).any():
             raise Damaged("has a sequence of two clusters")
-    numbers = table.select_dtypes("number")
     table = numbers.where(numbers.abs() < LARGEST)
     if table[lead].isna().any():
         raise Damaged(f"has frames without {lead}")

@@ -46,10 +46,10 @@ class Scores:
     clusters: pd.Series[int] | None
 
     @property
-    def of_what(self) -> tuple[int, ...]:
-        """The test sequences, and how many frames each has."""
+    def of_what(self) -> tuple[int, bytes]:
+        """How many frames each test sequence has, and which these are."""
         frames = 0 if self.by_frame is None else len(self.by_frame)
-        return (frames, *self.by_sequence.index)
+        return frames, np.asarray(self.by_sequence.index, np.int64).tobytes()
 
 
 class SequenceScores:
@@ -152,9 +152,9 @@ class SequenceScores:
 
 def _of_frames(path: Path) -> Scores:
     table = frame_table(path)
-    scores = table.drop(columns="cluster", errors="ignore")
-    by_sequence = scores.drop(columns="frame").groupby("sequence").mean(skipna=False)
-    by_frame = scores.drop(columns="sequence").groupby("frame").mean(skipna=False)
+    scores = table[[name for name in table if name not in ("sequence", "frame", "cluster")]]
+    by_sequence = scores.groupby(table["sequence"]).mean(skipna=False)
+    by_frame = scores.groupby(table["frame"]).mean(skipna=False)
     clusters = table.groupby("sequence")["cluster"].first() if "cluster" in table else None
     return Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index(), clusters)
 

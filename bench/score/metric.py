@@ -98,9 +98,12 @@ class Ratio:
 
     def __call__(self, means: pd.DataFrame) -> pd.Series[float]:
         """The figure of each row of `means` by metric; NaN where it is undefined."""
-        below = means[self.below]
-        ratio = means[self.above] / below.where(below > LEAST)
-        return 1 - ratio if self.is_gain else ratio
+        import numpy as np  # and pandas: most that ask for metrics need neither
+        import pandas as pd
+
+        above, below = (means[name].to_numpy(float) for name in (self.above, self.below))
+        ratio = above / np.where(below > LEAST, below, np.nan)  # a tenth of the time of pandas'
+        return pd.Series(1 - ratio if self.is_gain else ratio, means.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
