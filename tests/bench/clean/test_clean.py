@@ -93,6 +93,14 @@ def test_a_result_that_is_not_recorded_yet_stays(
     assert "interrupted" not in {item.kind for item in items}
 
 
+def test_the_state_of_a_cell_that_failed_goes_with_its_run(results: Path) -> None:
+    checkpoint = Checkpoint(results, "failed")
+    with checkpoint.held():
+        checkpoint.save({"step": 3})
+    assert cli.main(["clean", "failed", "--yes", "--results", str(results)]) == 0
+    assert not checkpoint.folder.exists()  # or the next run would go on from it
+
+
 @pytest.mark.parametrize("now", ["done", "running"])
 def test_what_has_gone_on_while_it_asked_stays(results: Path, now: str) -> None:
     store = Store(f"sqlite:///{results}/mlflow.db")

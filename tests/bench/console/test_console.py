@@ -424,6 +424,16 @@ def test_a_long_name_leaves_room_for_the_bar(clock: Clock) -> None:
     assert re.match(r"a_model_of_somebody_else.*…  ━━━.*  train 60/120 s$", lines[1])
 
 
+def test_what_is_printed_after_the_cells_stands_by_itself(clock: Clock) -> None:
+    stream = io.StringIO()
+    with LiveDisplay(Console(file=stream, force_terminal=True, width=80), clock) as display:
+        display.plan(CELLS, SETTINGS)
+        display.cell_started(CELLS[0].name)
+        display.all_ended()
+        stream.write("a table")
+    assert stream.getvalue().rstrip().endswith("a table")
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_the_terminal_is_given_back_whatever_happens(error: type[BaseException]) -> None:
     stream, stdout = io.StringIO(), sys.stdout

@@ -185,6 +185,16 @@ def test_a_second_stop_kills_at_once(run: Run) -> None:
     assert time.monotonic() - began < children.GRACE_SECONDS
 
 
+def test_a_child_that_is_slow_to_stop_was_not_killed_from_outside(
+    monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr(children, "GRACE_SECONDS", 0.5)
+    end = run(STUBBORN, stops=1)[-1]
+    assert isinstance(end, Finished)
+    assert end.status is Status.INTERRUPTED
+    assert end.error == "not over 0.5 s after it was asked to end, and killed"
+
+
 def test_a_thread_that_goes_on_does_not_undo_the_end(
     monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:

@@ -180,6 +180,7 @@ def test_two_cells_have_the_figures_that_they_have_here(
         (["address=127.0.0.1:1"], "writes from several machines, which sqlite"),
         (["address=local", "partition=gpu"], "Ray has no partition"),
         (["address=local", "nodes=2"], "Ray has no nodes"),
+        (["address=local", "executor=debug"], "Ray has no executor"),
     ],
 )
 def test_what_ray_cannot_do_is_one_line(
