@@ -122,8 +122,7 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
     words = [*PROGRAM.split(), "tune", *_suite_words(file), "--models", cell.model]
     line = shlex.join(words)
     if not file.is_file():
-        usual = f": find them by `{line}`" if _is_of_a_suite(file) else ", which the suite names"
-        raise UserError(f"there are no tuned recipes, no {file}{usual}")
+        raise UserError(f"there are no tuned recipes, no {file}: find them by `{line}`")
     wanted = cell.model_class.name, cell.size, cell.dataset_name, options_text(cell.options)
     fitting = [t for t in read(file) if (t.name, t.size, t.dataset, t.options) == wanted]
     if at_budget := [t for t in fitting if t.budget == str(cell.budget)]:
@@ -136,16 +135,11 @@ def recipe_of(cell: Cell, suite: Suite) -> Recipe | None:
     )
 
 
-def _is_of_a_suite(file: Path) -> bool:
-    """Whether the file of a suite lies beside it, as its name says."""
-    return file.with_name(file.name.replace(TUNED, "")).with_suffix(".toml").is_file()
-
-
 def _suite_words(file: Path) -> list[str]:
     """The words that name a suite whose recipes go into `file`."""
-    if not file.name.endswith(f"{TUNED}.toml"):
-        return ["--suite", "SUITE", "--out", str(file)]
     typed = file.with_name(file.name.replace(TUNED, ""))
+    if typed == file or not typed.is_file():
+        return ["--suite", "SUITE", "--out", str(file)]
     return ["--suite", typed.stem if typed.parent == SUITES else str(typed)]
 
 
