@@ -45,7 +45,7 @@ def test_the_suite_is_valid_but_for_the_users_own_model(tmp_path: Path) -> None:
     others = [line for line in text.splitlines() if line.startswith(("datasets", "budget ="))]
     path.write_text("\n".join([*others, tables]), encoding="utf-8")
     models = load_suite(str(path)).models
-    assert models == ("copy_last", "convlstm(peephole=True, learning_rate=0.003)")
+    assert models == ("copy_last", "convlstm(learning_rate=0.003, peephole=True)")
 
 
 def test_the_first_command_installs_and_runs_and_the_second_installs_and_tests() -> None:
