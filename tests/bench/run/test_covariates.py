@@ -59,7 +59,7 @@ class Fixed:
         return self.beside[window]
 '''
 SUITE = """
-models = ["copy_last", "predrnn_v2(width=4, layers=1, kernel=3)"]
+models = ["copy_last", "predrnn_v2(kernel=3, layers=1, width=4)"]
 datasets = ["{mine}:Lamp"]
 budget = "4steps"
 
@@ -147,7 +147,7 @@ def test_the_plan_the_table_and_the_records_say_who_was_given_what(
     assert not (mine.parent / "out").exists()
 
 
-PREDRNN = "predrnn_v2(width=4, layers=1, kernel=3)"
+PREDRNN = "predrnn_v2(kernel=3, layers=1, width=4)"
 
 
 @pytest.mark.parametrize(

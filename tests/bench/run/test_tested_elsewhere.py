@@ -85,7 +85,7 @@ def test_a_model_is_tested_elsewhere_and_later_ones_need_no_training(
 ) -> None:
     shutil.copytree(empty_store, mine.parent / "results")
     first, _ = run(mine, "", "(most=250, horizon=4)")
-    assert first.params[records.ALSO_TESTED_ON] == '["Grey(most=250, horizon=4)"]'
+    assert first.params[records.ALSO_TESTED_ON] == '["Grey(horizon=4, most=250)"]'
     learnt = first.metrics["test/mse"]
     assert 0 < learnt < first.metrics["elsewhere/0/mse"]
 
@@ -101,7 +101,7 @@ def test_a_model_is_tested_elsewhere_and_later_ones_need_no_training(
         assert len(table) == 16 * frames
         assert table["mse"].mean() == pytest.approx(second.metrics[f"elsewhere/{place}/mse"])
     report = (mine.parent / "results" / "own" / "report" / "report.md").read_text()
-    assert "| model | trained on | Grey | Grey(most=101) | Grey(most=250, horizon=4) |" in report
+    assert "| model | trained on | Grey | Grey(most=101) | Grey(horizon=4, most=250) |" in report
 
 
 def test_a_further_data_set_that_cuts_the_same_clips_elsewhere_is_another_test(mine: Path) -> None:
