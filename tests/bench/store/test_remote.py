@@ -28,6 +28,8 @@ def test_a_suite_goes_on_after_a_kill_and_is_reported_from_the_server(
     server: str, bench: Bench, slow_suite: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
+    beside = ("--models", "copy_last", "--tracking-uri", server)
+    assert bench("run", "--suite", slow_suite, *beside, report=False).returncode == 0
     began = time.time()
     process = start(slow_suite, results, "--tracking-uri", server)
     wait_for_a_checkpoint(results, process, newer=began)
