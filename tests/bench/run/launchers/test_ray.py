@@ -36,9 +36,9 @@ STOPS = "import signal; signal.signal(signal.SIGINT, lambda *_: None); tell(PROG
 STOPS += "until_asked(); tell(STOPPED)"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of two processors."""
+    """The address of a Ray cluster of two processors; it works while it waits, so it ends here."""
     with loopback_ray() as there:
         yield there.address
 
