@@ -35,6 +35,8 @@ def test_ctrl_c_changes_no_figure(slow_suite: Path, empty_store: Path, tmp_path:
     shutil.copytree(empty_store, calm)
     shutil.copytree(empty_store, rough)
     undisturbed = _run(slow_suite, calm)
+    beside = ("--models", "copy_last", "--results", rough)
+    assert run_here("run", "--suite", slow_suite, *beside, report=False).returncode == 0
     process = start(slow_suite, rough)
     wait_for_a_checkpoint(rough, process, newer=0.0)
     process.send_signal(signal.SIGINT)
