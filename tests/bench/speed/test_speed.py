@@ -21,7 +21,7 @@ from tests.bench.run.test_recognition import MINE as RECOGNITION
 
 pytestmark = pytest.mark.usefixtures("here")
 
-SMALLEST = "convlstm(width=4, layers=2, kernel=3)"
+SMALLEST = "convlstm(kernel=3, layers=2, width=4)"
 SHORT = "moving_mnist(context_frames=3, horizon=3)"
 FAST = ("--dataset", SHORT, "--batch", 2, "--seconds", 0.01)
 OF_EACH_STEP = (
