@@ -101,9 +101,9 @@ def scores(
                 continue
             table = stored.by_frame if by == "frame" else _by_sequence(stored)
             if table is not None:
-                names = [*WHO, *COMPARABLE, "marked", *table.columns, "run_id"]
-                who = {name: cell[name] for name in (*WHO, *COMPARABLE, "marked", "run_id")}
-                parts[cell["run_id"]] = table.assign(**who)[names]
+                who = [*WHO, *COMPARABLE, "marked"]
+                told = {name: cell[name] for name in (*who, "run_id")}
+                parts[cell["run_id"]] = table.assign(**told)[[*who, *table.columns, "run_id"]]
     if not parts:
         return pd.DataFrame()
     every = pd.concat(parts.values(), ignore_index=True)

@@ -66,21 +66,23 @@ def found(store: Store | None, results: Path, suite: str | None) -> list[Item]:
 def _of_run(store: Store, run: RecordedCell, results: Path) -> Iterator[Item]:
     state = status(run, results)
     checkpoint = Checkpoint(results, run.tags.get(records.TRAINED, ""))
-    if state in (*_FAILED, Status.INTERRUPTED):
-        kind: Kind = "failed" if state in _FAILED else "interrupted"
-        while_ = _FAILED if state in _FAILED else _UNFINISHED
+    failed = state in _FAILED
+    if failed or state == Status.INTERRUPTED:
+        kind: Kind = "failed" if failed else "interrupted"
+        still = _FAILED if failed else _UNFINISHED
         # One that failed has forgotten its run, but left its state: the next `run` would resume it.
-        ours = checkpoint.run_id in (run.run_id, None if state in _FAILED else run.run_id)
+        owner = checkpoint.run_id
+        ours = owner == run.run_id or (failed and owner is None)
         if ours and (checkpoint.is_held or checkpoint.record is not None):
             return
 
         def delete() -> bool:
             if not ours:
-                return _delete_run(store, run.run_id, while_)
+                return _delete_run(store, run.run_id, still)
             try:
                 with checkpoint.held():
                     is_result = checkpoint.record is not None
-                    if is_result or not _delete_run(store, run.run_id, while_):
+                    if is_result or not _delete_run(store, run.run_id, still):
                         return False
                     checkpoint.remove()
             except UserError:  # it goes on

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench import __version__, records
 from bench.suite import catalogue
 from bench.suite.costs import is_of_the_house
+from bench.suite.reference import split
 
 if TYPE_CHECKING:
     from bench.store.mlflow import RecordedCell
@@ -53,17 +54,14 @@ def names_of(runs: Iterable[RecordedCell]) -> set[str]:
             models.add(run.params["model"])
             further = json.loads(run.params.get(records.ALSO_TESTED_ON, "[]"))
             datasets |= {run.params["dataset"], *further}
-    return {name for name in map(_bare, models) if is_cited(name)} | {*map(_bare, datasets)}
+    bare = [{split(label)[0] for label in labels} for labels in (models, datasets)]
+    return {name for name in bare[0] if is_cited(name)} | bare[1]
 
 
 def is_cited(model: str) -> bool:
     """Whether a model of that name rests on a paper, or may do so, as one that is not ours."""
     known = catalogue.all_models().get(model)
     return known is None or known.paper is not None or not is_of_the_house(known)
-
-
-def _bare(label: str) -> str:
-    return label.partition("(")[0]
 
 
 def _entry(key: str, work: Mapping[str, Any]) -> str:

@@ -64,9 +64,8 @@ class Row:
     command: str
     entries: tuple[Entry, ...]
     other_code: str = ""
-    """The commit, where other code made the figures than the newest row's; else "".
-
-    That is code of the harness or the data set, or the model's own where its seeds differ."""
+    """The commit, where other code of the harness or the data set made the figures than the newest
+    row's; else ""."""
     damaged: str = ""
     """Why some of its stored tables or frames cannot be used; else ""."""
     eager: str = ""

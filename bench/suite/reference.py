@@ -49,8 +49,7 @@ class Reference:
         if not inside:
             return cls(name, {})
         try:
-            # In one order: what is written in another is the same model, and the same cell.
-            return cls(name, dict(sorted(_options(inside).items())))
+            return cls(name, _options(inside))
         # Deep nesting ends in the last two, long numbers in a ValueError.
         except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
             shown = text if len(text) <= 200 else f"{text[:200]}..."
@@ -60,7 +59,7 @@ class Reference:
             ) from None
 
     def label(self, name: str) -> str:
-        """`name` with the options, as tables and MLflow show it."""
+        """`name` with the options, as tables and MLflow show it: in one order, however written."""
         if not self.options:
             return name
         options = (f"{key}={value!r}" for key, value in sorted(self.options.items()))
