@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -40,9 +41,13 @@ class DataStatus:
 
     def __call__(self) -> int:
         """Print the list."""
-        from bench.data import status
+        from bench.console import waiting
 
-        return status.status(self.name, self.format)
+        with waiting("looking at the data"):
+            from bench.data import status
+
+            found = status.found(self.name)
+        return status.show(found, self.format)
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,10 @@ class DataVerify:
 
     def __call__(self) -> int:
         """Print the outcome."""
-        from bench.data import verify
+        from bench.console import waiting
 
+        with waiting("starting"):
+            from bench.data import verify
         return verify.verify(self.name)
 
 
@@ -74,9 +81,14 @@ class DataShow:
 
     def __call__(self) -> int:
         """Write the pictures and print where they are."""
-        from bench.data import show
+        from bench.console import waiting
 
-        return show.show_data(self.name, self.out, self.split, self.clips)
+        with waiting(f"drawing clips of {self.name}"):
+            from bench.data import show
+
+            pictures = show.draw(self.name, self.out, self.split, self.clips)
+        sys.stdout.writelines(f"{picture}\n" for picture in pictures)
+        return 0
 
 
 @dataclass(frozen=True)

@@ -28,44 +28,43 @@ class Ls:
 
     def __call__(self) -> int:
         """Print the list."""
-        from bench.console.rows import print_rows
+        from bench.console import waiting
+        from bench.console.rows import print_lines, print_rows
 
-        rows, columns = self._listed()
+        with waiting(f"listing {self.what}"):
+            headline, rows, columns = self._listed()
+        if headline and self.format == "table":
+            print_lines(f"{headline}\n")
         print_rows(rows, columns, self.format)
         return 0
 
-    def _listed(self) -> tuple[list[dict[str, object]], list[str]]:
-        """The rows and the names of their columns; each list imports what it needs, and no more."""
+    def _listed(self) -> tuple[str, list[dict[str, object]], list[str]]:
+        """A headline, the rows and the names of their columns; each list imports what it needs."""
         if self.name is not None:
-            from bench.console.rows import print_lines
             from bench.listing import options
 
             rows, columns, headline = options.of(self.what, self.name)
-            if self.format == "table":
-                print_lines(f"{headline}\n")
-            return rows, columns
+            return headline, rows, columns
         if self.what == "models":
             from bench.console import announce
             from bench.listing import models
 
-            if self.format == "table":
-                announce(models.NOTE)
-            return models.rows(announce), models.COLUMNS
+            return models.NOTE, models.rows(announce), models.COLUMNS
         if self.what == "datasets":
             from bench.listing import datasets
 
-            return datasets.rows(), datasets.COLUMNS
+            return "", datasets.rows(), datasets.COLUMNS
         if self.what == "suites":
             from bench.listing import suites
 
-            return suites.rows(), suites.COLUMNS
+            return "", suites.rows(), suites.COLUMNS
         from bench.listing import cells
 
         store = self.places.store()
         rows, columns = cells.rows(self.suite, store, self.places.results), cells.COLUMNS
         if self.format == "table" and len({row["suite"] for row in rows}) == 1:
             columns = [name for name in columns if name != "suite"]  # leaves others room
-        return rows, columns
+        return "", rows, columns
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,13 @@ class Check:
 
     def __call__(self) -> int:
         """Print one line a check."""
-        from bench.check import check
-        from bench.suite.changes import changed_reference
+        from bench.console import waiting
 
-        reference = changed_reference(self.name, self.set)
+        with waiting(f"loading {self.name}"):
+            from bench.check import check
+            from bench.suite.changes import changed_reference
+
+            reference = changed_reference(self.name, self.set)
         return check.check(reference, quick=self.quick, on=self.on)
 
 
@@ -136,12 +138,14 @@ class Speed:
         if self.cell is not None:
             return self._alone(self.cell)
         from bench.console import SCREEN
-        from bench.speed.speed import Measuring, Subjects
-        from bench.store.mlflow import Store
 
-        arithmetic = (self.device, self.precision, self.step)
-        cells = Subjects(self.models, self.dataset, self.size, self.batch, *arithmetic).cells()
-        store = Store(self.places.uri, SCREEN.announce)
+        with SCREEN.waiting("settling what is measured"):
+            from bench.speed.speed import Measuring, Subjects
+            from bench.store.mlflow import Store
+
+            arithmetic = (self.device, self.precision, self.step)
+            cells = Subjects(self.models, self.dataset, self.size, self.batch, *arithmetic).cells()
+            store = Store(self.places.uri, SCREEN.announce)
         how = (self.places.results, self.seconds, self.threads, self.against, self.out)
         return Measuring(cells, store, *how).run()
 

@@ -78,9 +78,12 @@ class Places:
         Raises:
             UserError: it is not, or cannot be opened.
         """
-        from bench.store.mlflow import Store
+        from bench.console import SCREEN
 
-        return Store(self.uri, create=False)
+        with SCREEN.waiting("opening the store"):
+            from bench.store.mlflow import Store
+
+            return Store(self.uri, SCREEN.announce, create=False)
 
 
 def _who_has(option: str) -> str:
@@ -193,6 +196,9 @@ class Selection:
     def invocation(self, places: Places, **how: Any) -> Invocation:
         """A run of these cells."""
         from bench.console import SCREEN
-        from bench.run.invocation import prepared
 
-        return prepared(self.selected(), places.results, places.tracking_uri, SCREEN, **how)
+        with SCREEN.waiting("settling the cells"):
+            from bench.run.invocation import prepared
+
+            where = (places.results, places.tracking_uri, SCREEN)
+            return prepared(self.selected(), *where, **how)

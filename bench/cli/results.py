@@ -30,8 +30,7 @@ class Report:
 
     def __call__(self) -> int:
         """Write the report."""
-        from bench import report
-        from bench.report import site
+        from bench.console import waiting
 
         name = suite_name(self.suite)
         other = suite_name(self.compare) if self.compare else None
@@ -42,7 +41,11 @@ class Report:
         else:
             kind = f"beside-{other}" if other else "report"
             out = self.out or self.places.results / name / kind
-        path = report.build(self.places.store(), name, out, other, latex=self.latex)
+        with waiting(f"writing the report of {name}"):
+            from bench import report
+            from bench.report import site
+
+            path = report.build(self.places.store(), name, out, other, latex=self.latex)
         sys.stdout.write(f"{path}\n")
         if self.publish:
             sys.stdout.write(f"{site.index(self.publish)}\n")
@@ -109,10 +112,11 @@ class Verify:
 
     def __call__(self) -> int:
         """Run it again and print the verdict."""
+        store = self.places.store()
         from bench.compare import verify
         from bench.console import SCREEN
 
-        return verify.verify(self.places.store(), self.run, SCREEN, self.steps)
+        return verify.verify(store, self.run, SCREEN, self.steps)
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,10 @@ class Diff:
 
     def __call__(self) -> int:
         """Print the differences."""
+        store = self.places.store()
         from bench.compare import diff
 
-        return diff.diff(self.places.store(), (self.first, self.second), self.format)
+        return diff.diff(store, (self.first, self.second), self.format)
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,10 @@ class Predict:
 
     def __call__(self) -> int:
         """Write the predictions."""
-        from bench.predict import predict
+        from bench.console import waiting
 
+        with waiting("starting"):
+            from bench.predict import predict
         return predict.predict(
             self.model,
             self.places.uri,

@@ -58,11 +58,13 @@ class Tune:
     def __call__(self) -> int:
         """Run the trials, and write the best recipes."""
         from bench.console import SCREEN
-        from bench.tune.tune import tuning
 
         only = Selection(self.suite, self.models, self.datasets, overrides=self.overrides)
         where = (self.places.results, self.places.tracking_uri, SCREEN)
-        invocation = tuning(only.selected(), self.trials, self.out, *where)
+        with SCREEN.waiting("settling the trials"):
+            from bench.tune.tune import tuning
+
+            invocation = tuning(only.selected(), self.trials, self.out, *where)
         return invocation.dry_run() if self.dry_run else invocation.run()
 
 

@@ -226,7 +226,7 @@ def _scores_table(scores: list[Score]) -> Table:
 
 def _caveat(scores: list[Score]) -> str:
     if all(score.difference is None for score in scores):
-        return "No interval: other test clips, or no scores by sequence."
+        return f"No interval: other test clips, fewer than {FEW}, or no scores by sequence."
     said = "Intervals are over test sequences; one run each does not show the spread of seeds."
     has_ratio = any(score.difference is None for score in scores)
     return f"{said} A figure that is no mean over sequences has none." if has_ratio else said

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
-import sys
 from typing import TextIO
 
+from bench.console.waiting import announce, redraws, waiting
 from bench.run.display import Display, Screen
 
+__all__ = ["SCREEN", "announce", "display_for", "waiting"]
+
 UNLIMITED_WIDTH = 10_000  # a file has no edge at which a table must be cut
-
-
-def announce(text: str) -> None:
-    """Tells the user of something beside the display."""
-    sys.stderr.write(f"{text}\n")
 
 
 def display_for(stream: TextIO) -> Display:
@@ -26,12 +22,12 @@ def display_for(stream: TextIO) -> Display:
 
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # an arrow must not end a run in an ASCII locale
-    if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+    if redraws(stream):
         return LiveDisplay(Console(file=stream, force_terminal=True, highlight=False))
     return PlainDisplay(
         Console(file=stream, force_terminal=False, highlight=False, width=UNLIMITED_WIDTH)
     )
 
 
-SCREEN = Screen(display_for, announce)
+SCREEN = Screen(display_for, announce, waiting)
 """The user's terminal."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ MOST_CLIPS = 100
 LONGEST_ANIMATION = 200  # frames; longer clips are subsampled
 
 
-def show_data(reference: str, out: Path | None, split: SplitName, count: int) -> int:
-    """Exit code 0; writes pictures of `count` clips of `split` and prints their paths.
+def draw(reference: str, out: Path | None, split: SplitName, count: int) -> tuple[Path, Path]:
+    """Writes pictures of `count` clips of `split`, and returns where the two are.
 
     Args:
         reference: the data set's name, with options.
@@ -47,8 +46,7 @@ def show_data(reference: str, out: Path | None, split: SplitName, count: int) ->
         _draw(to_bytes(clips).numpy(), titles, dataset.spec.context_frames, sheet, animation)
     except OSError as error:
         raise UserError(f"{out} cannot be written to: {error.strerror or error}") from error
-    sys.stdout.write(f"{sheet}\n{animation}\n")
-    return 0
+    return sheet, animation
 
 
 def _draw(

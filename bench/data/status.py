@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench import PROGRAM
@@ -26,18 +26,22 @@ SEEN = COLUMNS[:-2]  # in a table; what is long stands below it
 Row = dict[str, object]
 
 
-def status(reference: str | None, style: Format) -> int:
-    """Exit code 0; prints the state of the data set that `reference` names, or of all.
+def found(reference: str | None) -> list[Row]:
+    """The state of the data set that `reference` names, or of all.
 
-    Splits are counted in clips. Sizes are bytes, in a table in larger units.
+    Splits are counted in clips. Sizes are bytes.
 
     Raises:
         UserError: there is no such data set, or the data folder cannot be read.
     """
     try:
-        found = [*_rows(reference)]
+        return [*_rows(reference)]
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def show(found: Sequence[Row], style: Format) -> int:
+    """Exit code 0; prints what was `found`, sizes in a table in larger units."""
     if style != "table":
         print_rows(found, COLUMNS, style)
         return 0

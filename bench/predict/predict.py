@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bench import atomic
 from bench.console.bar import Bar
+from bench.console.waiting import waiting
 from bench.errors import UserError
 from bench.escape import csv_cell, one_line
 from bench.predict import own_clips
@@ -68,7 +69,8 @@ def predict(
     _refuse_overlap(place, out)
     if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
         raise UserError(f"{out} is there already: name another folder, or say --overwrite")
-    trained = load(asked, uri, device)
+    with waiting(f"loading {one_line(asked)}"):
+        trained = load(asked, uri, device)
     run = trained.run
     if trained.spec.covariates:
         names = listed([each.name for each in trained.spec.covariates])

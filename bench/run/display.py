@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,7 +103,9 @@ class Screen:
     Attributes:
         display: opens the display on a stream; a log file has one, too.
         announce: prints a line beside the display.
+        waiting: says during a block what takes so long, before the display shows anything.
     """
 
     display: Callable[[TextIO], Display]
     announce: Callable[[str], None]
+    waiting: Callable[[str], AbstractContextManager[None]]

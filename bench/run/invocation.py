@@ -76,11 +76,12 @@ class Invocation:
 
     def dry_run(self) -> int:
         """Show the plan and write nothing; the exit code."""
-        store = self._store_that_is_there()
-        self._announce_notices()
+        with self.screen.waiting("reading what is recorded"):
+            store = self._store_that_is_there()
+            self._announce_notices()
+            planned = self._plan(Recorded(store, self.suite.name))
         with self.screen.display(sys.stdout) as display:
-            recorded = Recorded(store, self.suite.name)
-            display.plan(self._plan(recorded), plan.settings(self.cells))
+            display.plan(planned, plan.settings(self.cells))
         return 0
 
     def _store_that_is_there(self) -> Store | None:
@@ -96,21 +97,22 @@ class Invocation:
 
     def run(self) -> int:
         """Run what is not done, then report; the exit code."""
-        from bench.run.leftovers import Leftovers
-        from bench.store.mlflow import Store
-
         launcher = self._launcher()
         with self._alone(), lasting_output(), self.screen.display(sys.stdout) as display:
-            self._announce_notices()
-            store = Store(self._uri, self.screen.announce)
-            patient = Patience(store, self.screen.announce, lambda: not launcher.stopped)
-            leftovers = Leftovers(
-                self.results, self.suite.name, self.screen.announce, launcher.holds
-            )
-            leftovers.record(store)
-            leftovers.close(store)
-            recorded = Recorded(store, self.suite.name)
-            planned = self._plan(recorded)
+            with self.screen.waiting("reading what is recorded"):
+                from bench.run.leftovers import Leftovers
+                from bench.store.mlflow import Store
+
+                self._announce_notices()
+                store = Store(self._uri, self.screen.announce)
+                patient = Patience(store, self.screen.announce, lambda: not launcher.stopped)
+                leftovers = Leftovers(
+                    self.results, self.suite.name, self.screen.announce, launcher.holds
+                )
+                leftovers.record(store)
+                leftovers.close(store)
+                recorded = Recorded(store, self.suite.name)
+                planned = self._plan(recorded)
             display.plan(planned, plan.settings(self.cells, launcher.workers))
             states = [*zip(self.cells, planned, strict=True)]
             todo = [(cell, p) for cell, p in states if p.state in PENDING]
@@ -335,13 +337,17 @@ class Invocation:
 
     def _report(self, store: Store, display: Display) -> None:
         """Write the report, attach it to the parent run, and show the summary."""
-        from bench import report  # its imports take seconds, which a dry run and the cells save
-        from bench.report.cells import cell_table
-        from bench.report.scores import SequenceScores
-
         folder = self.results / self.suite.name / "report"
         path, tables = None, {}
-        with self._surviving("the report is not written"):
+        display.all_ended()
+        with (
+            self._surviving("the report is not written"),
+            self.screen.waiting("writing the report"),
+        ):
+            from bench import report  # its imports take seconds, which a dry run and the cells save
+            from bench.report.cells import cell_table
+            from bench.report.scores import SequenceScores
+
             cells, scores = cell_table(store, self.suite.name), SequenceScores(store)
             path = report.build(store, self.suite.name, folder, cells=cells, scores=scores)
             tables = report.tables(cells, [cell.scored for cell in self.cells], scores)
