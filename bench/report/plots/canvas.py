@@ -263,14 +263,14 @@ def _widened(box: Bbox, width: float, wider: float) -> tuple[float, float, float
 
 def _shrink(figure: Figure, share: float, size: float) -> None:
     """Make letters, lines and markers that `share` as large, and those at ticks of `size`."""
-    text: Any
-    for text in figure.findobj(Text):
-        text.set_fontsize(text.get_fontsize() * share)
-    for line in figure.findobj(Line2D):
-        line.set_linewidth(line.get_linewidth() * share)
-        line.set_markersize(line.get_markersize() * share)
-    for lines in figure.findobj(LineCollection):
-        lines.set_linewidth((np.asarray(lines.get_linewidth()) * share).tolist())
+    for artist in figure.findobj():
+        if isinstance(artist, Text):
+            artist.set_fontsize(float(artist.get_fontsize()) * share)
+        elif isinstance(artist, Line2D):
+            artist.set_linewidth(artist.get_linewidth() * share)
+            artist.set_markersize(artist.get_markersize() * share)
+        elif isinstance(artist, LineCollection):
+            artist.set_linewidth((np.asarray(artist.get_linewidth()) * share).tolist())
     for axes in figure.axes:  # of ticks that are still to come, too
         axes.tick_params(labelsize=size)
 
