@@ -14,7 +14,7 @@ from bench.report.columns import COLUMNS, Column
 from bench.report.marks import WHY
 from bench.report.section import NEVER_BEGAN, Section
 from bench.report.statistics.jackknife import Pairs
-from bench.report.statistics.significance import sentence
+from bench.report.statistics.significance import sentence, sign_of
 from bench.report.table import PERFECT
 from bench.score.metrics import RECORDED, REFERENCE
 
@@ -123,7 +123,8 @@ def _best(
         return f"on {lead.measure.label} {first}, {only}, has {told}, {after}"
     tied = [first, *_tied(pairs, first, figures.index[1:])]
     if len(tied) == 1:
-        how = "is the best" if _is_sure(pairs, first, figures.index[1:]) else "has the best figure"
+        is_sure = _is_sure(pairs, first, figures.index[1:], lead)
+        how = "is the best" if is_sure else "has the best figure"
         return f"on {lead.measure.label} {first} {how} {many}: {told}, {after}"
     named = [f"{label} ({words.figure(figures[label])})" for label in tied[:NAMED]]
     if more := len(tied) - NAMED:
@@ -200,7 +201,7 @@ def _beaten(
     better = trained.loc[_ahead(trained, baselines.iloc[0], lead), "label"]
     if better.empty:
         return ""
-    sure = [label for label in better if _is_sure(pairs, label, baselines["label"])]
+    sure = [label for label in better if _is_sure(pairs, label, baselines["label"], lead)]
     who = "the baseline" if len(baselines) == 1 else "every baseline"
     many = f"{len(better)} of {len(trained)} trained models"
     if len(better) == len(trained):
@@ -213,12 +214,15 @@ def _beaten(
     return f"{many} {has} a better {lead.measure.label} than {who}{surely}."
 
 
-def _is_sure(pairs: Pairs | None, label: str, others: Iterable[str]) -> bool:
-    """Whether `label` surely differs from each of `others`."""
-    if pairs is None:
+def _is_sure(pairs: Pairs | None, label: str, others: Iterable[str], lead: Column) -> bool:
+    """Whether `label` is surely better than each of `others` by `lead`.
+
+    A better figure is not enough: where a seed has no scores, they may say the opposite of it.
+    """
+    if pairs is None or not {label, *others} <= set(pairs.seeds):
         return False
-    stored = {label, *others} <= set(pairs.seeds)
-    return stored and all(pairs.difference(label, other).is_sure for other in others)
+    sign, gains = sign_of(lead.measure), (pairs.difference(label, other) for other in others)
+    return all(gain.is_sure and sign * gain.value > 0 for gain in gains)
 
 
 def _unfinished(rows: pd.DataFrame) -> str:

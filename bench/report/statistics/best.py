@@ -14,9 +14,9 @@ from bench.report.scores import SequenceScores
 from bench.report.section import Section
 from bench.report.statistics.clusters import FEW, Clusters
 from bench.report.statistics.jackknife import Pairs
-from bench.report.statistics.significance import paired
+from bench.report.statistics.significance import paired, sign_of
 from bench.score.metric import Metric
-from bench.score.metrics import RECORDED, REFERENCE
+from bench.score.metrics import METRICS, RECORDED, REFERENCE
 
 if TYPE_CHECKING:  # the report needs no torch
     from datasets.contract import TaskName
@@ -58,7 +58,8 @@ def best(section: Section, summary: pd.DataFrame, scores: SequenceScores) -> Bes
     for column, score in _compared(section.task):
         if score not in pairs:
             pairs[score] = paired(section, scores.of(section, score), clusters, score)
-        found = _sharing(rivals[column.name].dropna(), column, pairs[score], trained)
+        sign = sign_of(METRICS[section.task][score])
+        found = _sharing(rivals[column.name].dropna(), column, pairs[score], sign, trained)
         if found := found - _without_skill(rivals, column):
             labels[column.name] = found
     lead = pairs[COLUMNS[section.task][0].name]
@@ -81,9 +82,17 @@ def _compared(task: TaskName) -> Iterator[tuple[Column, str]]:
 
 
 def _sharing(
-    figures: pd.Series[float], column: Column, pairs: Pairs | None, trained: Collection[str]
+    figures: pd.Series[float],
+    column: Column,
+    pairs: Pairs | None,
+    sign: int,
+    trained: Collection[str],
 ) -> frozenset[str]:
-    """The labels of `figures` that cannot be told from the best; none where that is not known."""
+    """The labels of `figures` that cannot be told from the best; none where that is not known.
+
+    Nor is it known where the scores, whose gains have that `sign`, say that another is better: a
+    seed may have none.
+    """
     if pairs is None or len(figures) < 2:
         return frozenset()
     first = str(figures.idxmin() if column.measure.better == "lower" else figures.idxmax())
@@ -91,7 +100,10 @@ def _sharing(
     competing = [label for label in figures.index if label in trained]
     if first not in told or (competing and not {*competing} & {*told}):
         return frozenset()
-    return frozenset(label for label in told if not pairs.difference(label, first).is_sure)
+    gains = {label: pairs.difference(label, first) for label in told}
+    if any(gain.is_sure and sign * gain.value > 0 for gain in gains.values()):
+        return frozenset()
+    return frozenset(label for label, gain in gains.items() if not gain.is_sure)
 
 
 def _without_skill(rivals: pd.DataFrame, column: Column) -> frozenset[str]:

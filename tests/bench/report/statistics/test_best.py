@@ -14,7 +14,7 @@ from bench.report.scores import SequenceScores
 from bench.report.statistics.best import best
 from bench.report.statistics.significance import paired
 from bench.report.table import Table, against_copy_last, summary
-from tests.bench.report.report_store import HORIZON, FakeStore, only_section, table_of
+from tests.bench.report.report_store import HORIZON, FakeStore, only_section, table_of, verdict_of
 
 CLOSE = {"a": 0.0200, "b": 0.0201, "far": 0.0400}
 
@@ -125,6 +125,19 @@ def test_one_seed_that_is_not_the_best_takes_the_mark_from_nobody(tmp_path: Path
     store.add("d", 0.015)
     store.keep_scores(store.runs[-1].run_id, np.full((40, HORIZON), 0.015))
     assert not _bold(table_of(store, only_section(store)), "mse")
+
+
+def test_nobody_is_best_where_the_scores_that_are_left_say_another_is(tmp_path: Path) -> None:
+    store = _store(tmp_path, {"b": 0.02}, noise=0.01)
+    for seed, mse in enumerate((0.010, 0.010, 0.050)):
+        run = store.add("a", mse, seed=seed)
+        store.keep_scores(run, mse * np.linspace(0.5, 1.5, 40)[:, None] * np.ones((40, HORIZON)))
+    (tmp_path / run / records.PER_FRAME_TABLE).unlink()
+    section = only_section(store)
+    assert not _bold(table_of(store, section), "mse")
+    said = verdict_of(store, section)
+    assert "b-small has the best figure of 2 trained models" in said
+    assert "a-small beats b-small on MSE" in said
 
 
 def test_models_without_seeds_are_marked_among_themselves(tmp_path: Path) -> None:
