@@ -121,7 +121,8 @@ def _best(
         is_alone = done.loc[~done["baseline"], "label"].nunique() == 1
         only = "the only trained model" + ("" if is_alone else " to be compared")
         return f"on {lead.measure.label} {first}, {only}, has {told}, {after}"
-    tied = [first, *_tied(pairs, first, figures.index[1:])]
+    alike = [str(label) for label in figures.index[1:] if figures[label] == figures[first]]
+    tied = [first, *alike, *_tied(pairs, first, figures.index[1 + len(alike) :])]
     if len(tied) == 1:
         is_sure = _is_sure(pairs, first, figures.index[1:], lead)
         how = "is the best" if is_sure else "has the best figure"

@@ -117,6 +117,8 @@ def sentence(pairs: Pairs, first: str, second: str, measure: Measure) -> str:
     unit, (gain, low, high) = pairs.scale.unit, written(difference, sign)
     trained = [label for label in (first, second) if label not in pairs.fixed]
     basis = counted({label: pairs.seeds[label] for label in trained}, pairs.clusters)
+    if not difference.has_interval and difference.value == 0:
+        return f"{first} and {second} have the same {measure.label}{basis}: no interval"
     if not difference.has_interval:
         said = f"{first} has the better {measure.label}, {gain} {unit} {measure.better} than"
         return f"{said} {second}{basis}: no interval"

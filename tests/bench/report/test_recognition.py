@@ -74,6 +74,16 @@ def test_setting_and_verdict_speak_of_recognition(store: FakeStore, section: Sec
         assert words in said
 
 
+def test_models_of_equal_figures_share_the_best_place(store: FakeStore) -> None:
+    store.add_classifier("other", GOOD[::-1], TRUTH[::-1])
+    said = verdict_of(store, only_section(store, "actions"))
+    pair = "other-small (75.0 % of the test videos named right) and good-small (75.0 %"
+    assert f"On top-1 per video {pair}" in said
+    assert "share the best place of 3 trained models" in said
+    assert "have the same top-1 per video, 1 seed, only 8 sequences: no interval." in said
+    assert " 0 points" not in said
+
+
 def test_verdict_of_several_seeds_gives_the_interval_in_points(store: FakeStore) -> None:
     many = 20 * TRUTH
     for seed in range(3):
