@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +58,7 @@ def confidence(section: Section, summary: pd.DataFrame, pairs: Pairs | None) -> 
     found: list[tuple[Level, str]] = [
         _of_seeds(counted["n"].tolist()),
         _of_clusters(pairs),
+        *_of_scores(pairs, dict(zip(counted["label"], counted["n"], strict=True))),
         *_of_steps(counted["steps"].dropna().tolist()),
         _of_marks(len(done) - len(counted), len(done)),
         _of_recipes(section.done, counted["label"].tolist()),
@@ -83,6 +84,16 @@ def _of_clusters(pairs: Pairs | None) -> tuple[Level, str]:
     if clusters.count < FEW:
         return "low", f"{clusters.said}, fewer than {FEW}, so no interval"
     return "medium" if clusters.unrecorded else "high", f"{clusters.said} tested"
+
+
+def _of_scores(pairs: Pairs | None, seeds: Mapping[str, int]) -> Iterator[tuple[Level, str]]:
+    """The models that are compared by fewer seeds than their figures are of, or by none."""
+    if pairs is None:
+        return
+    for label, count in seeds.items():
+        if (stored := pairs.seeds[label]) < count:
+            said = f"scores by sequence of {stored} of {count} seeds of {label}"
+            yield ("low", f"{said}, so no interval") if stored < 2 else ("medium", said)
 
 
 def _of_steps(steps: Sequence[float]) -> Iterator[tuple[Level, str]]:

@@ -79,6 +79,21 @@ def test_few_persons_leave_little_of_it(tmp_path: Path) -> None:
     assert found.reasons[0] == "20 sequences of only 9 persons, fewer than 10, so no interval"
 
 
+@pytest.mark.parametrize(
+    ("lost", "level", "more"),
+    [(1, "medium", ""), (2, "low", ", so no interval"), (3, "low", ", so no interval")],
+)
+def test_seeds_without_scores_leave_less_of_it(
+    tmp_path: Path, lost: int, level: str, more: str
+) -> None:
+    store = trained(tmp_path)
+    for run in [run for run in store.runs if run.params["model"] == "a"][:lost]:
+        (store.folder / run.run_id / records.PER_FRAME_TABLE).unlink()
+    found = found_in(store)
+    assert found.level == level
+    assert found.reasons[0] == f"scores by sequence of {3 - lost} of 3 seeds of a-small{more}"
+
+
 def test_a_marked_model_and_one_without_a_result_are_counted(tmp_path: Path) -> None:
     store = trained(tmp_path)
     store.add("c", 0.04, params=TUNED, metrics={"train/steps": 4.0})
