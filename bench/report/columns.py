@@ -60,13 +60,13 @@ def count(value: float) -> str:
         *((1e18, " E"), (1e15, " P"), (1e12, " T")),
         *((1e9, " G"), (1e6, " M"), (1e3, " k")),
     ):
-        if value >= size:
-            return f"{value / size:.3g}{suffix}"
+        if value >= 0.9995 * size:  # what has four digits when rounded is one of the next
+            return f"{float(f'{value / size:.3g}'):g}{suffix}"
     return f"{value:.0f}"
 
 
 def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"  # no "100."
 
 
 def _whole(value: float) -> str:

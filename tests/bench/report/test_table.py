@@ -12,7 +12,7 @@ from bench import records, report
 from bench.errors import UserError
 from bench.report import table
 from bench.report.cells import cell_table
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, count
 from bench.report.scores import SequenceScores
 from bench.report.section import EVALUATION, Section, sections
 from bench.report.statistics.interval import half_width
@@ -136,6 +136,26 @@ def test_what_was_spent_is_shown_in_every_unit_that_was_recorded(store: FakeStor
     assert not {*spent} & entries(only_section(store))["maxvit-small 0"].keys()
     row = entries(only_section(_trained_for("1.25e+16 flops", maxvit=16)))["maxvit-small 0"]
     assert [row[name].text for name in spent] == ["500", "8 k", "12.5 P"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (999.4, "999"),
+        (999.7, "1 k"),
+        (999_960, "1 M"),
+        (7_440_000, "7.44 M"),
+        (1.2e7, "12 M"),
+        (1.5e21, "1500 E"),
+    ],
+)
+def test_a_large_number_is_short_and_has_no_exponent(value: float, text: str) -> None:
+    assert count(value) == text
+
+
+def test_a_rate_ends_in_no_point() -> None:
+    (rate,) = (c for c in COLUMNS["prediction"] if c.name == "train_samples_per_second")
+    assert [rate.write(value) for value in (99.97, 99.94, 1234.5)] == ["100", "99.9", "1,234"]
 
 
 def test_a_budget_is_read_plainly_wherever_it_is_said() -> None:
