@@ -39,12 +39,17 @@ class _Spent:
     reached: bool
 
 
+_NEVER = _Spent((math.inf,) * len(COLUMNS[1:]), reached=False)
+"""Of a seed that diverged, whatever it had reached: it left no weights to use."""
+
+
 def to_target(section: Section, summary: pd.DataFrame, curves: pd.DataFrame) -> Target | None:
     """What each trained model had spent when validation first reached the target.
 
     A seed that does not reach it counts as later than all that do: the figure is that by which at
     least half of the seeds had reached it, the median of Kaplan and Meier (Journal of the American
-    Statistical Association 53, 1958), and where fewer did, more than the least that any spent.
+    Statistical Association 53, 1958), and where fewer did, more than the least that any spent. One
+    that diverged never does: there is no figure where it is those that are missing from half.
 
     Args:
         section: the cells, of which the newest that was trained says the target.
@@ -62,6 +67,9 @@ def to_target(section: Section, summary: pd.DataFrame, curves: pd.DataFrame) -> 
         curve = recorded[recorded["run_id"] == cell["run_id"]].sort_values("steps")
         if len(curve):
             seeds.setdefault(cell["label"], []).append(_spent(cell, curve, target))
+    diverged = section.cells.loc[section.cells["status"] == Status.DIVERGED, "label"]
+    for label in filter(seeds.__contains__, diverged):
+        seeds[label].append(_NEVER)
     rows = tuple(
         Row(**{name: row[name] for name in ROW_FIELDS}, entries=_entries(seeds[row["label"]]))
         for row in each(summary)
@@ -71,6 +79,8 @@ def to_target(section: Section, summary: pd.DataFrame, curves: pd.DataFrame) -> 
         "Spent up to the first validation at or below the target, when at least half of the seeds"
         " had one. “>”: fewer did within what they spent."
     )
+    if any(_NEVER in of_model for of_model in seeds.values()):
+        legend += " A seed that diverged counts as one that never has."
     if evaluations:
         legend += f" Validations: {evaluations} a cell, evenly over the budget."
     return Target(f"To reach a {validation.label} of {target:g}", Table(COLUMNS, rows), legend)
@@ -108,6 +118,6 @@ def _entries(seeds: Sequence[_Spent]) -> tuple[Entry, ...]:
         else:
             found = min(seed.figures[place] for seed in seeds if not seed.reached)
             mark, value = "> ", math.nan
-        text = "—" if math.isnan(found) else mark + column.write(found)
+        text = mark + column.write(found) if math.isfinite(found) else "—"
         entries.append(Entry(text, None if math.isnan(value) else value))
     return tuple(entries)

@@ -55,6 +55,31 @@ def test_seeds_that_do_not_reach_it_count_as_later_than_all_that_do(
     assert "Validations: 4 a cell" in found.legend
 
 
+@pytest.mark.parametrize(
+    ("curves", "expected"),
+    [
+        ([[0.01] * 4], ("1 of 3", "—", "—", "—")),
+        ([[0.01] * 4, [0.05] * 4], ("1 of 4", "> 40.0", "> 3.2 k", "> 4 T")),
+        ([[0.01] * 4, [0.05, 0.01, 0.01, 0.01]], ("2 of 4", "20.0", "1.6 k", "2 T")),
+    ],
+)
+def test_seeds_that_diverged_never_reach_it(
+    tmp_path: Path, curves: list[list[float]], expected: tuple[str, ...]
+) -> None:
+    store = FakeStore(tmp_path)
+    for seed, values in enumerate(curves):
+        add(store, "convlstm", seed, values)
+    for seed in (7, 8):
+        diverged = records.Status.DIVERGED
+        store.add("convlstm", None, seed=seed, status=diverged, params=DECLARED)
+    store.add("other", None, status=diverged, params=DECLARED)
+    found = of(store)
+    assert found is not None
+    (row,) = found.table.rows
+    assert tuple(entry.text for entry in row.entries) == expected
+    assert "diverged" in found.legend
+
+
 def test_without_a_target_there_is_no_table(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
     add(store, "convlstm", 0, [0.01])
