@@ -20,7 +20,9 @@ def sooner(cells: Cells, test: Sooner, curves: pd.DataFrame) -> Measured | Outco
     """How much less of the unit the first needs, over the seeds of both.
 
     The target is the best validation that the least of all these cells reached, so that none has to
-    be guessed. Between two validations the curve is taken for straight.
+    be guessed. Between two validations the curve is taken for straight. What a seed had spent that
+    was there at its first validation is not known, only that it is no more than at that: so an
+    answer that less would not have changed counts, and no other.
 
     Args:
         cells: of the setting.
@@ -51,7 +53,13 @@ def sooner(cells: Cells, test: Sooner, curves: pd.DataFrame) -> Measured | Outco
     amounts = [f"{np.exp(mean.centre):,.0f}" for mean in means]
     said = f"{said} {amounts[0]} {test.unit}, {labels[1]} {amounts[1]}"
     said = f"{said}: {change_said(contrast, seeds, None)}"
-    return Measured(contrast, True, test.margin, said, cells.left_out(test))
+    measured = Measured(contrast, True, test.margin, said, cells.left_out(test))
+    early = [any(curve["value"].iloc[0] <= target for curve in found[label]) for label in labels]
+    for is_early, label, told in zip(early, labels, ("against it", "as claimed"), strict=True):
+        if is_early and measured.told() == told:
+            why = f"but {label} was there at its first validation or before"
+            return Outcome("cannot be told", f"{said}; {why}{measured.left_out}")
+    return measured
 
 
 def _spent(curve: pd.DataFrame, unit: str, target: float) -> float:

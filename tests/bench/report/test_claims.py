@@ -449,6 +449,25 @@ def test_a_target_between_two_validations_is_reached_between_them(cells: Cells) 
     assert "a-small needs 1,000 samples, b-small 1,200" in said  # 250 and 300 steps of 4
 
 
+@pytest.mark.parametrize(
+    ("early", "told"), [("a", "as claimed"), ("b", "cannot be told"), ("ab", "cannot be told")]
+)
+def test_who_was_there_at_the_first_validation_may_have_been_much_sooner(
+    cells: Cells, early: str, told: str
+) -> None:
+    """One validates each 100 steps, and is at the target by the second; the early at the first."""
+    key = records.VALIDATION["prediction"].key
+    for model, means, slow in (("a", GOOD, 100), ("b", WORSE, 400)):
+        for seed, run in enumerate(cells.add(model, "near", means)):
+            cells.learn(run, [slow * step + seed for step in (1, 2, 3)])
+            steps = [step for step, _ in cells.store.curves[run, key]]
+            values = (0.02, 0.02, 0.02) if model in early else (0.1, 0.02, 0.02)
+            cells.store.curves[run, key] = [*zip(steps, values, strict=True)]
+    found = cells.outcome(SOONER)
+    assert found.told == told
+    assert ("at its first validation or before" in found.said) == (told == "cannot be told")
+
+
 def test_seconds_of_a_busy_machine_say_nothing_of_sooner(cells: Cells) -> None:
     """Under a budget of work, too, where a cell is not marked for it."""
     for model, means, slow in (("a", GOOD, 100), ("b", WORSE, 200)):
