@@ -44,7 +44,8 @@ def _against_copy_last(mse: float, copied: float) -> str:
         return "level with copy-last"
     if change >= MULTIPLES:
         return f"{mse / copied:.3g} times that of copy-last"
-    return f"{abs(change):.0f} % {'below' if change < 0 else 'above'} copy-last"
+    whole = "more than 99" if -100 < change < -99.5 else f"{abs(change):.0f}"  # 100 is perfect
+    return f"{whole} % {'below' if change < 0 else 'above'} copy-last"
 
 
 _WORDS: dict[TaskName, _Words] = {

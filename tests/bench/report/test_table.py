@@ -264,6 +264,20 @@ def test_verdict_begins_with_what_no_model_beats(store: FakeStore) -> None:
     assert said.startswith("No trained model beats copying the last frame on MSE, SSIM or LPIPS;")
 
 
+@pytest.mark.parametrize(
+    ("mse", "said"),
+    [(0.0001, "more than 99 % below"), (0.0004, "99 % below"), (0.0, "100 % below")],
+)
+def test_only_what_is_perfect_is_all_of_it_below_copy_last(
+    tmp_path: Path, mse: float, said: str
+) -> None:
+    store = FakeStore(tmp_path / "artifacts")
+    store.add("copy_last", 0.05, size="only", baseline=True)
+    store.add("good", 0.01)
+    store.runs[-1].metrics["test/mse"] = mse
+    assert f", {said} copy-last," in verdict_of(store, only_section(store))
+
+
 def test_verdict_calls_nobody_best_of_one(tmp_path: Path) -> None:
     store = FakeStore(tmp_path / "artifacts")
     store.add("copy_last", 0.05, size="only", baseline=True)
