@@ -118,11 +118,8 @@ def _of_models(named: pd.DataFrame) -> pd.DataFrame:
 
 
 def _entries(shares: pd.Series[float]) -> tuple[Entry, ...]:
-    """One class's shares as they are printed; the best marked, unless all are the same."""
-    texts = [f"{100 * share:.1f}" for share in shares]
-    best = f"{100 * shares.max():.1f}" if len(set(texts)) > 1 else None
-    pairs = zip(texts, shares, strict=True)
-    return tuple(Entry(text, float(share), best=text == best) for text, share in pairs)
+    """One class's shares as they are printed; none is marked, for no interval tells them apart."""
+    return tuple(Entry(f"{100 * share:.1f}", float(share)) for share in shares)
 
 
 def _confusion(label: str, said: pd.DataFrame, classes: list[str], file: str) -> Picture:
