@@ -74,8 +74,9 @@ class PredNet(Predictor):
     ReLU that makes the frame is given nothing above zero it has no gradient, and predictions stay
     black: with frames of one channel it sees one channel, and whether that befalls it is up to the
     seed. Black is also where mean absolute errors of sparse frames are least until digits can be
-    placed: of the small size's five trials of 3 TFLOPs two ended at the .0410 of black (MSE on Moving
-    MNIST's validation clips), the best, after 320 steps, at .0391; the mean frame's is .0364.
+    placed: of the small size's five trials of 3 TFLOPs two ended at the .0410 of black (MSE on
+    Moving MNIST's validation clips), the best, after 320 steps, at .0391; the mean frame's is
+    .0364.
     """
 
     name = "prednet"
