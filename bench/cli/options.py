@@ -113,7 +113,7 @@ class Overrides:
     """Where cells run: here, as jobs of SLURM, or in a Ray cluster."""
     launch_options: Annotated[tuple[str, ...], unset("KEY=VALUE ...")] = ()
     """Of each job: partition=gpu time=8h gpus=1 cpus=4 memory=16G account=... sbatch.qos=...
-    address=... of a Ray cluster."""
+    copies=/a/local/disk address=... of a Ray cluster."""
     set: Setting = ()
     """Options of models, data sets and the suite's tables: recipe.learning_rate=3e-3 model.width=64
     dataset.horizon=20 evaluation.test_clips=500."""

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bench.errors import UserError
+from datasets.video import nearby
 
 COUNTS = ("gpus", "cpus", "parallel", "nodes")
-OF_CELLS_HERE = ("launcher", "cpus", "parallel")  # what is heeded without a cluster
+OF_CELLS_HERE = ("launcher", "cpus", "parallel", "copies")  # what is heeded without a cluster
 LauncherName = Literal["local", "slurm", "ray"]
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -31,6 +32,14 @@ def _seconds(time: str) -> float:
 def _is_time(time: str) -> str:
     _seconds(time)
     return time
+
+
+def _is_folder(folder: str) -> str:
+    if not folder.startswith(("/", "$")):
+        raise ValueError(
+            f"{folder[:40]!r} is no folder of each machine: begin with / or a $VARIABLE"
+        )
+    return folder
 
 
 def _is_memory(memory: str) -> str:
@@ -74,6 +83,9 @@ class Launch(BaseModel):
     """Such as "16G"."""
     parallel: Annotated[int, Field(ge=1)] | None = None
     """The most cells that run at the same time."""
+    copies: Annotated[Word, AfterValidator(_is_folder)] | None = None
+    """A folder on a disk of the machine that runs a cell, such as "$TMPDIR": frames of a cache are
+    copied there once, and read from there."""
     sbatch: dict[Word, str | int | bool] = {}
     """Further options of sbatch by their long names, such as qos or constraint."""
 
@@ -91,9 +103,10 @@ class Launch(BaseModel):
         return " ".join([self.launcher, *(str(word) for word in of_slurm if word)])
 
     @property
-    def threads(self) -> dict[str, str]:
-        """The variables that give a cell as many threads as processors."""
-        return {} if self.cpus is None else {"OMP_NUM_THREADS": str(self.cpus)}
+    def variables(self) -> dict[str, str]:
+        """What a cell is told: as many threads as processors, and where copies of frames go."""
+        threads = {} if self.cpus is None else {"OMP_NUM_THREADS": str(self.cpus)}
+        return threads if self.copies is None else threads | {nearby.VARIABLE: self.copies}
 
     @property
     def seconds(self) -> float | None:

@@ -26,6 +26,7 @@ from datasets.video.manifest import MANIFEST as MANIFEST
 from datasets.video.manifest import Altered, Entry, Manifest
 from datasets.video.manifest import Clip as Clip
 from datasets.video.manifest import DamagedSource as DamagedSource
+from datasets.video.nearby import nearby
 from datasets.video.source import Preparation
 
 SAMPLED_BLOCKS = 16
@@ -118,13 +119,15 @@ class Cache:
 
     @classmethod
     def open(cls, preparation: Preparation) -> Cache:
-        """The cache that `preparation` makes. A sample of its frames is checked.
+        """The cache that `preparation` makes, its frames perhaps from a copy on this machine.
+
+        A sample of its frames is checked.
 
         Raises:
             DataMissing: it has not been made, or not to its end, or by another version, or with
                 frames of another type, or is not what its manifest says.
         """
-        folder = cache_folder(preparation)
+        folder = read_from = cache_folder(preparation)
         remedy = manifest.remedy(preparation.name, folder)
         try:
             said = read(folder)
@@ -134,9 +137,15 @@ class Cache:
                     f" `{preparation.command}`"
                 )
             _check_form(said, preparation)
-            frames = Frames(folder / FRAMES)
-            _check_sample(folder, said)
+            read_from = nearby(folder, digest_of(said))
+            frames = Frames(read_from / FRAMES)
+            _check_sample(read_from, said)
         except (Altered, OSError, ValueError) as error:
+            if read_from != folder:
+                raise DataMissing(
+                    f"the copy of the cache of {preparation.name} in {read_from} is of no use"
+                    f" ({error}): remove it, and it is made anew"
+                ) from error
             raise DataMissing(
                 f"the cache of {preparation.name} in {folder} is of no use ({error}): make it anew"
                 f" by `{remedy}`"

@@ -112,7 +112,7 @@ class LocalLauncher:
     def _run_one(self, job: Job, slot: Slot) -> None:
         self._events.put((job, Started()))
         try:
-            finished = Child(job, slot.environment | self.launch.threads, self).outcome()
+            finished = Child(job, slot.environment | self.launch.variables, self).outcome()
         except Exception as error:  # a thread cannot raise to its starter
             finished = Finished(Status.FAILED, f"{type(error).__name__}: {error}")
         self._events.put((job, finished))

@@ -76,7 +76,8 @@ class Ray:
 
     def submit(self, supervisors: Sequence[Supervisor]) -> list[str]:
         """The names of their actors."""
-        variables = {k: v for k, v in environment().items() if k.startswith(PASSED)}
+        known = environment() | self.launch.variables
+        variables = {k: v for k, v in known.items() if k.startswith(PASSED)}
         actor = self._ray.remote(_cell())
         ids = []
         for one in supervisors:

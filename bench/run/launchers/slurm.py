@@ -143,7 +143,7 @@ class Submitit:
             gpus_per_node=self.gpus or None, stderr_to_stdout=True, name="nextframe", **options
         )
         before = dict(os.environ)
-        os.environ |= environment() | self.launch.threads  # which jobs inherit
+        os.environ |= environment() | self.launch.variables  # which jobs inherit
         try:
             return executor.submit_array([SubmittedCell(one) for one in supervisors])
         except FailedJobError as error:
