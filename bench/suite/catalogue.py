@@ -26,6 +26,7 @@ import models
 from bench import as_started
 from bench.errors import UserError, line_in, one_line, unknown
 from bench.suite.reference import Reference, is_file_reference, split
+from bench.units import listed
 from datasets.contract import DataMissing, Dataset, TaskName
 from datasets.sources import own_file
 from models.contract import Model, Predictor, Recipe, Size
@@ -326,9 +327,24 @@ def _from_file(kind: str, reference: str, base: Any) -> Any:
         raise UserError(f"there is no file {path}")
     module = _load(path)
     if not _is_concrete(getattr(module, name, None), base):
-        classes = [n for n, cls in vars(module).items() if _is_concrete(cls, base)]
-        raise unknown(f"{kind} in {path.name}", name, (n for n in classes if n != base.__name__))
+        raise _no_such_class(kind, path, module, name, base)
     return getattr(module, name)
+
+
+def _no_such_class(kind: str, path: Path, module: ModuleType, name: str, base: Any) -> UserError:
+    """Why the module in the file `path` has no class `name` that is a `base`, and what to do."""
+    found = getattr(module, name, None)
+    if not inspect.isclass(found) or found.__module__ != module.__name__:
+        classes = [n for n, cls in vars(module).items() if _is_concrete(cls, base)]
+        return unknown(f"{kind} in {path.name}", name, (n for n in classes if n != base.__name__))
+    if issubclass(found, (Model, Dataset)):
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            return UserError(f"{name} in {path.name} lacks {listed(missing)}: see docs/extend.md")
+        return UserError(f"{name} in {path.name} is no {kind}: name it where its own kind is asked")
+    return UserError(
+        f"{name} in {path.name} is no {kind}: derive a model from Predictor or Classifier of"
+        " models.contract, a data set from Dataset of datasets.contract"
+    )
 
 
 @cache

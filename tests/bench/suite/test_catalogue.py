@@ -250,6 +250,24 @@ def test_two_files_of_one_name_are_two_modules_with_neighbours_of_their_own(tmp_
         (MINE.replace("'mine'", "'\\udcff'"), "the name of"),
         (MINE.replace("'mine'", "'../mine'"), "the name of"),
         (MINE + "    sizes = {}\n", "the sizes of"),
+        ("", "unknown model in mine.py 'Mine': there are: none"),
+        (
+            "from torch import nn\nclass Mine(nn.Module): ...",
+            "Mine in mine.py is no model: derive a model from Predictor or Classifier of models",
+        ),
+        (
+            "from models.contract import Predictor\nclass Mine(Predictor): ...",
+            "Mine in mine.py lacks forward: see docs/extend.md",
+        ),
+        (
+            "from datasets.contract import Dataset\nclass Mine(Dataset):\n"
+            "    def held_out(self, split): ...",
+            "Mine in mine.py lacks train_clips: see",
+        ),
+        (
+            "from datasets.pushed_disc import PushedDisc\nclass Mine(PushedDisc): ...",
+            "Mine in mine.py is no model: name it where its own kind is asked",
+        ),
         (MINE + "    sizes = {'only': 3}\n", "the sizes of"),
         (
             MINE + "    from models.contract import Recipe\n    Recipe('', float('nan'), 4)\n",
