@@ -453,6 +453,9 @@ def _first_error(error: ValidationError) -> str:
     errors = [e for e in error.errors() if e["loc"][1:] != ("literal['published','tuned']",)]
     first = min(errors or error.errors(), key=lambda e: e["type"] not in unknown_key)
     where = [str(part) for part in first["loc"] if part != "Recipe"]
+    if first["type"] == "missing":
+        example = ', such as source = "ours"' if where == ["recipe", "source"] else ""
+        return f"{'.'.join(where)} is missing: write it{example}"
     if first["type"] not in unknown_key:
         return f"{'.'.join(where)}: {first['msg'].removeprefix('Value error, ')}"
     sections: dict[str, type[BaseModel]] = {
@@ -467,5 +470,5 @@ def _first_error(error: ValidationError) -> str:
         else [*sections.get(where[0], Suite).model_fields]
     )
     near = difflib.get_close_matches(where[-1], known, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"{'.'.join(where)}: unknown key{hint}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
+    return f"{'.'.join(where)}: unknown key, {hint}"
