@@ -77,9 +77,14 @@ class CachedDataset(Dataset):
         try:
             return make(self.splits[split])
         except ValueError as error:
+            what = (
+                "ask for shorter windows, or prepare more of it"
+                if self.splits[split]
+                else "take damaged ones and copies out of its source and prepare it anew, or bring"
+                " more"
+            )
             raise DataMissing(
-                f"{self.name} has no {split} clips to offer ({error}): ask for shorter windows, or"
-                " prepare more of it"
+                f"{self.name} has no {split} clips to offer ({error}): {what}"
             ) from error
 
 

@@ -299,6 +299,21 @@ def test_what_is_left_out_is_told_and_copies_do_not_cross_splits(
         Frames(3, 4, size=16)
 
 
+def test_where_only_damaged_clips_would_validate_the_line_says_what_helps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEXTFRAME_DATA", str(tmp_path / "data"))
+    source = _touch(tmp_path / "clips", "9.npy")  # the hash has it validate
+    for n in (0, 1, 3, 5):
+        np.save(source / f"{n}.npy", np.stack([picture(100 * n + i, 16, 16) for i in range(8)]))
+    prepare_here(Frames.preparation(size=16), source, max_damaged_share=0.5)
+    with pytest.raises(DataMissing, match=r"no validation clips .*: take damaged ones"):
+        Frames(3, 3, size=16)
+    (source / "9.npy").unlink()
+    prepare_here(Frames.preparation(size=16), source)
+    assert all(Frames(3, 3, size=16).splits.values())
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".gif"])
 def test_copies_of_stacks_do_not_cross_splits(
     tmp_path: Path, empty_folder: Path, suffix: str
