@@ -100,6 +100,10 @@ def test_executors_of_one_machine_run_a_suite(bench: Bench, user_suite: Path) ->
             "launch.memory: '16GB' is no amount of memory: write",
         ),
         (["--launch-options", "address=h:1"], "cells run here: add --launch ray\n"),
+        (
+            ["--launch-options", "copies=scratch"],
+            "launch.copies: 'scratch' is no folder of each machine: begin with / or a $VARIABLE",
+        ),
         (["--launch-options", "time=1.2.3h"], "launch.time: '1.2.3h' is no time: write 90m, 8h or"),
         (["--launch-options", "partitoin=gpu"], "did you mean 'partition'?"),
         (["--launch-options", "gpu"], "'gpu' is no option: write KEY=VALUE"),

@@ -368,6 +368,14 @@ def test_cells_on_a_cpu_run_side_by_side_where_that_is_asked_for(tmp_path: Path)
     assert {file.read_text() for file in here.iterdir()} == {"1"}
 
 
+def test_a_cell_is_told_where_copies_of_frames_go(tmp_path: Path) -> None:
+    code = "import os; raise SystemExit(os.environ['NEXTFRAME_COPIES'])"
+    job = Job("a", [], tmp_path / "a.log", 60, program=("-c", code))
+    launcher = LocalLauncher("cpu", launch=Launch(copies="/scratch"))
+    (end,) = [event for _, event in launcher.run([job]) if isinstance(event, Finished)]
+    assert end.error == "exit code 1: /scratch"
+
+
 @pytest.mark.usefixtures("two_gpus")
 def test_fewer_cells_than_gpus_run_where_that_is_asked_for() -> None:
     launcher = LocalLauncher("cuda", launch=Launch(parallel=1))

@@ -47,12 +47,13 @@ def cluster() -> Iterator[str]:
 def launcher(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RemoteLauncher:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(remote, "ASK_SECONDS", 0.5)
-    return RemoteLauncher(Ray(Launch(launcher="ray", address=cluster)), tmp_path / "jobs")
+    launch = Launch(launcher="ray", address=cluster, copies="$TMPDIR")
+    return RemoteLauncher(Ray(launch), tmp_path / "jobs")
 
 
 def test_cells_tell_what_they_would_here(launcher: RemoteLauncher, tmp_path: Path) -> None:
     code = {
-        "good": "print('hello'); tell(PROGRESS); tell(DONE)",
+        "good": "print(os.environ['NEXTFRAME_COPIES']); tell(PROGRESS); tell(DONE)",
         "bad": "raise SystemExit('error: nothing there')",
         "killed": "os.kill(os.getpid(), 9)",
     }
@@ -63,7 +64,7 @@ def test_cells_tell_what_they_would_here(launcher: RemoteLauncher, tmp_path: Pat
         "bad": (Status.FAILED, "exit code 1: error: nothing there"),
         "killed": (Status.INTERRUPTED, "killed from outside (SIGKILL)"),
     }
-    assert (tmp_path / "good.log").read_text(encoding="utf-8") == "hello\n"
+    assert (tmp_path / "good.log").read_text(encoding="utf-8") == "$TMPDIR\n"
     assert not [*(tmp_path / "jobs").glob("*.job*")]
 
 

@@ -51,7 +51,7 @@ def launcher(
     slurm: LoopbackSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RemoteLauncher:
     monkeypatch.chdir(tmp_path)
-    return _launcher(tmp_path)
+    return _launcher(tmp_path, copies="$TMPDIR")
 
 
 def _launcher(folder: Path, **options: object) -> RemoteLauncher:
@@ -67,7 +67,7 @@ def test_cells_run_in_an_array_and_tell_what_they_would_here(
     launcher: RemoteLauncher, tmp_path: Path
 ) -> None:
     code = {
-        "good": "print('hello'); tell(PROGRESS); tell(DONE)",
+        "good": "print(os.environ['NEXTFRAME_COPIES']); tell(PROGRESS); tell(DONE)",
         "bad": "raise SystemExit('error: nothing there')",
         "killed": "os.kill(os.getpid(), 9)",
         "hung": "tell(PROGRESS); until_asked()",
@@ -85,7 +85,7 @@ def test_cells_run_in_an_array_and_tell_what_they_would_here(
         "hung": (Status.TIMEOUT, "no sign of life for 1 s"),
     }
     assert any(isinstance(event, Progress) for event in told["good"])
-    assert (tmp_path / "good.log").read_text(encoding="utf-8") == "hello\n"
+    assert (tmp_path / "good.log").read_text(encoding="utf-8") == "$TMPDIR\n"
     assert not [*(tmp_path / "jobs").glob("*.job*")]
 
 
