@@ -50,7 +50,7 @@ def test_small_sizes_cost_alike() -> None:
 DEARER_TO_TRAIN = {
     "dmvfn": 5.5,  # every stage, of which prediction skips half
     "lmc_memory": 7.0,  # two updates
-    "mcvd": 0.3,  # one step of noise, of which prediction takes ten and more
+    "mcvd": 0.5,  # one step of noise, of which prediction takes six
     "vmrnn": 4.5,  # the scan's gradients
 }
 """FLOPs of training on a clip, as so many of predicting it, where that is not about three."""
