@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,8 +34,8 @@ class Ls:
 
         with waiting(f"listing {self.what}"):
             headline, rows, columns = self._listed()
-        if headline and self.format == "table":
-            print_lines(f"{headline}\n")
+        if headline and self.format == "table":  # a list is piped without
+            print_lines(f"{headline}\n", sys.stdout if self.name else sys.stderr)
         print_rows(rows, columns, self.format)
         return 0
 
