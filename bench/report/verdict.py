@@ -223,8 +223,8 @@ def _is_sure(pairs: Pairs | None, label: str, others: Iterable[str], lead: Colum
     """
     if pairs is None or not {label, *others} <= set(pairs.seeds):
         return False
-    sign, gains = sign_of(lead.measure), (pairs.difference(label, other) for other in others)
-    return all(gain.is_sure and sign * gain.value > 0 for gain in gains)
+    sign = sign_of(lead.measure)
+    return all(pairs.difference(label, other).is_surely_better(sign) for other in others)
 
 
 def _unfinished(rows: pd.DataFrame) -> str:

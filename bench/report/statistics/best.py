@@ -101,7 +101,7 @@ def _sharing(
     if first not in told or (competing and not {*competing} & {*told}):
         return frozenset()
     gains = {label: pairs.difference(label, first) for label in told}
-    if any(gain.is_sure and sign * gain.value > 0 for gain in gains.values()):
+    if any(gain.is_surely_better(sign) for gain in gains.values()):
         return frozenset()
     return frozenset(label for label, gain in gains.items() if not gain.is_sure)
 

@@ -84,7 +84,7 @@ def to_beat_baselines(rungs: Sequence[Rung], measure: Measure) -> str:
 
 def _beats(rung: Rung, label: str, sign: int) -> bool:
     gains = [rung.gain(label, baseline) for baseline in rung.baselines]
-    return bool(gains) and all(g is not None and g.is_sure and sign * g.value > 0 for g in gains)
+    return bool(gains) and all(g is not None and g.is_surely_better(sign) for g in gains)
 
 
 def _said(rung: Rung, ahead: str, behind: str, measure: Measure) -> str:

@@ -54,6 +54,10 @@ class Difference:
         """Whether there is an interval and it leaves out 0."""
         return self.low > 0 or self.high < 0
 
+    def is_surely_better(self, sign: int) -> bool:
+        """Whether it is sure, and a gain in a measure whose gains have that `sign`."""
+        return self.is_sure and sign * self.value > 0
+
     @property
     def has_interval(self) -> bool:
         """Whether there is one."""
