@@ -112,11 +112,11 @@ class Verify:
 
     def __call__(self) -> int:
         """Run it again and print the verdict."""
-        store = self.places.store()
-        from bench.compare import verify
         from bench.console import SCREEN
 
-        return verify.verify(store, self.run, SCREEN, self.steps)
+        with SCREEN.waiting("starting"):
+            from bench.compare import verify
+        return verify.verify(self.places.store(), self.run, SCREEN, self.steps)
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,11 @@ class Diff:
 
     def __call__(self) -> int:
         """Print the differences."""
-        store = self.places.store()
-        from bench.compare import diff
+        from bench.console import waiting
 
-        return diff.diff(store, (self.first, self.second), self.format)
+        with waiting("starting"):
+            from bench.compare import diff
+        return diff.diff(self.places.store(), (self.first, self.second), self.format)
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,13 @@ class Push:
 
     def __call__(self) -> int:
         """Copy them, and print how many."""
-        store, suite = self.places.store(), suite_name(self.suite)
         from bench.console import SCREEN
-        from bench.store.mlflow import Store
-        from bench.store.push import push
 
+        with SCREEN.waiting("starting"):
+            from bench.store.mlflow import Store
+            from bench.store.push import push
+
+        store, suite = self.places.store(), suite_name(self.suite)
         uri = store_uri(self.to, self.places.results)
         store.require_suite(suite)  # before another store is made
         to = Store(uri, SCREEN.announce)
