@@ -23,7 +23,7 @@ class Report:
     out: Annotated[UserPath | None, unset("DIR")] = None
     """Folder to write to (default: RESULTS/SUITE/report, or RESULTS/SUITE/beside-OTHER_SUITE)."""
     latex: bool = False
-    """Write the tables as LaTeX (booktabs), too: tables.tex, which later reports renew."""
+    """Add tables.tex (booktabs) and plots as PDF, for a paper; later reports renew them."""
     publish: Annotated[UserPath | None, unset("SITE")] = None
     """Write it into SITE/SUITE, and SITE/index.html of all reports there, for any web host."""
     places: Annotated[Places, tyro.conf.arg(name="")] = field(default_factory=Places)

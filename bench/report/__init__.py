@@ -66,7 +66,7 @@ def build(
         other: a suite whose trained cells are shown beside them, wherever they may be compared.
         cells: what `cell_table` says of them, where it has been read already.
         scores: where scores of the store may have been read already; keeps what is read.
-        latex: whether to write tables.tex, too.
+        latex: whether to write tables.tex and plots as PDF, too.
 
     Raises:
         UserError: the store holds no cell of one of them.

@@ -301,7 +301,7 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
     """Write every file under `out`, the page last; their names."""
     (out / "plots").mkdir()
     for picture in report.pictures:
-        for ending, content in _files(picture, report.latex):
+        for ending, content in _files(picture, for_paper=report.latex):
             name = f"plots/{picture.name}{ending}"
             (out / name).write_bytes(content)
             yield name
@@ -318,16 +318,14 @@ def _write_files(report: Report, out: Path) -> Iterator[str]:
         yield name
 
 
-def _files(picture: Picture | Strip, truetype: bool) -> Iterator[tuple[str, bytes]]:
-    """The endings and contents of the files of a picture: for a screen, and for a paper.
-
-    PDFs have `truetype` fonts, or Type 3.
-    """
+def _files(picture: Picture | Strip, *, for_paper: bool) -> Iterator[tuple[str, bytes]]:
+    """The endings and contents of the files of a picture: for a screen, and for a paper."""
     yield ".png", picture.png
     if isinstance(picture, Picture):
         yield ".svg", picture.plain_svg.encode("utf-8", "backslashreplace")
-        yield ".pdf", pdf(picture, ONE_COLUMN, truetype=truetype)
-        yield "-wide.pdf", pdf(picture, TWO_COLUMNS, truetype=truetype)
+        if for_paper:
+            yield ".pdf", pdf(picture, ONE_COLUMN)
+            yield "-wide.pdf", pdf(picture, TWO_COLUMNS)
 
 
 def _latex(report: Report) -> str:

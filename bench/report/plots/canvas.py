@@ -222,11 +222,10 @@ def draw(figure: Figure, name: str, title: str, choice: str = "") -> Picture:
 
 
 @styled
-def pdf(picture: Picture, inches: float, *, truetype: bool = False) -> bytes:
+def pdf(picture: Picture, inches: float) -> bytes:
     """`picture` as PDF of that width, its letters as large as a paper's captions.
 
-    It is wider where long names leave its axes no room. Publishers ask for `truetype` fonts, which
-    take three times as long to embed as Type 3.
+    It is wider where long names leave its axes no room. Its fonts are TrueType, as publishers ask.
     """
     figure, out = picture.figure, io.BytesIO()
     size, boxes = figure.get_size_inches(), [axes.get_position() for axes in figure.axes]
@@ -237,7 +236,7 @@ def pdf(picture: Picture, inches: float, *, truetype: bool = False) -> bytes:
     figure.set_size_inches(inches, size[1] * shrunk)
     for axes, box in zip(figure.axes, boxes, strict=True):
         axes.set_position(_widened(box, size[0] * shrunk, inches))
-    with warnings.catch_warnings(), mpl.rc_context({"pdf.fonttype": 42 if truetype else 3}):
+    with warnings.catch_warnings(), mpl.rc_context({"pdf.fonttype": 42}):
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(out, format="pdf", transparent=True, metadata={"CreationDate": None})
     _shrink(figure, 1 / shrunk, FONT_SIZE)

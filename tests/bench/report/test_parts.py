@@ -103,12 +103,18 @@ def test_latex_compiles_and_fits_the_page(columns: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_tables_of_latex_are_written_when_asked_and_renewed_where_they_are(
+def test_what_a_paper_needs_is_written_when_asked_and_renewed_where_it_is(
     store: FakeStore, tmp_path: Path
 ) -> None:
     out, tex = tmp_path / "out", tmp_path / "out" / "tables.tex"
+
+    def plots(ending: str) -> set[str]:
+        return {path.name.removesuffix(ending) for path in out.glob(f"plots/*{ending}")}
+
     report.build(store, "mnist", out)
     assert not tex.exists()
+    assert plots(".svg")
+    assert not plots(".pdf")
     tex.write_text("% my own\n")
     report.build(store, "mnist", out)
     assert tex.read_text() == "% my own\n"
@@ -119,6 +125,7 @@ def test_tables_of_latex_are_written_when_asked_and_renewed_where_they_are(
     report.build(store, "mnist", out)
     assert "late-small" in tex.read_text()
     assert "late-small" not in before
+    assert plots("-wide.pdf") == plots(".svg")
 
 
 @pytest.mark.usefixtures("undrawn")
