@@ -41,6 +41,8 @@ def byte_size(count: float) -> str:
     if not math.isfinite(count):
         return f"{count} B"
     power = min(int(math.log2(max(count, 1))) // 10, 4)
+    if power < 4 and count / 1024**power >= 1023.5:
+        power += 1
     amount = count / 1024**power
     digits = 1 if power and amount < 9.95 else 0
     return f"{amount:.{digits}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -244,7 +244,7 @@ def _place_beside(sequences: Sequences, covariates: str) -> tuple[Path, str]:
 def _located(path: str) -> Path:
     """The file `path`, in the data folder or from here."""
     found = find(path) if isinstance(path, str) and "\0" not in path else None
-    found = found or Path(path).absolute()
+    found = found or Path(path).expanduser().absolute()
     if not found.exists():
         raise DataMissing(
             f"there is no array {path} in {data_folder()} or here: save yours there, or say where"

@@ -23,6 +23,9 @@ _LARGEST = {torch.uint8: 255, torch.uint16: 65_535, torch.float16: 1}
 LONGEST_CLIP = 10_000
 """Frames that are given, and frames to predict, at most."""
 
+LARGEST_SIDE = 65_536
+"""Pixels of a side of a frame, and channels, at most."""
+
 
 def whole(name: str, value: object, least: int, most: int = LONGEST_CLIP) -> int:
     """The option `name`, whose `value` must be a whole number from `least` to `most`.
@@ -118,8 +121,9 @@ class Spec:
 
     Raises:
         ValueError: where a number of frames is no whole number, too small or above `LONGEST_CLIP`,
-            frames are of another type, what is said of channels and rows is of other ones,
-            `covariates` hold something else or one name twice, or clips to be recognised have any.
+            a frame has no such sides, or another type, what is said of channels and rows is of
+            other ones, `covariates` hold something else or one name twice, or clips to be
+            recognised have any.
     """
 
     frame_shape: tuple[int, int, int]
@@ -133,6 +137,10 @@ class Spec:
     covariates: tuple[Covariate, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.frame_shape, tuple) or len(self.frame_shape) != 3:
+            raise ValueError(f"frame_shape is (C, H, W), not {repr(self.frame_shape)[:80]}")
+        for name, side in zip(("channels", "height", "width"), self.frame_shape, strict=True):
+            whole(name, side, 1, LARGEST_SIDE)
         channels, rows, _ = self.frame_shape
         for name, least in (("context_frames", 1), ("horizon", 0 if self.classes else 1)):
             whole(name, getattr(self, name), least)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.report.statistics.jackknife import Pairs
-    from bench.report.statistics.skills import Estimate
+    from bench.report.statistics.skills import Estimate, Skills
 
 __all__ = ["differences", "half_width", "interquartile_mean", "probability_of_improvement"]
 
@@ -112,10 +112,11 @@ def interquartile_mean(skills: Sequence[NDArray[np.float64]]) -> Estimate:
 
     Args:
         skills: an array of the seeds' for each family of data sets; each family weighs the same.
-    """
-    from bench.report.statistics.skills import Skills
 
-    return Skills(skills).iqm
+    Raises:
+        UserError: there is no family, or one without a finite skill.
+    """
+    return _skills(skills).iqm
 
 
 def probability_of_improvement(
@@ -128,7 +129,22 @@ def probability_of_improvement(
     Args:
         first: an array of the seeds' skills for each family of data sets.
         second: the other model's, families in the same order.
+
+    Raises:
+        UserError: as of `interquartile_mean`, or the two have not the same number of families.
     """
+    if len(first) != len(second):
+        raise UserError(f"one model has {len(first)} families of skills, the other {len(second)}")
+    return _skills(first).improvement(_skills(second))
+
+
+def _skills(skills: Sequence[NDArray[np.float64]]) -> Skills:
+    import numpy as np
+
     from bench.report.statistics.skills import Skills
 
-    return Skills(first).improvement(Skills(second))
+    families = [np.asarray(seeds) for seeds in skills]
+    whole = (seeds.ndim == 1 and len(seeds) and np.isfinite(seeds).all() for seeds in families)
+    if not families or not all(whole):
+        raise UserError("skills are an array of finite numbers for each family: those of the seeds")
+    return Skills(families)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -164,9 +165,8 @@ def _lost(section: Section, trained: pd.DataFrame, baselines: pd.DataFrame) -> s
     if not reference.empty:
         row = reference.iloc[0]
         for column in others:
-            is_measured = (
-                trained[column.name].notna().any() and row[column.name] == row[column.name]
-            )
+            figures = [*trained[column.name], row[column.name]]
+            is_measured = not any(map(math.isnan, figures))  # of all, or nothing is said of all
             if is_measured and not _ahead(trained, row, column).any():
                 on.setdefault(_WORDS[section.task].reference, []).append(column.measure.label)
     return ", nor ".join(f"{name} on {listed(measures, 'or')}" for name, measures in on.items())

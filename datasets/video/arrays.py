@@ -192,7 +192,9 @@ def _shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Shape:
     if dtype.hasobject:
         raise Damaged("holds Python objects, not uint8")
     if dtype != np.uint8:
-        raise Damaged(f"holds {str(dtype)[:40]}, not uint8")
+        are_frames = dtype.kind in "iuf" and len(shape) > 2
+        other = ": the data set `arrays` reads such" if are_frames else ""
+        raise Damaged(f"holds {str(dtype)[:40]}, not uint8{other}")
     whole = (*shape, 1) if len(shape) == 3 else shape
     whole = (1, *whole) if len(whole) == 4 else whole
     if len(whole) != 5 or whole[-1] not in (1, 3) or any(side < 1 for side in whole):

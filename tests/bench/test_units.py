@@ -53,6 +53,7 @@ def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None
         (0, "0 B"),
         (512, "512 B"),
         (1536, "1.5 KiB"),
+        (2**20 - 1, "1.0 MiB"),
         (690 * 2**20, "690 MiB"),
         (1.2 * 2**30, "1.2 GiB"),
         (9.96 * 2**30, "10 GiB"),

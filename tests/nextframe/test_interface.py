@@ -165,6 +165,11 @@ def test_statistics_of_seeds() -> None:
     skill = nextframe.statistics.interquartile_mean([low, high])
     assert skill.low <= skill.value <= skill.high
     assert nextframe.statistics.probability_of_improvement([high], [low]).value == 1
+    for wrong in ([], [np.array([])], [low, np.array([0.1, np.nan])], np.array([0.1, 0.2])):
+        with pytest.raises(nextframe.UserError, match="an array of finite numbers"):
+            nextframe.statistics.interquartile_mean(wrong)  # type: ignore[arg-type]
+    with pytest.raises(nextframe.UserError, match="1 families of skills, the other 2"):
+        nextframe.statistics.probability_of_improvement([high], [low, low])
 
 
 def test_a_suite_takes_settings_beside_its_own() -> None:
@@ -204,6 +209,9 @@ def test_a_suite_that_cannot_be_built_says_why(settings: dict[str, object], said
         ("convlstm", (1, 64, 64), {"classes": 3}, "is for prediction: leave out the classes"),
         ("convlstm_classifier", (1, 64, 64), {}, "is for recognition: say how many classes"),
         ("simvp(hidden=-3)", (1, 64, 64), {}, "simvp"),
+        ("convlstm", (1, -64, 64), {}, "height must be a whole number from 1"),
+        ("convlstm", (1, 64.5, 64), {}, "height must be a whole number from 1"),
+        ("convlstm", (64, 64), {}, r"frame_shape is \(C, H, W\), not \(64, 64\)"),
     ],
 )
 def test_a_model_that_cannot_be_built_says_why(

@@ -393,10 +393,10 @@ def test_broken_images_are_named(tmp_path: Path) -> None:
 
 
 BROKEN_ARRAYS: dict[str, tuple[NDArray[Any], str]] = {
-    "floats": (np.zeros((9, 8, 8)), "holds float64, not uint8"),
-    "16 bits": (np.zeros((9, 8, 8), np.uint16), "holds uint16, not uint8"),
+    "floats": (np.zeros((9, 8, 8)), "holds float64, not uint8: the data set `arrays` reads such"),
+    "16 bits": (np.zeros((9, 8, 8), np.uint16), "holds uint16, not uint8: .*"),
     "flat": (np.zeros((8, 8), np.uint8), r"has shape \(8, 8\), not .*"),
-    "big-endian": (np.zeros((9, 8, 8), ">u2"), "holds >u2, not uint8"),
+    "big-endian": (np.zeros((9, 8, 8), ">u2"), "holds >u2, not uint8: .*"),
     "records": (np.zeros(9, [("a", "u1")]), r"holds \[\('a', 'u1'\)\], not uint8"),
     "channels first": (np.zeros((9, 3, 8, 8), np.uint8), r"has shape \(9, 3, 8, 8\), not .*"),
     "no frames": (np.zeros((0, 8, 8), np.uint8), r"has shape \(0, 8, 8\), not .*"),
