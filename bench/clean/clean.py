@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench import caches, records
-from bench.errors import UserError
 from bench.listing.cells import status
+from bench.locks import Busy
 from bench.records import Status
 from bench.run.checkpoint import Checkpoint
 from bench.units import byte_size
@@ -85,7 +85,7 @@ def _of_run(store: Store, run: RecordedCell, results: Path) -> Iterator[Item]:
                     if is_result or not _delete_run(store, run.run_id, still):
                         return False
                     checkpoint.remove()
-            except UserError:  # it goes on
+            except Busy:  # it goes on
                 return False
             return True
 

@@ -45,7 +45,8 @@ class Checkpoint:
         """Hold the cell's lock during the block.
 
         Raises:
-            UserError: on entering, where another process has it for all of `wait_seconds`.
+            Busy: on entering, where another process has it for all of `wait_seconds`.
+            UserError: on entering, where the folder cannot be written to.
         """
         return locks.held(self._lock, BUSY, wait_seconds)
 

@@ -16,6 +16,7 @@ import torch
 
 from bench import atomic, records
 from bench.errors import Invalid, UserError, described
+from bench.locks import Busy
 from bench.records import Point, Status
 from bench.run import environment, gpus, plan, recording
 from bench.run.attempt import Attempt, Interrupted
@@ -288,7 +289,7 @@ def _has_its_turn(
     while True:
         try:
             held.enter_context(checkpoint.held(WAIT_SECONDS))
-        except UserError:
+        except Busy:
             if not go_on():
                 return False
         else:
