@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -383,8 +384,12 @@ def passing_signals_to(
 ) -> Iterator[None]:
     """During the block the signals that ask this process to stop only call `stop`.
 
-    Those that are no Ctrl-C call `leave` instead, where it is given.
+    Those that are no Ctrl-C call `leave` instead, where it is given. In a thread of a user's, as of
+    a window or a web page, they stay that program's own: Python hears them in the main one alone.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     called = dict.fromkeys(stop_signals(), leave or stop) | {signal.SIGINT: stop}
 
     def call(number: int, frame: FrameType | None) -> None:

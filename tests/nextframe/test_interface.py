@@ -1,6 +1,7 @@
 """What the names of `nextframe` give, on the cells that the page has run."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,13 @@ def test_statistics_of_seeds() -> None:
             nextframe.statistics.interquartile_mean(wrong)  # type: ignore[arg-type]
     with pytest.raises(nextframe.UserError, match="1 families of skills, the other 2"):
         nextframe.statistics.probability_of_improvement([high], [low, low])
+
+
+def test_a_thread_may_run_a_suite(workplace: Path) -> None:
+    suite = nextframe.suite("smoke", models=["copy_last"], evaluation={"test_clips": 2})
+    with ThreadPoolExecutor(1) as pool:  # as of a window, or of a page in the web
+        cells = pool.submit(nextframe.run, suite, "in-a-thread").result()
+    assert [*cells["status"]] == [records.Status.DONE]
 
 
 def test_a_suite_takes_settings_beside_its_own() -> None:
