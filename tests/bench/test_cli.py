@@ -160,18 +160,27 @@ def _one_line(
     assert out == ""
 
 
-@pytest.mark.parametrize("place", ["file", "file/below", "x" * 5000])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("file", "use another --results"),
+        ("file/below", "use another --results"),
+        ("x" * 5000, "File name too long"),
+    ],
+    ids=["file", "file/below", "long"],
+)
 def test_results_that_cannot_be_a_folder_are_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     user_suite: Path,
     place: str,
+    message: str,
 ) -> None:
     (tmp_path / "file").touch()
     before = {*tmp_path.rglob("*")}
     words = ["run", "--suite", str(user_suite), "--results", str(tmp_path / place)]
-    _one_line(words, "--debug", monkeypatch, capsys)
+    _one_line(words, message, monkeypatch, capsys)
     assert {*tmp_path.rglob("*")} == before
 
 
