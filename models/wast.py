@@ -181,8 +181,8 @@ class WaST(Predictor):
             )
         ),
         "small": Size(
-            small_recipe(5e-3, "learning rate not tuned"),
-            {"width": 6, "blocks": (1, 4, 1), "kernels": (21, 11)},
+            small_recipe(1.5e-2, "best of 5 trials on Moving MNIST", 2),
+            {"width": 4, "blocks": (1, 4, 1), "kernels": (51, 21)},
         ),
     }
     tunable: ClassVar[Mapping[str, Sequence[Any]]] = {
