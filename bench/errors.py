@@ -29,6 +29,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed(names) or 'none'}"
     if name.endswith(".py"):
         hint = "name a class in that file, as path/to/file.py:Class"
+    elif ":" in name and not near:
+        hint = "one of a file is named as path/to/file.py:Class"
     shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
     return UserError(f"unknown {kind} {shown!r}: {hint}")
 

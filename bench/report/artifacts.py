@@ -81,7 +81,7 @@ class Artifacts:
 
 
 def frame_table(path: Path) -> pd.DataFrame:
-    """A predictor's scores: `sequence`, `frame` and metrics, a row per sequence x frame.
+    """A predictor's scores: `sequence`, `frame` and metrics, a row per sequence x frame, in order.
 
     The number of the sequence's `cluster` is there where the table is not from before there were.
 
@@ -90,6 +90,7 @@ def frame_table(path: Path) -> pd.DataFrame:
     """
     table = _table(path)
     _need_numbers(table, "sequence", "frame")
+    table = table.sort_values(["sequence", "frame"], ignore_index=True)
     metrics = [metric for metric in PREDICTION if metric.name in table]
     lead = PREDICTION[0].name
     if lead not in table:
@@ -101,19 +102,25 @@ def frame_table(path: Path) -> pd.DataFrame:
             raise Damaged(f"holds no numbers as {metric.name}")
         if metric.better == "lower" and negative[metric.name]:
             raise Damaged(f"holds a negative {metric.name}")
-    horizon = table["frame"].nunique()
-    whole = len(table) == table["sequence"].nunique() * horizon
-    counted = table["frame"].between(1, horizon).all()
-    if not (whole and counted) or table.duplicated(["sequence", "frame"]).any():
+    sequence, frame = (table[name].to_numpy() for name in ("sequence", "frame"))
+    horizon = int((sequence == sequence[0]).sum())
+    counted = np.resize(np.arange(1, horizon + 1), len(table))
+    if len(table) % horizon or (frame != counted).any() or not _same_in(horizon, sequence):
         raise Damaged("lacks frames or has some twice")
     if "cluster" in table:
         _need_numbers(table, "cluster")
-        if (table.groupby("sequence")["cluster"].nunique() > 1).any():
+        if not _same_in(horizon, table["cluster"].to_numpy()):
             raise Damaged("has a sequence of two clusters")
     table = numbers.where(numbers.abs() < LARGEST)
     if table[lead].isna().any():
         raise Damaged(f"has frames without {lead}")
     return table
+
+
+def _same_in(rows: int, numbers: npt.NDArray[Any]) -> bool:
+    """Whether each `rows` numbers in turn are the same."""
+    by_turn = numbers.reshape(-1, rows)
+    return bool((by_turn == by_turn[:, :1]).all())
 
 
 def video_table(path: Path) -> pd.DataFrame:

@@ -57,6 +57,7 @@ class SequenceScores:
 
     def __init__(self, store: Store) -> None:
         self.artifacts = Artifacts(store)
+        self._of_sections: dict[tuple[str, ...], list[tuple[dict[str, Any], Scores]]] = {}
 
     def of(self, section: Section, measure: str = "") -> pd.DataFrame:
         """Scores by `measure`: one row a test sequence, one column (label, seed).
@@ -122,20 +123,26 @@ class SequenceScores:
 
     def horizon(self, section: Section) -> pd.DataFrame:
         """Quality by predicted frame, mean over seeds: label, model, metric, frame, value."""
-        keys = ["label", "model", "metric", "frame"]
-        seeds = [pd.DataFrame(columns=[*keys, "value"])]
+        keys = ["label", "model", "frame"]
+        drawn = [metric.name for metric in PREDICTION if metric.has_curve]
+        seeds = [pd.DataFrame(columns=[*keys, *drawn], dtype=float)]
         for cell, scores in self._alike(section):
-            by_frame = scores.by_frame
-            if by_frame is not None:
-                drawn = [metric.name for metric in PREDICTION if metric.has_curve]
-                measured = [name for name in drawn if name in by_frame]
-                long = by_frame.melt("frame", measured, "metric").dropna()
-                seeds.append(long.assign(label=cell["label"], model=cell["model"]))
-        return pd.concat(seeds).groupby(keys, sort=False)["value"].mean().reset_index()
+            if scores.by_frame is not None:
+                seeds.append(scores.by_frame.assign(label=cell["label"], model=cell["model"]))
+        means = pd.concat(seeds).groupby(keys, sort=False)[drawn].mean().reset_index()
+        return means.melt(keys, drawn, "metric").dropna()
 
     def _alike(self, section: Section) -> list[tuple[dict[str, Any], Scores]]:
         """The finished cells with their scores, where these are of the same sequences."""
-        cells = [*each(section.done)]
+        done = section.done
+        runs = tuple(done["run_id"])
+        if runs not in self._of_sections:
+            self._of_sections[runs] = self._found(section, [*each(done)])
+        return self._of_sections[runs]
+
+    def _found(
+        self, section: Section, cells: Sequence[dict[str, Any]]
+    ) -> list[tuple[dict[str, Any], Scores]]:
         read = at_once(lambda cell: self.of_run(cell["run_id"], section.task), cells)
         found = [(c, s) for c, s in zip(cells, read, strict=True) if s is not None]
         shapes = {cell["run_id"]: scores.of_what for cell, scores in found}
@@ -152,11 +159,15 @@ class SequenceScores:
 
 def _of_frames(path: Path) -> Scores:
     table = frame_table(path)
-    scores = table[[name for name in table if name not in ("sequence", "frame", "cluster")]]
-    by_sequence = scores.groupby(table["sequence"]).mean(skipna=False)
-    by_frame = scores.groupby(table["frame"]).mean(skipna=False)
-    clusters = table.groupby("sequence")["cluster"].first() if "cluster" in table else None
-    return Scores(_with_ratios(by_sequence), _with_ratios(by_frame).reset_index(), clusters)
+    horizon = int(table["frame"].iloc[-1])
+    first = table.iloc[::horizon].set_index("sequence")  # rows are in order, and none is missing
+    names = [name for name in first if name not in ("frame", "cluster")]
+    scores = table[names].to_numpy(float).reshape(-1, horizon, len(names))
+    by_sequence = pd.DataFrame(scores.mean(1), first.index, names)
+    by_frame = pd.DataFrame(scores.mean(0), range(1, horizon + 1), names).rename_axis("frame")
+    return Scores(
+        _with_ratios(by_sequence), _with_ratios(by_frame).reset_index(), first.get("cluster")
+    )
 
 
 def _with_ratios(means: pd.DataFrame) -> pd.DataFrame:
