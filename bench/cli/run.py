@@ -115,6 +115,7 @@ class Cell:
         from bench.train.team import Team
 
         garbage.look_as_usual()
+        hardware.flush_denormals()
         cell = changed_cell(read(self.file).with_step(self.step), self.set)
         devices, tasks = self.devices or cell.devices, Tasks.of_this_cell()
         hardware.resolve_devices(devices // (tasks.nodes if tasks else 1), cell.device)

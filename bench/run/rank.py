@@ -23,6 +23,7 @@ from bench.run.ranks import Order
 from bench.run.status import status_of
 from bench.run.stop import stop_signals
 from bench.train.allocator import keep_freed_memory
+from bench.train.hardware import flush_denormals
 from bench.train.loop import Loop
 from bench.train.team import Team, joined
 
@@ -71,6 +72,7 @@ def main() -> NoReturn:
         os.write(descriptor, (encode(event) + "\n").encode())
 
     keep_freed_memory()
+    flush_denormals()
     tell(Progress("setup", 0.0))
     code = 0
     try:

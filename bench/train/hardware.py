@@ -121,6 +121,15 @@ def set_arithmetic() -> None:
     torch.backends.cudnn.benchmark = True
 
 
+def flush_denormals() -> None:
+    """On a CPU, numbers of this process nearer to 0 than 1.2e-38 are 0, as far as it can.
+
+    It takes up to fifty times as long for them, and the gradients of a model that has stopped
+    learning are such. A thread takes this from the one that starts it: call it before there is one.
+    """
+    torch.set_flush_denormal(True)
+
+
 def device_name(device: Device) -> str:
     """The name of the device, such as "NVIDIA H200" or "Intel Xeon, 2 threads".
 
