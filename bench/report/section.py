@@ -98,7 +98,7 @@ class Section:
         if self.recipe == "tuned":
             trained = self.cells.loc[~self.cells["baseline"], "facts"]
             return "tuned recipes" + " where there are some" * (not all(map(trials, trained)))
-        return f"{self.recipe} recipe"
+        return f"one recipe for all ({self.recipe.removeprefix('shared ')})"
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ class _Table:
         span = (window_frames - 1) * frame_step + 1
         self.clips = [clip for clip in clips if clip.frames >= span]
         if not self.clips:
-            raise ValueError(f"no clip is {span} frames long, which a window spans")
+            longest = f"the longest of {len(clips)} has {max(clip.frames for clip in clips)}"
+            raise ValueError(f"no clip is {span} frames long, which a window spans: {longest}")
         self._frames, self._covariates = frames, covariates
         self._offsets = torch.arange(window_frames) * frame_step
         shown = [torch.tensor(order(c.frames), dtype=torch.int32) + c.first for c in self.clips]
