@@ -31,6 +31,16 @@ def _refuse(root: str, download: bool) -> NoReturn:
     raise URLError("tests download nothing")
 
 
+@pytest.fixture(autouse=True)
+def _denormals_are_numbers() -> Iterator[None]:
+    """A cell has none in its process, which this one is in many tests; Hypothesis asks for them."""
+    import torch
+
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_data_downloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test downloads a data set; where MNIST is absent, a temporary folder has the substitute.

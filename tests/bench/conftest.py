@@ -153,7 +153,6 @@ def run_here(
         patch.setattr(sys, "argv", ["bench", *map(str, words)])
         if not children:
             patch.setattr("bench.run.invocation.LocalLauncher", LauncherHere)
-            patch.setattr("bench.train.hardware.flush_denormals", lambda: None)  # of other tests
         if not checked:
             patch.setattr("bench.run.own_files.require_sound", lambda *_: None)
         if not report:
