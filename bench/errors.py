@@ -21,16 +21,13 @@ class Invalid(Exception):
     """A model broke a rule of the comparison: its figures are void. The message says which."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for an unknown `name`, which suggests the nearest known one."""
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
+    """The error for an unknown `name`, and a `hint`, by default the nearest known one."""
     names = sorted(known)
     bare = [each for each in names if re.sub(r"\(.*\)", "", each) == name]  # without its options
     near = bare or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {listed(names) or 'none'}"
-    if name.endswith(".py"):
-        hint = "name a class in that file, as path/to/file.py:Class"
-    elif ":" in name and not near:
-        hint = "one of a file is named as path/to/file.py:Class"
+    known_ones = f"there are: {listed(names) or 'none'}"
+    hint = hint or (f"did you mean {near[0]!r}?" if near else known_ones)
     shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
     return UserError(f"unknown {kind} {shown!r}: {hint}")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from bench import as_started
 from bench.check import classifier, dataset, first, predictor
-from bench.errors import UserError, line_in, one_line, unknown
+from bench.errors import UserError, line_in, one_line
 from bench.score.metric import NotMeasured
 from bench.suite import catalogue
-from bench.suite.reference import Reference, is_file_reference
+from bench.suite.reference import Reference, is_file_reference, unknown_name
 from datasets.contract import DataMissing
 from models.contract import Predictor
 
@@ -110,7 +110,7 @@ def _subject(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:
     if name in catalogue.all_datasets():
         return _dataset(reference)
     known = [*catalogue.all_models(), *catalogue.all_datasets()]
-    raise unknown("model or data set", reference, known)
+    raise unknown_name("model or data set", reference, known)
 
 
 def _model(reference: str) -> tuple[Mapping[str, Callable[[Any], None]], Any]:

@@ -25,7 +25,7 @@ import datasets
 import models
 from bench import as_started
 from bench.errors import UserError, line_in, one_line, unknown
-from bench.suite.reference import Reference, is_file_reference, split
+from bench.suite.reference import Reference, is_file_reference, split, unknown_name
 from bench.units import listed
 from datasets.contract import DataMissing, Dataset, TaskName
 from datasets.sources import own_file
@@ -292,7 +292,7 @@ def _get(
         cls = _built_in(package, written.name, base)
         if cls is None:
             if written.name not in known():
-                raise unknown(kind, written.name, known())
+                raise unknown_name(kind, written.name, known())
             cls = known()[written.name]
     _require_sound(cls)
     written.check_options(cls, options_of(cls), with_recipe=base is Model)

@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -150,6 +150,12 @@ def split(text: str) -> tuple[str, str]:
 def is_file_reference(reference: str) -> bool:
     """Whether `reference` has the form `path/to/file.py:Class`."""
     return split(reference)[0].rpartition(":")[0].endswith(".py")
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a `name` that no model or data set has; one of a file has its own form."""
+    of_file = name.endswith(".py") or ":" in name
+    return unknown(kind, name, known, "name a class of a file as path/to/file.py:Class" * of_file)
 
 
 def _options(inside: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from pydantic import (
 from bench.errors import UserError, one_line, unknown
 from bench.suite.epochs import Epochs, parse
 from bench.suite.launch import Launch
-from bench.suite.reference import Reference, from_table, is_file_reference, split
+from bench.suite.reference import Reference, from_table, is_file_reference, split, unknown_name
 from bench.suite.tuning import Tuning
 from bench.train.budget import Budget
 from models.recipe import Recipe, TaskName
@@ -401,7 +401,7 @@ def select(patterns: Sequence[str], listed: Sequence[str], known: Sequence[str])
             continue
         matches = fnmatch.filter(listed, pattern) or fnmatch.filter(known, pattern)
         if not matches:
-            raise unknown("name", pattern, {*listed, *known})
+            raise unknown_name("name", pattern, {*listed, *known})
         picked += matches
     return list(dict.fromkeys(picked))
 

@@ -1,16 +1,18 @@
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.check.check import check
 from bench.errors import UserError
 from bench.suite import catalogue, fingerprint
 from bench.suite.reference import Reference, is_file_reference
 from bench.suite.settle import settle
-from bench.suite.suite import load_suite
+from bench.suite.suite import load_suite, select
 from models.contract import Predictor
 
 
@@ -34,6 +36,17 @@ def test_each_name_is_found_without_the_list_of_all(monkeypatch: pytest.MonkeyPa
 def test_an_unknown_name_suggests_the_near_one() -> None:
     with pytest.raises(UserError, match="did you mean 'convlstm'"):
         catalogue.model("convltsm")
+
+
+@pytest.mark.parametrize("name", ["ours:Base", "mine.py"])
+@pytest.mark.parametrize(
+    "asked", [catalogue.model, check, lambda name: select([name], ["convlstm"], ["convlstm"])]
+)
+def test_a_name_that_looks_like_a_file_is_told_its_form(
+    asked: Callable[[str], object], name: str
+) -> None:
+    with pytest.raises(UserError, match=r"name a class of a file as path/to/file\.py:Class"):
+        asked(name)
 
 
 def test_a_users_file_is_a_first_class_citizen(user_models: Path) -> None:
@@ -282,6 +295,7 @@ def test_a_file_that_is_no_model_says_so_in_a_line(tmp_path: Path, text: str, me
 
 
 TYPED = """
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 class Typed(CopyLast):
