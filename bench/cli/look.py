@@ -156,8 +156,10 @@ class Speed:
 
         from bench.speed import measure
         from bench.suite.cell import read
+        from bench.train import hardware
 
         garbage.look_as_usual()
+        hardware.flush_denormals()
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         return measure.run_alone(read(cell), self.seconds, self.against, self.events)

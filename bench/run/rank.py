@@ -63,6 +63,7 @@ def main() -> NoReturn:
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C comes to all: rank 0 decides
     os.set_inheritable(descriptor, False)
+    flush_denormals()
     if not (line := sys.stdin.readline()):
         os._exit(0)  # a task of a job whose cell needs it for nothing
     order = Order.model_validate_json(line)
@@ -72,7 +73,6 @@ def main() -> NoReturn:
         os.write(descriptor, (encode(event) + "\n").encode())
 
     keep_freed_memory()
-    flush_denormals()
     tell(Progress("setup", 0.0))
     code = 0
     try:

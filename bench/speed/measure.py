@@ -104,7 +104,6 @@ class Measurement:
         """Measure step, memory and latency; the device."""
         cell = self._cell
         self.tags[records.ALLOCATOR] = keep_freed_memory()
-        hardware.flush_denormals()
         loop = Loop(cell, self)
         self.tags |= {
             records.DEVICE: hardware.device_name(cell.device),
